@@ -1,0 +1,120 @@
+"""Tokens: check one, get one, and say what is wrong with it.
+
+Firmware 7 and later wants a JSON web token: `exp` is its end (epoch seconds), `aud` the serial number of the gateway it
+is for. Enlighten hands them out for a user name and a password, or the owner pastes one.
+"""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+import time
+from typing import Any, override
+
+import aiohttp
+import jwt
+from pyenphase.auth import EnvoyTokenAuth
+from pyenphase.const import URL_AUTH_CHECK_JWT
+from pyenphase.exceptions import EnvoyAuthenticationError
+
+from .errors import GatewayError, Reason
+
+#: Seconds for one request to the cloud, and for the check of a token by the gateway.
+_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the owner gave: an account, a token, or both (a token fetched with the account). None is ever printed."""
+
+    username: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def account(self) -> bool:
+        """True when tokens can be fetched with these."""
+        return bool(self.username and self.password)
+
+
+def check_token(token: str, serial: str, now: float | None = None) -> None:
+    """Raise GatewayError for a token that the gateway can't accept, without asking it.
+
+    The signature is not checked: only Enphase could.
+    """
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+        expires = float(claims["exp"])
+    except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as err:
+        raise GatewayError(Reason.TOKEN_MALFORMED, type(err).__name__) from err
+    if expires <= (time.time() if now is None else now):
+        raise GatewayError(Reason.TOKEN_EXPIRED)
+    audience = claims.get("aud", serial)
+    if serial not in (audience if isinstance(audience, list) else [audience]):
+        raise GatewayError(Reason.TOKEN_OTHER_GATEWAY)
+
+
+class TokenAuth(EnvoyTokenAuth):
+    """pyenphase's token authentication, with one attempt at everything and errors that can be told apart.
+
+    The library's own repeats without end while the cloud or the gateway is gone, and has one exception for a wrong
+    password, a second factor and a refused token.
+    """
+
+    @override
+    async def setup(self, client: aiohttp.ClientSession) -> None:
+        """Fetch a token when there is none, then show it to the gateway. Raises GatewayError."""
+        if not self._token:
+            await self.refresh()
+        check_token(self.token, self.envoy_serial or "")
+        await self._check_jwt(client)
+
+    @override
+    async def refresh(self) -> None:
+        """Fetch a new token from the cloud. Raises GatewayError."""
+        if not (self.cloud_username and self.cloud_password):
+            raise GatewayError(Reason.CREDENTIALS_MISSING)
+        try:
+            token = await self._obtain_token()
+            check_token(token, self.envoy_serial or "")
+        except EnvoyAuthenticationError as err:
+            # The replies were looked at as they came in: what is left is a login without a session.
+            multi_factor = isinstance(err.__cause__, KeyError)
+            raise GatewayError(Reason.MULTI_FACTOR if multi_factor else Reason.CLOUD_UNREACHABLE) from err
+        except GatewayError as err:
+            if err.reason is not Reason.TOKEN_MALFORMED:
+                raise
+            raise GatewayError(Reason.CLOUD_UNREACHABLE, "the token service sent no token") from err
+        except (aiohttp.ClientError, TimeoutError, AttributeError, TypeError, ValueError) as err:
+            # AttributeError and TypeError: valid JSON that is not an object.
+            raise GatewayError(Reason.CLOUD_UNREACHABLE, type(err).__name__) from err
+        self._token = token
+
+    @override
+    async def _post_json_with_cloud_client(  # type: ignore[override]  # the library's is wrapped by its retrying
+        self,
+        cloud_client: aiohttp.ClientSession,
+        url: str,
+        data: dict[str, Any] | None = None,
+        json: dict[str, Any] | None = None,
+    ) -> aiohttp.ClientResponse:
+        response = await cloud_client.post(url, json=json, data=data)
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise GatewayError(Reason.CLOUD_UNREACHABLE, f"HTTP {response.status}")
+        if response.status != HTTPStatus.OK:
+            login = url == self.JSON_LOGIN_URL
+            raise GatewayError(Reason.INVALID_AUTH if login else Reason.NOT_YOUR_GATEWAY, f"HTTP {response.status}")
+        return response
+
+    @override
+    async def _check_jwt(self, client: aiohttp.ClientSession) -> None:  # type: ignore[override]
+        try:
+            async with client.get(
+                self.get_endpoint_url(URL_AUTH_CHECK_JWT), headers=self.headers, timeout=_REQUEST_TIMEOUT
+            ) as response:
+                if response.status == HTTPStatus.OK:
+                    self._cookies = {name: morsel.value for name, morsel in response.cookies.items()}
+                    return
+        except (aiohttp.ClientError, TimeoutError) as err:
+            raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
+        if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise GatewayError(Reason.TOKEN_REJECTED, f"HTTP {response.status}")
+        raise GatewayError(Reason.CANNOT_CONNECT, f"{URL_AUTH_CHECK_JWT}: HTTP {response.status}")

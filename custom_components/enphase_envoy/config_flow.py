@@ -1,0 +1,174 @@
+"""The dialog that connects a gateway, whoever starts it: the owner, discovery, a lost access or a change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from homeassistant.config_entries import SOURCE_REAUTH, SOURCE_RECONFIGURE, ConfigFlow, ConfigFlowResult
+from homeassistant.const import CONF_HOST, CONF_NAME, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.aiohttp_client import async_get_clientsession
+from homeassistant.helpers.selector import TextSelector, TextSelectorConfig, TextSelectorType
+from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
+import voluptuous as vol
+from yarl import URL
+
+from .account import Credentials
+from .const import CONF_USE_MANUAL_TOKEN, DOMAIN
+from .errors import GatewayError, Reason
+from .gateway import Gateway
+
+_SECRET = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
+
+#: Fields of the form that an error is shown at; the others belong to the form as a whole.
+_FIELD_OF: Mapping[Reason, str] = {
+    Reason.CANNOT_CONNECT: CONF_HOST,
+    Reason.NOT_A_GATEWAY: CONF_HOST,
+    Reason.FIRMWARE_TOO_OLD: CONF_HOST,
+    Reason.TOKEN_MALFORMED: CONF_TOKEN,
+    Reason.TOKEN_EXPIRED: CONF_TOKEN,
+    Reason.TOKEN_OTHER_GATEWAY: CONF_TOKEN,
+    Reason.TOKEN_REJECTED: CONF_TOKEN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """What came of trying an address and credentials."""
+
+    #: Serial number of the gateway that answered, None when none did.
+    serial: str | None = None
+    #: Whether it wants a token; None when it is not known.
+    uses_tokens: bool | None = None
+    #: Data of the config entry, None when the gateway did not let us in.
+    data: dict[str, Any] | None = None
+
+
+async def validate(hass: HomeAssistant, form: Mapping[str, Any]) -> tuple[Validated, dict[str, str]]:
+    """Try what was typed. Return what came of it and the errors of the form; nothing is changed."""
+    gateway = Gateway(host_of(form[CONF_HOST]), async_get_clientsession(hass, verify_ssl=False))
+    given = Credentials(form.get(CONF_USERNAME), form.get(CONF_PASSWORD), form.get(CONF_TOKEN, "").strip() or None)
+    try:
+        await gateway.identify()
+    except GatewayError as err:
+        return Validated(), _errors(err)
+    try:
+        await gateway.log_in(given)
+    except GatewayError as err:
+        return Validated(gateway.serial, gateway.uses_tokens), _errors(err)
+    data: dict[str, Any] = {
+        CONF_HOST: gateway.host,
+        CONF_NAME: f"Envoy {gateway.serial}",
+        CONF_USERNAME: given.username or "",
+        CONF_PASSWORD: given.password or "",
+    }
+    if gateway.uses_tokens:
+        data[CONF_TOKEN] = gateway.token
+        data[CONF_USE_MANUAL_TOKEN] = not given.account
+        if not given.account:
+            data[CONF_USERNAME] = data[CONF_PASSWORD] = ""
+    return Validated(gateway.serial, gateway.uses_tokens, data), {}
+
+
+def host_of(typed: str) -> str:
+    """Return `host` or `host:port` of what was typed; people paste whole addresses."""
+    typed = typed.strip()
+    if "//" in typed:
+        try:
+            typed = URL(typed).authority
+        except ValueError:
+            return typed
+    return typed.rstrip("/")
+
+
+def _errors(err: GatewayError) -> dict[str, str]:
+    return {_FIELD_OF.get(err.reason, "base"): err.reason}
+
+
+class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
+    """Connect a gateway. Version 1 is that of Home Assistant's own integration: a higher one would bar the way back."""
+
+    VERSION = 1
+
+    def __init__(self) -> None:
+        """Start with nothing known."""
+        self._known: dict[str, Any] = {CONF_HOST: "envoy.local"}
+        self._uses_tokens: bool | None = None
+
+    async def async_step_user(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Show the form, try what was typed, and finish or say what is wrong."""
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            found, errors = await validate(self.hass, user_input)
+            self._uses_tokens = found.uses_tokens
+            self._known = {key: user_input[key] for key in (CONF_HOST, CONF_USERNAME) if key in user_input}
+            if found.serial and self._is_other_gateway(found.serial):
+                errors = {CONF_HOST: "other_gateway"}
+            elif found.serial and self.source not in (SOURCE_REAUTH, SOURCE_RECONFIGURE):
+                await self.async_set_unique_id(found.serial, raise_on_progress=False)
+                self._abort_if_unique_id_configured()
+            if found.data and not errors:
+                return self._finish(found.data)
+        return self.async_show_form(
+            step_id="user",
+            # To the type checker `voluptuous` is not what Home Assistant puts in its place.
+            data_schema=self.add_suggested_values_to_schema(self._schema(), self._known),  # type: ignore[arg-type]
+            errors=errors,
+            description_placeholders={"host": self._known[CONF_HOST]},
+        )
+
+    def _schema(self) -> vol.Schema:
+        """Return the fields that apply to the gateway, as far as it is known."""
+        fields: dict[vol.Marker, Any] = {
+            vol.Required(CONF_HOST): TextSelector(),
+            vol.Optional(CONF_USERNAME): TextSelector(),
+            vol.Optional(CONF_PASSWORD): _SECRET,
+        }
+        if self._uses_tokens is not False:
+            fields[vol.Optional(CONF_TOKEN)] = _SECRET
+        return vol.Schema(fields)
+
+    def _is_other_gateway(self, serial: str) -> bool:
+        """Return whether this is not the gateway that reauthentication or reconfiguration is about."""
+        if self.source == SOURCE_REAUTH:
+            return serial != self._get_reauth_entry().unique_id
+        if self.source == SOURCE_RECONFIGURE:
+            return serial != self._get_reconfigure_entry().unique_id
+        return False
+
+    def _finish(self, data: dict[str, Any]) -> ConfigFlowResult:
+        """Create the entry, or bring the one this is about up to date. Its name is the owner's."""
+        if self.source == SOURCE_REAUTH:
+            entry = self._get_reauth_entry()
+        elif self.source == SOURCE_RECONFIGURE:
+            entry = self._get_reconfigure_entry()
+        else:
+            return self.async_create_entry(title=data[CONF_NAME], data=data)
+        return self.async_update_reload_and_abort(
+            entry, data={**data, CONF_NAME: entry.data.get(CONF_NAME, entry.title)}
+        )
+
+    async def async_step_zeroconf(self, discovery_info: ZeroconfServiceInfo) -> ConfigFlowResult:
+        """Handle a gateway that announces itself."""
+        if discovery_info.ip_address.version != 4:  # noqa: PLR2004
+            return self.async_abort(reason="not_ipv4")
+        serial, host = discovery_info.properties["serialnum"], discovery_info.host
+        entry = await self.async_set_unique_id(serial)
+        # A gateway on Ethernet and Wi-Fi announces both in turn: the address it is read at stays while it answers.
+        answers = entry is not None and hasattr(entry, "runtime_data") and entry.runtime_data.last_update_success
+        self._abort_if_unique_id_configured(None if answers else {CONF_HOST: host})
+        self._known = {CONF_HOST: host}
+        self.context["title_placeholders"] = {"name": f"Envoy {serial}", "host": host}
+        return await self.async_step_user()
+
+    async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:
+        """Handle a gateway that no longer lets us in."""
+        self._known = {key: entry_data[key] for key in (CONF_HOST, CONF_USERNAME) if entry_data.get(key)}
+        return await self.async_step_user()
+
+    async def async_step_reconfigure(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Handle the owner's wish to change address or credentials."""
+        if user_input is None:
+            data = self._get_reconfigure_entry().data
+            self._known = {key: data[key] for key in (CONF_HOST, CONF_USERNAME) if data.get(key)}
+        return await self.async_step_user(user_input)

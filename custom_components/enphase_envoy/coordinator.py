@@ -1,0 +1,149 @@
+"""One poll a cycle, and who is told what came of it."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+import time
+from typing import Final, override
+
+from homeassistant.config_entries import ConfigEntry
+from homeassistant.const import CONF_NAME, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
+from homeassistant.exceptions import ConfigEntryAuthFailed
+from homeassistant.helpers.event import async_call_later
+from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
+
+from .account import Credentials
+from .const import CONF_USE_MANUAL_TOKEN, DOMAIN, LOGGER, POLL_INTERVAL
+from .errors import GatewayError
+from .gateway import Gateway
+from .snapshot import Address, Snapshot
+
+type EnvoyConfigEntry = ConfigEntry[EnvoyCoordinator]
+
+_POLL = POLL_INTERVAL.total_seconds()
+#: Seconds that a value is shown after the gateway last gave it: power and states, then counters and settings.
+HOLD_STATE: Final = max(3 * _POLL, 210.0)
+HOLD_COUNTER: Final = max(3 * _POLL, 900.0)
+
+
+class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
+    """Polls a gateway and wakes the entities whose source changed.
+
+    Availability is not the poll's: a value expires by its own age, so one poll that fails makes nothing unavailable,
+    and a gateway that is gone makes everything so, in time.
+    """
+
+    config_entry: EnvoyConfigEntry
+
+    def __init__(
+        self,
+        hass: HomeAssistant,
+        entry: EnvoyConfigEntry,
+        gateway: Gateway,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare to poll `gateway`, on the same clock as it."""
+        super().__init__(
+            hass,
+            LOGGER,
+            config_entry=entry,
+            name=entry.data.get(CONF_NAME, entry.title),
+            update_interval=POLL_INTERVAL,
+        )
+        self.gateway = gateway
+        self._clock = clock
+        #: What the entities were last told: the object and how many of the holds it has outlived.
+        self._told: dict[Address, tuple[object, int]] = {}
+        self._cancel_expiry: CALLBACK_TYPE | None = None
+        entry.async_on_unload(self._stop_expiry)
+
+    @override
+    async def _async_setup(self) -> None:
+        await self._translated(self._log_in)
+
+    @override
+    async def _async_update_data(self) -> Snapshot:
+        return await self._translated(self._poll)
+
+    async def _translated[T](self, action: Callable[[], Awaitable[T]]) -> T:
+        """Run an action, turning what is wrong with the gateway into Home Assistant's errors."""
+        try:
+            return await action()
+        except GatewayError as err:
+            LOGGER.debug("%s: %s", self.name, err)
+            failed = UpdateFailed if err.passes else ConfigEntryAuthFailed
+            raise failed(
+                translation_domain=DOMAIN,
+                translation_key=err.reason,
+                translation_placeholders={"host": self.gateway.host, "name": self.name},
+            ) from err
+
+    async def _log_in(self) -> None:
+        await self.gateway.identify()
+        data = self.config_entry.data
+        own = data.get(CONF_USE_MANUAL_TOKEN, False)
+        account = {} if own else {"username": data.get(CONF_USERNAME), "password": data.get(CONF_PASSWORD)}
+        try:
+            await self.gateway.log_in(Credentials(token=data.get(CONF_TOKEN), **account))
+        except GatewayError as err:
+            # A token that ended or was revoked is no reason to bother the owner while the account can give a new one.
+            if err.passes or not (data.get(CONF_TOKEN) and account.get("password")):
+                raise
+            await self.gateway.log_in(Credentials(**account))
+        token = self.gateway.token
+        if token and token != data.get(CONF_TOKEN):
+            self.hass.config_entries.async_update_entry(self.config_entry, data={**data, CONF_TOKEN: token})
+
+    async def _poll(self) -> Snapshot:
+        try:
+            return await self.gateway.poll()
+        except GatewayError as err:
+            if err.passes:
+                raise
+        # The gateway forgets its sessions when it restarts, and tokens end: in once more, then it is the owner's turn.
+        await self._log_in()
+        return await self.gateway.poll()
+
+    # Who is told
+
+    def expired(self, seen: float, hold: float) -> bool:
+        """Return whether a value of this age must no longer be shown."""
+        return self._clock() - seen >= hold
+
+    @override
+    @callback
+    def async_update_listeners(self) -> None:
+        """Wake the entities whose source changed, went or came, and those who listen to everything."""
+        if (snapshot := self.data) is None:
+            return
+        now = {
+            address: (leaf.value, sum(self.expired(leaf.seen, hold) for hold in (HOLD_STATE, HOLD_COUNTER)))
+            for address, leaf in snapshot.leaves.items()
+        }
+        changed = {address for address, state in now.items() if self._told.get(address) != state}
+        changed |= self._told.keys() - now.keys()
+        self._told = now
+        for update, context in list(self._listeners.values()):
+            if context is None or context in changed:
+                update()
+        self._schedule_expiry()
+
+    @callback
+    def _schedule_expiry(self) -> None:
+        """Come back when the next value outlives its hold, should no poll come first."""
+        self._stop_expiry()
+        now = self._clock()
+        ends = (leaf.seen + hold for leaf in self.data.leaves.values() for hold in (HOLD_STATE, HOLD_COUNTER))
+        if (nearest := min((end for end in ends if end > now), default=None)) is not None:
+            self._cancel_expiry = async_call_later(self.hass, nearest - now, self._expire)
+
+    @callback
+    def _expire(self, _now: datetime) -> None:
+        self._cancel_expiry = None
+        self.async_update_listeners()
+
+    @callback
+    def _stop_expiry(self) -> None:
+        if self._cancel_expiry:
+            self._cancel_expiry()
+            self._cancel_expiry = None

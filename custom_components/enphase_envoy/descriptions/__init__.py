@@ -1,0 +1,10 @@
+"""The tables of sensors, by subject. A new sensor is a new row in one of them."""
+
+from typing import Final
+
+from .inverters import INVERTERS
+from .meters import METERS
+from .production import PRODUCTION
+from .rows import Sensors
+
+SENSORS: Final[Sensors] = (*PRODUCTION, *METERS, *INVERTERS)

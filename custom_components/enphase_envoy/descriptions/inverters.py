@@ -1,0 +1,148 @@
+"""Microinverters: each reports to the gateway every five minutes, or more rarely."""
+
+from typing import Final
+
+from homeassistant.components.sensor import SensorDeviceClass, SensorStateClass
+from homeassistant.const import (
+    EntityCategory,
+    UnitOfElectricCurrent,
+    UnitOfElectricPotential,
+    UnitOfEnergy,
+    UnitOfFrequency,
+    UnitOfPower,
+    UnitOfTemperature,
+    UnitOfTime,
+)
+from homeassistant.util import dt as dt_util
+from pyenphase.models.inverter import EnvoyInverter
+
+from ..entity import Table
+from .rows import Sensor, Sensors
+
+#: The first three are in every list of inverters, the others only in the detailed one of firmware 8.
+_INVERTER: Final = (
+    Sensor[EnvoyInverter](
+        key="",  # the device's main value: its unique id is the serial number alone
+        translation_key="inverter",
+        name=None,
+        device_class=SensorDeviceClass.POWER,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfPower.WATT,
+        value_fn=lambda inverter: inverter.last_report_watts,
+    ),
+    Sensor[EnvoyInverter](
+        key="last_reported",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: dt_util.utc_from_timestamp(inverter.last_report_date),
+    ),
+    Sensor[EnvoyInverter](
+        key="max_reported",
+        device_class=SensorDeviceClass.POWER,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfPower.WATT,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: inverter.max_report_watts,
+    ),
+    Sensor[EnvoyInverter](
+        key="dc_voltage",
+        device_class=SensorDeviceClass.VOLTAGE,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfElectricPotential.VOLT,
+        suggested_display_precision=3,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: inverter.dc_voltage,
+    ),
+    Sensor[EnvoyInverter](
+        key="dc_current",
+        device_class=SensorDeviceClass.CURRENT,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfElectricCurrent.AMPERE,
+        suggested_display_precision=3,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: inverter.dc_current,
+    ),
+    Sensor[EnvoyInverter](
+        key="ac_voltage",
+        device_class=SensorDeviceClass.VOLTAGE,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfElectricPotential.VOLT,
+        suggested_display_precision=3,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: inverter.ac_voltage,
+    ),
+    Sensor[EnvoyInverter](
+        key="ac_current",
+        device_class=SensorDeviceClass.CURRENT,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfElectricCurrent.AMPERE,
+        suggested_display_precision=3,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: inverter.ac_current,
+    ),
+    Sensor[EnvoyInverter](
+        key="ac_frequency",
+        device_class=SensorDeviceClass.FREQUENCY,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfFrequency.HERTZ,
+        suggested_display_precision=3,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: inverter.ac_frequency,
+    ),
+    Sensor[EnvoyInverter](
+        key="temperature",
+        device_class=SensorDeviceClass.TEMPERATURE,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfTemperature.CELSIUS,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        suggested_display_precision=3,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: inverter.temperature,
+    ),
+    Sensor[EnvoyInverter](
+        key="lifetime_energy",
+        device_class=SensorDeviceClass.ENERGY,
+        state_class=SensorStateClass.TOTAL_INCREASING,
+        native_unit_of_measurement=UnitOfEnergy.WATT_HOUR,
+        suggested_unit_of_measurement=UnitOfEnergy.KILO_WATT_HOUR,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: inverter.lifetime_energy,
+    ),
+    Sensor[EnvoyInverter](
+        key="energy_today",
+        device_class=SensorDeviceClass.ENERGY,
+        state_class=SensorStateClass.TOTAL_INCREASING,
+        native_unit_of_measurement=UnitOfEnergy.WATT_HOUR,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: inverter.energy_today,
+    ),
+    Sensor[EnvoyInverter](
+        key="last_report_duration",
+        device_class=SensorDeviceClass.DURATION,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfTime.SECONDS,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: inverter.last_report_duration,
+    ),
+    Sensor[EnvoyInverter](
+        key="energy_produced",
+        device_class=SensorDeviceClass.ENERGY,
+        state_class=SensorStateClass.TOTAL,
+        native_unit_of_measurement=UnitOfEnergy.MILLIWATT_HOUR,
+        suggested_display_precision=3,
+        entity_registry_enabled_default=False,
+        value_fn=lambda inverter: inverter.energy_produced,
+    ),
+)
+
+INVERTERS: Final[Sensors] = (
+    Table(
+        kind=EnvoyInverter,
+        at=("inverters",),
+        below=1,
+        rows=_INVERTER,
+        device_fn=lambda _, address: address[-1],
+    ),
+)

@@ -1,0 +1,104 @@
+"""CT meters: a table of what a meter measures times a table of where meters sit.
+
+What a meter delivers and receives depends on where it sits: delivered is solar production at the production meter,
+import at the net-consumption meter, discharge at the storage meter.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from homeassistant.components.sensor import SensorDeviceClass, SensorStateClass
+from homeassistant.const import EntityCategory, UnitOfElectricCurrent, UnitOfElectricPotential, UnitOfFrequency
+from pyenphase.models.meters import CtMeterStatus, CtType, EnvoyMeterData
+
+from ..entity import Table
+from .rows import LIFETIME_ENERGY, POWER, Sensor, Sensors
+
+_METRICS: Final = (
+    Sensor[EnvoyMeterData](key="energy_delivered", **LIFETIME_ENERGY, value_fn=lambda meter: meter.energy_delivered),
+    Sensor[EnvoyMeterData](key="energy_received", **LIFETIME_ENERGY, value_fn=lambda meter: meter.energy_received),
+    Sensor[EnvoyMeterData](key="power", **POWER, value_fn=lambda meter: meter.active_power),
+    Sensor[EnvoyMeterData](
+        key="frequency",
+        device_class=SensorDeviceClass.FREQUENCY,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfFrequency.HERTZ,
+        suggested_display_precision=1,
+        entity_registry_enabled_default=False,
+        value_fn=lambda meter: meter.frequency,
+    ),
+    Sensor[EnvoyMeterData](
+        key="voltage",
+        device_class=SensorDeviceClass.VOLTAGE,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfElectricPotential.VOLT,
+        suggested_display_precision=1,
+        entity_registry_enabled_default=False,
+        value_fn=lambda meter: meter.voltage,
+    ),
+    Sensor[EnvoyMeterData](
+        key="current",
+        device_class=SensorDeviceClass.CURRENT,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfElectricCurrent.AMPERE,
+        suggested_display_precision=3,
+        entity_registry_enabled_default=False,
+        value_fn=lambda meter: meter.current,
+    ),
+    Sensor[EnvoyMeterData](
+        key="powerfactor",
+        device_class=SensorDeviceClass.POWER_FACTOR,
+        state_class=SensorStateClass.MEASUREMENT,
+        suggested_display_precision=2,
+        entity_registry_enabled_default=False,
+        value_fn=lambda meter: meter.power_factor,
+    ),
+    Sensor[EnvoyMeterData](
+        key="metering_status",
+        device_class=SensorDeviceClass.ENUM,
+        options=list(CtMeterStatus),
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+        value_fn=lambda meter: meter.metering_status,
+    ),
+    Sensor[EnvoyMeterData](
+        key="status_flags",
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+        value_fn=lambda meter: len(meter.status_flags or ()),
+    ),
+)
+
+#: Unique ids that history fixed otherwise than `{type}_ct_{metric}`.
+_HISTORIC_KEYS: Final[Mapping[CtType, Mapping[str, str]]] = {
+    CtType.NET_CONSUMPTION: {
+        "energy_delivered": "lifetime_net_consumption",
+        "energy_received": "lifetime_net_production",
+        "power": "net_consumption",
+        "frequency": "frequency",
+        "voltage": "voltage",
+        "current": "net_ct_current",
+        "powerfactor": "net_ct_powerfactor",
+    },
+    CtType.STORAGE: {
+        "energy_delivered": "lifetime_battery_discharged",
+        "energy_received": "lifetime_battery_charged",
+        "power": "battery_discharge",
+        "voltage": "storage_voltage",
+    },
+}
+
+
+def _rows(ct_type: CtType) -> tuple[Sensor[EnvoyMeterData], ...]:
+    """Return the metrics under the keys they have at one place."""
+    historic = _HISTORIC_KEYS.get(ct_type, {})
+    name = ct_type.replace("-", "_")
+    return tuple(replace(row, key=historic.get(row.key, f"{name}_ct_{row.key}")) for row in _METRICS)
+
+
+METERS: Final[Sensors] = tuple(
+    Table(kind=EnvoyMeterData, at=(field, ct_type), below=below, rows=_rows(ct_type))
+    for ct_type in CtType
+    for field, below in (("ctmeters", 0), ("ctmeters_phases", 1))
+)

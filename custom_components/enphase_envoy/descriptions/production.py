@@ -1,0 +1,67 @@
+"""What the house produces and consumes, as the gateway sums it up in its production report.
+
+Where there is a meter these are its figures, otherwise those of the inverters.
+"""
+
+from typing import Final
+
+from pyenphase.models.system_consumption import EnvoySystemConsumption
+from pyenphase.models.system_production import EnvoySystemProduction
+
+from ..entity import Table
+from .rows import ENERGY_SEVEN_DAYS, ENERGY_TODAY, LIFETIME_ENERGY, NET_ENERGY, POWER, Sensor, Sensors
+
+_PRODUCTION: Final = (
+    Sensor[EnvoySystemProduction](key="production", **POWER, value_fn=lambda production: production.watts_now),
+    Sensor[EnvoySystemProduction](
+        key="daily_production", **ENERGY_TODAY, value_fn=lambda production: production.watt_hours_today
+    ),
+    Sensor[EnvoySystemProduction](
+        key="seven_days_production",
+        **ENERGY_SEVEN_DAYS,
+        value_fn=lambda production: production.watt_hours_last_7_days,
+    ),
+    Sensor[EnvoySystemProduction](
+        key="lifetime_production", **LIFETIME_ENERGY, value_fn=lambda production: production.watt_hours_lifetime
+    ),
+)
+
+_CONSUMPTION: Final = (
+    Sensor[EnvoySystemConsumption](key="consumption", **POWER, value_fn=lambda consumption: consumption.watts_now),
+    Sensor[EnvoySystemConsumption](
+        key="daily_consumption", **ENERGY_TODAY, value_fn=lambda consumption: consumption.watt_hours_today
+    ),
+    Sensor[EnvoySystemConsumption](
+        key="seven_days_consumption",
+        **ENERGY_SEVEN_DAYS,
+        value_fn=lambda consumption: consumption.watt_hours_last_7_days,
+    ),
+    Sensor[EnvoySystemConsumption](
+        key="lifetime_consumption", **LIFETIME_ENERGY, value_fn=lambda consumption: consumption.watt_hours_lifetime
+    ),
+)
+
+#: What goes in minus what goes out, over all phases: how grid meters in many countries count.
+_NET_CONSUMPTION: Final = (
+    Sensor[EnvoySystemConsumption](
+        key="balanced_net_consumption",
+        **POWER,
+        entity_registry_enabled_default=False,
+        value_fn=lambda net: net.watts_now,
+    ),
+    Sensor[EnvoySystemConsumption](
+        key="lifetime_balanced_net_consumption",
+        **NET_ENERGY,
+        entity_registry_enabled_default=False,
+        value_fn=lambda net: net.watt_hours_lifetime,
+    ),
+)
+
+PRODUCTION: Final[Sensors] = (
+    Table(kind=EnvoySystemProduction, at=("system_production",), rows=_PRODUCTION),
+    Table(kind=EnvoySystemProduction, at=("system_production_phases",), below=1, rows=_PRODUCTION),
+    Table(kind=EnvoySystemConsumption, at=("system_consumption",), rows=_CONSUMPTION),
+    Table(kind=EnvoySystemConsumption, at=("system_consumption_phases",), below=1, rows=_CONSUMPTION),
+    Table(kind=EnvoySystemConsumption, at=("system_net_consumption",), rows=_NET_CONSUMPTION),
+    Table(kind=EnvoySystemConsumption, at=("system_net_consumption_phases",), below=1, rows=_NET_CONSUMPTION),
+)

@@ -1,0 +1,375 @@
+"""The Envoy as we talk to it.
+
+A poll asks each endpoint once, keeps the last good document of each, and has pyenphase's updaters make objects of the
+documents, so that an endpoint which fails, or says what makes no sense, takes nothing with it but what it feeds.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+import inspect
+import time
+from typing import Any, override
+
+import aiohttp
+from awesomeversion import AwesomeVersion
+from awesomeversion.exceptions import AwesomeVersionException
+from pyenphase import Envoy, EnvoyData
+from pyenphase.const import (
+    AUTH_TOKEN_MIN_VERSION,
+    ENDPOINT_URL_METERS_READINGS,
+    LEGACY_ENVOY_VERSION,
+    LOCAL_TIMEOUT,
+    URL_DRY_CONTACT_SETTINGS,
+    URL_DRY_CONTACT_STATUS,
+    URL_ENCHARGE_BATTERY,
+    URL_ENSEMBLE_INVENTORY,
+    URL_ENSEMBLE_SECCTRL,
+    URL_GEN_CONFIG,
+    URL_GEN_MODE,
+    URL_GEN_SCHEDULE,
+    URL_GENERATOR,
+    URL_INVENTORY,
+    URL_PRODUCTION_INVERTERS,
+)
+from pyenphase.exceptions import (
+    EnvoyAuthenticationRequired,
+    EnvoyError,
+    EnvoyFirmwareCheckError,
+    EnvoyFirmwareFatalCheckError,
+    EnvoyProbeFailed,
+)
+from pyenphase.firmware import EnvoyFirmware
+from pyenphase.json import json_loads
+from pyenphase.updaters.base import EnvoyUpdater
+
+from .account import Credentials, TokenAuth
+from .const import LOGGER
+from .errors import GatewayError, Reason
+from .snapshot import Address, Leaf, Snapshot, leaves
+
+#: Seconds to find out what answers at an address: HTTPS first (10 s to connect), then the plain HTTP of old firmware.
+IDENTIFY_LIMIT = 14
+#: Requests at a time: the gateway is a small computer, more of them pile up and stop it.
+_IN_FLIGHT = 2
+#: Good answers that an object must be missing from before it is taken for gone: lists come back short now and then.
+_GONE_AFTER = 5
+
+#: Which endpoint says when a field is fresh, where an updater of pyenphase reads several.
+_FED_BY = {
+    "ctmeters": ENDPOINT_URL_METERS_READINGS,
+    "ctmeters_phases": ENDPOINT_URL_METERS_READINGS,
+    "encharge_inventory": URL_ENSEMBLE_INVENTORY,
+    "encharge_power": URL_ENCHARGE_BATTERY,
+    "encharge_aggregate": URL_ENSEMBLE_SECCTRL,
+    "battery_aggregate": URL_ENSEMBLE_SECCTRL,
+    "enpower": URL_ENSEMBLE_INVENTORY,
+    "collar": URL_ENSEMBLE_INVENTORY,
+    "c6cc": URL_ENSEMBLE_INVENTORY,
+    "dry_contact_status": URL_DRY_CONTACT_STATUS,
+    "dry_contact_settings": URL_DRY_CONTACT_SETTINGS,
+    "acb_inventory": URL_INVENTORY,
+    "generator": URL_GENERATOR,
+    "generator_config": URL_GEN_CONFIG,
+    "generator_schedule": URL_GEN_SCHEDULE,
+    "generator_mode": URL_GEN_MODE,
+}
+
+#: What pyenphase's updaters raise on a document that is not what they expect.
+_UNEXPECTED_DOCUMENT = (EnvoyError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+
+
+class _Firmware(EnvoyFirmware):
+    """pyenphase's look at `/info`, once: whoever calls decides about the next attempt."""
+
+    __slots__ = ()
+    _get_info = inspect.unwrap(EnvoyFirmware._get_info)  # noqa: SLF001
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A well-formed answer of an endpoint, and when it came."""
+
+    response: aiohttp.ClientResponse
+    seen: float
+    empty: bool
+
+
+@dataclass(slots=True)
+class _Endpoint:
+    """What we know of one endpoint."""
+
+    latest: _Document | None = None
+    #: The last document that pyenphase could make objects of.
+    good: _Document | None = None
+    #: What was wrong with the last answer; None when it was good.
+    failure: str | None = None
+
+
+class Gateway(Envoy):
+    """An Envoy that is asked gently and believed one document at a time."""
+
+    def __init__(self, host: str, session: aiohttp.ClientSession, clock: Callable[[], float] = time.monotonic) -> None:
+        """Prepare to talk to the gateway at `host` (`host:port` is fine) through a session of the caller."""
+        super().__init__(host, session, LOCAL_TIMEOUT)
+        self._firmware = _Firmware(session, host)
+        self.clock = clock
+        self._endpoints: defaultdict[str, _Endpoint] = defaultdict(_Endpoint)
+        #: What each updater reads and makes, as seen when it ran.
+        self._needs: dict[EnvoyUpdater, set[str]] = {}
+        self._makes: dict[EnvoyUpdater, set[str]] = {}
+        self._reading: set[str] = set()
+        self._leaves: dict[Address, Leaf] = {}
+        #: How many good answers in a row an object was missing from.
+        self._missed: Counter[Address] = Counter()
+        #: Endpoints asked in this poll, and those of them that answered well.
+        self._asked: set[str] = set()
+        self._answered: set[str] = set()
+        #: Nobody is there in this poll; somebody is, and won't let us in.
+        self._gone = False
+        self._refused = False
+        self._places = asyncio.Semaphore(_IN_FLIGHT)
+
+    # Who is there, and may we come in?
+
+    @property
+    def serial(self) -> str:
+        """Serial number, known once identified."""
+        return self.serial_number or ""
+
+    @property
+    def uses_tokens(self) -> bool:
+        """True from firmware 7 on; below, a local user is authenticated by digest."""
+        return bool(self.firmware >= AUTH_TOKEN_MIN_VERSION)
+
+    @property
+    def token(self) -> str | None:
+        """The token in use, None below firmware 7."""
+        return self.auth.token if isinstance(self.auth, TokenAuth) else None
+
+    async def identify(self) -> None:
+        """Ask who is there. Raises GatewayError: nothing there, or no gateway."""
+        try:
+            async with asyncio.timeout(IDENTIFY_LIMIT):
+                await self.setup()
+            known = bool(self.serial_number) and isinstance(self.firmware, AwesomeVersion)
+            too_old = known and self.firmware < LEGACY_ENVOY_VERSION
+        except (EnvoyFirmwareFatalCheckError, TimeoutError) as err:
+            raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
+        except EnvoyFirmwareCheckError as err:
+            busy = err.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            reason = Reason.CANNOT_CONNECT if busy else Reason.NOT_A_GATEWAY
+            raise GatewayError(reason, f"/info: HTTP {err.status_code}") from err
+        except (SyntaxError, ValueError, TypeError, AwesomeVersionException) as err:
+            # SyntaxError: how lxml says that something is not XML.
+            raise GatewayError(Reason.NOT_A_GATEWAY, type(err).__name__) from err
+        if not known:
+            raise GatewayError(Reason.NOT_A_GATEWAY, "/info names no serial number or no firmware")
+        if too_old:
+            raise GatewayError(Reason.FIRMWARE_TOO_OLD, str(self.firmware))
+
+    async def log_in(self, credentials: Credentials) -> None:
+        """Authenticate with what the owner gave, fetching a token when there is none. Raises GatewayError."""
+        if not self.uses_tokens:
+            await self._log_in_locally(credentials)
+            return
+        if not (credentials.token or credentials.account):
+            raise GatewayError(Reason.CREDENTIALS_MISSING)
+        auth = TokenAuth(self.host, credentials.username, credentials.password, self.serial, credentials.token)
+        await auth.setup(self._client)
+        self.auth = auth
+
+    async def _log_in_locally(self, credentials: Credentials) -> None:
+        """Authenticate a user of the gateway's own list, from firmware before 7. Raises GatewayError.
+
+        Without a password the well-known ones are used, and a gateway that shows its inverters to nobody still shows
+        its production: only a password that was typed can be wrong.
+        """
+        try:
+            await self.authenticate(credentials.username, credentials.password)
+            await self._ask(URL_PRODUCTION_INVERTERS)
+        except EnvoyAuthenticationRequired as err:
+            if self.auth is None or credentials.password:
+                raise GatewayError(Reason.INVALID_AUTH) from err
+        except aiohttp.ClientError as err:
+            raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
+
+    # The poll
+
+    async def poll(self) -> Snapshot:
+        """Ask every endpoint once and return all there is now. Raises GatewayError when nothing answered."""
+        self._asked.clear()
+        self._answered.clear()
+        self._gone = self._refused = False
+        if not self._updaters:
+            await self._probe()
+        await self._fetch(set().union(*self._needs.values()))
+        for updater in self._updaters:
+            await self._read(updater)
+        if not self._answered:
+            if self._refused:
+                raise GatewayError(Reason.TOKEN_REJECTED if self.uses_tokens else Reason.INVALID_AUTH)
+            raise GatewayError(Reason.CANNOT_CONNECT if self._gone else Reason.NO_DATA, self._failures())
+        if not self._leaves:
+            raise GatewayError(Reason.NO_DATA, self._failures())
+        return Snapshot(
+            serial=self.serial,
+            firmware=str(self.firmware),
+            part_number=self.part_number,
+            model=self.envoy_model,
+            leaves=dict(self._leaves),
+        )
+
+    async def _probe(self) -> None:
+        """Find out what this gateway offers. The documents it is known by serve the first poll as well."""
+        try:
+            await self.probe()
+        except EnvoyAuthenticationRequired as err:
+            raise GatewayError(Reason.TOKEN_REJECTED if self.uses_tokens else Reason.INVALID_AUTH) from err
+        except EnvoyProbeFailed as err:
+            raise GatewayError(Reason.CANNOT_CONNECT if self._gone else Reason.NO_DATA, self._failures()) from err
+        except _UNEXPECTED_DOCUMENT as err:
+            raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
+        self._needs = {updater: set() for updater in self._updaters}
+        self._makes = {updater: set() for updater in self._updaters}
+
+    def _failures(self) -> str:
+        """Name the endpoints that failed in this poll, and how."""
+        failed = ((path, self._endpoints[path].failure) for path in sorted(self._asked))
+        return ", ".join(f"{path}: {failure}" for path, failure in failed if failure)
+
+    async def _fetch(self, paths: Iterable[str]) -> None:
+        """Ask endpoints that this poll has not asked yet, and keep what they say."""
+        await asyncio.gather(*(self._fetch_one(path) for path in set(paths) - self._asked))
+
+    async def _fetch_one(self, path: str) -> None:
+        try:
+            await self._ask(path)
+        except EnvoyAuthenticationRequired:
+            self._refused = True
+            self._endpoints[path].failure = "not authorised"
+        except aiohttp.ClientError as err:
+            self._endpoints[path].failure = str(err) or type(err).__name__
+
+    async def _ask(self, path: str) -> aiohttp.ClientResponse:
+        """Make one request, one of a few at a time, read the answer to its end and keep it if it is a document.
+
+        Raises aiohttp.ClientError for whatever went wrong on the way, EnvoyAuthenticationRequired for 401 and 403.
+        Once it is clear that nobody is there, it raises at once.
+        """
+        self._asked.add(path)
+        async with self._places:
+            if self._gone:
+                raise aiohttp.ClientConnectionError("the gateway does not answer")
+            try:
+                response = await self._request(path)
+                body = await response.read()
+            except (aiohttp.ClientConnectorError, TimeoutError) as err:
+                self._gone = not self._answered
+                raise aiohttp.ServerTimeoutError(str(err) or type(err).__name__) from err
+        self._keep(path, response, body)
+        return response
+
+    def _keep(self, path: str, response: aiohttp.ClientResponse, body: bytes) -> None:
+        """Take an answer for the latest document if it is one."""
+        endpoint = self._endpoints[path]
+        if response.status != HTTPStatus.OK:
+            endpoint.failure = f"HTTP {response.status}"
+            return
+        try:
+            empty = not json_loads(path, body)
+        except ValueError:
+            endpoint.failure = "no JSON"
+            return
+        if empty and endpoint.good and not endpoint.good.empty:
+            # {} and [] parse without an error: a gateway that restarts says so before it knows its devices.
+            endpoint.failure = "empty"
+            return
+        endpoint.latest, endpoint.failure = _Document(response, self.clock(), empty), None
+        self._answered.add(path)
+
+    async def _read(self, updater: EnvoyUpdater) -> None:
+        """Have an updater make objects of the documents.
+
+        If it can't, one of the new documents is to blame: each is tried alone beside the last good ones.
+        """
+        data = await self._try(updater)
+        if data is None:
+            candidates = {path: self._endpoints[path].latest for path in self._needs[updater] & self._answered}
+            for path in candidates:
+                self._endpoints[path].latest = self._endpoints[path].good
+            for path, candidate in candidates.items():
+                endpoint = self._endpoints[path]
+                endpoint.latest = candidate
+                if await self._try(updater) is None:
+                    endpoint.latest, endpoint.failure = endpoint.good, "unexpected content"
+                    self._answered.discard(path)
+            data = await self._try(updater)
+        if data is not None:
+            for path in self._needs[updater]:
+                self._endpoints[path].good = self._endpoints[path].latest
+            self._take(updater, data)
+
+    async def _try(self, updater: EnvoyUpdater) -> EnvoyData | None:
+        """Run an updater over the latest documents; None when it can't make sense of them."""
+        data = EnvoyData()
+        self._reading = self._needs[updater]
+        try:
+            await updater.update(data)
+            self._validate_update(data)
+        except (aiohttp.ClientError, *_UNEXPECTED_DOCUMENT) as err:
+            LOGGER.debug("%s: %s: %r", self.host, type(updater).__name__, err)
+            return None
+        return data
+
+    def _take(self, updater: EnvoyUpdater, data: EnvoyData) -> None:
+        """Merge what an updater made into what is known."""
+        if self.data is None:
+            self.data = EnvoyData()
+        self.data.raw.update(data.raw)
+        needs, makes = self._needs[updater], self._makes[updater]
+        made = dict(leaves(data))
+        makes |= {address[0] for address in made}
+        for name in makes:
+            setattr(self.data, name, getattr(data, name))
+        seen = {path: document.seen for path in needs if (document := self._endpoints[path].good)}
+        oldest = min(seen.values(), default=self.clock())
+        for address, value in made.items():
+            self._leaves[address] = Leaf(value, seen.get(_FED_BY.get(address[0], ""), oldest))
+            self._missed.pop(address, None)
+        if needs <= self._answered:
+            for address in [address for address in self._leaves if address[0] in makes and address not in made]:
+                self._missed[address] += 1
+                if self._missed[address] >= _GONE_AFTER:
+                    del self._leaves[address], self._missed[address]
+
+    # What pyenphase's probe and updaters call
+
+    @override
+    async def _make_cached_request(
+        self, request_func: Callable[[str], Awaitable[aiohttp.ClientResponse]], endpoint: str
+    ) -> aiohttp.ClientResponse:
+        """Pass through: the documents are kept here, and for longer than one update."""
+        return await request_func(endpoint)
+
+    @override
+    async def probe_request(self, endpoint: str) -> aiohttp.ClientResponse:  # type: ignore[override]
+        """Answer an updater that looks whether there is work for it."""
+        if endpoint in self._answered and (document := self._endpoints[endpoint].latest):
+            return document.response
+        return await self._ask(endpoint)
+
+    @override
+    async def request(
+        self, endpoint: str, data: dict[str, Any] | None = None, method: str | None = None
+    ) -> aiohttp.ClientResponse:
+        """Answer an updater with the latest document, asking the gateway where this poll has not yet."""
+        if data is not None:
+            return await super().request(endpoint, data, method)
+        self._reading.add(endpoint)
+        await self._fetch([endpoint])
+        if document := self._endpoints[endpoint].latest:
+            return document.response
+        raise aiohttp.ClientError(self._endpoints[endpoint].failure)

@@ -1,0 +1,43 @@
+"""Sensors: what the gateway measures and counts. Their tables are in `descriptions/`."""
+
+from datetime import datetime
+from typing import override
+
+from homeassistant.components.sensor import SensorEntity, SensorStateClass
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+
+from .coordinator import HOLD_COUNTER, EnvoyConfigEntry, EnvoyCoordinator
+from .descriptions import SENSORS
+from .descriptions.rows import Sensor
+from .entity import EnvoyEntity, Table, async_setup_tables
+from .snapshot import Address
+
+PARALLEL_UPDATES = 0
+
+
+async def async_setup_entry(
+    _hass: HomeAssistant, entry: EnvoyConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
+) -> None:
+    """Set up the sensors of a gateway."""
+    async_setup_tables(entry, async_add_entities, SENSORS, EnvoySensor)
+
+
+class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
+    """A sensor that reads one object of the snapshot."""
+
+    entity_description: Sensor[T]
+
+    def __init__(
+        self, coordinator: EnvoyCoordinator, table: Table[T, Sensor[T]], address: Address, row: Sensor[T]
+    ) -> None:
+        """Hold counters for longer than power: they lose nothing by waiting."""
+        super().__init__(coordinator, table, address, row)
+        if row.state_class in (SensorStateClass.TOTAL, SensorStateClass.TOTAL_INCREASING):
+            self._hold = HOLD_COUNTER
+
+    @property
+    @override
+    def native_value(self) -> float | str | datetime | None:
+        """Return the value in the unit of the description."""
+        return None if (source := self.source) is None else self.entity_description.value_fn(source)

@@ -1,0 +1,68 @@
+"""What a gateway said, as one immutable picture a poll.
+
+pyenphase's `EnvoyData` is a tree: fields, dictionaries of devices, dictionaries of phases. A snapshot is the same tree
+cut into its leaves, each a dataclass of pyenphase at an address such as `("inverters", "482243033093")`,
+`("ctmeters_phases", "storage", "L1")` or `("tariff",)`. One shape for everything is what lets availability, change
+detection and hardware that comes and goes be written once. No Home Assistant here.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+
+from pyenphase import EnvoyData
+
+type Address = tuple[str, ...]
+
+#: Fields of EnvoyData that are no leaves: the documents as received, and what `ctmeters` holds a second time.
+_NOT_LEAVES = frozenset(
+    {"raw"}
+    | {f"ctmeter_{kind}{phases}" for kind in ("production", "consumption", "storage") for phases in ("", "_phases")}
+)
+_FIELDS = tuple(field.name for field in fields(EnvoyData) if field.name not in _NOT_LEAVES)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One object of the snapshot."""
+
+    value: object
+    #: When the gateway last answered it well, in seconds of the clock the poll was given.
+    seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All a gateway offers, each part as of its last good answer."""
+
+    #: Serial number of the gateway.
+    serial: str
+    #: Firmware of the gateway, e.g. `8.2.4345`.
+    firmware: str
+    #: Part number of the gateway, e.g. `800-00654-r08`.
+    part_number: str | None
+    #: Model and what is connected, e.g. `Envoy, phases: 2, phase mode: split, production CT`.
+    model: str
+    leaves: Mapping[Address, Leaf]
+
+    def get[T](self, kind: type[T], address: Address) -> T | None:
+        """Return the object at an address, or None when there is none of that kind."""
+        leaf = self.leaves.get(address)
+        return leaf.value if leaf and isinstance(leaf.value, kind) else None
+
+    def members(self, field: str) -> Iterator[str]:
+        """Yield the keys of a dictionary of EnvoyData, such as the serial numbers of the inverters."""
+        return (address[1] for address in self.leaves if address[0] == field and len(address) > 1)
+
+
+def leaves(data: EnvoyData) -> Iterator[tuple[Address, object]]:
+    """Yield address and object of everything that is there."""
+    for name in _FIELDS:
+        yield from _leaves((name,), getattr(data, name))
+
+
+def _leaves(address: Address, value: object) -> Iterator[tuple[Address, object]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves((*address, str(key)), item)
+    elif value is not None:
+        yield address, value
