@@ -1,33 +1,48 @@
-"""Print the packages that the integrations of the development instance ask for, with the pins of the installed release.
+"""Print the packages that a development instance asks for, with the pins of the installed Home Assistant.
 
-Home Assistant would install them at its first start; installed beforehand, that start takes seconds. What they are is
-read from the manifests, so a new Home Assistant brings its own.
+Home Assistant would install them one by one at its first start; installed beforehand, that start takes seconds. What
+they are follows from the manifests the way Home Assistant's own start follows them: a new release brings its own.
 """
 
+from collections.abc import Iterable, Mapping
 import json
 from pathlib import Path
 
 import homeassistant
+from homeassistant.auth.mfa_modules import totp
+from homeassistant.bootstrap import CORE_INTEGRATIONS, DEFAULT_INTEGRATIONS
+from homeassistant.const import BASE_PLATFORMS
 
-INTEGRATIONS = ("frontend", "config", "energy", "history", "logbook", "recorder", "zeroconf", "diagnostics")
+from .instance import CONFIGURED
+
+HOME_ASSISTANT = Path(homeassistant.__file__).parent
+COMPONENT = Path(__file__).parent.parent / "custom_components" / "enphase_envoy"
 
 
-def requirements(names: tuple[str, ...]) -> set[str]:
-    """Return the requirements of integrations and of all they depend on."""
-    components = Path(homeassistant.__file__).parent / "components"
+def requirements(domains: Iterable[str], manifests: Mapping[str, Mapping[str, list[str]]]) -> set[str]:
+    """Return the requirements of integrations and of all that are to start before them."""
     found: set[str] = set()
-    todo, seen = list(names), set(names)
+    todo, seen = list(domains), set[str]()
     while todo:
-        manifest = json.loads((components / todo.pop() / "manifest.json").read_text())
+        if (domain := todo.pop()) in seen or domain not in manifests:
+            continue
+        seen.add(domain)
+        manifest = manifests[domain]
         found.update(manifest.get("requirements", ()))
-        for name in (*manifest.get("dependencies", ()), *manifest.get("after_dependencies", ())):
-            if name not in seen and (components / name / "manifest.json").exists():
-                seen.add(name)
-                todo.append(name)
+        todo += [*manifest.get("dependencies", ()), *manifest.get("after_dependencies", ())]
     return found
 
 
+def development_requirements() -> set[str]:
+    """Return what a development instance asks for. Two-factor login is not an integration, but asks at every start."""
+    folders = (*(HOME_ASSISTANT / "components").iterdir(), COMPONENT)
+    manifests = {
+        path.name: json.loads(file.read_text()) for path in folders if (file := path / "manifest.json").exists()
+    }
+    domains = {*CORE_INTEGRATIONS, *DEFAULT_INTEGRATIONS, *BASE_PLATFORMS, *CONFIGURED, COMPONENT.name}
+    return requirements(domains, manifests) | set(totp.REQUIREMENTS)
+
+
 if __name__ == "__main__":
-    constraints = Path(homeassistant.__file__).parent / "package_constraints.txt"
-    print("-c", constraints)
-    print(*sorted(requirements(INTEGRATIONS)), sep="\n")
+    print("-c", HOME_ASSISTANT / "package_constraints.txt")
+    print(*sorted(development_requirements(), key=str.lower), sep="\n")
