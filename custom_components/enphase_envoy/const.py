@@ -9,7 +9,15 @@ from homeassistant.const import Platform
 DOMAIN: Final = "enphase_envoy"
 LOGGER = logging.getLogger(__package__)
 
-PLATFORMS: Final = (Platform.SENSOR,)
+PLATFORMS: Final = (
+    Platform.BINARY_SENSOR,
+    Platform.BUTTON,
+    Platform.NUMBER,
+    Platform.SELECT,
+    Platform.SENSOR,
+    Platform.SWITCH,
+    Platform.TIME,
+)
 
 # Keys of the config entry. Home Assistant's own integration reads and writes the same: the way there and back is open.
 CONF_USE_MANUAL_TOKEN: Final = "use_manual_token"  # noqa: S105

@@ -24,6 +24,8 @@ _POLL = POLL_INTERVAL.total_seconds()
 #: Seconds that a value is shown after the gateway last gave it: power and states, then counters and settings.
 HOLD_STATE: Final = max(3 * _POLL, 210.0)
 HOLD_COUNTER: Final = max(3 * _POLL, 900.0)
+#: Seconds after a change at which to look at it again.
+_SETTLING: Final = (3, 10, 30)
 
 
 class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
@@ -55,7 +57,10 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         #: What the entities were last told: the object and how many of the holds it has outlived.
         self._told: dict[Address, tuple[object, int]] = {}
         self._cancel_expiry: CALLBACK_TYPE | None = None
+        #: Looks at settings that were just changed, still to come.
+        self._looks: set[CALLBACK_TYPE] = set()
         entry.async_on_unload(self._stop_expiry)
+        entry.async_on_unload(self._stop_looking)
 
     @override
     async def _async_setup(self) -> None:
@@ -103,6 +108,39 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         # The gateway forgets its sessions when it restarts, and tokens end: in once more, then it is the owner's turn.
         await self._log_in()
         return await self.gateway.poll()
+
+    # Changes
+
+    async def async_write(self, field: str, change: Callable[[], Awaitable[object]]) -> None:
+        """Change a setting, then show what the gateway says of it. Raises what `Gateway.write` raises."""
+        await self.gateway.write(field, change)
+        self._publish()
+        # Relays take seconds to move and the gateway to notice.
+        for delay in _SETTLING:
+            self._later(delay, field)
+
+    @callback
+    def _later(self, delay: float, field: str) -> None:
+        """Look again at a field after `delay` seconds."""
+
+        async def look(_now: datetime) -> None:
+            self._looks.discard(cancel)
+            await self.gateway.reread(field)
+            self._publish()
+
+        cancel = async_call_later(self.hass, delay, look)
+        self._looks.add(cancel)
+
+    @callback
+    def _stop_looking(self) -> None:
+        while self._looks:
+            self._looks.pop()()
+
+    @callback
+    def _publish(self) -> None:
+        """Show what is known now; the next poll comes when it would have."""
+        self.data = self.gateway.snapshot()
+        self.async_update_listeners()
 
     # Who is told
 

@@ -9,10 +9,17 @@ from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.device_registry import DeviceInfo
+from pyenphase.models.acb import EnvoyACB, EnvoyACBPower
+from pyenphase.models.c6combiner import EnvoyC6CC
+from pyenphase.models.collar import EnvoyCollar
+from pyenphase.models.dry_contacts import EnvoyDryContactSettings
+from pyenphase.models.encharge import EnvoyEncharge
+from pyenphase.models.enpower import EnvoyEnpower
+from pyenphase.models.generator import EnvoyGeneratorConfig
 
 from .const import DOMAIN
 from .coordinator import EnvoyConfigEntry
-from .snapshot import Snapshot
+from .snapshot import Address, Snapshot
 
 _MANUFACTURER = "Enphase"
 
@@ -20,6 +27,65 @@ _MANUFACTURER = "Enphase"
 def identified(identifier: str) -> DeviceInfo:
     """Return what links an entity to its device."""
     return DeviceInfo(identifiers={(DOMAIN, identifier)})
+
+
+# Which device an object of the snapshot belongs to, for the tables of entities.
+
+
+def gateway(snapshot: Snapshot, _address: Address) -> str:
+    """Identify the gateway itself."""
+    return snapshot.serial
+
+
+def own(_snapshot: Snapshot, address: Address) -> str:
+    """Identify a device by the key it has in the snapshot: a serial number, or the id of a relay."""
+    return address[-1]
+
+
+def enpower(snapshot: Snapshot, _address: Address) -> str | None:
+    """Identify the Enpower (System Controller)."""
+    return next((found.serial_number for found in snapshot.all(EnvoyEnpower)), None)
+
+
+def collar(snapshot: Snapshot, _address: Address) -> str | None:
+    """Identify the IQ Meter Collar."""
+    return next((found.serial_number for found in snapshot.all(EnvoyCollar)), None)
+
+
+def c6_combiner(snapshot: Snapshot, _address: Address) -> str | None:
+    """Identify the C6 Combiner controller."""
+    return next((found.serial_number for found in snapshot.all(EnvoyC6CC)), None)
+
+
+def acb_fleet(snapshot: Snapshot, _address: Address) -> str:
+    """Identify what stands for all AC batteries together."""
+    return f"{snapshot.serial}_acb"
+
+
+def generator(snapshot: Snapshot, _address: Address) -> str:
+    """Identify the generator."""
+    return f"{snapshot.serial}_generator"
+
+
+def listed_as_inverter(snapshot: Snapshot, address: Address) -> str | None:
+    """Name an AC battery as it is among the inverters, where the gateway lists it as well."""
+    is_battery = snapshot.get(EnvoyACB, ("acb_inventory", address[-1])) is not None
+    return f"Inverter {address[-1]}" if is_battery else None
+
+
+def relay_prefix(snapshot: Snapshot, address: Address) -> str:
+    """Begin the unique ids of a relay, whose own id (`NC1`) is the same in every Enpower."""
+    return f"{enpower(snapshot, address)}_relay_{address[-1]}"
+
+
+def battery_controller(snapshot: Snapshot, address: Address) -> str | None:
+    """Identify where the settings of the batteries are: the Enpower, or the gateway where there is none.
+
+    A gateway without batteries may have such settings too; they control nothing.
+    """
+    if found := enpower(snapshot, address):
+        return found
+    return snapshot.serial if any(snapshot.members("encharge_inventory")) else None
 
 
 @callback
@@ -52,8 +118,68 @@ def _gateway(snapshot: Snapshot, name: str, host: str, https: bool) -> DeviceInf
 
 def _behind(snapshot: Snapshot) -> Iterator[tuple[str, DeviceInfo]]:
     """Yield what hangs on other devices, each with the identifier of its parent, parents first."""
+    yield from _controllers(snapshot)
+    yield from _batteries(snapshot)
+    batteries = {battery.serial_num for battery in snapshot.all(EnvoyACB)}
     for serial in snapshot.members("inverters"):
-        yield snapshot.serial, _numbered(serial, "Inverter", "Inverter")
+        # The gateway lists AC batteries among the inverters, too.
+        if serial not in batteries:
+            yield snapshot.serial, _numbered(serial, "Inverter", "Inverter")
+
+
+def _controllers(snapshot: Snapshot) -> Iterator[tuple[str, DeviceInfo]]:
+    """Yield what connects the house to grid, loads and generator."""
+    serial = snapshot.serial
+    for switch in snapshot.all(EnvoyEnpower):
+        yield serial, _numbered(switch.serial_number, "Enpower", "Enpower", switch.firmware_version)
+        for relay in snapshot.all(EnvoyDryContactSettings):
+            yield switch.serial_number, _relay(relay, switch)
+    for meter in snapshot.all(EnvoyCollar):
+        yield serial, _numbered(meter.serial_number, "Collar", "IQ Meter Collar", meter.firmware_version)
+    for combiner in snapshot.all(EnvoyC6CC):
+        name, model = "C6 Combiner", "C6 COMBINER CONTROLLER"
+        yield serial, _numbered(combiner.serial_number, name, model, combiner.firmware_version)
+    for config in snapshot.all(EnvoyGeneratorConfig):
+        yield serial, _generator(serial, config)
+
+
+def _batteries(snapshot: Snapshot) -> Iterator[tuple[str, DeviceInfo]]:
+    """Yield IQ batteries, and AC batteries with what stands for all of them."""
+    serial = snapshot.serial
+    for battery in snapshot.all(EnvoyEncharge):
+        yield serial, _numbered(battery.serial_number, "Encharge", "Encharge", battery.firmware_version)
+    if any(snapshot.all(EnvoyACBPower)) or any(snapshot.all(EnvoyACB)):
+        yield serial, _acb_fleet(serial)
+    for acb in snapshot.all(EnvoyACB):
+        yield f"{serial}_acb", _numbered(acb.serial_num, "AC Battery", "AC Battery")
+
+
+def _acb_fleet(serial: str) -> DeviceInfo:
+    """Return what stands for all AC batteries together."""
+    return DeviceInfo(
+        identifiers={(DOMAIN, f"{serial}_acb")}, name=f"ACB {serial}", manufacturer=_MANUFACTURER, model="ACB"
+    )
+
+
+def _relay(relay: EnvoyDryContactSettings, enpower: EnvoyEnpower) -> DeviceInfo:
+    """Return a dry-contact relay of an Enpower, named after its load."""
+    return DeviceInfo(
+        identifiers={(DOMAIN, relay.id)},
+        name=relay.load_name or f"Relay {relay.id}",
+        manufacturer=_MANUFACTURER,
+        model="Dry contact relay",
+        sw_version=enpower.firmware_version,
+    )
+
+
+def _generator(serial: str, config: EnvoyGeneratorConfig) -> DeviceInfo:
+    """Return a generator that the Enpower starts and stops, as its installer described it."""
+    return DeviceInfo(
+        identifiers={(DOMAIN, f"{serial}_generator")},
+        translation_key="generator",
+        manufacturer=config.manufacturer or None,
+        model=config.model or None,
+    )
 
 
 def _numbered(serial: str, name: str, model: str, firmware: str | None = None) -> DeviceInfo:

@@ -5,17 +5,26 @@ live, and which descriptions turn such an object into the states of entities. A 
 descriptions: a phase adds its letters to the unique id and the name, and starts disabled.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, override
+from functools import wraps
+from typing import Any, Concatenate, override
 
-from homeassistant.core import callback
+import aiohttp
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.entity import Entity, EntityDescription
-from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback, EntityPlatform
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
+from homeassistant.util import slugify
+from pyenphase.exceptions import EnvoyError
 
 from . import devices
+from .const import DOMAIN
 from .coordinator import HOLD_STATE, EnvoyConfigEntry, EnvoyCoordinator
+from .errors import GatewayError, Reason
+from .gateway import Gateway
 from .snapshot import Address, Snapshot
 
 
@@ -37,14 +46,21 @@ class Table[T, R: Row[Any]]:
     #: How many more parts the address of an object has: 0 for a single one, 1 for each of a dictionary.
     below: int = 0
     rows: Sequence[R]
-    #: Identifier of the device, which begins the unique ids as well.
-    device_fn: Callable[[Snapshot, Address], str] = lambda snapshot, _: snapshot.serial
+    #: Identifier of the device; None where these objects have no entities on this system.
+    device_fn: Callable[[Snapshot, Address], str | None] = lambda snapshot, _: snapshot.serial
+    #: Beginning of the unique ids, where it is not the identifier of the device.
+    prefix_fn: Callable[[Snapshot, Address], str] | None = None
+    #: Beginning of new entity ids, where history has it otherwise than the name of the device.
+    object_id_fn: Callable[[Snapshot, Address], str | None] = lambda _snapshot, _address: None
+
+    def covers(self, address: Address) -> bool:
+        """Return whether this table speaks of the object at an address."""
+        return len(address) == len(self.at) + self.below and address[: len(self.at)] == self.at
 
     def rows_for(self, snapshot: Snapshot, address: Address) -> Iterator[R]:
-        """Yield what describes the object at an address; nothing where the table speaks of other objects."""
-        if len(address) != len(self.at) + self.below or address[: len(self.at)] != self.at:
-            return
-        if (source := snapshot.get(self.kind, address)) is not None:
+        """Yield what describes the object at an address."""
+        source = snapshot.get(self.kind, address)
+        if source is not None and self.device_fn(snapshot, address) is not None:
             yield from (row for row in self.rows if row.exists_fn(source))
 
 
@@ -61,15 +77,26 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         self.entity_description = row
         self._kind = table.kind
         self._address = address
-        device = table.device_fn(coordinator.data, address)
+        device = table.device_fn(coordinator.data, address) or coordinator.data.serial
         self._attr_device_info = devices.identified(device)
+        self._object_id = table.object_id_fn(coordinator.data, address)
+        prefix = table.prefix_fn(coordinator.data, address) if table.prefix_fn else device
         phase = address[-1].lower() if address[0].endswith("_phases") else ""
-        self._attr_unique_id = "_".join(filter(None, (device, row.key, phase)))
+        self._attr_unique_id = "_".join(filter(None, (prefix, row.key, phase)))
         self._attr_translation_key = row.translation_key or row.key
         if phase:
             self._attr_translation_key += "_phase"
             self._attr_translation_placeholders = {"phase": phase}
             self._attr_entity_registry_enabled_default = False
+
+    @override
+    @callback
+    def add_to_platform_start(
+        self, hass: HomeAssistant, platform: EntityPlatform, parallel_updates: asyncio.Semaphore | None
+    ) -> None:
+        super().add_to_platform_start(hass, platform, parallel_updates)
+        if self._object_id:
+            self.entity_id = f"{platform.domain}.{slugify(f'{self._object_id} {self.suggested_object_id or ""}')}"
 
     @property
     def source(self) -> T | None:
@@ -83,6 +110,37 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         leaf = self.coordinator.data.leaves.get(self._address)
         return leaf is not None and not self.coordinator.expired(leaf.seen, self._hold)
 
+    async def _write(self, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
+        """Change the object on the gateway. Raises GatewayError when it is not there, or what the change raises."""
+        gateway, source = self.coordinator.gateway, self.source
+        if source is None:
+            raise GatewayError(Reason.NO_DATA)
+        await self.coordinator.async_write(self._address[0], lambda: change(gateway, source))
+
+
+def action[E: EnvoyEntity[Any], **P](
+    method: Callable[Concatenate[E, P], Awaitable[None]],
+) -> Callable[Concatenate[E, P], Coroutine[Any, Any, None]]:
+    """Turn whatever can go wrong in a method that changes a setting into an error that a person understands."""
+
+    @wraps(method)
+    async def run(self: E, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            await method(self, *args, **kwargs)
+        except (GatewayError, EnvoyError, aiohttp.ClientError, TimeoutError, ValueError) as err:
+            raise HomeAssistantError(
+                translation_domain=DOMAIN,
+                translation_key="action_failed",
+                translation_placeholders={
+                    "host": self.coordinator.gateway.host,
+                    "action": method.__name__.removeprefix("async_"),
+                    "entity": self.entity_id,
+                    "error": str(err) or type(err).__name__,
+                },
+            ) from err
+
+    return run
+
 
 @callback
 def async_setup_tables[R: Row[Any]](
@@ -93,20 +151,25 @@ def async_setup_tables[R: Row[Any]](
 ) -> None:
     """Add the entities of all objects in the snapshot, and of those that later snapshots bring."""
     coordinator = entry.runtime_data
-    known: set[Address] = set()
+    present: frozenset[Address] = frozenset()
+    known: set[tuple[Address, str]] = set()
+
+    def new_ones() -> Iterator[Entity]:
+        for address in coordinator.data.leaves:
+            for table in tables:
+                if not table.covers(address):
+                    continue
+                for row in table.rows_for(coordinator.data, address):
+                    if (address, row.key) not in known:
+                        known.add((address, row.key))
+                        yield make(coordinator, table, address, row)
 
     @callback
     def add_new() -> None:
-        snapshot = coordinator.data
-        new = [address for address in snapshot.leaves if address not in known]
-        known.update(new)
-        if new:
-            async_add_entities(
-                make(coordinator, table, address, row)
-                for address in new
-                for table in tables
-                for row in table.rows_for(snapshot, address)
-            )
+        nonlocal present
+        if (addresses := frozenset(coordinator.data.leaves)) != present:
+            present = addresses
+            async_add_entities(new_ones())
 
     add_new()
     entry.async_on_unload(coordinator.async_add_listener(add_new))

@@ -7,7 +7,8 @@ documents, so that an endpoint which fails, or says what makes no sense, takes n
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, fields, replace
 from http import HTTPStatus
 import inspect
 import time
@@ -33,6 +34,7 @@ from pyenphase.const import (
     URL_GENERATOR,
     URL_INVENTORY,
     URL_PRODUCTION_INVERTERS,
+    URL_TARIFF,
 )
 from pyenphase.exceptions import (
     EnvoyAuthenticationRequired,
@@ -43,10 +45,12 @@ from pyenphase.exceptions import (
 )
 from pyenphase.firmware import EnvoyFirmware
 from pyenphase.json import json_loads
+from pyenphase.models.acb import ACBSleepState
 from pyenphase.updaters.base import EnvoyUpdater
 
 from .account import Credentials, TokenAuth
 from .const import LOGGER
+from .derived import AcbFleet, derive
 from .errors import GatewayError, Reason
 from .snapshot import Address, Leaf, Snapshot, leaves
 
@@ -57,7 +61,7 @@ _IN_FLIGHT = 2
 #: Good answers that an object must be missing from before it is taken for gone: lists come back short now and then.
 _GONE_AFTER = 5
 
-#: Which endpoint says when a field is fresh, where an updater of pyenphase reads several.
+#: Which endpoint says when a field is fresh, where an updater of pyenphase reads several or the field can be changed.
 _FED_BY = {
     "ctmeters": ENDPOINT_URL_METERS_READINGS,
     "ctmeters_phases": ENDPOINT_URL_METERS_READINGS,
@@ -71,11 +75,23 @@ _FED_BY = {
     "dry_contact_status": URL_DRY_CONTACT_STATUS,
     "dry_contact_settings": URL_DRY_CONTACT_SETTINGS,
     "acb_inventory": URL_INVENTORY,
+    "acb_fleet": URL_INVENTORY,
+    "storage_settings": URL_TARIFF,
     "generator": URL_GENERATOR,
     "generator_config": URL_GEN_CONFIG,
     "generator_schedule": URL_GEN_SCHEDULE,
     "generator_mode": URL_GEN_MODE,
 }
+
+#: Fields that the library's writing calls change.
+_WRITTEN = (
+    "tariff",
+    "dry_contact_status",
+    "dry_contact_settings",
+    "generator_mode",
+    "generator_config",
+    "generator_schedule",
+)
 
 #: What pyenphase's updaters raise on a document that is not what they expect.
 _UNEXPECTED_DOCUMENT = (EnvoyError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
@@ -127,10 +143,14 @@ class Gateway(Envoy):
         #: Endpoints asked in this poll, and those of them that answered well.
         self._asked: set[str] = set()
         self._answered: set[str] = set()
+        #: The state of charge that AC batteries are to sleep at, chosen but not necessarily sent.
+        self.sleep_band: tuple[int, int] | None = None
         #: Nobody is there in this poll; somebody is, and won't let us in.
         self._gone = False
         self._refused = False
         self._places = asyncio.Semaphore(_IN_FLIGHT)
+        #: Held while documents are read into the snapshot, by a poll or around a write.
+        self._turn = asyncio.Lock()
 
     # Who is there, and may we come in?
 
@@ -200,18 +220,19 @@ class Gateway(Envoy):
 
     async def poll(self) -> Snapshot:
         """Ask every endpoint once and return all there is now. Raises GatewayError when nothing answered."""
-        self._asked.clear()
-        self._answered.clear()
-        self._gone = self._refused = False
-        if not self._updaters:
-            await self._probe()
-        await self._fetch(set().union(*self._needs.values()))
-        for updater in self._updaters:
-            await self._read(updater)
-        if not self._answered:
-            if self._refused:
-                raise GatewayError(Reason.TOKEN_REJECTED if self.uses_tokens else Reason.INVALID_AUTH)
-            raise GatewayError(Reason.CANNOT_CONNECT if self._gone else Reason.NO_DATA, self._failures())
+        async with self._turn:
+            self._begin()
+            if not self._updaters:
+                await self._probe()
+            await self._fetch(set().union(*self._needs.values()))
+            for updater in self._updaters:
+                await self._read(updater)
+            if not self._answered:
+                raise GatewayError(self._reason(), self._failures())
+            return self.snapshot()
+
+    def snapshot(self) -> Snapshot:
+        """Return all that is known. Raises GatewayError when that is nothing."""
         if not self._leaves:
             raise GatewayError(Reason.NO_DATA, self._failures())
         return Snapshot(
@@ -219,17 +240,65 @@ class Gateway(Envoy):
             firmware=str(self.firmware),
             part_number=self.part_number,
             model=self.envoy_model,
-            leaves=dict(self._leaves),
+            leaves=self._leaves | dict(derive(self._leaves)),
         )
+
+    def _begin(self) -> None:
+        """Forget what this round of requests came to."""
+        self._asked.clear()
+        self._answered.clear()
+        self._gone = self._refused = False
+
+    def _reason(self) -> Reason:
+        """Say why nothing answered."""
+        if self._refused:
+            return Reason.TOKEN_REJECTED if self.uses_tokens else Reason.INVALID_AUTH
+        return Reason.CANNOT_CONNECT if self._gone else Reason.NO_DATA
+
+    async def write(self, field: str, change: Callable[[], Awaitable[object]]) -> None:
+        """Make a change with one of the library's calls, which send a whole document with a value replaced.
+
+        The document is read right before, for what the owner changed in the app since the last poll must survive,
+        and again after, for only the gateway knows what became of it. A change is never sent twice.
+        `field` is the field of EnvoyData that shows it.
+        Raises GatewayError, or what the call raises; what is known is then as before.
+        """
+        path = _FED_BY[field]
+        async with self._turn:
+            await self._reread(path)
+            if path not in self._answered or (data := self.data) is None:
+                raise GatewayError(self._reason(), self._failures())
+            # The library puts the new value into its objects before it is accepted: it gets some of its own.
+            self.data = replace(data, **{name: deepcopy(getattr(data, name)) for name in _WRITTEN})
+            try:
+                await change()
+            except BaseException:
+                self.data = data
+                raise
+            await self._reread(path)
+
+    async def reread(self, field: str) -> None:
+        """Ask the endpoint that feeds a field again and read all that it feeds."""
+        async with self._turn:
+            await self._reread(_FED_BY[field])
+
+    async def _reread(self, path: str) -> None:
+        self._begin()
+        await self._fetch([path])
+        for updater, needs in self._needs.items():
+            if path in needs:
+                self._asked |= needs
+                await self._read(updater)
 
     async def _probe(self) -> None:
         """Find out what this gateway offers. The documents it is known by serve the first poll as well."""
         try:
             await self.probe()
         except EnvoyAuthenticationRequired as err:
-            raise GatewayError(Reason.TOKEN_REJECTED if self.uses_tokens else Reason.INVALID_AUTH) from err
+            self._refused = True
+            raise GatewayError(self._reason()) from err
         except EnvoyProbeFailed as err:
-            raise GatewayError(Reason.CANNOT_CONNECT if self._gone else Reason.NO_DATA, self._failures()) from err
+            raise GatewayError(self._reason(), self._failures()) from err
         except _UNEXPECTED_DOCUMENT as err:
             raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
         self._needs = {updater: set() for updater in self._updaters}
@@ -328,12 +397,12 @@ class Gateway(Envoy):
         """Merge what an updater made into what is known."""
         if self.data is None:
             self.data = EnvoyData()
-        self.data.raw.update(data.raw)
+        for field in fields(EnvoyData):
+            if value := getattr(data, field.name):
+                setattr(self.data, field.name, value if field.name != "raw" else self.data.raw | value)
         needs, makes = self._needs[updater], self._makes[updater]
         made = dict(leaves(data))
         makes |= {address[0] for address in made}
-        for name in makes:
-            setattr(self.data, name, getattr(data, name))
         seen = {path: document.seen for path in needs if (document := self._endpoints[path].good)}
         oldest = min(seen.values(), default=self.clock())
         for address, value in made.items():
@@ -344,6 +413,22 @@ class Gateway(Envoy):
                 self._missed[address] += 1
                 if self._missed[address] >= _GONE_AFTER:
                     del self._leaves[address], self._missed[address]
+
+    # Changes that the library has no single call for
+
+    async def choose_sleep_band(self, fleet: AcbFleet, band: tuple[int, int]) -> None:
+        """Choose the state of charge, in percent, that AC batteries sleep at; those asleep go there now."""
+        self.sleep_band = band
+        if fleet.sleep_state is ACBSleepState.ASLEEP:
+            await self.send_to_sleep(fleet)
+
+    async def send_to_sleep(self, fleet: AcbFleet) -> None:
+        """Send all AC batteries to sleep at the chosen state of charge."""
+        if (band := self.sleep_band or fleet.sleep_band) is None:
+            raise ValueError("no state of charge to sleep at was chosen")
+        await self.set_acb_sleep(
+            [{"serial_num": serial, "sleep_min_soc": band[0], "sleep_max_soc": band[1]} for serial in fleet.serials]
+        )
 
     # What pyenphase's probe and updaters call
 

@@ -2,7 +2,7 @@
 
 pyenphase's `EnvoyData` is a tree: fields, dictionaries of devices, dictionaries of phases. A snapshot is the same tree
 cut into its leaves, each a dataclass of pyenphase at an address such as `("inverters", "482243033093")`,
-`("ctmeters_phases", "storage", "L1")` or `("tariff",)`. One shape for everything is what lets availability, change
+`("ctmeters_phases", "storage", "L1")` or `("enpower",)`. One shape for everything is what lets availability, change
 detection and hardware that comes and goes be written once. No Home Assistant here.
 """
 
@@ -13,9 +13,10 @@ from pyenphase import EnvoyData
 
 type Address = tuple[str, ...]
 
-#: Fields of EnvoyData that are no leaves: the documents as received, and what `ctmeters` holds a second time.
+#: Fields of EnvoyData that are no leaves: the documents as received, the tariff, of which only the settings of the
+#: batteries are shown, and what `ctmeters` holds a second time.
 _NOT_LEAVES = frozenset(
-    {"raw"}
+    {"raw", "tariff"}
     | {f"ctmeter_{kind}{phases}" for kind in ("production", "consumption", "storage") for phases in ("", "_phases")}
 )
 _FIELDS = tuple(field.name for field in fields(EnvoyData) if field.name not in _NOT_LEAVES)
@@ -49,6 +50,10 @@ class Snapshot:
         leaf = self.leaves.get(address)
         return leaf.value if leaf and isinstance(leaf.value, kind) else None
 
+    def all[T](self, kind: type[T]) -> Iterator[T]:
+        """Yield every object of a kind."""
+        return (leaf.value for leaf in self.leaves.values() if isinstance(leaf.value, kind))
+
     def members(self, field: str) -> Iterator[str]:
         """Yield the keys of a dictionary of EnvoyData, such as the serial numbers of the inverters."""
         return (address[1] for address in self.leaves if address[0] == field and len(address) > 1)
@@ -58,6 +63,8 @@ def leaves(data: EnvoyData) -> Iterator[tuple[Address, object]]:
     """Yield address and object of everything that is there."""
     for name in _FIELDS:
         yield from _leaves((name,), getattr(data, name))
+    if data.tariff and data.tariff.storage_settings:
+        yield ("storage_settings",), data.tariff.storage_settings
 
 
 def _leaves(address: Address, value: object) -> Iterator[tuple[Address, object]]:

@@ -2,9 +2,11 @@
 
 from typing import Final
 
+from .batteries import BATTERIES
+from .controllers import CONTROLLERS
 from .inverters import INVERTERS
 from .meters import METERS
 from .production import PRODUCTION
 from .rows import Sensors
 
-SENSORS: Final[Sensors] = (*PRODUCTION, *METERS, *INVERTERS)
+SENSORS: Final[Sensors] = (*PRODUCTION, *METERS, *INVERTERS, *BATTERIES, *CONTROLLERS)

@@ -16,6 +16,7 @@ from homeassistant.const import (
 from homeassistant.util import dt as dt_util
 from pyenphase.models.inverter import EnvoyInverter
 
+from .. import devices
 from ..entity import Table
 from .rows import Sensor, Sensors
 
@@ -143,6 +144,7 @@ INVERTERS: Final[Sensors] = (
         at=("inverters",),
         below=1,
         rows=_INVERTER,
-        device_fn=lambda _, address: address[-1],
+        device_fn=devices.own,
+        object_id_fn=devices.listed_as_inverter,
     ),
 )

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from homeassistant.components.sensor import SensorDeviceClass, SensorEntityDescription, SensorStateClass
-from homeassistant.const import UnitOfEnergy, UnitOfPower
+from homeassistant.const import PERCENTAGE, EntityCategory, UnitOfEnergy, UnitOfPower
+from pyenphase.models.encharge import EnvoyEncharge
+from pyenphase.models.enpower import EnvoyEnpower
 
 from ..entity import Row, Table
 
@@ -23,12 +25,17 @@ class Sensor[T](Row[T], SensorEntityDescription):
 type Sensors = tuple[Table[Any, Sensor[Any]], ...]
 
 
-class Measure(TypedDict):
+class Quantity(TypedDict):
     """What sensors of one physical quantity have in common."""
 
     device_class: SensorDeviceClass
     state_class: SensorStateClass | None
     native_unit_of_measurement: str
+
+
+class Measure(Quantity):
+    """A quantity that is shown in another unit than the gateway gives it in."""
+
     suggested_unit_of_measurement: str
     suggested_display_precision: int
 
@@ -71,3 +78,33 @@ NET_ENERGY = Measure(
     suggested_unit_of_measurement=UnitOfEnergy.KILO_WATT_HOUR,
     suggested_display_precision=3,
 )
+CHARGE = Quantity(
+    device_class=SensorDeviceClass.BATTERY,
+    state_class=SensorStateClass.MEASUREMENT,
+    native_unit_of_measurement=PERCENTAGE,
+)
+STORED_ENERGY = Quantity(
+    device_class=SensorDeviceClass.ENERGY_STORAGE,
+    state_class=SensorStateClass.MEASUREMENT,
+    native_unit_of_measurement=UnitOfEnergy.WATT_HOUR,
+)
+
+
+def communication_levels[T: (EnvoyEncharge, EnvoyEnpower)](_kind: type[T]) -> tuple[Sensor[T], ...]:
+    """Return how well a device of the battery system is heard on its two radios, 0 (not at all) to 5."""
+    return (
+        Sensor[T](
+            key="comm_level_2_4_ghz",
+            state_class=SensorStateClass.MEASUREMENT,
+            entity_category=EntityCategory.DIAGNOSTIC,
+            entity_registry_enabled_default=False,
+            value_fn=lambda device: device.comm_level_2_4_ghz,
+        ),
+        Sensor[T](
+            key="comm_level_sub_ghz",
+            state_class=SensorStateClass.MEASUREMENT,
+            entity_category=EntityCategory.DIAGNOSTIC,
+            entity_registry_enabled_default=False,
+            value_fn=lambda device: device.comm_level_sub_ghz,
+        ),
+    )

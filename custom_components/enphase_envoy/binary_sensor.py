@@ -1,0 +1,116 @@
+"""Binary sensors: what is connected, switched on, or at work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, override
+
+from homeassistant.components.binary_sensor import (
+    BinarySensorDeviceClass,
+    BinarySensorEntity,
+    BinarySensorEntityDescription,
+)
+from homeassistant.const import EntityCategory
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from pyenphase.models.acb import EnvoyACB
+from pyenphase.models.c6combiner import EnvoyC6CC
+from pyenphase.models.collar import EnvoyCollar
+from pyenphase.models.encharge import EnvoyEncharge
+from pyenphase.models.enpower import EnvoyEnpower
+from pyenphase.models.generator import EnvoyGenerator
+
+from . import devices
+from .coordinator import EnvoyConfigEntry
+from .entity import EnvoyEntity, Row, Table, async_setup_tables
+
+PARALLEL_UPDATES = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinarySensor[T](Row[T], BinarySensorEntityDescription):
+    """One binary sensor of an object of the snapshot."""
+
+    value_fn: Callable[[T], bool | None]
+
+
+def _communicating[T: (EnvoyACB, EnvoyC6CC, EnvoyCollar, EnvoyEncharge, EnvoyEnpower)](
+    _kind: type[T],
+) -> BinarySensor[T]:
+    """Return whether the gateway hears from a device."""
+    return BinarySensor[T](
+        key="communicating",
+        device_class=BinarySensorDeviceClass.CONNECTIVITY,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value_fn=lambda device: device.communicating,
+    )
+
+
+_ENCHARGE: Final = (
+    _communicating(EnvoyEncharge),
+    BinarySensor[EnvoyEncharge](
+        key="dc_switch",
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value_fn=lambda battery: not battery.dc_switch_off,
+    ),
+)
+
+_ENPOWER: Final = (
+    _communicating(EnvoyEnpower),
+    BinarySensor[EnvoyEnpower](
+        key="mains_oper_state",
+        translation_key="grid_status",
+        value_fn=lambda enpower: enpower.mains_oper_state == "closed",
+    ),
+)
+
+_ACB: Final = (
+    _communicating(EnvoyACB),
+    BinarySensor[EnvoyACB](
+        key="operating", entity_category=EntityCategory.DIAGNOSTIC, value_fn=lambda acb: acb.operating
+    ),
+    BinarySensor[EnvoyACB](key="producing", value_fn=lambda acb: acb.producing),
+)
+
+_GENERATOR: Final = (
+    BinarySensor[EnvoyGenerator](
+        key="connected",
+        translation_key="generator_connected",
+        device_class=BinarySensorDeviceClass.POWER,
+        value_fn=lambda generator: generator.oper_state == "closed",
+    ),
+    BinarySensor[EnvoyGenerator](
+        key="exercising",
+        translation_key="generator_exercising",
+        device_class=BinarySensorDeviceClass.RUNNING,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value_fn=lambda generator: bool(generator.exc_on),
+    ),
+)
+
+BINARY_SENSORS: Final[tuple[Table[Any, BinarySensor[Any]], ...]] = (
+    Table(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=devices.own),
+    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=devices.enpower),
+    Table(kind=EnvoyCollar, at=("collar",), rows=(_communicating(EnvoyCollar),), device_fn=devices.collar),
+    Table(kind=EnvoyC6CC, at=("c6cc",), rows=(_communicating(EnvoyC6CC),), device_fn=devices.c6_combiner),
+    Table(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=devices.own),
+    Table(kind=EnvoyGenerator, at=("generator",), rows=_GENERATOR, device_fn=devices.generator),
+)
+
+
+async def async_setup_entry(
+    _hass: HomeAssistant, entry: EnvoyConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
+) -> None:
+    """Set up the binary sensors of a gateway."""
+    async_setup_tables(entry, async_add_entities, BINARY_SENSORS, EnvoyBinarySensor)
+
+
+class EnvoyBinarySensor[T](EnvoyEntity[T], BinarySensorEntity):
+    """A binary sensor that reads one object of the snapshot."""
+
+    entity_description: BinarySensor[T]
+
+    @property
+    @override
+    def is_on(self) -> bool | None:
+        """Return the state."""
+        return None if (source := self.source) is None else self.entity_description.value_fn(source)

@@ -1,0 +1,175 @@
+"""Batteries: IQ batteries (Encharge), AC batteries, each and together."""
+
+from typing import Final
+
+from homeassistant.components.sensor import SensorDeviceClass, SensorStateClass
+from homeassistant.const import PERCENTAGE, EntityCategory, UnitOfApparentPower, UnitOfPower, UnitOfTemperature
+from homeassistant.util import dt as dt_util
+from pyenphase.models.acb import ACBChargeStatus, ACBSleepState, EnvoyACB, EnvoyACBPower, EnvoyBatteryAggregate
+from pyenphase.models.encharge import EnvoyEncharge, EnvoyEnchargeAggregate, EnvoyEnchargePower
+
+from .. import devices
+from ..derived import AcbFleet
+from ..entity import Table
+from .rows import CHARGE, STORED_ENERGY, Sensor, Sensors, communication_levels
+
+_ENCHARGE_POWER: Final = (
+    Sensor[EnvoyEnchargePower](key="soc", name=None, **CHARGE, value_fn=lambda battery: battery.soc),
+    Sensor[EnvoyEnchargePower](
+        key="apparent_power_mva",
+        device_class=SensorDeviceClass.APPARENT_POWER,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfApparentPower.VOLT_AMPERE,
+        value_fn=lambda battery: battery.apparent_power_mva / 1000,
+    ),
+    Sensor[EnvoyEnchargePower](
+        key="real_power_mw",
+        device_class=SensorDeviceClass.POWER,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfPower.WATT,
+        value_fn=lambda battery: battery.real_power_mw / 1000,
+    ),
+)
+
+_ENCHARGE: Final = (
+    Sensor[EnvoyEncharge](
+        key="temperature",
+        device_class=SensorDeviceClass.TEMPERATURE,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfTemperature.CELSIUS,
+        value_fn=lambda battery: battery.temperature,
+    ),
+    Sensor[EnvoyEncharge](
+        key="last_reported",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        value_fn=lambda battery: dt_util.utc_from_timestamp(battery.last_report_date),
+    ),
+    *communication_levels(EnvoyEncharge),
+)
+
+_ENCHARGE_TOGETHER: Final = (
+    Sensor[EnvoyEnchargeAggregate](key="battery_level", **CHARGE, value_fn=lambda all_: all_.state_of_charge),
+    Sensor[EnvoyEnchargeAggregate](
+        key="reserve_soc",
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=PERCENTAGE,
+        value_fn=lambda all_: all_.reserve_state_of_charge,
+    ),
+    Sensor[EnvoyEnchargeAggregate](
+        key="available_energy", **STORED_ENERGY, value_fn=lambda all_: all_.available_energy
+    ),
+    Sensor[EnvoyEnchargeAggregate](key="reserve_energy", **STORED_ENERGY, value_fn=lambda all_: all_.backup_reserve),
+    Sensor[EnvoyEnchargeAggregate](
+        key="max_capacity", **(STORED_ENERGY | {"state_class": None}), value_fn=lambda all_: all_.max_available_capacity
+    ),
+)
+
+_ACB_TOGETHER: Final = (
+    Sensor[EnvoyACBPower](
+        key="acb_power",
+        device_class=SensorDeviceClass.POWER,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfPower.WATT,
+        value_fn=lambda acb: acb.power,
+    ),
+    Sensor[EnvoyACBPower](key="acb_soc", **CHARGE, value_fn=lambda acb: acb.state_of_charge),
+    Sensor[EnvoyACBPower](
+        key="acb_battery_state",
+        device_class=SensorDeviceClass.ENUM,
+        options=["discharging", "idle", "charging", "full"],
+        value_fn=lambda acb: acb.state,
+    ),
+)
+
+_ACB_ON_GATEWAY: Final = (
+    Sensor[EnvoyACBPower](key="acb_available_energy", **STORED_ENERGY, value_fn=lambda acb: acb.charge_wh),
+)
+
+_ACB_FLEET: Final = (
+    Sensor[AcbFleet](
+        key="acb_aggregate_sleep_state",
+        device_class=SensorDeviceClass.ENUM,
+        options=[*ACBSleepState, "mixed"],
+        value_fn=lambda fleet: fleet.sleep_state or "mixed",
+    ),
+)
+
+_ACB: Final = (
+    Sensor[EnvoyACB](key="acb_battery_soc", **CHARGE, value_fn=lambda acb: acb.percent_full),
+    Sensor[EnvoyACB](
+        key="acb_battery_power",
+        device_class=SensorDeviceClass.POWER,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfPower.WATT,
+        value_fn=lambda acb: acb.last_report_watts,
+    ),
+    Sensor[EnvoyACB](
+        key="acb_battery_temperature",
+        device_class=SensorDeviceClass.TEMPERATURE,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfTemperature.CELSIUS,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value_fn=lambda acb: acb.max_cell_temp,
+    ),
+    Sensor[EnvoyACB](
+        key="acb_battery_charge_status",
+        device_class=SensorDeviceClass.ENUM,
+        options=["charging", "discharging", "idle"],
+        value_fn=lambda acb: None if acb.charge_status is ACBChargeStatus.UNKNOWN else acb.charge_status,
+    ),
+    Sensor[EnvoyACB](
+        key="acb_battery_sleep_state",
+        device_class=SensorDeviceClass.ENUM,
+        options=list(ACBSleepState),
+        value_fn=lambda acb: acb.sleep_state,
+    ),
+    Sensor[EnvoyACB](
+        key="acb_battery_sleep_soc_target",
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value_fn=lambda acb: (
+            None if None in (acb.sleep_min_soc, acb.sleep_max_soc) else f"{acb.sleep_min_soc}-{acb.sleep_max_soc}"
+        ),
+    ),
+    Sensor[EnvoyACB](
+        key="acb_battery_last_reported",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value_fn=lambda acb: dt_util.utc_from_timestamp(acb.last_report_date) if acb.last_report_date else None,
+    ),
+)
+
+#: IQ and AC batteries in one system.
+_ALL_BATTERIES: Final = (
+    Sensor[EnvoyBatteryAggregate](
+        key="aggregated_available_energy", **STORED_ENERGY, value_fn=lambda all_: all_.available_energy
+    ),
+    Sensor[EnvoyBatteryAggregate](
+        key="aggregated_max_battery_capacity",
+        **(STORED_ENERGY | {"state_class": None}),
+        value_fn=lambda all_: all_.max_available_capacity,
+    ),
+    Sensor[EnvoyBatteryAggregate](key="aggregated_soc", **CHARGE, value_fn=lambda all_: all_.state_of_charge),
+)
+
+BATTERIES: Final[Sensors] = (
+    Table(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=devices.own),
+    Table(kind=EnvoyEnchargePower, at=("encharge_power",), below=1, rows=_ENCHARGE_POWER, device_fn=devices.own),
+    Table(kind=EnvoyEnchargeAggregate, at=("encharge_aggregate",), rows=_ENCHARGE_TOGETHER),
+    Table(
+        kind=EnvoyACBPower,
+        at=("acb_power",),
+        rows=_ACB_TOGETHER,
+        device_fn=devices.acb_fleet,
+        prefix_fn=devices.gateway,
+    ),
+    Table(kind=EnvoyACBPower, at=("acb_power",), rows=_ACB_ON_GATEWAY),
+    Table(
+        kind=AcbFleet,
+        at=("acb_fleet",),
+        rows=_ACB_FLEET,
+        device_fn=devices.acb_fleet,
+        prefix_fn=devices.gateway,
+    ),
+    Table(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=devices.own),
+    Table(kind=EnvoyBatteryAggregate, at=("battery_aggregate",), rows=_ALL_BATTERIES),
+)

@@ -1,0 +1,69 @@
+"""What connects the house to the grid: Enpower (System Controller), IQ Meter Collar and C6 Combiner."""
+
+from typing import Final
+
+from homeassistant.components.sensor import SensorDeviceClass, SensorStateClass
+from homeassistant.const import UnitOfTemperature
+from homeassistant.util import dt as dt_util
+from pyenphase.models.c6combiner import EnvoyC6CC
+from pyenphase.models.collar import EnvoyCollar
+from pyenphase.models.enpower import EnvoyEnpower
+
+from .. import devices
+from ..entity import Table
+from .rows import Sensor, Sensors, communication_levels
+
+_ENPOWER: Final = (
+    Sensor[EnvoyEnpower](
+        key="temperature",
+        device_class=SensorDeviceClass.TEMPERATURE,
+        state_class=SensorStateClass.MEASUREMENT,
+        # The gateway gives this one in the installer's unit, which is Fahrenheit.
+        native_unit_of_measurement=UnitOfTemperature.FAHRENHEIT,
+        value_fn=lambda enpower: enpower.temperature,
+    ),
+    Sensor[EnvoyEnpower](
+        key="last_reported",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        value_fn=lambda enpower: dt_util.utc_from_timestamp(enpower.last_report_date),
+    ),
+    *communication_levels(EnvoyEnpower),
+)
+
+#: What the collar calls its modes, under the names they have as states.
+_COLLAR_MODES: Final = {"ENCMN_MDE_ON_GRID": "on_grid", "ENCMN_MDE_OFF_GRID": "off_grid"}
+
+_COLLAR: Final = (
+    Sensor[EnvoyCollar](
+        key="temperature",
+        device_class=SensorDeviceClass.TEMPERATURE,
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=UnitOfTemperature.CELSIUS,
+        value_fn=lambda collar: collar.temperature,
+    ),
+    Sensor[EnvoyCollar](
+        key="last_reported",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        value_fn=lambda collar: dt_util.utc_from_timestamp(collar.last_report_date),
+    ),
+    Sensor[EnvoyCollar](key="grid_state", value_fn=lambda collar: collar.grid_state),
+    Sensor[EnvoyCollar](key="mid_state", value_fn=lambda collar: collar.mid_state),
+    Sensor[EnvoyCollar](
+        key="admin_state_str",
+        value_fn=lambda collar: _COLLAR_MODES.get(collar.admin_state_str, collar.admin_state_str),
+    ),
+)
+
+_C6_COMBINER: Final = (
+    Sensor[EnvoyC6CC](
+        key="last_reported",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        value_fn=lambda c6cc: dt_util.utc_from_timestamp(c6cc.last_report_date),
+    ),
+)
+
+CONTROLLERS: Final[Sensors] = (
+    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=devices.enpower),
+    Table(kind=EnvoyCollar, at=("collar",), rows=_COLLAR, device_fn=devices.collar),
+    Table(kind=EnvoyC6CC, at=("c6cc",), rows=_C6_COMBINER, device_fn=devices.c6_combiner),
+)

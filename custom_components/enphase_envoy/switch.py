@@ -1,0 +1,117 @@
+"""Switches: the grid, charging from it, relays of loads."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, override
+
+from homeassistant.components.switch import SwitchEntity, SwitchEntityDescription
+from homeassistant.const import EntityCategory
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from pyenphase.models.dry_contacts import DryContactStatus, EnvoyDryContactStatus
+from pyenphase.models.enpower import EnvoyEnpower
+from pyenphase.models.generator import EnvoyGeneratorConfig
+from pyenphase.models.tariff import EnvoyStorageSettings
+
+from . import devices
+from .coordinator import EnvoyConfigEntry
+from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
+from .gateway import Gateway
+
+PARALLEL_UPDATES = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switch[T](Row[T], SwitchEntityDescription):
+    """One switch of an object of the snapshot."""
+
+    value_fn: Callable[[T], bool | None]
+    set_fn: Callable[[Gateway, T, bool], Awaitable[object]]
+
+
+_ENPOWER: Final = (
+    Switch[EnvoyEnpower](
+        key="mains_admin_state",
+        translation_key="grid_enabled",
+        value_fn=lambda enpower: enpower.mains_admin_state == "closed",
+        set_fn=lambda gateway, _, on: gateway.go_on_grid() if on else gateway.go_off_grid(),
+    ),
+)
+
+_BATTERY_SETTINGS: Final = (
+    Switch[EnvoyStorageSettings](
+        key="charge_from_grid",
+        value_fn=lambda settings: settings.charge_from_grid,
+        set_fn=lambda gateway, _, on: gateway.enable_charge_from_grid() if on else gateway.disable_charge_from_grid(),
+    ),
+)
+
+_RELAY: Final = (
+    Switch[EnvoyDryContactStatus](
+        key="relay_status",
+        name=None,
+        value_fn=lambda relay: relay.status == DryContactStatus.CLOSED,
+        set_fn=lambda gateway, relay, on: (
+            gateway.close_dry_contact(relay.id) if on else gateway.open_dry_contact(relay.id)
+        ),
+    ),
+)
+
+_GENERATOR: Final = (
+    Switch[EnvoyGeneratorConfig](
+        key="charge_from_generator",
+        entity_category=EntityCategory.CONFIG,
+        value_fn=lambda config: config.charge_from_generator,
+        set_fn=lambda gateway, _, on: gateway.set_generator_charge_from_generator(on),
+    ),
+)
+
+SWITCHES: Final[tuple[Table[Any, Switch[Any]], ...]] = (
+    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=devices.enpower),
+    Table(
+        kind=EnvoyStorageSettings,
+        at=("storage_settings",),
+        rows=_BATTERY_SETTINGS,
+        device_fn=devices.battery_controller,
+    ),
+    Table(
+        kind=EnvoyDryContactStatus,
+        at=("dry_contact_status",),
+        below=1,
+        rows=_RELAY,
+        device_fn=devices.own,
+        prefix_fn=devices.relay_prefix,
+    ),
+    Table(kind=EnvoyGeneratorConfig, at=("generator_config",), rows=_GENERATOR, device_fn=devices.generator),
+)
+
+
+async def async_setup_entry(
+    _hass: HomeAssistant, entry: EnvoyConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
+) -> None:
+    """Set up the switches of a gateway."""
+    async_setup_tables(entry, async_add_entities, SWITCHES, EnvoySwitch)
+
+
+class EnvoySwitch[T](EnvoyEntity[T], SwitchEntity):
+    """A switch that reads and changes one object of the snapshot."""
+
+    entity_description: Switch[T]
+
+    @property
+    @override
+    def is_on(self) -> bool | None:
+        """Return the state."""
+        return None if (source := self.source) is None else self.entity_description.value_fn(source)
+
+    @override
+    @action
+    async def async_turn_on(self, /, **_kwargs: Any) -> None:
+        """Switch on. Raises HomeAssistantError."""
+        await self._write(lambda gateway, source: self.entity_description.set_fn(gateway, source, True))
+
+    @override
+    @action
+    async def async_turn_off(self, /, **_kwargs: Any) -> None:
+        """Switch off. Raises HomeAssistantError."""
+        await self._write(lambda gateway, source: self.entity_description.set_fn(gateway, source, False))

@@ -1,0 +1,69 @@
+"""Times of day: when the generator is exercised."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import time
+from typing import Any, Final, override
+
+from homeassistant.components.time import TimeEntity, TimeEntityDescription
+from homeassistant.const import EntityCategory
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from pyenphase.models.generator import EnvoyGeneratorSchedule
+
+from . import devices
+from .coordinator import HOLD_COUNTER, EnvoyConfigEntry
+from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
+from .gateway import Gateway
+
+PARALLEL_UPDATES = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeOfDay[T](Row[T], TimeEntityDescription):
+    """One time of day of an object of the snapshot."""
+
+    value_fn: Callable[[T], time | None]
+    set_fn: Callable[[Gateway, T, time], Awaitable[object]]
+
+
+_GENERATOR: Final = (
+    TimeOfDay[EnvoyGeneratorSchedule](
+        key="exercise_start",
+        translation_key="generator_exercise_start",
+        entity_category=EntityCategory.CONFIG,
+        # The gateway counts in minutes after midnight.
+        value_fn=lambda schedule: time(*divmod(schedule.exercise_start, 60)),
+        set_fn=lambda gateway, _, at: gateway.update_generator_schedule({"exercise_start": at.hour * 60 + at.minute}),
+    ),
+)
+
+TIMES: Final[tuple[Table[Any, TimeOfDay[Any]], ...]] = (
+    Table(kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR, device_fn=devices.generator),
+)
+
+
+async def async_setup_entry(
+    _hass: HomeAssistant, entry: EnvoyConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
+) -> None:
+    """Set up the times of a gateway."""
+    async_setup_tables(entry, async_add_entities, TIMES, EnvoyTime)
+
+
+class EnvoyTime[T](EnvoyEntity[T], TimeEntity):
+    """A time of day that reads and changes one object of the snapshot."""
+
+    entity_description: TimeOfDay[T]
+    _hold = HOLD_COUNTER
+
+    @property
+    @override
+    def native_value(self) -> time | None:
+        """Return the time of day."""
+        return None if (source := self.source) is None else self.entity_description.value_fn(source)
+
+    @override
+    @action
+    async def async_set_value(self, value: time) -> None:
+        """Change the time of day. Raises HomeAssistantError."""
+        await self._write(lambda gateway, source: self.entity_description.set_fn(gateway, source, value))
