@@ -1,7 +1,8 @@
 """Enphase Envoy: solar production, consumption, batteries and their switches from the gateway in the house."""
 
 from homeassistant.const import CONF_HOST
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.aiohttp_client import async_create_clientsession
 
 from . import devices
@@ -17,7 +18,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> boo
     coordinator = EnvoyCoordinator(hass, entry, Gateway(entry.data[CONF_HOST], session))
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
-    _register_devices(hass, entry)
+    devices.async_keep_registered(hass, entry)
+    devices.async_connect_mac(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
     return True
 
@@ -27,18 +29,8 @@ async def async_unload_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bo
     return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
 
 
-@callback
-def _register_devices(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
-    """Register the devices of the first snapshot, and again whenever hardware comes or goes."""
-    coordinator = entry.runtime_data
-    registered: frozenset[tuple[str, ...]] = frozenset()
-
-    @callback
-    def register() -> None:
-        nonlocal registered
-        if (present := frozenset(coordinator.data.leaves)) != registered:
-            registered = present
-            devices.async_register(hass, entry)
-
-    register()
-    entry.async_on_unload(coordinator.async_add_listener(register))
+async def async_remove_config_entry_device(
+    _hass: HomeAssistant, entry: EnvoyConfigEntry, device: dr.DeviceEntry
+) -> bool:
+    """Let the owner delete a device that the gateway no longer reports."""
+    return not devices.async_is_present(entry, device)

@@ -1,6 +1,7 @@
 """One poll a cycle, and who is told what came of it."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 import time
 from typing import Final, override
@@ -11,12 +12,16 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.exceptions import ConfigEntryAuthFailed
 from homeassistant.helpers.event import async_call_later
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
+from pyenphase.models.encharge import EnvoyEnchargeAggregate
+from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .account import Credentials
 from .const import CONF_USE_MANUAL_TOKEN, DOMAIN, LOGGER, POLL_INTERVAL
 from .errors import GatewayError
 from .gateway import Gateway
-from .snapshot import Address, Snapshot
+from .repairs import async_report_setting
+from .settings_watch import SettingsWatch
+from .snapshot import Address, Leaf, Snapshot
 
 type EnvoyConfigEntry = ConfigEntry[EnvoyCoordinator]
 
@@ -26,6 +31,8 @@ HOLD_STATE: Final = max(3 * _POLL, 210.0)
 HOLD_COUNTER: Final = max(3 * _POLL, 900.0)
 #: Seconds after a change at which to look at it again.
 _SETTLING: Final = (3, 10, 30)
+
+_STORAGE_SETTINGS: Final = ("storage_settings",)
 
 
 class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
@@ -56,6 +63,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._clock = clock
         #: What the entities were last told: the object and how many of the holds it has outlived.
         self._told: dict[Address, tuple[object, int]] = {}
+        self._watch = SettingsWatch()
         self._cancel_expiry: CALLBACK_TYPE | None = None
         #: Looks at settings that were just changed, still to come.
         self._looks: set[CALLBACK_TYPE] = set()
@@ -68,7 +76,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     @override
     async def _async_update_data(self) -> Snapshot:
-        return await self._translated(self._poll)
+        return self._watched(await self._translated(self._poll))
 
     async def _translated[T](self, action: Callable[[], Awaitable[T]]) -> T:
         """Run an action, turning what is wrong with the gateway into Home Assistant's errors."""
@@ -111,9 +119,12 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     # Changes
 
-    async def async_write(self, field: str, change: Callable[[], Awaitable[object]]) -> None:
+    async def async_write(self, asker: str, field: str, change: Callable[[], Awaitable[object]]) -> None:
         """Change a setting, then show what the gateway says of it. Raises what `Gateway.write` raises."""
-        await self.gateway.write(field, change)
+        before, wanted = await self.gateway.write(field, change)
+        settings = [data.tariff and data.tariff.storage_settings for data in (before, wanted)]
+        if field == "storage_settings" and settings[0] and settings[1]:
+            self._watch.ask(settings[0], settings[1], asker, self._clock())
         self._publish()
         # Relays take seconds to move and the gateway to notice.
         for delay in _SETTLING:
@@ -139,8 +150,22 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     @callback
     def _publish(self) -> None:
         """Show what is known now; the next poll comes when it would have."""
-        self.data = self.gateway.snapshot()
+        self.data = self._watched(self.gateway.snapshot())
         self.async_update_listeners()
+
+    def _watched(self, snapshot: Snapshot) -> Snapshot:
+        """Look what became of battery settings, and correct what is shown where the controller does otherwise."""
+        settings = snapshot.get(EnvoyStorageSettings, _STORAGE_SETTINGS)
+        if settings is None:
+            return snapshot
+        batteries = snapshot.get(EnvoyEnchargeAggregate, ("encharge_aggregate",))
+        reserve = batteries.configured_reserve_state_of_charge if batteries else None
+        for finding in self._watch.judge(settings, reserve, self._clock()):
+            async_report_setting(self.hass, self.config_entry.entry_id, snapshot.firmware, finding)
+        if (real := self._watch.real_reserve(reserve)) is None:
+            return snapshot
+        leaf = Leaf(replace(settings, reserved_soc=real), snapshot.leaves[_STORAGE_SETTINGS].seen)
+        return replace(snapshot, leaves={**snapshot.leaves, _STORAGE_SETTINGS: leaf})
 
     # Who is told
 

@@ -3,12 +3,14 @@
 The only place that knows. Entities name their device by its identifier and nothing else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from datetime import datetime
 
 from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.device_registry import DeviceInfo
+from homeassistant.helpers.event import async_call_later
 from pyenphase.models.acb import EnvoyACB, EnvoyACBPower
 from pyenphase.models.c6combiner import EnvoyC6CC
 from pyenphase.models.collar import EnvoyCollar
@@ -22,6 +24,13 @@ from .coordinator import EnvoyConfigEntry
 from .snapshot import Address, Snapshot
 
 _MANUFACTURER = "Enphase"
+#: Seconds after set-up at which the gateway is asked for its MAC address, which some answer slowly.
+_MAC_DELAY = 30
+
+
+def identifier_of(info: DeviceInfo) -> str:
+    """Return what identifies a device among those of a gateway."""
+    return next(identifier for _, identifier in info["identifiers"])
 
 
 def identified(identifier: str) -> DeviceInfo:
@@ -89,7 +98,60 @@ def battery_controller(snapshot: Snapshot, address: Address) -> str | None:
 
 
 @callback
-def async_register(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
+def async_keep_registered(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
+    """Register the devices of the snapshot, and again whenever hardware comes, goes, is renamed or updated."""
+    coordinator = entry.runtime_data
+    registered: Hashable = None
+
+    @callback
+    def register() -> None:
+        nonlocal registered
+        if (looks := _looks(coordinator.data)) != registered:
+            registered = looks
+            _register(hass, entry)
+
+    register()
+    entry.async_on_unload(coordinator.async_add_listener(register))
+
+
+def _looks(snapshot: Snapshot) -> Hashable:
+    """Return what changes when the devices do, at less cost than making them."""
+    return (
+        snapshot.firmware,
+        snapshot.model,
+        frozenset(snapshot.leaves),
+        *(enpower.firmware_version for enpower in snapshot.all(EnvoyEnpower)),
+        *(collar.firmware_version for collar in snapshot.all(EnvoyCollar)),
+        *(combiner.firmware_version for combiner in snapshot.all(EnvoyC6CC)),
+        *(battery.firmware_version for battery in snapshot.all(EnvoyEncharge)),
+        *(relay.load_name for relay in snapshot.all(EnvoyDryContactSettings)),
+    )
+
+
+@callback
+def async_is_present(entry: EnvoyConfigEntry, device: dr.DeviceEntry) -> bool:
+    """Return whether the gateway still reports a device."""
+    snapshot = entry.runtime_data.data
+    present = {snapshot.serial, *(identifier_of(info) for _, info in _behind(snapshot))}
+    return any(domain == DOMAIN and identifier in present for domain, identifier in device.identifiers)
+
+
+@callback
+def async_connect_mac(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
+    """Add the MAC address of the gateway to its device, once the first minute's work is done."""
+
+    async def connect(_now: datetime) -> None:
+        if mac := await entry.runtime_data.gateway.mac_address():
+            dr.async_get(hass).async_get_or_create(
+                config_entry_id=entry.entry_id,
+                identifiers={(DOMAIN, entry.runtime_data.data.serial)},
+                connections={(dr.CONNECTION_NETWORK_MAC, dr.format_mac(mac))},
+            )
+
+    entry.async_on_unload(async_call_later(hass, _MAC_DELAY, connect))
+
+
+def _register(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     """Put the devices of the snapshot into the registry, or bring them up to date there."""
     registry = dr.async_get(hass)
     coordinator = entry.runtime_data

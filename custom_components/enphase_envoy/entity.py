@@ -6,7 +6,7 @@ descriptions: a phase adds its letters to the unique id and the name, and starts
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, override
@@ -14,8 +14,13 @@ from typing import Any, Concatenate, override
 import aiohttp
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
+from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.entity import Entity, EntityDescription
-from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback, EntityPlatform
+from homeassistant.helpers.entity_platform import (
+    AddConfigEntryEntitiesCallback,
+    EntityPlatform,
+    async_get_current_platform,
+)
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 from homeassistant.util import slugify
 from pyenphase.exceptions import EnvoyError
@@ -115,7 +120,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         gateway, source = self.coordinator.gateway, self.source
         if source is None:
             raise GatewayError(Reason.NO_DATA)
-        await self.coordinator.async_write(self._address[0], lambda: change(gateway, source))
+        await self.coordinator.async_write(self.entity_id, self._address[0], lambda: change(gateway, source))
 
 
 def action[E: EnvoyEntity[Any], **P](
@@ -151,25 +156,33 @@ def async_setup_tables[R: Row[Any]](
 ) -> None:
     """Add the entities of all objects in the snapshot, and of those that later snapshots bring."""
     coordinator = entry.runtime_data
+    domain = async_get_current_platform().domain
+    registry = er.async_get(coordinator.hass)
     present: frozenset[Address] = frozenset()
-    known: set[tuple[Address, str]] = set()
+    served: set[Address] = set()
 
-    def new_ones() -> Iterator[Entity]:
-        for address in coordinator.data.leaves:
+    def made(addresses: Iterable[Address]) -> Iterator[Entity]:
+        for address in addresses:
             for table in tables:
-                if not table.covers(address):
-                    continue
-                for row in table.rows_for(coordinator.data, address):
-                    if (address, row.key) not in known:
-                        known.add((address, row.key))
+                if table.covers(address):
+                    for row in table.rows_for(coordinator.data, address):
+                        served.add(address)
                         yield make(coordinator, table, address, row)
+
+    def is_registered(entity: Entity) -> bool:
+        return registry.async_get_entity_id(domain, DOMAIN, entity.unique_id or "") is not None
 
     @callback
     def add_new() -> None:
         nonlocal present
-        if (addresses := frozenset(coordinator.data.leaves)) != present:
-            present = addresses
-            async_add_entities(new_ones())
+        addresses = frozenset(coordinator.data.leaves)
+        if addresses == present:
+            return
+        # What went and came back has its entities, unless the owner deleted the device in between.
+        back = (addresses & served) - present
+        new = [address for address in coordinator.data.leaves if address not in served]
+        present = addresses
+        async_add_entities((*made(new), *(entity for entity in made(back) if not is_registered(entity))))
 
     add_new()
     entry.async_on_unload(coordinator.async_add_listener(add_new))

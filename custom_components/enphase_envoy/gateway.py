@@ -255,12 +255,12 @@ class Gateway(Envoy):
             return Reason.TOKEN_REJECTED if self.uses_tokens else Reason.INVALID_AUTH
         return Reason.CANNOT_CONNECT if self._gone else Reason.NO_DATA
 
-    async def write(self, field: str, change: Callable[[], Awaitable[object]]) -> None:
+    async def write(self, field: str, change: Callable[[], Awaitable[object]]) -> tuple[EnvoyData, EnvoyData]:
         """Make a change with one of the library's calls, which send a whole document with a value replaced.
 
         The document is read right before, for what the owner changed in the app since the last poll must survive,
         and again after, for only the gateway knows what became of it. A change is never sent twice.
-        `field` is the field of EnvoyData that shows it.
+        `field` is where the snapshot shows it. Returns what was before, and what was asked for.
         Raises GatewayError, or what the call raises; what is known is then as before.
         """
         path = _FED_BY[field]
@@ -270,12 +270,16 @@ class Gateway(Envoy):
                 raise GatewayError(self._reason(), self._failures())
             # The library puts the new value into its objects before it is accepted: it gets some of its own.
             self.data = replace(data, **{name: deepcopy(getattr(data, name)) for name in _WRITTEN})
+            before = replace(data)
             try:
                 await change()
             except BaseException:
                 self.data = data
                 raise
+            wanted = self.data
+            self.data = data
             await self._reread(path)
+            return before, wanted
 
     async def reread(self, field: str) -> None:
         """Ask the endpoint that feeds a field again and read all that it feeds."""
@@ -413,6 +417,18 @@ class Gateway(Envoy):
                 self._missed[address] += 1
                 if self._missed[address] >= _GONE_AFTER:
                     del self._leaves[address], self._missed[address]
+
+    async def mac_address(self) -> str | None:
+        """Return the MAC address of the interface in use, None when the gateway does not say.
+
+        `/home` is slow to answer on some firmware: asked once, and not at the start.
+        """
+        try:
+            async with self._places:
+                interface = await self.interface_settings()
+        except (aiohttp.ClientError, *_UNEXPECTED_DOCUMENT):
+            return None
+        return interface.mac if interface and interface.mac != "unknown" else None
 
     # Changes that the library has no single call for
 

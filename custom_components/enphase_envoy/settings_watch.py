@@ -1,0 +1,89 @@
+"""Battery settings that a gateway takes and then does not keep.
+
+From firmware 8.2.4225 on a gateway answers 200 to a new setting and stores it, but its controller may go on as before,
+and the Enphase cloud writes its own value over it within a minute or two. So whatever was set is watched for a while.
+No Home Assistant here; time is given by the caller.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from pyenphase.models.tariff import EnvoyStorageSettings
+
+#: Seconds that a setting is watched after it was written.
+WATCHED: Final = 300
+#: Seconds that the controller has to take over what was stored.
+_CONTROLLER_LAG: Final = 90
+
+_SETTINGS: Final = ("reserved_soc", "mode", "charge_from_grid")
+
+
+class Outcome(StrEnum):
+    """What became of a setting."""
+
+    KEPT = "kept"
+    #: The stored value was replaced by another.
+    OVERWRITTEN = "overwritten"
+    #: The value is stored, but the controller works with another.
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one setting that somebody asked for."""
+
+    setting: str
+    #: The entity it was asked through.
+    asker: str
+    outcome: Outcome
+    wanted: object
+    actual: object
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    asker: str
+    wanted: object
+    at: float
+
+
+class SettingsWatch:
+    """Remembers what was asked for until it is clear what became of it."""
+
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        self._asked: dict[str, _Asked] = {}
+        #: What the controller works with, where that is known not to be what is stored.
+        self._really: dict[str, float] = {}
+
+    def ask(self, before: EnvoyStorageSettings, wanted: EnvoyStorageSettings, asker: str, now: float) -> None:
+        """Note what a write changed."""
+        for setting in _SETTINGS:
+            if (value := getattr(wanted, setting)) != getattr(before, setting) or setting in self._really:
+                self._asked[setting] = _Asked(asker, value, now)
+                self._really.pop(setting, None)
+
+    def judge(self, stored: EnvoyStorageSettings, controller_reserve: float | None, now: float) -> Iterator[Finding]:
+        """Yield what has become clear: each setting once, with the controller's reserve in percent as evidence."""
+        for setting, asked in list(self._asked.items()):
+            actual: object = getattr(stored, setting)
+            outcome = Outcome.OVERWRITTEN
+            if actual == asked.wanted:
+                heeded = setting != "reserved_soc" or controller_reserve in (None, asked.wanted)
+                if heeded and now - asked.at < WATCHED:
+                    continue
+                if not heeded and now - asked.at < _CONTROLLER_LAG:
+                    continue
+                outcome = Outcome.KEPT if heeded else Outcome.IGNORED
+                if not heeded and controller_reserve is not None:
+                    actual = self._really[setting] = controller_reserve
+            del self._asked[setting]
+            yield Finding(setting, asked.asker, outcome, asked.wanted, actual)
+
+    def real_reserve(self, controller_reserve: float | None) -> float | None:
+        """Return the reserve in percent that holds in truth, where it is known not to be the stored one."""
+        if "reserved_soc" in self._really and controller_reserve is not None:
+            self._really["reserved_soc"] = controller_reserve
+        return self._really.get("reserved_soc")
