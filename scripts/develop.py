@@ -21,10 +21,8 @@ from typing import Any, Final
 
 import aiohttp
 
-from .instance import CONFIGURED, PASSWORD, USER, Instance, InstanceError, Json, retry_until_up
+from .instance import CONFIGURED, DOMAIN, PASSWORD, ROOT, USER, Instance, InstanceError, Json, retry_until_up
 
-ROOT: Final = Path(__file__).parent.parent
-DOMAIN: Final = "enphase_envoy"
 READY_WITHIN: Final = 180
 STOPPED_WITHIN: Final = 30
 #: With this Home Assistant ends when its user asks it to restart.

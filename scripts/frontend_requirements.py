@@ -13,10 +13,10 @@ from homeassistant.auth.mfa_modules import totp
 from homeassistant.bootstrap import CORE_INTEGRATIONS, DEFAULT_INTEGRATIONS
 from homeassistant.const import BASE_PLATFORMS
 
-from .instance import CONFIGURED
+from .instance import CONFIGURED, DOMAIN, ROOT
 
 HOME_ASSISTANT = Path(homeassistant.__file__).parent
-COMPONENT = Path(__file__).parent.parent / "custom_components" / "enphase_envoy"
+COMPONENT = ROOT / "custom_components" / DOMAIN
 
 
 def requirements(domains: Iterable[str], manifests: Mapping[str, Mapping[str, list[str]]]) -> set[str]:

@@ -1,10 +1,13 @@
 """A running Home Assistant, talked to the way its own frontend does it."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import aiohttp
 
+ROOT: Final = Path(__file__).parent.parent
+DOMAIN: Final = "enphase_envoy"
 USER = PASSWORD = "develop"  # noqa: S105
 
 #: What the configuration of a development instance names, beside what Home Assistant starts unasked.

@@ -1,0 +1,44 @@
+"""Home Assistant's own pages in a headless Chromium, logged in."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+import json
+import shutil
+
+from playwright.sync_api import Page, sync_playwright
+
+from .instance import Json
+
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def executable() -> str | None:
+    """Return the path of a Chromium of the system's, None when it has none."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@contextmanager
+def logged_in(tokens: Json, *, width: int = 1280, height: int = 900) -> Generator[Page]:
+    """Open a page whose frontend finds tokens where it keeps its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable(), args=[*_FLAGS])
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, base_url=tokens["hassUrl"], locale="en-US"
+        )
+        # In a string of its own, for it is JSON within JSON.
+        stored = json.dumps(json.dumps(tokens))
+        context.add_init_script(f"localStorage.setItem('hassTokens', {stored})")
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        try:
+            yield page
+        finally:
+            browser.close()
