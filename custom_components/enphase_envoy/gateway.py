@@ -143,6 +143,8 @@ class Gateway(Envoy):
         #: Endpoints asked in this poll, and those of them that answered well.
         self._asked: set[str] = set()
         self._answered: set[str] = set()
+        #: Endpoints that were reported to fail.
+        self._failing: set[str] = set()
         #: The state of charge that AC batteries are to sleep at, chosen but not necessarily sent.
         self.sleep_band: tuple[int, int] | None = None
         #: Nobody is there in this poll; somebody is, and won't let us in.
@@ -224,11 +226,12 @@ class Gateway(Envoy):
             self._begin()
             if not self._updaters:
                 await self._probe()
-            await self._fetch(set().union(*self._needs.values()))
+            await self._fetch(self._in_use())
             for updater in self._updaters:
                 await self._read(updater)
             if not self._answered:
                 raise GatewayError(self._reason(), self._failures())
+            self._tell_changes()
             return self.snapshot()
 
     def snapshot(self) -> Snapshot:
@@ -312,6 +315,21 @@ class Gateway(Envoy):
         """Name the endpoints that failed in this poll, and how."""
         failed = ((path, self._endpoints[path].failure) for path in sorted(self._asked))
         return ", ".join(f"{path}: {failure}" for path, failure in failed if failure)
+
+    def _tell_changes(self) -> None:
+        """Log one line when an endpoint starts to fail, and one when it answers again."""
+        for path in self._in_use():
+            endpoint = self._endpoints[path]
+            if endpoint.failure and path not in self._failing:
+                self._failing.add(path)
+                LOGGER.warning("%s: %s fails (%s); its last values are kept", self.host, path, endpoint.failure)
+            elif not endpoint.failure and path in self._failing:
+                self._failing.discard(path)
+                LOGGER.info("%s: %s answers again", self.host, path)
+
+    def _in_use(self) -> set[str]:
+        """Return the endpoints that feed something."""
+        return set().union(*self._needs.values())
 
     async def _fetch(self, paths: Iterable[str]) -> None:
         """Ask endpoints that this poll has not asked yet, and keep what they say."""

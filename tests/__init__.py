@@ -1,0 +1,1 @@
+"""Tests of the component, on a simulated gateway."""

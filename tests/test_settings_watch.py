@@ -1,0 +1,65 @@
+"""Battery settings that a gateway takes and does not keep."""
+
+from dataclasses import replace
+
+from pyenphase.models.tariff import EnvoyStorageMode, EnvoyStorageSettings
+import pytest
+
+from custom_components.enphase_envoy.settings_watch import WATCHED, Outcome, SettingsWatch
+
+BEFORE = EnvoyStorageSettings(
+    mode=EnvoyStorageMode.SELF_CONSUMPTION,
+    operation_mode_sub_type="",
+    reserved_soc=20.0,
+    very_low_soc=5,
+    charge_from_grid=False,
+    date=None,
+    opt_schedules=False,
+)
+WANTED = replace(BEFORE, reserved_soc=50.0)
+
+
+@pytest.fixture
+def watch() -> SettingsWatch:
+    """A watch on a reserve that was just changed from 20 to 50 percent."""
+    watch = SettingsWatch()
+    watch.ask(BEFORE, WANTED, "number.reserve", 0.0)
+    return watch
+
+
+def test_a_setting_that_holds_is_kept(watch: SettingsWatch) -> None:
+    """It takes the whole time to be sure, and is said once."""
+    assert not list(watch.judge(WANTED, 50, WATCHED - 1))
+    (finding,) = watch.judge(WANTED, 50, WATCHED)
+    assert (finding.outcome, finding.asker, finding.wanted) == (Outcome.KEPT, "number.reserve", 50.0)
+    assert not list(watch.judge(BEFORE, 20, WATCHED + 1))
+
+
+def test_a_setting_that_the_cloud_changes_back_is_overwritten(watch: SettingsWatch) -> None:
+    """The stored value is what is real: nothing needs correcting."""
+    assert not list(watch.judge(WANTED, 50, 60))
+    (finding,) = watch.judge(BEFORE, 20, 120)
+    assert (finding.outcome, finding.wanted, finding.actual) == (Outcome.OVERWRITTEN, 50.0, 20.0)
+    assert watch.real_reserve(20) is None
+
+
+def test_a_setting_that_the_controller_does_not_take_over_is_ignored(watch: SettingsWatch) -> None:
+    """The controller has a while; then its own reserve is the real one, for as long as nobody asks again."""
+    assert not list(watch.judge(WANTED, 20, 60))
+    (finding,) = watch.judge(WANTED, 20, 100)
+    assert (finding.outcome, finding.wanted, finding.actual) == (Outcome.IGNORED, 50.0, 20)
+    assert watch.real_reserve(20) == 20
+    assert watch.real_reserve(25) == 25
+    watch.ask(WANTED, replace(WANTED, reserved_soc=30.0), "number.reserve", 200)
+    assert watch.real_reserve(20) is None
+
+
+def test_a_gateway_without_a_controllers_report_is_believed(watch: SettingsWatch) -> None:
+    """Systems with an Enpower but no IQ battery have none."""
+    assert not list(watch.judge(WANTED, None, WATCHED - 1))
+    assert [finding.outcome for finding in watch.judge(WANTED, None, WATCHED)] == [Outcome.KEPT]
+
+
+def test_only_what_was_changed_is_watched(watch: SettingsWatch) -> None:
+    """The owner may change another setting in the app meanwhile: that is no finding."""
+    assert not list(watch.judge(replace(WANTED, charge_from_grid=True), 50, 60))

@@ -1,0 +1,86 @@
+"""Snapshots: pyenphase's tree cut into leaves."""
+
+from dataclasses import fields
+
+from pyenphase import EnvoyData
+from pyenphase.models.inverter import EnvoyInverter
+from pyenphase.models.system_production import EnvoySystemProduction
+
+from custom_components.enphase_envoy.snapshot import Leaf, Snapshot, leaves
+
+INVERTER = EnvoyInverter(serial_number="1", last_report_date=1, last_report_watts=2, max_report_watts=3)
+PRODUCTION = EnvoySystemProduction(watt_hours_lifetime=4, watt_hours_last_7_days=3, watt_hours_today=2, watts_now=1)
+
+
+def snapshot(data: EnvoyData) -> Snapshot:
+    """Return a snapshot of what was made of documents."""
+    return Snapshot(
+        serial="123",
+        firmware="8.2.4345",
+        part_number=None,
+        model="Envoy",
+        leaves={address: Leaf(value, 0.0) for address, value in leaves(data)},
+    )
+
+
+def test_every_object_has_an_address() -> None:
+    """Single objects, members of dictionaries and phases all become leaves; what is not there does not."""
+    data = EnvoyData(
+        system_production=PRODUCTION,
+        system_production_phases={"L1": PRODUCTION, "L2": None},
+        inverters={"1": INVERTER},
+        raw={"/production": {"a": 1}},
+    )
+    assert dict(leaves(data)) == {
+        ("system_production",): PRODUCTION,
+        ("system_production_phases", "L1"): PRODUCTION,
+        ("inverters", "1"): INVERTER,
+    }
+
+
+def test_an_object_is_found_by_kind_and_address() -> None:
+    """An address that holds another kind, or nothing, gives None: never an object of the wrong type."""
+    found = snapshot(EnvoyData(system_production=PRODUCTION, inverters={"1": INVERTER}))
+    assert found.get(EnvoyInverter, ("inverters", "1")) is INVERTER
+    assert found.get(EnvoySystemProduction, ("inverters", "1")) is None
+    assert found.get(EnvoyInverter, ("inverters", "2")) is None
+    assert list(found.members("inverters")) == ["1"]
+    assert list(found.all(EnvoySystemProduction)) == [PRODUCTION]
+
+
+def test_the_fields_of_the_library_are_those_that_are_cut() -> None:
+    """A field that a new version of the library adds should be a decision, not a surprise."""
+    assert {field.name for field in fields(EnvoyData)} == {
+        "acb_inventory",
+        "acb_power",
+        "battery_aggregate",
+        "c6cc",
+        "collar",
+        "ctmeter_consumption",
+        "ctmeter_consumption_phases",
+        "ctmeter_production",
+        "ctmeter_production_phases",
+        "ctmeter_storage",
+        "ctmeter_storage_phases",
+        "ctmeters",
+        "ctmeters_phases",
+        "dry_contact_settings",
+        "dry_contact_status",
+        "encharge_aggregate",
+        "encharge_inventory",
+        "encharge_power",
+        "enpower",
+        "generator",
+        "generator_config",
+        "generator_mode",
+        "generator_schedule",
+        "inverters",
+        "raw",
+        "system_consumption",
+        "system_consumption_phases",
+        "system_net_consumption",
+        "system_net_consumption_phases",
+        "system_production",
+        "system_production_phases",
+        "tariff",
+    }
