@@ -128,18 +128,21 @@ class Log:
     """What Home Assistant says. Troubles are kept, and shown at once; the rest once there is nothing else to read."""
 
     _TROUBLE = re.compile(r" (ERROR|CRITICAL) \(|^Traceback |Attempting install of")
+    _NEW_MESSAGE = re.compile(r"\d{4}-\d\d-\d\d ")
 
     def __init__(self) -> None:
         """Start quiet."""
         self.troubles: list[str] = []
         self.shown = False
+        self._in_trouble = False
 
     def heard(self, line: str) -> None:
         """Take a line."""
-        trouble = bool(self._TROUBLE.search(line))
-        if trouble:
+        if trouble := bool(self._TROUBLE.search(line)):
             self.troubles.append(line)
-        if trouble or self.shown:
+        # What a message and its traceback say goes on over lines without a date.
+        self._in_trouble = trouble or (self._in_trouble and not self._NEW_MESSAGE.match(line))
+        if self._in_trouble or self.shown:
             print(line, flush=True)
 
 
@@ -410,8 +413,7 @@ async def main(arguments: list[str] | None = None) -> int:
     check_port(options.port, "Home Assistant", "--port")
     check_port(options.gateway_port, "the gateway", "--gateway-port")
     house = House(options)
-    known = house.folder.exists()
-    if options.fresh and known:
+    if options.fresh and house.folder.exists():
         shutil.rmtree(house.folder)
     house.folder.mkdir(parents=True, exist_ok=True)
     running = asyncio.create_task(house.run())

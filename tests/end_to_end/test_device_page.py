@@ -1,0 +1,73 @@
+"""What an owner sees: the whole way from the gateway's answers to a page in a browser."""
+
+import asyncio
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+pytest.importorskip("playwright", reason="Playwright is missing: run scripts/setup")
+
+from scripts.browser import executable, logged_in
+from scripts.develop import free_port
+from scripts.screenshot import device_name, device_path, look_up
+
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(not executable(), reason="Chromium is missing: scripts/get-browser gets it"),
+    pytest.mark.skipif(
+        not find_spec("hass_frontend"), reason="Home Assistant's frontend is missing: run scripts/setup"
+    ),
+]
+
+READY_WITHIN = 120
+
+
+@pytest.fixture
+def development_instance(socket_enabled: None, tmp_path: Path) -> Iterator[str]:
+    """Run scripts/develop with a folder and ports of its own, and give the address of its Home Assistant."""
+    port, gateway_port = free_port(), free_port()
+    arguments = ["--state", str(tmp_path), "--port", str(port), "--gateway-port", str(gateway_port)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "scripts.develop", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as develop:
+        assert develop.stdout
+        patience = threading.Timer(READY_WITHIN, develop.terminate)
+        patience.start()
+        said = []
+        try:
+            for line in develop.stdout:
+                said.append(line)
+                if "Ctrl-C stops both" in line:
+                    break
+            else:
+                pytest.fail(f"not ready within {READY_WITHIN} s:\n{''.join(said)}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            patience.cancel()
+            develop.send_signal(signal.SIGINT)
+            rest = develop.stdout.read()
+    assert develop.returncode == 0, rest
+    assert " ERROR " not in "".join(said) + rest
+
+
+def test_gateways_page_shows_its_name_and_what_the_roof_gives(development_instance: str) -> None:
+    """Open the page and read it."""
+    tokens, devices = asyncio.run(look_up(development_instance))
+    gateway = next(device for device in devices if device["via_device_id"] is None)
+
+    with logged_in(tokens) as page:
+        page.goto(device_path(gateway))
+        page.get_by_text(device_name(gateway)).first.wait_for()
+        row = page.locator("hui-generic-entity-row", has_text="Current power production").first
+        row.wait_for()
+        assert re.search(r"-?[\d,.]+\s*(W|kW)\b", row.inner_text()), row.inner_text()

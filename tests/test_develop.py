@@ -1,0 +1,136 @@
+"""The parts of the development instance that need no Home Assistant."""
+
+import json
+from pathlib import Path
+import socket
+from typing import Any
+
+import pytest
+
+from scripts.develop import Log, Stop, check_port, format_table, live_values, main, parse, write_configuration
+from scripts.frontend_requirements import development_requirements, requirements
+
+
+def entity(key: str, name: str | None, precision: int | None = None) -> dict[str, Any]:
+    """Return a row of the entity registry as the websocket lists it."""
+    options = {} if precision is None else {"sensor": {"suggested_display_precision": precision}}
+    return {
+        "entity_id": f"sensor.{key}",
+        "unique_id": f"1234_{key}",
+        "original_name": name,
+        "options": options,
+    }
+
+
+def state(value: str, unit: str = "kW") -> dict[str, Any]:
+    """Return a state as the websocket lists it."""
+    return {"state": value, "attributes": {"unit_of_measurement": unit, "friendly_name": "Envoy 1234"}}
+
+
+def test_table_aligns_states_to_the_right_and_names_to_the_left() -> None:
+    """Look for columns: people read down them."""
+    rows = [("1.714", "kW", "Production"), ("21", "%", "Battery"), ("16", "", "devices")]
+    assert format_table(rows).splitlines() == [
+        "  1.714 kW  Production",
+        "     21 %   Battery",
+        "     16     devices",
+    ]
+
+
+def test_table_of_nothing_is_empty() -> None:
+    """Take a house without values."""
+    assert format_table([]) == ""
+
+
+def test_live_values_come_in_a_fixed_order_as_precise_as_a_page_shows_them() -> None:
+    """Give values out of order, and one that tells nothing."""
+    entities = [entity("battery_level", None), entity("frequency", "Frequency"), entity("production", "Production", 2)]
+    states = {
+        "sensor.battery_level": state("21", "%"),
+        "sensor.frequency": state("50"),
+        "sensor.production": state("1.71432"),
+    }
+    assert live_values(entities, states) == [("1.71", "kW", "Production"), ("21", "%", "Envoy 1234")]
+
+
+def test_live_values_leave_out_what_is_disabled_and_keep_words() -> None:
+    """Give an entity without a state."""
+    entities = [entity("production", "Production", 2), entity("consumption", "Consumption", 2)]
+    assert live_values(entities, {"sensor.production": state("unavailable")}) == [("unavailable", "kW", "Production")]
+
+
+def test_taken_port_is_one_sentence_that_says_what_to_do(socket_enabled: None) -> None:
+    """Listen on the port first."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(Stop, match=rf"^port {port}, wanted for Home Assistant, is taken .*--port$"):
+            check_port(port, "Home Assistant", "--port")
+
+
+async def test_taken_port_stops_before_anything_is_touched(socket_enabled: None, tmp_path: Path) -> None:
+    """Ask for a start that can't be."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        arguments = ["--port", str(other.getsockname()[1]), "--state", str(tmp_path / "state")]
+        with pytest.raises(Stop):
+            await main(arguments)
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("profile", ["../elsewhere", "/etc", "", ".hidden"])
+def test_profile_is_a_name_and_not_a_path(profile: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ask for a folder outside the one of the state."""
+    with pytest.raises(SystemExit):
+        parse(["--profile", profile])
+    assert "is not the name of a profile" in capsys.readouterr().err
+
+
+def test_configuration_uses_the_port_and_the_component_and_knows_its_first_start(tmp_path: Path) -> None:
+    """Write twice, with what a first start leaves in between."""
+    assert write_configuration(tmp_path, 4711)
+    assert json.loads((tmp_path / ".storage" / "http").read_text())["data"]["server_port"] == 4711
+    assert (tmp_path / "custom_components" / "enphase_envoy" / "manifest.json").exists()
+
+    (tmp_path / ".storage" / "auth").touch()
+    assert not write_configuration(tmp_path, 4712)
+    assert json.loads((tmp_path / ".storage" / "http").read_text())["data"]["server_port"] == 4712
+
+
+@pytest.mark.parametrize(
+    ("line", "troubles"),
+    [
+        ("2026-11-21 12:00:00.000 ERROR (MainThread) [homeassistant.setup] Setup failed", 1),
+        ("Traceback (most recent call last):", 1),
+        ("2026-11-21 12:00:00.000 INFO (SyncWorker_1) [homeassistant.util.package] Attempting install of x==1", 1),
+        ("2026-11-21 12:00:00.000 WARNING (MainThread) [a] the gateway answered ERROR", 0),
+    ],
+)
+def test_trouble_is_told_from_the_rest_of_the_log(line: str, troubles: int) -> None:
+    """Let Home Assistant say a line."""
+    log = Log()
+    log.heard(line)
+    assert len(log.troubles) == troubles
+
+
+def test_requirements_follow_dependencies_and_what_is_to_start_before() -> None:
+    """Give manifests that point at each other."""
+    manifests = {
+        "page": {"requirements": ["page==1"], "dependencies": ["server"], "after_dependencies": ["voice"]},
+        "server": {"requirements": ["server==2"], "dependencies": ["page"]},
+        "voice": {"requirements": ["voice==3"]},
+        "unused": {"requirements": ["unused==4"]},
+    }
+    assert requirements(["page", "not_there"], manifests) == {"page==1", "server==2", "voice==3"}
+
+
+def test_requirements_of_this_home_assistant_hold_what_its_page_needs_and_the_component_asks_for() -> None:
+    """Read the manifests of the installed release."""
+    found = development_requirements()
+    names = {requirement.partition("==")[0] for requirement in found}
+    assert names >= {"home-assistant-frontend", "hassil", "pymicro-vad", "pyspeex-noise", "ha-ffmpeg", "PyTurboJPEG"}
+    assert names >= {"PyQRCode", "pyotp"}, "two-factor login asks for these outside of any manifest"
+    manifest = json.loads(Path("custom_components/enphase_envoy/manifest.json").read_text())
+    assert found >= set(manifest["requirements"])
