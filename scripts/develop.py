@@ -423,6 +423,7 @@ async def main(arguments: list[str] | None = None) -> int:
         await running
     except asyncio.CancelledError:
         print(flush=True)
+        return 130 if options.once else 0
     finally:
         say("stopping")
         house.log.shown = False
