@@ -32,13 +32,13 @@ CONFIGURATION = """\
 # Written at every start by scripts/develop.
 homeassistant:
   name: Development
-  country: DE
+  country: NL
   currency: EUR
-  time_zone: Europe/Berlin
+  time_zone: Europe/Amsterdam
   unit_system: metric
-  latitude: 48.14
-  longitude: 11.58
-  elevation: 520
+  latitude: 52.37
+  longitude: 4.9
+  elevation: 2
 {configured}
 logger:
   default: warning
