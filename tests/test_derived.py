@@ -6,7 +6,7 @@ from pyenphase.models.acb import ACBSleepState, EnvoyACB
 import pytest
 
 from custom_components.enphase_envoy.derived import AcbFleet, derive
-from custom_components.enphase_envoy.snapshot import Leaf
+from custom_components.enphase_envoy.snapshot import Address, Leaf
 
 ASLEEP = ["envoy.cond_flags.pcu_ctrl.sleep-mode"]
 
@@ -18,7 +18,9 @@ def battery(serial: str, **changes: Any) -> EnvoyACB:
 
 def fleet(*batteries: EnvoyACB) -> AcbFleet:
     """Return what is derived from batteries."""
-    leaves = {("acb_inventory", acb.serial_num): Leaf(acb, float(age)) for age, acb in enumerate(batteries)}
+    leaves: dict[Address, Leaf] = {
+        ("acb_inventory", acb.serial_num): Leaf(acb, float(age)) for age, acb in enumerate(batteries)
+    }
     ((address, leaf),) = derive(leaves)
     assert address == ("acb_fleet",)
     assert leaf.seen == 0.0, "as old as the oldest"
