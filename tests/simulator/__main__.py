@@ -1,0 +1,109 @@
+"""Serve a simulated system from the command line: `python -m tests.simulator --help`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from contextlib import suppress
+import errno
+import json
+from pathlib import Path
+import signal
+import sys
+
+from .clock import Clock
+from .profiles import DEFAULT, PROFILES
+from .server import Simulator
+
+
+class Complaint(Exception):  # noqa: N818
+    """A sentence for whoever typed the command."""
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulator", description="Serve a simulated solar gateway.")
+    parser.add_argument("--profile", default=DEFAULT, metavar="NAME", help=f"the system (default {DEFAULT})")
+    parser.add_argument("--list", action="store_true", help="list the systems and stop")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default loopback only)")
+    parser.add_argument("--port", type=int, default=0, help="port (default any free one)")
+    parser.add_argument("--inverters", type=int, metavar="N", help="number of inverters")
+    parser.add_argument("--seed", type=int, metavar="S", help="weather and habits (default 1)")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="simulated seconds per second")
+    parser.add_argument("--start", metavar="ISO", help="simulated time to begin at (default now)")
+    parser.add_argument("--state", type=Path, metavar="FILE", help="keep counters and settings across runs")
+    parser.add_argument("--json", action="store_true", help="say where it is in one line of JSON")
+    return parser.parse_args(argv)
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    try:
+        clock = Clock(options.start, speed=options.speed)
+    except ValueError as err:
+        raise Complaint(f"--start wants an ISO time such as 2026-06-21T12:00:00+02:00: {err}") from err
+    if options.profile not in PROFILES:
+        raise Complaint(f"There is no profile {options.profile}; there are {', '.join(PROFILES)}.")
+    if options.inverters is not None and options.inverters < 1:
+        raise Complaint("A system has at least one inverter.")
+    if options.speed <= 0:
+        raise Complaint("--speed must be above 0.")
+    try:
+        simulator = Simulator(
+            options.profile,
+            seed=options.seed,
+            inverters=options.inverters,
+            clock=clock,
+            port=options.port,
+            state=options.state,
+            host=options.host,
+        )
+    except (ValueError, KeyError, TypeError, OSError) as err:
+        raise Complaint(f"The state file cannot be used: {err}") from err
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        async with simulator:
+            announce(simulator, as_json=options.json)
+            await stop.wait()
+    except OSError as err:
+        if err.errno in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+            raise Complaint(f"Cannot listen on {options.host}:{options.port}: {err.strerror or err}") from err
+        raise
+    except OverflowError as err:
+        raise Complaint(f"{options.port} is no port.") from err
+
+
+def announce(simulator: Simulator, *, as_json: bool) -> None:
+    """Say how the system is reached."""
+    facts = {
+        "host": simulator.host,
+        "serial": simulator.serial,
+        "firmware": simulator.firmware,
+        "profile": simulator.profile.name,
+        "token": simulator.token() if simulator.uses_tokens else "",
+        "username": simulator.username,
+        "password": simulator.password,
+    }
+    lines = [json.dumps(facts)] if as_json else [f"{name:9} {value}" for name, value in facts.items()]
+    print(*lines, sep="\n", flush=True)  # noqa: T201 - this is its purpose
+
+
+def main() -> int:
+    """Run the command."""
+    options = arguments()
+    if options.list:
+        print(*(f"{name:18} {profile.about}" for name, profile in PROFILES.items()), sep="\n")  # noqa: T201
+        return 0
+    with suppress(KeyboardInterrupt):
+        try:
+            asyncio.run(serve(options))
+        except Complaint as complaint:
+            print(complaint, file=sys.stderr)  # noqa: T201
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The cloud on loopback: Enlighten's login and Entrez' token service, as the library asks them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+import json
+import secrets
+import time
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+from aiohttp import web
+
+from .access import make_token
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Trouble = Literal["mfa", "error", "html", "hang", "refused"]
+#: Owners get tokens for a year, installers for half a day.
+TOKEN_DAYS: Final = {"owner": 365.0, "installer": 0.5}
+
+
+class Cloud:
+    """Accounts and tokens; an async context manager that serves them over plain HTTP.
+
+    `trouble` says what is wrong: "mfa" (a login without session id), "error" (500), "html" (a page instead of JSON), "hang"
+    (no answer), "refused" (tokens are refused although the login was right). `login_trouble` and `token_trouble` narrow it to
+    one service.
+    """
+
+    def __init__(self, username: str = "owner@example.com", password: str = "sunshine", *, user: str = "owner") -> None:
+        """Know one account; user "installer" gets installers' tokens."""
+        self.username, self.password, self.user = username, password, user
+        self.login_trouble: Trouble | None = None
+        self.token_trouble: Trouble | None = None
+        self.requests: Counter[str] = Counter()
+        self.tokens: list[str] = []
+        self._sessions: set[str] = set()
+        self._runner: web.AppRunner | None = None
+        self._stopping = asyncio.Event()
+        self._base = ""
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What is wrong with the login."""
+        return self.login_trouble
+
+    @trouble.setter
+    def trouble(self, trouble: Trouble | None) -> None:
+        self.login_trouble = self.token_trouble = trouble
+
+    @property
+    def login_url(self) -> str:
+        """What EnvoyTokenAuth.JSON_LOGIN_URL is to be."""
+        return f"{self._base}/login/login.json?"
+
+    @property
+    def token_url(self) -> str:
+        """What EnvoyTokenAuth.TOKEN_URL is to be."""
+        return f"{self._base}/tokens"
+
+    async def __aenter__(self) -> Self:
+        """Serve."""
+        app = web.Application()
+        app.router.add_post("/login/login.json", self._login)
+        app.router.add_post("/tokens", self._tokens)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self._base = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Stop."""
+        self._stopping.set()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _login(self, request: web.Request) -> web.Response:
+        self.requests["login"] += 1
+        if (wrong := await self._wrong(self.login_trouble)) is not None:
+            return wrong
+        form = await request.post()
+        if (form.get("user[email]"), form.get("user[password]")) != (self.username, self.password):
+            return web.json_response({"message": "Invalid email or password"}, status=401)
+        if self.login_trouble == "mfa":
+            return web.json_response({"message": "success", "requires_mfa": True})
+        session = secrets.token_hex(16)
+        self._sessions.add(session)
+        return web.json_response(
+            {
+                "message": "success",
+                "session_id": session,
+                "manager_token": make_token("enlighten", now=time.time(), days=1),
+                "is_consumer": self.user == "owner",
+            }
+        )
+
+    async def _tokens(self, request: web.Request) -> web.Response:
+        self.requests["tokens"] += 1
+        if (wrong := await self._wrong(self.token_trouble)) is not None:
+            return wrong
+        try:
+            order = json.loads(await request.read())
+            session, serial = order["session_id"], order["serial_num"]
+        except (ValueError, KeyError, TypeError):  # fmt: skip
+            return web.Response(status=400, text="Bad Request")
+        if session not in self._sessions or self.token_trouble == "refused":
+            return web.Response(status=401, text="Unauthorized")
+        token = make_token(str(serial), now=time.time(), days=TOKEN_DAYS[self.user], user=self.user)
+        self.tokens.append(token)
+        return web.Response(text=token)
+
+    async def _wrong(self, trouble: Trouble | None) -> web.Response | None:
+        if trouble == "error":
+            return web.Response(status=500, text="Internal Server Error")
+        if trouble == "html":
+            return web.Response(text="<html><body>Down for maintenance</body></html>", content_type="text/html")
+        if trouble == "hang":
+            with suppress(TimeoutError):
+                async with asyncio.timeout(120):
+                    await self._stopping.wait()
+            return web.Response(status=503)
+        return None

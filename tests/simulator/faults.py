@@ -1,0 +1,274 @@
+"""What goes wrong on request: statuses, silence, broken connections, mangled documents.
+
+A fault may change the document before it is written (`edit`) and the answer afterwards (`spoil`). Counters that lie are
+edits too; they have a module of their own, `lies.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import time as TimeOfDay  # noqa: N812 - a class
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from .gateway import Gateway, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from .clock import Clock
+
+NAN: Final = float("nan")
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer on its way out."""
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    #: Seconds of real time before it is sent; None for never.
+    delay: float | None = 0.0
+    #: Break the connection after this many bytes of the body; -1 before anything is sent.
+    cut: int | None = None
+
+
+class Fault:
+    """Nothing wrong yet."""
+
+    def applies(self, _gateway: Gateway) -> bool:
+        """Whether it shows at this moment."""
+        return True
+
+    def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
+        """Return the document as the fault leaves it."""
+        return document
+
+    def spoil(self, _answer: Answer) -> None:
+        """Change the answer."""
+
+
+@dataclass
+class Status(Fault):
+    """Any status instead of the answer."""
+
+    code: int
+    text: str = ""
+
+    def spoil(self, answer: Answer) -> None:
+        """Replace the answer."""
+        answer.status, answer.content_type, answer.body = self.code, "text/html", self.text.encode()
+
+
+@dataclass
+class Slow(Fault):
+    """The right answer, late by seconds of real time."""
+
+    seconds: float
+
+    def spoil(self, answer: Answer) -> None:
+        """Delay the answer."""
+        answer.delay = self.seconds
+
+
+class Silent(Fault):
+    """The connection is accepted and nothing ever comes."""
+
+    def spoil(self, answer: Answer) -> None:
+        """Never answer."""
+        answer.delay = None
+
+
+@dataclass
+class Drop(Fault):
+    """The connection breaks: before any byte, or in the middle of the body."""
+
+    part: float | None = None
+
+    def spoil(self, answer: Answer) -> None:
+        """Cut the answer."""
+        answer.cut = -1 if self.part is None else int(len(answer.body) * self.part)
+
+
+class NightlyRestart(Drop):
+    """Services restart shortly after 23:00 local time: connections break for some minutes, every night."""
+
+    def __init__(self, minutes: float = 5) -> None:
+        """Last for some minutes."""
+        super().__init__()
+        self._minutes = minutes
+
+    def applies(self, gateway: Gateway) -> bool:
+        """Whether it is night."""
+        local = gateway.clock.local(gateway.house.zone)
+        since = (local.hour - 23) * 60 + local.minute + local.second / 60
+        return local.time() >= TimeOfDay(23) and since < self._minutes
+
+
+@dataclass
+class Truncated(Fault):
+    """A complete HTTP answer whose body ends too early."""
+
+    part: float = 0.6
+
+    def spoil(self, answer: Answer) -> None:
+        """Shorten the body."""
+        answer.body = answer.body[: int(len(answer.body) * self.part)]
+
+
+@dataclass
+class Body(Fault):
+    """Status 200 with another body."""
+
+    text: str
+    content_type: str = "application/json"
+
+    def spoil(self, answer: Answer) -> None:
+        """Replace the body."""
+        answer.status, answer.content_type, answer.body = 200, self.content_type, self.text.encode()
+
+
+def Html() -> Body:  # noqa: N802 - reads like the others
+    """Return a page for people instead of JSON."""
+    return Body("<!DOCTYPE html><html><head><title>Envoy</title></head><body>Please log in</body></html>", "text/html")
+
+
+def Null() -> Body:  # noqa: N802
+    """JSON null."""
+    return Body("null")
+
+
+def EmptyObject() -> Body:  # noqa: N802
+    """An empty JSON object."""
+    return Body("{}")
+
+
+def EmptyList() -> Body:  # noqa: N802
+    """An empty JSON list."""
+    return Body("[]")
+
+
+def find(document: Json, path: str) -> Iterator[tuple[Any, Any]]:
+    """Yield (container, key) of every place a path such as `production.1.wNow` or `*.serialNumber` leads to."""
+    *way, last = path.split(".")
+    places = [document]
+    for step in way:
+        places = [place[key] for place in places for key in _keys(place, step)]
+    for place in places:
+        for key in _keys(place, last):
+            yield place, key
+
+
+def _keys(place: Json, step: str) -> list[Any]:
+    if isinstance(place, dict):
+        return list(place) if step == "*" else [step] if step in place else []
+    if isinstance(place, list):
+        if step == "*":
+            return list(range(len(place)))
+        return [int(step)] if step.lstrip("-").isdigit() and -len(place) <= int(step) < len(place) else []
+    return []
+
+
+@dataclass
+class Replace(Fault):
+    """Another value, of any type, at a JSON path; or what a function makes of the true one."""
+
+    path: str
+    value: Any
+
+    def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
+        """Replace what is found."""
+        for place, key in find(document, self.path):
+            place[key] = self.value(place[key]) if callable(self.value) else self.value
+        return document
+
+
+@dataclass
+class Missing(Fault):
+    """A field or a list's entry that is not there."""
+
+    path: str
+
+    def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
+        """Remove what is found."""
+        for place, key in reversed(list(find(document, self.path))):
+            del place[key]
+        return document
+
+
+@dataclass
+class Change(Fault):
+    """Whatever a function makes of the document."""
+
+    function: Callable[[Json], Json]
+
+    def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
+        """Let the function work."""
+        return self.function(document)
+
+
+@dataclass(slots=True)
+class Active:
+    """A fault at work; a context manager, too."""
+
+    pattern: str
+    fault: Fault
+    until: float | None
+    left: int | None
+    faults: Faults
+    #: How many requests it has met.
+    hits: int = 0
+
+    def remove(self) -> None:
+        """End it."""
+        if self in self.faults.active:
+            self.faults.active.remove(self)
+
+    def __enter__(self) -> Self:
+        """It began when it was added."""
+        return self
+
+    def __exit__(self, *_exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """End it."""
+        self.remove()
+
+
+class Faults:
+    """All faults at work."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Start without any."""
+        self._clock = clock
+        self.active: list[Active] = []
+
+    def add(self, pattern: str, fault: Fault, *, seconds: float | None = None, count: int | None = None) -> Active:
+        """Let a fault meet requests whose path (with or without its query) is or matches the pattern.
+
+        Until it is removed, for a span of simulated time, or for a number of requests.
+        """
+        active = Active(pattern, fault, None if seconds is None else self._clock.now + seconds, count, self)
+        self.active.append(active)
+        return active
+
+    def clear(self) -> None:
+        """End all."""
+        self.active.clear()
+
+    def meet(self, path_qs: str, gateway: Gateway) -> list[Fault]:
+        """Return what this request meets, and count it."""
+        now = self._clock.now
+        self.active[:] = [a for a in self.active if (a.until is None or now < a.until) and a.left != 0]
+        met = [a for a in self.active if _matches(a.pattern, path_qs) and a.fault.applies(gateway)]
+        for active in met:
+            active.hits += 1
+            if active.left is not None:
+                active.left -= 1
+        return [active.fault for active in met]
+
+
+def _matches(pattern: str, path_qs: str) -> bool:
+    path = path_qs.partition("?")[0]
+    return pattern in (path, path_qs) or fnmatchcase(path, pattern) or fnmatchcase(path_qs, pattern)

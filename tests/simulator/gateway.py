@@ -1,0 +1,94 @@
+"""The gateway: one house, one firmware, the settings documents it keeps. Documents are rendered from it, writes change it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import asdict
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from .hardware import StorageSettings
+from .house import House
+
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .profiles import Profile
+
+#: Live data lapse after this many seconds without a new order.
+LIVE_SPAN: Final = 900.0
+#: The cloud puts its own tariff back after about this many seconds.
+CLOUD_DELAY: Final = 90.0
+Json = Any
+
+
+class Gateway:
+    """State behind the endpoints."""
+
+    def __init__(self, profile: Profile, house: House, clock: Clock) -> None:
+        """Put a gateway of this profile into the house."""
+        self.profile = profile
+        self._house = house
+        self.clock = clock
+        self.serial = profile.serial
+        self.firmware = profile.firmware
+        self.cloud_owns_tariff = profile.cloud_owns_tariff
+        self.tariff_settings = deepcopy(house.settings)
+        self.live_until = 0.0
+        self.last_live: Json = None
+        self._cloud: tuple[float, StorageSettings, StorageSettings] | None = None
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Firmware as numbers: (8, 2, 4382)."""
+        return tuple(int(part) for part in re.findall(r"\d+", self.firmware))
+
+    @property
+    def now(self) -> float:
+        """Epoch seconds of the simulated time."""
+        return self.clock.now
+
+    @property
+    def house(self) -> House:
+        """The house, lived in up to now."""
+        now = self.now
+        if self._cloud and self._cloud[0] <= now:
+            at, tariff, controller = self._cloud
+            self._cloud = None
+            self._house.advance(at)
+            self.tariff_settings, self._house.settings = tariff, controller
+            self._house.refresh()
+        self._house.advance(now)
+        return self._house
+
+    def store_tariff(self, wanted: StorageSettings) -> None:
+        """Take new battery settings, as this firmware does."""
+        house = self.house
+        if self.cloud_owns_tariff and self._cloud is None:
+            self._cloud = (self.now + CLOUD_DELAY, deepcopy(self.tariff_settings), deepcopy(house.settings))
+        self.tariff_settings = wanted
+        if not (self.cloud_owns_tariff and wanted.opt_schedules):
+            house.settings = deepcopy(wanted)
+            house.refresh()
+
+    def enable_live_data(self, *, enable: bool) -> None:
+        """Start or stop the stream of live data."""
+        self.live_until = self.now + LIVE_SPAN if enable else 0.0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether live data move."""
+        return self.now < self.live_until
+
+    def dump(self) -> dict[str, Json]:
+        """Return what survives a restart, besides the house."""
+        return {
+            "firmware": self.firmware,
+            "cloud_owns_tariff": self.cloud_owns_tariff,
+            "tariff_settings": asdict(self.tariff_settings),
+        }
+
+    def load(self, state: dict[str, Json]) -> None:
+        """Take up what `dump` gave."""
+        self.firmware = state["firmware"]
+        self.cloud_owns_tariff = state["cloud_owns_tariff"]
+        self.tariff_settings = StorageSettings(**state["tariff_settings"])

@@ -1,0 +1,59 @@
+"""A web server that is no gateway, for those who type a wrong address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Self
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+#: What it answers to every request.
+ANSWERS: Final[dict[str, tuple[str, str]]] = {
+    "html": ("<!DOCTYPE html><html><body><br>It works!</body></html>", "text/html"),
+    "xml": ('<?xml version="1.0"?><printer><model>LaserJet</model></printer>', "text/xml"),
+    "empty": ("", "text/plain"),
+    "no_device": ('<?xml version="1.0"?><envoy_info><time>1748576887</time></envoy_info>', "text/xml"),
+    "no_software": (
+        '<?xml version="1.0"?><envoy_info><device><sn>122333444555</sn><software/></device></envoy_info>',
+        "text/xml",
+    ),
+    "no_serial": (
+        '<?xml version="1.0"?><envoy_info><device><software>D8.2.4382</software></device></envoy_info>',
+        "text/xml",
+    ),
+}
+
+
+class Stranger:
+    """Serve one of ANSWERS over plain HTTP."""
+
+    def __init__(self, answer: str = "html", *, status: int = 200) -> None:
+        """Choose what to answer."""
+        self._text, self._type = ANSWERS[answer]
+        self._status = status
+        self._runner: web.AppRunner | None = None
+        self.host = ""
+        #: Authorization headers it was sent: there should be none.
+        self.credentials: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        """Serve."""
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.host = f"127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Stop."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        if header := request.headers.get("Authorization"):
+            self.credentials.append(header)
+        return web.Response(text=self._text, content_type=self._type, status=self._status)
