@@ -216,7 +216,9 @@ def live_values(entities: Iterable[Json], states: Mapping[str, Json]) -> list[tu
 
 async def add_or_mend_entry(home_assistant: Instance, gateway: Json) -> None:
     """Have the component's own dialog connect the gateway, and wait until it is read."""
-    form = {key: gateway[key] for key in ("host", "username", "password", "token") if gateway.get(key)}
+    # With name and password it would renew the token at Enphase, which knows nothing of a simulated gateway.
+    access = ("token",) if gateway.get("token") else ("username", "password")
+    form = {key: gateway[key] for key in ("host", *access)}
     entries = await home_assistant.rows("config_entries/get", domain=DOMAIN)
     start: Json | None = None if entries else {"handler": DOMAIN}
     while True:
@@ -296,7 +298,7 @@ class House:
         simulator = (*python, "tests.simulator", "--profile", options.profile, "--port", str(options.gateway_port))
         self.gateway = Child(
             "the simulated gateway",
-            (*simulator, "--json", "--state", str(self.folder / "gateway.json")),
+            (*simulator, "--json", "--state", str(self.folder / "gateway.json"), *options.simulator),
             self.folder / "gateway.log",
             self._heard_gateway,
         )
@@ -397,6 +399,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="forget what this profile's earlier starts have left")
     parser.add_argument(
         "--once", action="store_true", help="show the values and stop; fails when the log holds an error"
+    )
+    parser.add_argument(
+        "simulator", nargs="*", help="after --: further arguments of the simulator, such as --start ISO"
     )
     options = parser.parse_args(arguments)
     if not re.fullmatch(r"\w[\w.-]*", options.profile):
