@@ -17,10 +17,13 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from envoy_utils.envoy_utils import EnvoyUtils
+from envoy_utils.envoy_utils import EnvoyUtils  # type: ignore[import-untyped]
 
 REALM: Final = "enphaseenergy.com"
 DAY: Final = 86400.0
+#: The simulated owner's account.
+CLOUD_USER: Final = "owner@example.com"
+CLOUD_PASSWORD: Final = "sunshine"
 
 
 def _b64(data: bytes) -> str:
@@ -41,7 +44,7 @@ def make_token(serial: str, *, now: float, days: float = 300, user: str = "owner
         "exp": int(base + days * DAY),
         "iat": int(base),
         "jti": secrets.token_hex(8),
-        "username": "owner@example.com",
+        "username": CLOUD_USER,
     }
     head = {"kid": "7d10005d", "typ": "JWT", "alg": "ES256"}
     return ".".join((_b64(json.dumps(head).encode()), _b64(json.dumps(claims).encode()), _b64(secrets.token_bytes(64))))

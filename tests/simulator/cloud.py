@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from aiohttp import web
 
-from .access import make_token
+from .access import CLOUD_PASSWORD, CLOUD_USER, make_token
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    pass
 
 Trouble = Literal["mfa", "error", "html", "hang", "refused"]
 #: Owners get tokens for a year, installers for half a day.
@@ -25,12 +25,12 @@ TOKEN_DAYS: Final = {"owner": 365.0, "installer": 0.5}
 class Cloud:
     """Accounts and tokens; an async context manager that serves them over plain HTTP.
 
-    `trouble` says what is wrong: "mfa" (a login without session id), "error" (500), "html" (a page instead of JSON), "hang"
-    (no answer), "refused" (tokens are refused although the login was right). `login_trouble` and `token_trouble` narrow it to
-    one service.
+    `trouble` says what is wrong: "mfa" (a login without session id), "error" (500), "html" (a page instead of JSON),
+    "hang" (no answer), "refused" (tokens are refused although the login was right). `login_trouble` and `token_trouble`
+    narrow it to one service.
     """
 
-    def __init__(self, username: str = "owner@example.com", password: str = "sunshine", *, user: str = "owner") -> None:
+    def __init__(self, username: str = CLOUD_USER, password: str = CLOUD_PASSWORD, *, user: str = "owner") -> None:
         """Know one account; user "installer" gets installers' tokens."""
         self.username, self.password, self.user = username, password, user
         self.login_trouble: Trouble | None = None
@@ -72,7 +72,7 @@ class Cloud:
         self._base = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
-    async def __aexit__(self, *_exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         """Stop."""
         self._stopping.set()
         if self._runner is not None:

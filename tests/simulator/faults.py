@@ -15,7 +15,6 @@ from .gateway import Gateway, Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
     from .clock import Clock
 
@@ -231,7 +230,7 @@ class Active:
         """It began when it was added."""
         return self
 
-    def __exit__(self, *_exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_exc: object) -> None:
         """End it."""
         self.remove()
 

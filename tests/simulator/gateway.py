@@ -1,4 +1,4 @@
-"""The gateway: one house, one firmware, the settings documents it keeps. Documents are rendered from it, writes change it."""
+"""The gateway: one house, one firmware, and the settings it keeps. Documents are rendered from it, writes change it."""
 
 from __future__ import annotations
 

@@ -4,8 +4,9 @@ At every instant and on every phase::
 
     production + imported + discharged + generated = load + exported + charged
 
-The counters are the integrals of just these flows, so they balance too. Powers are watts, energies watt-hours, times epoch
-seconds. Flows are constant within a cell (a minute on the epoch's grid); moving in one leap or in many small steps ends the same.
+The counters are the integrals of just these flows, so they balance too. Powers are watts, energies watt-hours, times
+epoch seconds. Flows are constant within a cell (a minute on the epoch's grid); moving in one leap or in many small
+steps ends the same.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+from .counters import Flow, PerPhase, Snapshot, add, between
 from .hardware import Battery, Generator, Inverter, Relay, StorageSettings
+from .roof import Roof
 from .weather import load, sunshine
 
 if TYPE_CHECKING:
@@ -27,20 +30,12 @@ if TYPE_CHECKING:
 
     from .profiles import Profile
 
-Flow = Literal[
-    "production", "load", "imported", "exported", "charged", "discharged", "generated", "combiner_out", "combiner_in"
-]
-FLOWS: Final[tuple[Flow, ...]] = ("production", "load", "imported", "exported", "charged", "discharged", "generated")
-#: What panels and batteries together send to (out) or take from (in) the house, as a backfeed CT at their combiner sees it.
-COMBINER: Final[tuple[Flow, ...]] = ("combiner_out", "combiner_in")
-#: What one flow is (watts) or has been (watt-hours) on each phase.
-PerPhase = dict[Flow, list[float]]
-
 CELL: Final = 60.0
 #: The days before the beginning are run in coarser cells: they only have to be plausible.
 WARM_UP_CELL: Final = 300.0
 WARM_UP_DAYS: Final = 8
 LOG_PERIOD: Final = 900.0
+LOG_KEPT: Final = 10_000
 #: One way; a round trip loses about 10 %.
 CHARGE_EFFICIENCY: Final = 0.95
 DISCHARGE_EFFICIENCY: Final = 0.95
@@ -59,25 +54,6 @@ class Grid:
     closed: bool = True
     wanted: bool = True
     at: float = 0.0
-
-
-@dataclass(slots=True)
-class Snapshot:
-    """True counters at a time."""
-
-    at: float
-    counters: PerPhase
-
-    def total(self, flow: Flow) -> float:
-        """Sum of the phases in Wh."""
-        return sum(self.counters[flow])
-
-
-@dataclass(slots=True)
-class _Cell:
-    start: float
-    produced: float
-    power: float
 
 
 @dataclass
@@ -108,9 +84,8 @@ class House:
         """Derive what follows from the parts."""
         self.zone = ZoneInfo(self.profile.zone)
         self.phases = self.profile.phases
-        self._cells: deque[_Cell] = deque(maxlen=14)
         self._weather: tuple[float, float, float] = (-1.0, 0.0, 0.0)
-        self._count_roof()
+        self.roof = Roof(self.inverters, self.phases)
         self.flow: PerPhase = self._flows()
 
     @classmethod
@@ -119,7 +94,8 @@ class House:
         count = profile.inverters if inverters is None else inverters
         house = deepcopy(_warmed_up(_Key(profile), start, seed, count))
         house.cell = CELL
-        house.flow = house._flows()
+        house._weather = (-1.0, 0.0, 0.0)
+        house.refresh()
         return house
 
     # -- moving -------------------------------------------------------------------------------------------------
@@ -139,8 +115,8 @@ class House:
 
     def _live(self, until: float) -> None:
         flow = self.flow
-        if self.now % self.cell == 0 or not self._cells:
-            self._cells.append(_Cell(self.now, sum(self.counters["production"]), sum(flow["production"])))
+        if self.now % self.cell == 0 or self.roof.is_dark:
+            self.roof.begin(self.now, self.total("production"), sum(flow["production"]))
         hours = (until - self.now) / 3600.0
         for name, counter in self.counters.items():
             for phase, watts in enumerate(flow[name]):
@@ -149,20 +125,19 @@ class House:
             sum(flow["charged"]) * CHARGE_EFFICIENCY - sum(flow["discharged"]) / DISCHARGE_EFFICIENCY
         )
         self.now = until
+        self.roof.produced = self.total("production")
         if self.grid.wanted != self.grid.closed and until >= self.grid.at:
             self.grid.closed = self.grid.wanted
         if until >= self.next_midnight:
             self._midnight()
         if until % LOG_PERIOD == 0:
             self.log.append(self.snapshot())
+            del self.log[:-LOG_KEPT]
         self.flow = self._flows()
 
     def _midnight(self) -> None:
         self.midnights.append(self.snapshot())
-        produced = sum(self.counters["production"])
-        self._bank(produced)
-        for inverter in self.inverters:
-            inverter.days.append(inverter.banked)
+        self.roof.midnight(self.total("production"))
         self.next_midnight = _midnight_after(self.now, self.zone)
 
     def snapshot(self) -> Snapshot:
@@ -182,7 +157,7 @@ class House:
         shares = _SHARES[self.phases]
         extra = sum(relay.watts for relay in self.relays if relay.closed and relay.type == "LOAD")
         house = [wants * share + extra / self.phases for share in shares]
-        roof = [sun * rated for rated in self._rated]
+        roof = [sun * rated for rated in self.roof.rated]
         flow: PerPhase = {"production": roof, "load": house, "generated": [0.0] * self.phases}
         if self.grid.closed:
             stored = self._storage_on_grid(sum(house) - sum(roof))
@@ -258,7 +233,7 @@ class House:
         return min(net, out)
 
     def _island(self, flow: PerPhase) -> list[float]:
-        """Balance the house without a grid: storage gives what is missing, then panels are curtailed or the load is shed."""
+        """Balance the house without a grid: what storage cannot take or give is curtailed or shed."""
         roof, house, generated = flow["production"], flow["load"], flow["generated"]
         fed = self.generator.rated if self.generator and self.generator.running else 0.0
         if not self.batteries:
@@ -331,37 +306,22 @@ class House:
 
     def add_inverter(self, serial: str | None = None) -> Inverter:
         """Screw one more inverter under a panel."""
-        self._bank(sum(self.counters["production"]))
         number = len(self.inverters)
-        inverter = Inverter(
-            serial or inverter_serial(self.profile, number + 500), number % self.phases, 1.0, self.profile.rated
-        )
-        inverter.since = sum(self.counters["production"])
-        inverter.days.append(0.0)
-        self.inverters.append(inverter)
-        self._count_roof()
+        serial = serial or inverter_serial(self.profile, number + 500)
+        inverter = Inverter(serial, number % self.phases, 1.0, self.profile.rated)
+        self.roof.add(inverter, self.total("production"))
         self.refresh()
         return inverter
 
     def remove_inverter(self, serial: str) -> None:
         """Take one away: it stays in the gateway's memory as deleted."""
-        self._bank(sum(self.counters["production"]))
-        inverter = self.inverter(serial)
-        inverter.deleted, inverter.producing, inverter.communicating = True, False, False
-        self._count_roof()
+        self.roof.change(serial, self.total("production"), deleted=True, producing=False, communicating=False)
         self.refresh()
 
     def break_inverter(self, serial: str, *, communicating: bool = True) -> None:
         """Let one fail: it produces nothing, and reports so or falls silent."""
-        self._bank(sum(self.counters["production"]))
-        inverter = self.inverter(serial)
-        inverter.producing, inverter.communicating = False, communicating
-        self._count_roof()
+        self.roof.change(serial, self.total("production"), producing=False, communicating=communicating)
         self.refresh()
-
-    def inverter(self, serial: str) -> Inverter:
-        """Return the inverter of this serial number; KeyError without it."""
-        return {inverter.serial: inverter for inverter in self.inverters}[serial]
 
     def add_battery(self, battery: Battery, *, soc: float | None = None) -> None:
         """Connect one more battery, charged like the others unless told otherwise."""
@@ -380,44 +340,6 @@ class House:
         """Return the battery of this serial number; KeyError without it."""
         return {battery.serial: battery for battery in self.batteries}[serial]
 
-    # -- inverters ----------------------------------------------------------------------------------------------
-
-    def _count_roof(self) -> None:
-        """Watts of sunshine=1 on each phase; the two legs of a split phase share every inverter."""
-        working = [inverter for inverter in self.inverters if inverter.producing]
-        self._weight = sum(inverter.weight for inverter in working)
-        if self.phases == 3:
-            self._rated = [sum(i.weight * i.rated for i in working if i.phase == p) for p in range(3)]
-        else:
-            self._rated = [sum(i.weight * i.rated for i in working) / self.phases] * self.phases
-
-    def _share(self, inverter: Inverter) -> float:
-        return inverter.weight / self._weight if inverter.producing and self._weight else 0.0
-
-    def _bank(self, produced: float) -> None:
-        """Settle the inverters' counters at a reading of the roof's."""
-        for inverter in self.inverters:
-            inverter.banked += self._share(inverter) * (produced - inverter.since)
-            inverter.since = produced
-
-    def inverter_energy(self, inverter: Inverter, at: float) -> float:
-        """Lifetime Wh of an inverter at a time within the last minutes."""
-        return inverter.banked + self._share(inverter) * max(0.0, self._produced_at(at)[0] - inverter.since)
-
-    def inverter_power(self, inverter: Inverter, at: float) -> float:
-        """Watts of an inverter at a time within the last minutes."""
-        return self._share(inverter) * self._produced_at(at)[1]
-
-    def _produced_at(self, at: float) -> tuple[float, float]:
-        """Reading of the roof's counter and its power at a recent time."""
-        if self.now - at < CELL / 60 or not self._cells:
-            return sum(self.counters["production"]), sum(self.flow["production"])
-        for cell in reversed(self._cells):
-            if cell.start <= at:
-                reading = cell.produced + cell.power * (at - cell.start) / 3600.0
-                return min(reading, sum(self.counters["production"])), cell.power
-        return self._cells[0].produced, self._cells[0].power
-
     # -- looking back -------------------------------------------------------------------------------------------
 
     def total(self, flow: Flow) -> float:
@@ -430,26 +352,22 @@ class House:
 
     def today(self, flow: Flow, phase: int | None = None) -> float:
         """Wh since local midnight."""
-        return self._since(self.midnights[-1], self.counters, flow, phase)
+        return Snapshot(self.now, self.counters).since(self.midnights[-1], flow, phase)
 
     def yesterday(self, flow: Flow, phase: int | None = None) -> float:
         """Wh of the day before."""
-        return self._since(self.midnights[-2], self.midnights[-1].counters, flow, phase)
+        return self.midnights[-1].since(self.midnights[-2], flow, phase)
 
     def week(self, flow: Flow, phase: int | None = None) -> float:
         """Wh of the seven days before today."""
-        return self._since(self.midnights[0], self.midnights[-1].counters, flow, phase)
-
-    @staticmethod
-    def _since(before: Snapshot, after: PerPhase, flow: Flow, phase: int | None) -> float:
-        phases = range(len(after[flow])) if phase is None else (phase,)
-        return sum(after[flow][p] - before.counters[flow][p] for p in phases)
+        return self.midnights[-1].since(self.midnights[0], flow, phase)
 
     def history(self, start: float, end: float, step: float = 3600.0) -> Iterator[Snapshot]:
         """Yield the true counters at past times, `step` seconds apart, however long ago.
 
-        What lies before this house's own memory is lived through in a second one with the settings of the profile, whose
-        counters are then shifted so that they meet at the seam. Between log entries (15 minutes) values are interpolated.
+        What lies before this house's own memory is lived through in a second one with the profile's settings, whose
+        counters are then shifted so that they meet at the seam; only the battery's charge may jump there. Between log
+        entries (15 minutes) values are interpolated.
         """
         if end > self.now:
             raise ValueError("the future has no history")
@@ -460,7 +378,7 @@ class House:
         at = start
         while at <= end:
             index = max(1, min(bisect_right(times, at), len(log) - 1))
-            yield _between(log[index - 1], log[index], at)
+            yield between(log[index - 1], log[index], at)
             at += step
 
 
@@ -480,34 +398,12 @@ def _midnight_after(now: float, zone: ZoneInfo) -> float:
     return datetime.combine(today + timedelta(days=1), datetime.min.time(), zone).timestamp()
 
 
-def _between(before: Snapshot, after: Snapshot, at: float) -> Snapshot:
-    part = (at - before.at) / (after.at - before.at) if after.at > before.at else 0.0
-    counters: PerPhase = {
-        name: [old + (new - old) * part for old, new in zip(values, after.counters[name], strict=True)]
-        for name, values in before.counters.items()
-    }
-    return Snapshot(at, counters)
-
-
 def _before(house: House, start: float, seam: Snapshot) -> list[Snapshot]:
     past = _new(house.profile, start, house.seed, len(house.inverters))
     past.cell = WARM_UP_CELL
     past.advance(seam.at)
-    shift: PerPhase = {
-        name: [there - here for here, there in zip(past.counters[name], seam.counters[name], strict=True)]
-        for name in past.counters
-    }
-    return [
-        Snapshot(
-            entry.at,
-            {
-                name: [v + d for v, d in zip(values, shift[name], strict=True)]
-                for name, values in entry.counters.items()
-            },
-        )
-        for entry in past.log
-        if entry.at < seam.at
-    ]
+    shift: PerPhase = {name: add(seam.counters[name], values, -1.0) for name, values in past.counters.items()}
+    return [entry.plus(shift) for entry in past.log if entry.at < seam.at]
 
 
 def _new(profile: Profile, start: float, seed: int, count: int) -> House:

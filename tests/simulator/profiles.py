@@ -51,7 +51,7 @@ class Profile:
     c6: str | None = None
     relays: tuple[Relay, ...] = ()
     generator: Generator | None = None
-    #: Fw 8.2.4225 and later: the controller ignores the stored tariff while `opt_schedules` is on, and the cloud undoes it.
+    #: Fw 8.2.4225 and later: while `opt_schedules` is on the controller ignores the stored tariff; the cloud undoes it.
     cloud_owns_tariff: bool = False
     base_load: float = 250.0
     extra_load: float = 900.0
@@ -76,7 +76,11 @@ RELAYS: Final = (
     Relay("NC1", "Pool pump", "LOAD", 250.0, grid_action="apply", micro_grid_action="shed", gen_action="shed"),
     Relay(
         *("NC2", "Water heater", "LOAD", 300.0),
-        **{"mode": "soc", "grid_action": "apply", "micro_grid_action": "apply", "gen_action": "apply", "priority": 2.0},
+        mode="soc",
+        grid_action="apply",
+        micro_grid_action="apply",
+        gen_action="apply",
+        priority=2.0,
     ),
     Relay(
         "NO1",

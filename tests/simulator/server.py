@@ -9,6 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 import json
 from pathlib import Path
+import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from aiohttp import web
@@ -25,15 +26,11 @@ from .raw import Raw
 from .writes import WRITES, NotHere, Refused
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from .faults import Active
 
 TOKENS_SINCE: Final = (7,)
 #: State is written this often, in seconds of real time.
 SAVE_PERIOD: Final = 30.0
-CLOUD_USER: Final = "owner@example.com"
-CLOUD_PASSWORD: Final = "sunshine"
 REQUESTS_KEPT: Final = 20_000
 
 
@@ -82,8 +79,10 @@ class Simulator:
             house = House.at(self.profile, self.clock.now, seed=1 if seed is None else seed, inverters=inverters)
         else:
             house = states.load_house(self.profile, saved["house"])
-            if self.clock.now < house.now:
-                self.clock.set(house.now)
+            # The clock goes on where it was; a running one has moved since.
+            since = max(0.0, time.time() - saved["saved_at"]) if self.clock.running else 0.0
+            if self.clock.now < house.now + since:
+                self.clock.set(house.now + since)
         self.gateway = Gateway(self.profile, house, self.clock)
         if saved is not None:
             self.gateway.load(saved["gateway"])
@@ -127,12 +126,12 @@ class Simulator:
     @property
     def username(self) -> str:
         """What to type into a form: the cloud account, or the local user."""
-        return CLOUD_USER if self.uses_tokens else "installer"
+        return access.CLOUD_USER if self.uses_tokens else "installer"
 
     @property
     def password(self) -> str:
         """What to type into a form; the library knows the installer's."""
-        return CLOUD_PASSWORD if self.uses_tokens else ""
+        return access.CLOUD_PASSWORD if self.uses_tokens else ""
 
     def token(self, days: float = 300, user: str = "owner", serial: str | None = None) -> str:
         """Make a token for this gateway: days < 0 gives an expired one, another serial a foreign one."""
@@ -187,7 +186,7 @@ class Simulator:
             self._saver = asyncio.create_task(self._keep_saving())
         return self
 
-    async def __aexit__(self, *_exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         """Stop, and keep the state."""
         if self._saver is not None:
             self._saver.cancel()
@@ -204,6 +203,7 @@ class Simulator:
             return
         document = {
             "profile": self.profile.name,
+            "saved_at": time.time(),
             "house": states.dump_house(self.house),
             "gateway": self.gateway.dump(),
             "certificate": self.certificate,

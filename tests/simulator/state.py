@@ -6,8 +6,9 @@ from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from .counters import Snapshot
 from .hardware import Battery, Generator, Inverter, Relay, StorageSettings
-from .house import Grid, House, Snapshot
+from .house import Grid, House
 
 if TYPE_CHECKING:
     from .gateway import Json

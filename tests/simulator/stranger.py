@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Self
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    pass
 
 #: What it answers to every request.
 ANSWERS: Final[dict[str, tuple[str, str]]] = {
@@ -48,7 +48,7 @@ class Stranger:
         self.host = f"127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
-    async def __aexit__(self, *_exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         """Stop."""
         if self._runner is not None:
             await self._runner.cleanup()

@@ -50,7 +50,7 @@ def smooth(seed: int, what: str, epoch: float, period: float) -> float:
 
 
 def sunshine(seed: int, epoch: float, latitude: float, longitude: float) -> float:
-    """Return what part of their rated power panels make, 0 to about 0.95: height of the sun, the day's sky, passing clouds."""
+    """Return what part of their rated power panels make, up to 0.95: height of the sun, the day's sky, clouds."""
     height = elevation(epoch, latitude, longitude)
     if height <= 0:
         return 0.0

@@ -1,7 +1,8 @@
 """What the gateway answers: one table from path to the function that renders it from the gateway's state.
 
 A function returns what becomes JSON, or a `Raw` for everything else. `None` means "this system has no such endpoint".
-Key names, number types and gaps follow public recordings of real gateways and `Endpoint JSON` in pyenphase's documentation.
+Key names, number types and gaps follow what real gateways were seen to answer and `Endpoint JSON` in pyenphase's
+documentation.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 from tests.simulator.gateway import Gateway, Json
 
-from . import devices, meters, site, storage
+from . import devices, live, meters, site, storage
 
 Render = Callable[[Gateway, dict[str, str]], Json]
 
@@ -63,5 +64,5 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "/ivp/sc/sched": Endpoint(storage.schedule, BATTERY_SYSTEM),
     "/admin/lib/tariff": Endpoint(storage.tariff, BATTERY_SYSTEM),
     "/admin/lib/acb_config": Endpoint(storage.acb_config, (8,)),
-    "/ivp/livedata/status": Endpoint(storage.live_status, BATTERY_SYSTEM),
+    "/ivp/livedata/status": Endpoint(live.live_status, BATTERY_SYSTEM),
 }

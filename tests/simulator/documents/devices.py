@@ -41,8 +41,8 @@ def inverter_summary(gateway: Gateway) -> tuple[int, int, int, int]:
     return (
         len(inverters),
         int(max(times, default=0)),
-        round(sum(house.inverter_power(inverter, at) for inverter, at in pairs)),
-        round(sum(house.inverter_energy(inverter, at) for inverter, at in pairs)),
+        round(sum(house.roof.power(inverter, at) for inverter, at in pairs)),
+        round(sum(house.roof.energy(inverter, at) for inverter, at in pairs)),
     )
 
 
@@ -54,7 +54,7 @@ def inverters_v1(gateway: Gateway, _query: dict[str, str]) -> Json:
             "serialNumber": inverter.serial,
             "lastReportDate": int(inverter.last_report(house.now)),
             "devType": 1,
-            "lastReportWatts": round(house.inverter_power(inverter, inverter.last_report(house.now))),
+            "lastReportWatts": round(house.roof.power(inverter, inverter.last_report(house.now))),
             "maxReportWatts": round(inverter.rated * 0.97),
         }
         for inverter in present(gateway)
@@ -89,8 +89,8 @@ def device_data(gateway: Gateway, _query: dict[str, str]) -> Json:
 def _details(gateway: Gateway, inverter: Inverter, eid: int) -> Json:
     house = gateway.house
     at = inverter.last_report(house.now)
-    watts, energy = house.inverter_power(inverter, at), house.inverter_energy(inverter, at)
-    before = house.inverter_energy(inverter, at - REPORT_PERIOD)
+    watts, energy = house.roof.power(inverter, at), house.roof.energy(inverter, at)
+    before = house.roof.energy(inverter, at - REPORT_PERIOD)
     days = inverter.days
     volts = gateway.profile.voltage * (2 if gateway.profile.phase_mode == "split" else 1)
     dc_volts = 30.0 + 8.0 * min(1.0, watts / inverter.rated)
@@ -156,11 +156,11 @@ def inventory(gateway: Gateway, query: dict[str, str]) -> Json:
 
 
 def _common(
-    gateway: Gateway, serial: str, part: str, firmware: str, reported: float, status: list[str]
+    gateway: Gateway, serial: str, parts: tuple[str, str], reported: float, status: list[str]
 ) -> dict[str, Json]:
     installed = str(int(gateway.house.midnights[0].at) // INSTALLED_BEFORE * INSTALLED_BEFORE)
     return {
-        "part_num": part,
+        "part_num": parts[0],
         "installed": installed,
         "serial_num": serial,
         "device_status": status,
@@ -169,7 +169,7 @@ def _common(
         "dev_type": 1,
         "created_date": installed,
         "img_load_date": installed,
-        "img_pnum_running": firmware,
+        "img_pnum_running": parts[1],
         "ptpn": "549-00040-r01-v02.61.01",
         "device_control": [{"gficlearset": False}],
         "producing": True,
@@ -182,10 +182,8 @@ def _common(
 def _inventory_row(gateway: Gateway, inverter: Inverter, index: int, *, dark: bool) -> Json:
     failed = not inverter.producing and not inverter.deleted
     status = [flag for flag, on in ((FAILURE, failed), (DARK, dark)) if on] or [OK]
-    row = _common(
-        *(gateway, inverter.serial, "800-01331-r02", "521-00005-r06-v02.61.01"),
-        *(inverter.last_report(gateway.house.now), status),
-    )
+    parts = ("800-01331-r02", "521-00005-r06-v02.61.01")
+    row = _common(gateway, inverter.serial, parts, inverter.last_report(gateway.house.now), status)
     return row | {
         "admin_state": 0 if inverter.deleted else 2,
         "chaneid": FIRST_CHANNEL + EID_STEP * index,
@@ -210,9 +208,8 @@ def _acb_row(gateway: Gateway, battery: Battery, index: int) -> Json:
     house = gateway.house
     watts = _acb_power(gateway, battery)
     asleep = battery.asleep(house.now)
-    row = _common(
-        gateway, battery.serial, battery.part, battery.firmware, house.now // 300 * 300, [ASLEEP if asleep else OK]
-    )
+    parts = (battery.part, battery.firmware)
+    row = _common(gateway, battery.serial, parts, house.now // 300 * 300, [ASLEEP if asleep else OK])
     return row | {
         "dev_type": ACB_TYPE,
         "chaneid": FIRST_ACB_CHANNEL + EID_STEP * index,

@@ -1,7 +1,7 @@
 """Production, consumption and CT readings.
 
-Signs of the CTs: delivered is what flows into the house (produced, imported, discharged), received what leaves it. Aggregates
-are the sums of the phases, rounded to milliwatts as the gateway does.
+Signs of the CTs: delivered is what flows into the house (produced, imported, discharged), received what leaves it.
+Aggregates are the sums of the phases, rounded to milliwatts as the gateway does.
 
 With production and net-consumption CTs, "total-consumption" is their sum on real gateways, also with a battery: what it
 charges counts as consumption there.
@@ -18,8 +18,8 @@ from tests.simulator.weather import smooth
 from .devices import inverter_summary
 
 if TYPE_CHECKING:
+    from tests.simulator.counters import Flow
     from tests.simulator.gateway import Gateway, Json
-    from tests.simulator.house import Flow
 
 #: Joules in 32 bits, as Wh: where counters of systems without CTs wrap.
 WRAP: Final = 1_193_046

@@ -22,7 +22,8 @@ def info(gateway: Gateway, _query: dict[str, str]) -> Json:
     return Raw(
         '<?xml version="1.0" encoding="UTF-8"?>\n<envoy_info>\n'
         f"  <time>{int(gateway.now)}</time>\n  <device>\n"
-        f"    <sn>{gateway.serial}</sn>\n    <pn>{gateway.profile.part}</pn>\n    <software>{gateway.firmware}</software>\n"
+        f"    <sn>{gateway.serial}</sn>\n    <pn>{gateway.profile.part}</pn>\n"
+        f"    <software>{gateway.firmware}</software>\n"
         "    <euaid>4c8675</euaid>\n    <seqnum>0</seqnum>\n    <apiver>1</apiver>\n"
         + (f"    <imeter>{metered}</imeter>\n" if gateway.version >= (5,) else "")
         + "  </device>\n"
