@@ -4,6 +4,7 @@ Firmware 7 and later wants a JSON web token: `exp` is its end (epoch seconds), `
 is for. Enlighten hands them out for a user name and a password, or the owner pastes one.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 from http import HTTPStatus
 import time
@@ -17,8 +18,10 @@ from pyenphase.exceptions import EnvoyAuthenticationError
 
 from .errors import GatewayError, Reason
 
-#: Seconds for one request to the cloud, and for the check of a token by the gateway.
-_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=10)
+#: Seconds to log in to the cloud and fetch a token.
+CLOUD_LIMIT = 10
+#: For the check of a token by the gateway, once it has answered before.
+_CHECK_TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ class TokenAuth(EnvoyTokenAuth):
         if not (self.cloud_username and self.cloud_password):
             raise GatewayError(Reason.CREDENTIALS_MISSING)
         try:
-            token = await self._obtain_token()
+            async with asyncio.timeout(CLOUD_LIMIT):
+                token = await self._obtain_token()
             check_token(token, self.envoy_serial or "")
         except EnvoyAuthenticationError as err:
             # The replies were looked at as they came in: what is left is a login without a session.
@@ -108,7 +112,7 @@ class TokenAuth(EnvoyTokenAuth):
     async def _check_jwt(self, client: aiohttp.ClientSession) -> None:  # type: ignore[override]
         try:
             async with client.get(
-                self.get_endpoint_url(URL_AUTH_CHECK_JWT), headers=self.headers, timeout=_REQUEST_TIMEOUT
+                self.get_endpoint_url(URL_AUTH_CHECK_JWT), headers=self.headers, timeout=_CHECK_TIMEOUT
             ) as response:
                 if response.status == HTTPStatus.OK:
                     self._cookies = {name: morsel.value for name, morsel in response.cookies.items()}

@@ -75,9 +75,10 @@ def host_of(typed: str) -> str:
     typed = typed.strip()
     if "//" in typed:
         try:
-            typed = URL(typed).authority
+            url = URL(typed)
         except ValueError:
             return typed
+        typed = (url.host_port_subcomponent if url.explicit_port else url.host_subcomponent) or typed
     return typed.rstrip("/")
 
 

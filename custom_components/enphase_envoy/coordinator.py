@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
-import time
 from typing import Final, override
 
 from homeassistant.config_entries import ConfigEntry
@@ -44,13 +43,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     config_entry: EnvoyConfigEntry
 
-    def __init__(
-        self,
-        hass: HomeAssistant,
-        entry: EnvoyConfigEntry,
-        gateway: Gateway,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, hass: HomeAssistant, entry: EnvoyConfigEntry, gateway: Gateway) -> None:
         """Prepare to poll `gateway`, on the same clock as it."""
         super().__init__(
             hass,
@@ -60,7 +53,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             update_interval=POLL_INTERVAL,
         )
         self.gateway = gateway
-        self._clock = clock
+        self._clock = gateway.clock
         #: What the entities were last told: the object and how many of the holds it has outlived.
         self._told: dict[Address, tuple[object, int]] = {}
         self._watch = SettingsWatch()

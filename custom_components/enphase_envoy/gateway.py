@@ -431,10 +431,19 @@ class Gateway(Envoy):
             self._leaves[address] = Leaf(value, seen.get(_FED_BY.get(address[0], ""), oldest))
             self._missed.pop(address, None)
         if needs <= self._answered:
-            for address in [address for address in self._leaves if address[0] in makes and address not in made]:
-                self._missed[address] += 1
-                if self._missed[address] >= _GONE_AFTER:
-                    del self._leaves[address], self._missed[address]
+            self._miss(updater, [address for address in self._leaves if address[0] in makes and address not in made])
+
+    def _miss(self, updater: EnvoyUpdater, missing: list[Address]) -> None:
+        """Count what good answers lack, until it is gone. A kind of which nothing is left may be a bad answer, too."""
+        makes = self._makes[updater]
+        for address in missing:
+            self._missed[address] += 1
+            if self._missed[address] >= _GONE_AFTER:
+                del self._leaves[address], self._missed[address]
+        makes &= {address[0] for address in self._leaves}
+        for field in makes - {address[0] for address in self._leaves if address not in self._missed}:
+            for path in {_FED_BY[field]} if field in _FED_BY else self._needs[updater]:
+                self._endpoints[path].failure = f"no {field}"
 
     async def mac_address(self) -> str | None:
         """Return the MAC address of the interface in use, None when the gateway does not say.

@@ -1,0 +1,141 @@
+"""What tests share: a simulated gateway on loopback, a simulated cloud, and Home Assistant with the component."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+from aiohttp.resolver import ThreadedResolver
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import aiohttp_client
+from homeassistant.util import dt as dt_util
+from pyenphase.auth import EnvoyTokenAuth
+import pytest
+from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
+
+from custom_components.enphase_envoy.const import DOMAIN
+from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
+from custom_components.enphase_envoy.gateway import Gateway
+
+from .simulator import Clock, Cloud, Simulator
+
+#: A sunny moment: everything produces, nothing is at its end.
+NOON = "2026-06-21T12:00:00+02:00"
+#: Days that a token made on that day is good for, whenever the tests run.
+LONG = 36500
+
+
+class _Resolver(ThreadedResolver):
+    """Home Assistant's resolver starts mDNS, which no test on loopback needs."""
+
+    async def real_close(self) -> None:
+        await self.close()
+
+
+@pytest.fixture(autouse=True)
+def _home_assistant(enable_custom_integrations: None, socket_enabled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Home Assistant find the component, and both of them loopback."""
+    monkeypatch.setattr(aiohttp_client, "_async_make_resolver", lambda _hass: _Resolver())
+
+
+@pytest.fixture
+async def cloud(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
+    """Enlighten and its token service, on loopback."""
+    async with Cloud() as cloud:
+        monkeypatch.setattr(EnvoyTokenAuth, "JSON_LOGIN_URL", cloud.login_url)
+        monkeypatch.setattr(EnvoyTokenAuth, "TOKEN_URL", cloud.token_url)
+        yield cloud
+
+
+@pytest.fixture
+def entity_registry_enabled_by_default() -> Iterator[None]:
+    """Enable every entity from the start."""
+    with patch("homeassistant.helpers.entity.Entity.entity_registry_enabled_default", new=True):
+        yield
+
+
+@dataclass
+class House:
+    """A simulated gateway and the entry that Home Assistant reads it with."""
+
+    hass: HomeAssistant
+    gateway: Simulator
+    entry: MockConfigEntry
+    #: Seconds that have passed; the event loop of a test knows nothing of them.
+    elapsed: float = 0.0
+
+    @property
+    def coordinator(self) -> EnvoyCoordinator:
+        """The coordinator of the entry."""
+        coordinator: EnvoyCoordinator = self.entry.runtime_data
+        return coordinator
+
+    async def poll(self) -> None:
+        """Poll, whether it is time or not."""
+        await self.coordinator.async_refresh()
+        await self.hass.async_block_till_done()
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass in the house and for Home Assistant's timers: the poll comes when 60 seconds have passed."""
+        self.gateway.clock.advance(seconds)
+        self.elapsed += seconds
+        async_fire_time_changed(self.hass, dt_util.utcnow() + timedelta(seconds=self.elapsed))
+        await self.hass.async_block_till_done(wait_background_tasks=True)
+
+    def states(self) -> dict[str, str]:
+        """Return the states of all entities of the entry."""
+        return {state.entity_id: state.state for state in self.hass.states.async_all()}
+
+
+def entry_for(gateway: Simulator, **changes: Any) -> MockConfigEntry:
+    """Return an entry as Home Assistant's own integration would have written it."""
+    data = {
+        "host": gateway.host,
+        "name": f"Envoy {gateway.serial}",
+        "username": gateway.username,
+        "password": gateway.password,
+    }
+    if gateway.uses_tokens:
+        data["token"] = gateway.token(days=LONG)
+    return MockConfigEntry(
+        domain=DOMAIN, title=f"Envoy {gateway.serial}", unique_id=gateway.serial, data=data | changes, options={}
+    )
+
+
+@pytest.fixture
+async def simulate() -> AsyncIterator[Callable[..., Awaitable[Simulator]]]:
+    """Start simulated gateways that stop with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(profile: str = "full_battery", start: str = NOON, **options: Any) -> Simulator:
+            clock = Clock(start=start, running=False)
+            return await stack.enter_async_context(Simulator(profile, clock=clock, **options))
+
+        yield start
+
+
+@pytest.fixture
+async def set_up(
+    hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Awaitable[House]]]:
+    """Set Home Assistant up with a simulated gateway, on its clock, and unload it after the test."""
+    houses: list[House] = []
+
+    async def start(profile: str = "full_battery", **data: Any) -> House:
+        gateway = await simulate(profile)
+        on_its_clock = partial(Gateway, clock=lambda: gateway.clock.now)
+        monkeypatch.setattr("custom_components.enphase_envoy.Gateway", on_its_clock)
+        entry = entry_for(gateway, **data)
+        entry.add_to_hass(hass)
+        houses.append(House(hass, gateway, entry))
+        assert await hass.config_entries.async_setup(entry.entry_id)
+        await hass.async_block_till_done()
+        return houses[-1]
+
+    yield start
+    for house in houses:
+        await hass.config_entries.async_unload(house.entry.entry_id)
+    await hass.async_block_till_done()
