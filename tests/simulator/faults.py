@@ -38,6 +38,11 @@ class Answer:
 class Fault:
     """Nothing wrong yet."""
 
+    @property
+    def blocks(self) -> bool:
+        """Whether a write that meets it has no effect; otherwise it works and only the answer suffers."""
+        return False
+
     def applies(self, _gateway: Gateway) -> bool:
         """Whether it shows at this moment."""
         return True
@@ -56,6 +61,11 @@ class Status(Fault):
 
     code: int
     text: str = ""
+
+    @property
+    def blocks(self) -> bool:
+        """Errors do."""
+        return self.code >= 400
 
     def spoil(self, answer: Answer) -> None:
         """Replace the answer."""
@@ -76,6 +86,11 @@ class Slow(Fault):
 class Silent(Fault):
     """The connection is accepted and nothing ever comes."""
 
+    @property
+    def blocks(self) -> bool:
+        """Nobody is listening."""
+        return True
+
     def spoil(self, answer: Answer) -> None:
         """Never answer."""
         answer.delay = None
@@ -86,6 +101,11 @@ class Drop(Fault):
     """The connection breaks: before any byte, or in the middle of the body."""
 
     part: float | None = None
+
+    @property
+    def blocks(self) -> bool:
+        """Only when nothing is answered."""
+        return self.part is None
 
     def spoil(self, answer: Answer) -> None:
         """Cut the answer."""

@@ -275,6 +275,8 @@ class Simulator:
         try:
             if method == "GET":
                 document = self._document(path, dict(request.query))
+            elif any(fault.blocks for fault in faults):
+                document = {}
             elif (method, path) in WRITES:
                 document = WRITES[method, path](self.gateway, json.loads(body))
             else:
@@ -304,17 +306,19 @@ class Simulator:
             with suppress(TimeoutError):
                 async with asyncio.timeout(answer.delay):
                     await stopping.wait()
-        response = web.Response(
+        if stopping.is_set():
+            # Whoever still waits when the gateway goes gets nothing.
+            answer.cut = -1
+        response: web.StreamResponse = web.Response(
             status=answer.status, body=answer.body, content_type=answer.content_type, headers=answer.headers
         )
         if answer.cut is None:
             return response
         if answer.cut >= 0:
-            partial = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
-            partial.content_length = len(answer.body)
-            await partial.prepare(request)
-            await partial.write(answer.body[: answer.cut])
-            response = partial  # type: ignore[assignment] # either is a StreamResponse
+            response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+            response.content_length = len(answer.body)
+            await response.prepare(request)
+            await response.write(answer.body[: answer.cut])
         if request.transport is not None:
             request.transport.abort()
         return response

@@ -1,0 +1,31 @@
+"""The real library at a simulated gateway."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from pyenphase import Envoy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from .server import Simulator
+
+
+@asynccontextmanager
+async def connected(sim: Simulator, *, update: bool = True) -> AsyncIterator[Envoy]:
+    """Yield an Envoy that has logged in, and polled once; it tries each request once."""
+    envoy = Envoy(sim.host)
+    envoy.set_retry_policy(max_attempts=1)
+    try:
+        await envoy.setup()
+        if sim.uses_tokens:
+            await envoy.authenticate(token=sim.token())
+        else:
+            await envoy.authenticate(sim.username, sim.password)
+        if update:
+            await envoy.update()
+        yield envoy
+    finally:
+        await envoy.close()
