@@ -160,9 +160,9 @@ async def test_two_ways_through_a_restart_are_one(tmp_path: Path) -> None:
     assert through.house.total("production") == pytest.approx(whole.house.total("production"), rel=0.01)
 
 
-def run(*arguments: str) -> asyncio.subprocess.Process | Any:
+async def run(*arguments: str) -> asyncio.subprocess.Process:
     """Start the command."""
-    return asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.simulator", *arguments),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,

@@ -38,6 +38,11 @@ async def envoy(sim: Simulator) -> AsyncIterator[Envoy]:
         yield client
 
 
+async def poll(envoy: Envoy) -> Any:
+    """Read everything anew; what is missing shows as an AttributeError."""
+    return await envoy.update()
+
+
 async def test_tariff(sim: Simulator, envoy: Envoy) -> None:
     """Mode, reserve and charge from grid reach the controller, and are read back."""
     await envoy.set_storage_mode(EnvoyStorageMode.BACKUP)
@@ -46,7 +51,7 @@ async def test_tariff(sim: Simulator, envoy: Envoy) -> None:
     settings = sim.house.settings
     assert (settings.mode, settings.reserve, settings.charge_from_grid) == ("backup", 45.0, True)
     assert sim.house.power("charged") > sim.house.power("production")
-    data = await envoy.update()
+    data = await poll(envoy)
     assert data.tariff.storage_settings.mode is EnvoyStorageMode.BACKUP
     assert data.encharge_aggregate.configured_reserve_state_of_charge == 45
     await envoy.disable_charge_from_grid()
@@ -58,15 +63,15 @@ async def test_tariff(sim: Simulator, envoy: Envoy) -> None:
 async def test_grid_relay(sim: Simulator, envoy: Envoy) -> None:
     """The mains relay opens a few seconds after it was told to."""
     await envoy.go_off_grid()
-    data = await envoy.update()
+    data = await poll(envoy)
     assert (data.enpower.mains_admin_state, data.enpower.mains_oper_state) == ("open", "closed")
     sim.clock.advance(10)
-    data = await envoy.update()
+    data = await poll(envoy)
     assert (data.enpower.mains_oper_state, data.enpower.grid_mode) == ("open", "multimode-offgrid")
     assert data.ctmeter_consumption.active_power == 0
     await envoy.go_on_grid()
     sim.clock.advance(10)
-    data = await envoy.update()
+    data = await poll(envoy)
     assert data.enpower.mains_oper_state == "closed"
     assert sim.house.grid.closed
 
@@ -96,7 +101,7 @@ async def test_dry_contacts(sim: Simulator, envoy: Envoy) -> None:
 async def test_generator(sim: Simulator, envoy: Envoy) -> None:
     """Mode, schedule and charging permission change the generator."""
     await envoy.set_generator_mode("on")
-    data = await envoy.update()
+    data = await poll(envoy)
     assert (data.generator_mode.gen_cmd, data.generator.admin_state, data.generator.oper_state) == (
         "on",
         "closed",
@@ -104,7 +109,7 @@ async def test_generator(sim: Simulator, envoy: Envoy) -> None:
     )
     await envoy.go_off_grid()
     sim.clock.advance(60)
-    data = await envoy.update()
+    data = await poll(envoy)
     assert data.generator.oper_state == "closed"
     assert sim.house.power("generated") > 0
     await envoy.set_generator_charge_from_generator(False)
@@ -128,7 +133,7 @@ async def test_ac_batteries_sleep_and_wake() -> None:
             if wake:
                 await envoy.clear_acb_sleep([serial])
             for _ in range(2):
-                data = await envoy.update()
+                data = await poll(envoy)
                 states.append(data.acb_inventory[serial].sleep_state)
                 sim.clock.advance(61)
             if not wake:
@@ -143,11 +148,11 @@ async def test_the_cloud_owns_the_tariff_of_some() -> None:
     """The write answers 200 and is stored, but the controller goes on, and the cloud takes it back."""
     async with Simulator("collar", clock=Clock(NOON, running=False)) as sim, connected(sim) as envoy:
         await envoy.set_reserve_soc(70)
-        data = await envoy.update()
+        data = await poll(envoy)
         assert data.tariff.storage_settings.reserved_soc == 70
         assert data.encharge_aggregate.configured_reserve_state_of_charge == 20
         sim.clock.advance(120)
-        data = await envoy.update()
+        data = await poll(envoy)
         assert data.tariff.storage_settings.reserved_soc == 20
 
 

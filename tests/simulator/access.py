@@ -17,7 +17,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from envoy_utils.envoy_utils import EnvoyUtils  # type: ignore[import-untyped]
+from envoy_utils.envoy_utils import EnvoyUtils
 
 REALM: Final = "enphaseenergy.com"
 DAY: Final = 86400.0
