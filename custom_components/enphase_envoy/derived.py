@@ -15,23 +15,25 @@ class AcbFleet:
     serials: tuple[str, ...]
     #: State of sleep that all of them share, None where they differ.
     sleep_state: ACBSleepState | None
-    #: Lowest and highest state of charge in percent to sleep at, None where they differ.
+    #: Lowest and highest state of charge in percent to sleep at: what was chosen for the next time, or what all of them
+    #: have; None where they differ.
     sleep_band: tuple[int, int] | None
 
 
-def derive(leaves: Mapping[Address, Leaf]) -> Iterator[tuple[Address, Leaf]]:
+def derive(leaves: Mapping[Address, Leaf], sleep_band: tuple[int, int] | None = None) -> Iterator[tuple[Address, Leaf]]:
     """Yield the derived leaves, each as old as the oldest it is made of."""
     batteries = [(leaf.value, leaf.seen) for leaf in leaves.values() if isinstance(leaf.value, EnvoyACB)]
     if batteries:
-        yield ("acb_fleet",), Leaf(_fleet([battery for battery, _ in batteries]), min(seen for _, seen in batteries))
+        fleet = _fleet([battery for battery, _ in batteries], sleep_band)
+        yield ("acb_fleet",), Leaf(fleet, min(seen for _, seen in batteries))
 
 
-def _fleet(batteries: list[EnvoyACB]) -> AcbFleet:
+def _fleet(batteries: list[EnvoyACB], chosen: tuple[int, int] | None) -> AcbFleet:
     states = {battery.sleep_state for battery in batteries}
     bands = {(battery.sleep_min_soc, battery.sleep_max_soc) for battery in batteries}
     low, high = bands.pop() if len(bands) == 1 else (None, None)
     return AcbFleet(
         serials=tuple(battery.serial_num for battery in batteries),
         sleep_state=states.pop() if len(states) == 1 else None,
-        sleep_band=None if low is None or high is None else (low, high),
+        sleep_band=chosen or (None if low is None or high is None else (low, high)),
     )

@@ -243,7 +243,7 @@ class Gateway(Envoy):
             firmware=str(self.firmware),
             part_number=self.part_number,
             model=self.envoy_model,
-            leaves=self._leaves | dict(derive(self._leaves)),
+            leaves=self._leaves | dict(derive(self._leaves, self.sleep_band)),
         )
 
     def _begin(self) -> None:
@@ -463,11 +463,11 @@ class Gateway(Envoy):
         """Choose the state of charge, in percent, that AC batteries sleep at; those asleep go there now."""
         self.sleep_band = band
         if fleet.sleep_state is ACBSleepState.ASLEEP:
-            await self.send_to_sleep(fleet)
+            await self.send_to_sleep(replace(fleet, sleep_band=band))
 
     async def send_to_sleep(self, fleet: AcbFleet) -> None:
         """Send all AC batteries to sleep at the chosen state of charge."""
-        if (band := self.sleep_band or fleet.sleep_band) is None:
+        if (band := fleet.sleep_band) is None:
             raise ValueError("no state of charge to sleep at was chosen")
         await self.set_acb_sleep(
             [{"serial_num": serial, "sleep_min_soc": band[0], "sleep_max_soc": band[1]} for serial in fleet.serials]

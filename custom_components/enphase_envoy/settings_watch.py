@@ -78,12 +78,12 @@ class SettingsWatch:
                     continue
                 outcome = Outcome.KEPT if heeded else Outcome.IGNORED
                 if not heeded and controller_reserve is not None:
-                    actual = self._really[setting] = controller_reserve
+                    actual = self._really[setting] = float(controller_reserve)
             del self._asked[setting]
             yield Finding(setting, asked.asker, outcome, asked.wanted, actual)
 
     def real_reserve(self, controller_reserve: float | None) -> float | None:
         """Return the reserve in percent that holds in truth, where it is known not to be the stored one."""
         if "reserved_soc" in self._really and controller_reserve is not None:
-            self._really["reserved_soc"] = controller_reserve
+            self._really["reserved_soc"] = float(controller_reserve)
         return self._really.get("reserved_soc")
