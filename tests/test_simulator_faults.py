@@ -222,6 +222,9 @@ async def test_lies_reach_v1_too() -> None:
         assert lied["wattHoursLifetime"] == truth["wattHoursLifetime"] + 5
         wrapped = (await document(sim))["production"][0]["whLifetime"]
         assert wrapped == pytest.approx(truth["wattHoursLifetime"] % 1_193_046, abs=400)
+        await sim.upgrade("D8.2.4382")
+        whole = (await document(sim))["production"][0]["whLifetime"]
+        assert whole == pytest.approx(truth["wattHoursLifetime"], abs=400)
 
 
 async def test_today_goes_on_after_midnight(sim: Simulator) -> None:

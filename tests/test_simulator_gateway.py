@@ -13,7 +13,7 @@ import pytest
 
 from .simulator import PROFILES, Clock, Profile, Simulator
 from .simulator.client import connected
-from .simulator.documents.meters import CTS
+from .simulator.counters import Flow
 from .simulator.hardware import Battery
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
@@ -37,6 +37,16 @@ EXPECTED: dict[str, tuple[Has, int]] = {
     "collar": (METERED | Has.DETAILED_INVERTERS | Has.DUALPHASE | Has.ENCHARGE | Has.COLLAR | Has.C6CC, 2),
     "sixty_inverters": (METERED | Has.THREEPHASE, 3),
 }  # fmt: skip
+
+
+#: What a CT's delivered and received counters are of the house.
+CTS: dict[str, tuple[Flow, Flow | None]] = {
+    "production": ("production", None),
+    "net-consumption": ("imported", "exported"),
+    "total-consumption": ("load", None),
+    "storage": ("discharged", "charged"),
+    "backfeed": ("combiner_out", "combiner_in"),
+}
 
 
 def standing(start: str = NOON) -> Clock:

@@ -69,6 +69,8 @@ def test_energy_is_conserved(
         inside = change * CHARGE_EFFICIENCY - drawn / DISCHARGE_EFFICIENCY
         assert house.stored - stored == pytest.approx(inside, abs=1e-3)
         assert -1e-6 <= house.stored <= house.capacity + 1e-6
+        power = sum(battery.power for battery in house.batteries)
+        assert abs(house.power("discharged") - house.power("charged")) <= power + 1e-6
         for flow in FLOWS:
             assert all(new >= old for new, old in zip(house.counters[flow], before.counters[flow], strict=True))
         if not house.grid.closed:
@@ -161,6 +163,12 @@ def test_off_grid_the_battery_carries_the_house_until_it_is_empty() -> None:
     house.stored = house.capacity
     house.refresh()
     assert house.power("production") == pytest.approx(house.power("load"), rel=0.001)
+    house.stored = house.capacity - 20.0
+    house.refresh()
+    for _ in range(10):
+        house.advance(house.now + 60)
+        assert house.stored <= house.capacity + 1e-6
+    assert house.soc == pytest.approx(100, abs=0.1)
     house.advance(NOON + 12 * HOUR)
     house.stored = house.capacity * 0.05
     house.refresh()

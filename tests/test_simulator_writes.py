@@ -65,6 +65,8 @@ async def test_grid_relay(sim: Simulator, envoy: Envoy) -> None:
     await envoy.go_off_grid()
     data = await poll(envoy)
     assert (data.enpower.mains_admin_state, data.enpower.mains_oper_state) == ("open", "closed")
+    sim.clock.advance(2)
+    assert sim.house.grid.closed
     sim.clock.advance(10)
     data = await poll(envoy)
     assert (data.enpower.mains_oper_state, data.enpower.grid_mode) == ("open", "multimode-offgrid")

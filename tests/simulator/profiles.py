@@ -39,7 +39,7 @@ class Profile:
     cts: tuple[CtType, ...] = ()
     #: Inverters keep their own counters, which began elsewhere: this part of the production they know of.
     inverter_share: float = 1.0
-    #: Fw 3 to 7 without CTs: `whLifetime` of the inverters wraps at 2^32 joules.
+    #: Without CTs, below fw 8: `whLifetime` of the inverters wraps at 2^32 joules.
     wraps: bool = False
     rated: float = 350.0
     device_data: bool = False

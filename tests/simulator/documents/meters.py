@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Joules in 32 bits, as Wh: where counters of systems without CTs wrap.
 WRAP: Final = 1_193_046
+#: With this firmware they step to the full value.
+WRAPS_UNTIL: Final = (8,)
 #: The flows that a CT sees come and go.
 CTS: Final[dict[str, tuple[Flow, Flow | None]]] = {
     "production": ("production", None),
@@ -77,7 +79,7 @@ def production_json(gateway: Gateway, query: dict[str, str]) -> Json:
         "activeCount": count,
         "readingTime": newest,
         "wNow": watts,
-        "whLifetime": energy % WRAP if gateway.profile.wraps else energy,
+        "whLifetime": energy % WRAP if gateway.profile.wraps and gateway.version < WRAPS_UNTIL else energy,
     }
     document: dict[str, Json] = {"production": [inverters]}
     if gateway.profile.metered:
