@@ -2,26 +2,39 @@
 
 from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import ConfigEntryNotReady
 from homeassistant.helpers import device_registry as dr
-from homeassistant.helpers.aiohttp_client import async_create_clientsession
 
-from . import devices
-from .const import OPTION_DISABLE_KEEP_ALIVE, PLATFORMS
+from . import devices, upkeep
+from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
+from .errors import GatewayError
 from .gateway import Gateway
+from .session import async_session_for
 
 
 async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bool:
     """Set up a gateway: log in, poll once, then devices and entities."""
-    headers = {"Connection": "close"} if entry.options.get(OPTION_DISABLE_KEEP_ALIVE) else None
-    session = async_create_clientsession(hass, verify_ssl=False, headers=headers)
-    coordinator = EnvoyCoordinator(hass, entry, Gateway(entry.data[CONF_HOST], session))
+    coordinator = EnvoyCoordinator(hass, entry, await _gateway(hass, entry))
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
     devices.async_keep_registered(hass, entry)
-    devices.async_connect_mac(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    upkeep.async_start(hass, entry)
     return True
+
+
+async def _gateway(hass: HomeAssistant, entry: EnvoyConfigEntry) -> Gateway:
+    """Return the gateway of an entry, reached as its options say."""
+    host = entry.data[CONF_HOST]
+    try:
+        return Gateway(
+            host, await async_session_for(hass, entry), pinned=entry.options.get(OPTION_PIN_CERTIFICATE, False)
+        )
+    except GatewayError as err:
+        raise ConfigEntryNotReady(
+            translation_domain=DOMAIN, translation_key=err.reason, translation_placeholders={"host": host}
+        ) from err
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bool:

@@ -18,6 +18,9 @@ from pyenphase.exceptions import EnvoyAuthenticationError
 
 from .errors import GatewayError, Reason
 
+#: Seconds that an owner's token lasts, and before its end that a new one is asked for.
+OWNER_TOKEN_LIFE = 365 * 86400.0
+RENEW_AHEAD = 30 * 86400.0
 #: Seconds to log in to the cloud and fetch a token.
 CLOUD_LIMIT = 10
 #: For the check of a token by the gateway, once it has answered before.
@@ -38,21 +41,40 @@ class Credentials:
         return bool(self.username and self.password)
 
 
-def check_token(token: str, serial: str, now: float | None = None) -> None:
-    """Raise GatewayError for a token that the gateway can't accept, without asking it.
+@dataclass(frozen=True, slots=True)
+class TokenLife:
+    """How long a token is good for, in epoch seconds."""
+
+    begins: float
+    ends: float
+
+    @property
+    def renew_from(self) -> float:
+        """When to begin to ask for the next one: 30 days before the end, or the last quarter of a short life."""
+        return self.ends - min(RENEW_AHEAD, (self.ends - self.begins) / 4)
+
+
+def read_token(token: str, serial: str) -> TokenLife:
+    """Return how long a token is good for. Raises GatewayError when it is none, or for another gateway.
 
     The signature is not checked: only Enphase could.
     """
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
-        expires = float(claims["exp"])
+        ends = float(claims["exp"])
+        begins = float(claims.get("iat", ends - OWNER_TOKEN_LIFE))
     except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as err:
         raise GatewayError(Reason.TOKEN_MALFORMED, type(err).__name__) from err
-    if expires <= (time.time() if now is None else now):
-        raise GatewayError(Reason.TOKEN_EXPIRED)
     audience = claims.get("aud", serial)
     if serial not in (audience if isinstance(audience, list) else [audience]):
         raise GatewayError(Reason.TOKEN_OTHER_GATEWAY)
+    return TokenLife(begins, ends)
+
+
+def check_token(token: str, serial: str, now: float | None = None) -> None:
+    """Raise GatewayError for a token that the gateway can't accept, without asking it."""
+    if read_token(token, serial).ends <= (time.time() if now is None else now):
+        raise GatewayError(Reason.TOKEN_EXPIRED)
 
 
 class TokenAuth(EnvoyTokenAuth):

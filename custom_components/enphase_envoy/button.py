@@ -9,7 +9,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from . import devices
-from .coordinator import HOLD_COUNTER, EnvoyConfigEntry
+from .coordinator import EnvoyConfigEntry
 from .derived import AcbFleet
 from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
 from .gateway import Gateway
@@ -45,7 +45,7 @@ class EnvoyButton[T](EnvoyEntity[T], ButtonEntity):
     """A button that acts on one object of the snapshot."""
 
     entity_description: Button[T]
-    _hold = HOLD_COUNTER
+    _lasting = True
 
     @override
     @action

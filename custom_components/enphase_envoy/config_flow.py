@@ -2,23 +2,46 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, override
 
-from homeassistant.config_entries import SOURCE_REAUTH, SOURCE_RECONFIGURE, ConfigFlow, ConfigFlowResult
-from homeassistant.const import CONF_HOST, CONF_NAME, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME
-from homeassistant.core import HomeAssistant
+from homeassistant.config_entries import (
+    SOURCE_REAUTH,
+    SOURCE_RECONFIGURE,
+    ConfigEntry,
+    ConfigFlow,
+    ConfigFlowResult,
+    OptionsFlowWithReload,
+)
+from homeassistant.const import CONF_HOST, CONF_NAME, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME, UnitOfTime
+from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
-from homeassistant.helpers.selector import TextSelector, TextSelectorConfig, TextSelectorType
+from homeassistant.helpers.selector import (
+    NumberSelector,
+    NumberSelectorConfig,
+    NumberSelectorMode,
+    TextSelector,
+    TextSelectorConfig,
+    TextSelectorType,
+)
 from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 import voluptuous as vol
 from yarl import URL
 
 from .account import Credentials
-from .const import CONF_USE_MANUAL_TOKEN, DOMAIN
+from .const import (
+    CONF_USE_MANUAL_TOKEN,
+    DEFAULT_POLL_INTERVAL,
+    DOMAIN,
+    OPTION_DISABLE_KEEP_ALIVE,
+    OPTION_FIXTURES,
+    OPTION_PIN_CERTIFICATE,
+    OPTION_POLL_INTERVAL,
+    POLL_INTERVALS,
+)
 from .errors import GatewayError, Reason
 from .gateway import Gateway
 
-_SECRET = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
+SECRET = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
 
 #: Fields of the form that an error is shown at; the others belong to the form as a whole.
 _FIELD_OF: Mapping[Reason, str] = {
@@ -91,6 +114,13 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
 
     VERSION = 1
 
+    @staticmethod
+    @callback
+    @override
+    def async_get_options_flow(config_entry: ConfigEntry) -> EnvoyOptionsFlow:
+        """Return the dialog for how a gateway is read."""
+        return EnvoyOptionsFlow()
+
     def __init__(self) -> None:
         """Start with nothing known."""
         self._known: dict[str, Any] = {CONF_HOST: "envoy.local"}
@@ -110,6 +140,10 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
                 self._abort_if_unique_id_configured()
             if found.data and not errors:
                 return self._finish(found.data)
+        return self._form(errors)
+
+    def _form(self, errors: dict[str, str]) -> ConfigFlowResult:
+        """Show the form, with what is wrong."""
         return self.async_show_form(
             step_id="user",
             # To the type checker `voluptuous` is not what Home Assistant puts in its place.
@@ -123,10 +157,10 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
         fields: dict[vol.Marker, Any] = {
             vol.Required(CONF_HOST): TextSelector(),
             vol.Optional(CONF_USERNAME): TextSelector(),
-            vol.Optional(CONF_PASSWORD): _SECRET,
+            vol.Optional(CONF_PASSWORD): SECRET,
         }
         if self._uses_tokens is not False:
-            fields[vol.Optional(CONF_TOKEN)] = _SECRET
+            fields[vol.Optional(CONF_TOKEN)] = SECRET
         return vol.Schema(fields)
 
     def _is_other_gateway(self, serial: str) -> bool:
@@ -163,9 +197,11 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
         return await self.async_step_user()
 
     async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:
-        """Handle a gateway that no longer lets us in."""
+        """Handle a gateway that no longer lets us in, and begin with why."""
         self._known = {key: entry_data[key] for key in (CONF_HOST, CONF_USERNAME) if entry_data.get(key)}
-        return await self.async_step_user()
+        found, errors = await validate(self.hass, entry_data)
+        self._uses_tokens = found.uses_tokens
+        return self._form(errors)
 
     async def async_step_reconfigure(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Handle the owner's wish to change address or credentials."""
@@ -173,3 +209,29 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
             data = self._get_reconfigure_entry().data
             self._known = {key: data[key] for key in (CONF_HOST, CONF_USERNAME) if data.get(key)}
         return await self.async_step_user(user_input)
+
+
+class EnvoyOptionsFlow(OptionsFlowWithReload):
+    """How a gateway is read."""
+
+    async def async_step_init(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Show and take the options."""
+        if user_input is not None:
+            user_input[OPTION_POLL_INTERVAL] = int(user_input[OPTION_POLL_INTERVAL])
+            return self.async_create_entry(data={**self.config_entry.options, **user_input})
+        low, high = POLL_INTERVALS
+        seconds = NumberSelectorConfig(
+            min=low, max=high, step=5, unit_of_measurement=UnitOfTime.SECONDS, mode=NumberSelectorMode.SLIDER
+        )
+        schema = vol.Schema(
+            {
+                vol.Required(OPTION_POLL_INTERVAL, default=DEFAULT_POLL_INTERVAL): NumberSelector(seconds),
+                vol.Required(OPTION_DISABLE_KEEP_ALIVE, default=False): bool,
+                vol.Required(OPTION_PIN_CERTIFICATE, default=False): bool,
+                vol.Required(OPTION_FIXTURES, default=False): bool,
+            }
+        )
+        return self.async_show_form(
+            step_id="init",
+            data_schema=self.add_suggested_values_to_schema(schema, self.config_entry.options),  # type: ignore[arg-type]
+        )

@@ -1,6 +1,5 @@
 """Names and numbers that more than one module needs."""
 
-from datetime import timedelta
 import logging
 from typing import Final
 
@@ -19,8 +18,16 @@ PLATFORMS: Final = (
     Platform.TIME,
 )
 
-# Keys of the config entry. Home Assistant's own integration reads and writes the same: the way there and back is open.
+# Keys of the config entry. Home Assistant's own integration reads and writes the first three as well: the way there and
+# back is open. It ignores the others.
 CONF_USE_MANUAL_TOKEN: Final = "use_manual_token"  # noqa: S105
+OPTION_FIXTURES: Final = "diagnostics_include_fixtures"
 OPTION_DISABLE_KEEP_ALIVE: Final = "disable_keep_alive"
+OPTION_POLL_INTERVAL: Final = "poll_interval"
+OPTION_PIN_CERTIFICATE: Final = "pin_certificate"
+#: SHA-256 of the certificate that is trusted, in hexadecimal.
+CONF_FINGERPRINT: Final = "certificate_fingerprint"
 
-POLL_INTERVAL: Final = timedelta(seconds=60)
+#: Seconds between polls. Microinverters report every 300 s; the gateway is a small computer.
+DEFAULT_POLL_INTERVAL: Final = 60
+POLL_INTERVALS: Final = (30, 300)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, override
 
 from homeassistant.config_entries import ConfigEntry
@@ -15,19 +15,19 @@ from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .account import Credentials
-from .const import CONF_USE_MANUAL_TOKEN, DOMAIN, LOGGER, POLL_INTERVAL
-from .errors import GatewayError
+from .const import CONF_USE_MANUAL_TOKEN, DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER, OPTION_POLL_INTERVAL
+from .errors import GatewayError, Reason
 from .gateway import Gateway
-from .repairs import async_report_setting
+from .issues import async_report_certificate, async_report_setting
 from .settings_watch import SettingsWatch
 from .snapshot import Address, Leaf, Snapshot
 
 type EnvoyConfigEntry = ConfigEntry[EnvoyCoordinator]
 
-_POLL = POLL_INTERVAL.total_seconds()
-#: Seconds that a value is shown after the gateway last gave it: power and states, then counters and settings.
-HOLD_STATE: Final = max(3 * _POLL, 210.0)
-HOLD_COUNTER: Final = max(3 * _POLL, 900.0)
+#: Seconds that a value is shown after the gateway last gave it, if three polls are not longer: power and states, and
+#: lasting values, which are counters and settings.
+_HOLD_STATE: Final = 210.0
+_HOLD_LASTING: Final = 900.0
 #: Seconds after a change at which to look at it again.
 _SETTLING: Final = (3, 10, 30)
 
@@ -45,14 +45,16 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     def __init__(self, hass: HomeAssistant, entry: EnvoyConfigEntry, gateway: Gateway) -> None:
         """Prepare to poll `gateway`, on the same clock as it."""
+        interval = entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL)
         super().__init__(
             hass,
             LOGGER,
             config_entry=entry,
             name=entry.data.get(CONF_NAME, entry.title),
-            update_interval=POLL_INTERVAL,
+            update_interval=timedelta(seconds=interval),
         )
         self.gateway = gateway
+        self._holds = (max(3 * interval, _HOLD_STATE), max(3 * interval, _HOLD_LASTING))
         self._clock = gateway.clock
         #: What the entities were last told: the object and how many of the holds it has outlived.
         self._told: dict[Address, tuple[object, int]] = {}
@@ -65,7 +67,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     @override
     async def _async_setup(self) -> None:
-        await self._translated(self._log_in)
+        await self._translated(self.async_log_in)
 
     @override
     async def _async_update_data(self) -> Snapshot:
@@ -77,6 +79,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             return await action()
         except GatewayError as err:
             LOGGER.debug("%s: %s", self.name, err)
+            if err.reason is Reason.CERTIFICATE_CHANGED:
+                async_report_certificate(self.hass, self.config_entry, self.gateway.host)
             failed = UpdateFailed if err.passes else ConfigEntryAuthFailed
             raise failed(
                 translation_domain=DOMAIN,
@@ -84,19 +88,45 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
                 translation_placeholders={"host": self.gateway.host, "name": self.name},
             ) from err
 
-    async def _log_in(self) -> None:
-        await self.gateway.identify()
+    def _credentials(self) -> Credentials:
+        """Return what the entry holds; with a pasted token no account is used."""
         data = self.config_entry.data
-        own = data.get(CONF_USE_MANUAL_TOKEN, False)
-        account = {} if own else {"username": data.get(CONF_USERNAME), "password": data.get(CONF_PASSWORD)}
+        if data.get(CONF_USE_MANUAL_TOKEN):
+            return Credentials(token=data.get(CONF_TOKEN))
+        return Credentials(data.get(CONF_USERNAME), data.get(CONF_PASSWORD), data.get(CONF_TOKEN))
+
+    async def async_identify(self) -> None:
+        """Look who is there, and probe again what it offers if its firmware changed. Raises GatewayError."""
+        before = self.gateway.known_firmware
+        await self.gateway.identify()
+        if self.gateway.serial != self.config_entry.unique_id:
+            raise GatewayError(Reason.OTHER_GATEWAY, self.gateway.serial)
+        if before not in (None, self.gateway.known_firmware):
+            LOGGER.info("%s: firmware %s became %s", self.name, before, self.gateway.known_firmware)
+            self.gateway.forget_probe()
+
+    async def async_log_in(self) -> None:
+        """Identify the gateway and show it what the entry holds. Raises GatewayError."""
+        await self.async_identify()
+        given = self._credentials()
         try:
-            await self.gateway.log_in(Credentials(token=data.get(CONF_TOKEN), **account))
+            await self.gateway.log_in(given)
         except GatewayError as err:
             # A token that ended or was revoked is no reason to bother the owner while the account can give a new one.
-            if err.passes or not (data.get(CONF_TOKEN) and account.get("password")):
+            if err.passes or not (given.token and given.account):
                 raise
-            await self.gateway.log_in(Credentials(**account))
-        token = self.gateway.token
+            await self.gateway.log_in(replace(given, token=None))
+        self._keep_token()
+
+    async def async_renew_token(self) -> None:
+        """Fetch a new token with the account. Raises GatewayError; the old one is then still in use."""
+        await self.gateway.log_in(replace(self._credentials(), token=None))
+        self._keep_token()
+
+    @callback
+    def _keep_token(self) -> None:
+        """Store a new token, which reloads nothing."""
+        token, data = self.gateway.token, self.config_entry.data
         if token and token != data.get(CONF_TOKEN):
             self.hass.config_entries.async_update_entry(self.config_entry, data={**data, CONF_TOKEN: token})
 
@@ -104,10 +134,12 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         try:
             return await self.gateway.poll()
         except GatewayError as err:
-            if err.passes:
+            # Firmware before 7 is reached by plain HTTP, which newer firmware no longer answers.
+            upgraded = err.reason is Reason.CANNOT_CONNECT and not self.gateway.uses_tokens
+            if err.passes and not upgraded:
                 raise
         # The gateway forgets its sessions when it restarts, and tokens end: in once more, then it is the owner's turn.
-        await self._log_in()
+        await self.async_log_in()
         return await self.gateway.poll()
 
     # Changes
@@ -154,7 +186,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         batteries = snapshot.get(EnvoyEnchargeAggregate, ("encharge_aggregate",))
         reserve = batteries.configured_reserve_state_of_charge if batteries else None
         for finding in self._watch.judge(settings, reserve, self._clock()):
-            async_report_setting(self.hass, self.config_entry.entry_id, snapshot.firmware, finding)
+            async_report_setting(self.hass, self.config_entry, snapshot.firmware, finding)
         if (real := self._watch.real_reserve(reserve)) is None:
             return snapshot
         leaf = Leaf(replace(settings, reserved_soc=real), snapshot.leaves[_STORAGE_SETTINGS].seen)
@@ -162,9 +194,9 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     # Who is told
 
-    def expired(self, seen: float, hold: float) -> bool:
+    def expired(self, seen: float, *, lasting: bool) -> bool:
         """Return whether a value of this age must no longer be shown."""
-        return self._clock() - seen >= hold
+        return bool(self._clock() - seen >= self._holds[lasting])
 
     @override
     @callback
@@ -173,7 +205,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         if (snapshot := self.data) is None:
             return
         now = {
-            address: (leaf.value, sum(self.expired(leaf.seen, hold) for hold in (HOLD_STATE, HOLD_COUNTER)))
+            address: (leaf.value, sum(self.expired(leaf.seen, lasting=lasting) for lasting in (False, True)))
             for address, leaf in snapshot.leaves.items()
         }
         changed = {address for address, state in now.items() if self._told.get(address) != state}
@@ -189,7 +221,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         """Come back when the next value outlives its hold, should no poll come first."""
         self._stop_expiry()
         now = self._clock()
-        ends = (leaf.seen + hold for leaf in self.data.leaves.values() for hold in (HOLD_STATE, HOLD_COUNTER))
+        ends = (leaf.seen + hold for leaf in self.data.leaves.values() for hold in self._holds)
         if (nearest := min((end for end in ends if end > now), default=None)) is not None:
             self._cancel_expiry = async_call_later(self.hass, nearest - now, self._expire)
 

@@ -4,13 +4,11 @@ The only place that knows. Entities name their device by its identifier and noth
 """
 
 from collections.abc import Hashable, Iterator
-from datetime import datetime
 
 from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.device_registry import DeviceInfo
-from homeassistant.helpers.event import async_call_later
 from pyenphase.models.acb import EnvoyACB, EnvoyACBPower
 from pyenphase.models.c6combiner import EnvoyC6CC
 from pyenphase.models.collar import EnvoyCollar
@@ -24,8 +22,6 @@ from .coordinator import EnvoyConfigEntry
 from .snapshot import Address, Snapshot
 
 _MANUFACTURER = "Enphase"
-#: Seconds after set-up at which the gateway is asked for its MAC address, which some answer slowly.
-_MAC_DELAY = 30
 
 
 def identifier_of(info: DeviceInfo) -> str:
@@ -137,18 +133,13 @@ def async_is_present(entry: EnvoyConfigEntry, device: dr.DeviceEntry) -> bool:
 
 
 @callback
-def async_connect_mac(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
-    """Add the MAC address of the gateway to its device, once the first minute's work is done."""
-
-    async def connect(_now: datetime) -> None:
-        if mac := await entry.runtime_data.gateway.mac_address():
-            dr.async_get(hass).async_get_or_create(
-                config_entry_id=entry.entry_id,
-                identifiers={(DOMAIN, entry.runtime_data.data.serial)},
-                connections={(dr.CONNECTION_NETWORK_MAC, dr.format_mac(mac))},
-            )
-
-    entry.async_on_unload(async_call_later(hass, _MAC_DELAY, connect))
+def async_add_mac(hass: HomeAssistant, entry: EnvoyConfigEntry, mac: str) -> None:
+    """Add its MAC address to the device of the gateway."""
+    dr.async_get(hass).async_get_or_create(
+        config_entry_id=entry.entry_id,
+        identifiers={(DOMAIN, entry.runtime_data.data.serial)},
+        connections={(dr.CONNECTION_NETWORK_MAC, dr.format_mac(mac))},
+    )
 
 
 def _register(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:

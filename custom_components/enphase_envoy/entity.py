@@ -27,7 +27,7 @@ from pyenphase.exceptions import EnvoyError
 
 from . import devices
 from .const import DOMAIN
-from .coordinator import HOLD_STATE, EnvoyConfigEntry, EnvoyCoordinator
+from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .errors import GatewayError, Reason
 from .gateway import Gateway
 from .snapshot import Address, Snapshot
@@ -73,8 +73,8 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     """An entity that shows one aspect of one object of the snapshot."""
 
     _attr_has_entity_name = True
-    #: Seconds that the last value is shown when no new one comes.
-    _hold: float = HOLD_STATE
+    #: Whether the last value is held for as long as counters and settings are, when no new one comes.
+    _lasting = False
 
     def __init__(self, coordinator: EnvoyCoordinator, table: Table[T, Row[T]], address: Address, row: Row[T]) -> None:
         """Show the object at `address`, and be woken only when that object changes."""
@@ -113,7 +113,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     def available(self) -> bool:
         """Return whether the source is there and young enough."""
         leaf = self.coordinator.data.leaves.get(self._address)
-        return leaf is not None and not self.coordinator.expired(leaf.seen, self._hold)
+        return leaf is not None and not self.coordinator.expired(leaf.seen, lasting=self._lasting)
 
     async def _write(self, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
         """Change the object on the gateway. Raises GatewayError when it is not there, or what the change raises."""

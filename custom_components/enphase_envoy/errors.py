@@ -10,6 +10,10 @@ class Reason(StrEnum):
     CANNOT_CONNECT = "cannot_connect"
     #: Something answers, but it is no Envoy.
     NOT_A_GATEWAY = "not_a_gateway"
+    #: A gateway answers, but another one than before.
+    OTHER_GATEWAY = "other_gateway"
+    #: The gateway shows another certificate than the one that was remembered, or none.
+    CERTIFICATE_CHANGED = "certificate_changed"
     #: Firmware before 3.9 has no interface to ask.
     FIRMWARE_TOO_OLD = "firmware_too_old"
     #: Enlighten, or the gateway's own user list, does not know this user with this password.
@@ -30,8 +34,17 @@ class Reason(StrEnum):
     NO_DATA = "no_data"
 
 
-#: What passes by itself: everything else needs the owner.
-PASSING = frozenset({Reason.CANNOT_CONNECT, Reason.NOT_A_GATEWAY, Reason.CLOUD_UNREACHABLE, Reason.NO_DATA})
+#: What may pass by itself, or has a message of its own: everything else needs new credentials.
+PASSING = frozenset(
+    {
+        Reason.CANNOT_CONNECT,
+        Reason.NOT_A_GATEWAY,
+        Reason.OTHER_GATEWAY,
+        Reason.CERTIFICATE_CHANGED,
+        Reason.CLOUD_UNREACHABLE,
+        Reason.NO_DATA,
+    }
+)
 
 
 class GatewayError(Exception):

@@ -103,6 +103,11 @@ class _Firmware(EnvoyFirmware):
     __slots__ = ()
     _get_info = inspect.unwrap(EnvoyFirmware._get_info)  # noqa: SLF001
 
+    @property
+    def was_secure(self) -> bool:
+        """Whether the last look went over HTTPS."""
+        return self._url.startswith("https://")
+
 
 @dataclass(frozen=True, slots=True)
 class _Document:
@@ -127,11 +132,22 @@ class _Endpoint:
 class Gateway(Envoy):
     """An Envoy that is asked gently and believed one document at a time."""
 
-    def __init__(self, host: str, session: aiohttp.ClientSession, clock: Callable[[], float] = time.monotonic) -> None:
-        """Prepare to talk to the gateway at `host` (`host:port` is fine) through a session of the caller."""
+    def __init__(
+        self,
+        host: str,
+        session: aiohttp.ClientSession,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        pinned: bool = False,
+    ) -> None:
+        """Prepare to talk to the gateway at `host` (`host:port` is fine) through a session of the caller.
+
+        `pinned` says that the session knows its certificate: then nothing is said to anybody without one.
+        """
         super().__init__(host, session, LOCAL_TIMEOUT)
-        self._firmware = _Firmware(session, host)
+        self._firmware: _Firmware = _Firmware(session, host)
         self.clock = clock
+        self._pinned = pinned
         self._endpoints: defaultdict[str, _Endpoint] = defaultdict(_Endpoint)
         #: What each updater reads and makes, as seen when it ran.
         self._needs: dict[EnvoyUpdater, set[str]] = {}
@@ -150,6 +166,8 @@ class Gateway(Envoy):
         #: Nobody is there in this poll; somebody is, and won't let us in.
         self._gone = False
         self._refused = False
+        #: The certificate is not the one that is trusted.
+        self._distrusted = False
         self._places = asyncio.Semaphore(_IN_FLIGHT)
         #: Held while documents are read into the snapshot, by a poll or around a write.
         self._turn = asyncio.Lock()
@@ -160,6 +178,11 @@ class Gateway(Envoy):
     def serial(self) -> str:
         """Serial number, known once identified."""
         return self.serial_number or ""
+
+    @property
+    def known_firmware(self) -> str | None:
+        """Firmware such as `8.2.4345`, None before it was identified."""
+        return str(self.firmware) if self.firmware else None
 
     @property
     def uses_tokens(self) -> bool:
@@ -181,6 +204,8 @@ class Gateway(Envoy):
         except (EnvoyFirmwareFatalCheckError, TimeoutError) as err:
             raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
         except EnvoyFirmwareCheckError as err:
+            if isinstance(err.__cause__, aiohttp.ServerFingerprintMismatch):
+                raise GatewayError(Reason.CERTIFICATE_CHANGED) from err
             busy = err.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
             reason = Reason.CANNOT_CONNECT if busy else Reason.NOT_A_GATEWAY
             raise GatewayError(reason, f"/info: HTTP {err.status_code}") from err
@@ -191,6 +216,9 @@ class Gateway(Envoy):
             raise GatewayError(Reason.NOT_A_GATEWAY, "/info names no serial number or no firmware")
         if too_old:
             raise GatewayError(Reason.FIRMWARE_TOO_OLD, str(self.firmware))
+        if self._pinned and not (self.uses_tokens and self._firmware.was_secure):
+            # An impostor that speaks plain HTTP, or names old firmware, would be sent a user name and a password.
+            raise GatewayError(Reason.CERTIFICATE_CHANGED, "plain HTTP")
 
     async def log_in(self, credentials: Credentials) -> None:
         """Authenticate with what the owner gave, fetching a token when there is none. Raises GatewayError."""
@@ -234,6 +262,10 @@ class Gateway(Envoy):
             self._tell_changes()
             return self.snapshot()
 
+    def forget_probe(self) -> None:
+        """Probe again with the next poll what the gateway offers; what is known stays until then."""
+        self._updaters = []
+
     def snapshot(self) -> Snapshot:
         """Return all that is known. Raises GatewayError when that is nothing."""
         if not self._leaves:
@@ -250,10 +282,12 @@ class Gateway(Envoy):
         """Forget what this round of requests came to."""
         self._asked.clear()
         self._answered.clear()
-        self._gone = self._refused = False
+        self._gone = self._refused = self._distrusted = False
 
     def _reason(self) -> Reason:
         """Say why nothing answered."""
+        if self._distrusted:
+            return Reason.CERTIFICATE_CHANGED
         if self._refused:
             return Reason.TOKEN_REJECTED if self.uses_tokens else Reason.INVALID_AUTH
         return Reason.CANNOT_CONNECT if self._gone else Reason.NO_DATA
@@ -357,6 +391,9 @@ class Gateway(Envoy):
             try:
                 response = await self._request(path)
                 body = await response.read()
+            except aiohttp.ServerFingerprintMismatch:
+                self._distrusted = True
+                raise
             except (aiohttp.ClientConnectorError, TimeoutError) as err:
                 self._gone = not self._answered
                 raise aiohttp.ServerTimeoutError(str(err) or type(err).__name__) from err

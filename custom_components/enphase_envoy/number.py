@@ -13,7 +13,7 @@ from pyenphase.models.generator import EnvoyGeneratorSchedule
 from pyenphase.models.tariff import EnvoyStorageSettings
 
 from . import devices
-from .coordinator import HOLD_COUNTER, EnvoyConfigEntry
+from .coordinator import EnvoyConfigEntry
 from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
 from .gateway import Gateway
 
@@ -135,7 +135,7 @@ class EnvoyNumber[T](EnvoyEntity[T], NumberEntity):
     """A number that reads and changes one object of the snapshot."""
 
     entity_description: Number[T]
-    _hold = HOLD_COUNTER
+    _lasting = True
 
     @property
     @override

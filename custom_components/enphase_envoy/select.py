@@ -14,7 +14,7 @@ from pyenphase.models.generator import EnvoyGeneratorMode, EnvoyGeneratorSchedul
 from pyenphase.models.tariff import EnvoyStorageMode, EnvoyStorageSettings
 
 from . import devices
-from .coordinator import HOLD_COUNTER, EnvoyConfigEntry
+from .coordinator import EnvoyConfigEntry
 from .derived import AcbFleet
 from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
 from .gateway import Gateway
@@ -151,7 +151,7 @@ class EnvoySelect[T](EnvoyEntity[T], SelectEntity):
     """A select that reads and changes one object of the snapshot."""
 
     entity_description: Select[T]
-    _hold = HOLD_COUNTER
+    _lasting = True
 
     @property
     @override

@@ -7,7 +7,7 @@ from homeassistant.components.sensor import SensorEntity, SensorStateClass
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
-from .coordinator import HOLD_COUNTER, EnvoyConfigEntry, EnvoyCoordinator
+from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions import SENSORS
 from .descriptions.rows import Sensor
 from .entity import EnvoyEntity, Table, async_setup_tables
@@ -33,8 +33,7 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
     ) -> None:
         """Hold counters for longer than power: they lose nothing by waiting."""
         super().__init__(coordinator, table, address, row)
-        if row.state_class in (SensorStateClass.TOTAL, SensorStateClass.TOTAL_INCREASING):
-            self._hold = HOLD_COUNTER
+        self._lasting = row.state_class in (SensorStateClass.TOTAL, SensorStateClass.TOTAL_INCREASING)
 
     @property
     @override

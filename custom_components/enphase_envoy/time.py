@@ -12,7 +12,7 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from pyenphase.models.generator import EnvoyGeneratorSchedule
 
 from . import devices
-from .coordinator import HOLD_COUNTER, EnvoyConfigEntry
+from .coordinator import EnvoyConfigEntry
 from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
 from .gateway import Gateway
 
@@ -54,7 +54,7 @@ class EnvoyTime[T](EnvoyEntity[T], TimeEntity):
     """A time of day that reads and changes one object of the snapshot."""
 
     entity_description: TimeOfDay[T]
-    _hold = HOLD_COUNTER
+    _lasting = True
 
     @property
     @override

@@ -1,0 +1,72 @@
+"""What the owner should know: raised once, and taken back when it is no longer so."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from homeassistant.config_entries import ConfigEntry
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.util import dt as dt_util
+
+from .const import DOMAIN
+from .settings_watch import Finding, Outcome
+
+TOKEN_ENDS = "token_ends"  # noqa: S105
+CERTIFICATE_CHANGED = "certificate_changed"
+
+
+@callback
+def _raise(
+    hass: HomeAssistant,
+    entry: ConfigEntry[Any],
+    subject: str,
+    key: str,
+    texts: Mapping[str, str],
+    fixable: bool = False,
+) -> None:
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        f"{subject}_{entry.entry_id}",
+        data={"entry_id": entry.entry_id},
+        is_fixable=fixable,
+        severity=ir.IssueSeverity.WARNING,
+        translation_key=key,
+        translation_placeholders={"name": entry.title, **texts},
+    )
+
+
+@callback
+def async_take_back(hass: HomeAssistant, entry: ConfigEntry[Any], subject: str) -> None:
+    """Take a message back."""
+    ir.async_delete_issue(hass, DOMAIN, f"{subject}_{entry.entry_id}")
+
+
+@callback
+def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware: str, finding: Finding) -> None:
+    """Tell that a battery setting was not kept; take it back once one is."""
+    subject = f"setting_{finding.setting}"
+    if finding.outcome is Outcome.KEPT:
+        async_take_back(hass, entry, subject)
+        return
+    state = hass.states.get(finding.asker)
+    texts = {
+        "setting": state.name if state else finding.asker,
+        "wanted": str(finding.wanted),
+        "actual": str(finding.actual),
+        "firmware": firmware,
+    }
+    _raise(hass, entry, subject, f"setting_{finding.outcome}", texts)
+
+
+@callback
+def async_report_token_ends(hass: HomeAssistant, entry: ConfigEntry[Any], ends: float) -> None:
+    """Ask for a new token before a pasted one ends. Said again it changes nothing, also not for who put it off."""
+    date = dt_util.as_local(dt_util.utc_from_timestamp(ends)).date().isoformat()
+    _raise(hass, entry, TOKEN_ENDS, TOKEN_ENDS, {"date": date}, fixable=True)
+
+
+@callback
+def async_report_certificate(hass: HomeAssistant, entry: ConfigEntry[Any], host: str) -> None:
+    """Tell that the gateway shows another certificate than the one that was remembered."""
+    _raise(hass, entry, CERTIFICATE_CHANGED, CERTIFICATE_CHANGED, {"host": host}, fixable=True)

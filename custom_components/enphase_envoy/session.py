@@ -1,0 +1,68 @@
+"""How connections to a gateway are made: self-signed certificates, one connection for each request, pinning."""
+
+import asyncio
+import hashlib
+
+import aiohttp
+from aiohttp import Fingerprint, TCPConnector
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.aiohttp_client import DATA_RESOLVER, async_create_clientsession, async_get_clientsession
+from homeassistant.util.ssl import get_default_no_verify_context
+from yarl import URL
+
+from .const import CONF_FINGERPRINT, OPTION_DISABLE_KEEP_ALIVE, OPTION_PIN_CERTIFICATE
+from .coordinator import EnvoyConfigEntry
+from .errors import GatewayError, Reason
+
+_LOOK_LIMIT = 10
+
+
+async def async_session_for(hass: HomeAssistant, entry: EnvoyConfigEntry) -> aiohttp.ClientSession:
+    """Return a session for one gateway, which is closed with its entry.
+
+    With pinning it talks to the one certificate that was seen first, before a byte is sent. Raises GatewayError.
+    """
+    headers = {"Connection": "close"} if entry.options.get(OPTION_DISABLE_KEEP_ALIVE) else None
+    pinned = entry.data.get(CONF_FINGERPRINT)
+    if not entry.options.get(OPTION_PIN_CERTIFICATE):
+        if pinned:
+            remember(hass, entry, None)
+        return async_create_clientsession(hass, verify_ssl=False, headers=headers)
+    if not pinned:
+        pinned = await async_fingerprint(hass, entry.data["host"])
+        remember(hass, entry, pinned)
+    connector = TCPConnector(ssl=Fingerprint(bytes.fromhex(pinned)), resolver=_resolver(hass))
+    session = aiohttp.ClientSession(connector=connector, headers=headers)
+    entry.async_on_unload(session.close)
+    return session
+
+
+def remember(hass: HomeAssistant, entry: EnvoyConfigEntry, fingerprint: str | None) -> None:
+    """Keep the fingerprint of a certificate that is trusted, or forget it."""
+    data = {key: value for key, value in entry.data.items() if key != CONF_FINGERPRINT}
+    hass.config_entries.async_update_entry(entry, data=data | ({CONF_FINGERPRINT: fingerprint} if fingerprint else {}))
+
+
+async def async_fingerprint(hass: HomeAssistant, host: str) -> str:
+    """Return the SHA-256 of the certificate shown at an address, in hexadecimal. Raises GatewayError."""
+    url = URL(f"https://{host}")
+    try:
+        async with asyncio.timeout(_LOOK_LIMIT):
+            found = await _resolver(hass).resolve(url.host or host, url.port or 443)
+            _, writer = await asyncio.open_connection(
+                found[0]["host"], found[0]["port"], ssl=get_default_no_verify_context(), server_hostname=""
+            )
+    except (OSError, IndexError, TimeoutError) as err:
+        raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
+    try:
+        certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    finally:
+        writer.transport.abort()
+    return hashlib.sha256(certificate).hexdigest()
+
+
+def _resolver(hass: HomeAssistant) -> aiohttp.abc.AbstractResolver:
+    """Return Home Assistant's resolver, which knows names like `envoy.local`."""
+    async_get_clientsession(hass, verify_ssl=False)
+    resolver: aiohttp.abc.AbstractResolver = hass.data[DATA_RESOLVER]
+    return resolver
