@@ -11,6 +11,7 @@ from homeassistant.config_entries import (
     ConfigFlow,
     ConfigFlowResult,
     OptionsFlowWithReload,
+    UnknownEntry,
 )
 from homeassistant.const import CONF_HOST, CONF_NAME, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME, UnitOfTime
 from homeassistant.core import HomeAssistant, callback
@@ -29,6 +30,7 @@ from yarl import URL
 
 from .account import Credentials
 from .const import (
+    CONF_FINGERPRINT,
     CONF_USE_MANUAL_TOKEN,
     DEFAULT_POLL_INTERVAL,
     DOMAIN,
@@ -125,21 +127,27 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
         """Start with nothing known."""
         self._known: dict[str, Any] = {CONF_HOST: "envoy.local"}
         self._uses_tokens: bool | None = None
+        #: What is wrong from the start, for who opens the dialog later.
+        self._why: dict[str, str] = {}
 
     async def async_step_user(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show the form, try what was typed, and finish or say what is wrong."""
-        errors: dict[str, str] = {}
+        errors = self._why
         if user_input is not None:
+            try:
+                about = self._about()
+            except UnknownEntry:
+                return self.async_abort(reason="removed")
             found, errors = await validate(self.hass, user_input)
             self._uses_tokens = found.uses_tokens
             self._known = {key: user_input[key] for key in (CONF_HOST, CONF_USERNAME) if key in user_input}
-            if found.serial and self._is_other_gateway(found.serial):
-                errors = {CONF_HOST: "other_gateway"}
-            elif found.serial and self.source not in (SOURCE_REAUTH, SOURCE_RECONFIGURE):
+            if found.serial and about and found.serial != about.unique_id:
+                errors = {CONF_HOST: Reason.OTHER_GATEWAY}
+            elif found.serial and not about:
                 await self.async_set_unique_id(found.serial, raise_on_progress=False)
                 self._abort_if_unique_id_configured()
             if found.data and not errors:
-                return self._finish(found.data)
+                return self._finish(found.data, about)
         return self._form(errors)
 
     def _form(self, errors: dict[str, str]) -> ConfigFlowResult:
@@ -163,25 +171,22 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
             fields[vol.Optional(CONF_TOKEN)] = SECRET
         return vol.Schema(fields)
 
-    def _is_other_gateway(self, serial: str) -> bool:
-        """Return whether this is not the gateway that reauthentication or reconfiguration is about."""
+    def _about(self) -> ConfigEntry | None:
+        """Return the entry that this is about, None for a new one. Raises UnknownEntry when it was removed."""
         if self.source == SOURCE_REAUTH:
-            return serial != self._get_reauth_entry().unique_id
+            return self._get_reauth_entry()
         if self.source == SOURCE_RECONFIGURE:
-            return serial != self._get_reconfigure_entry().unique_id
-        return False
+            return self._get_reconfigure_entry()
+        return None
 
-    def _finish(self, data: dict[str, Any]) -> ConfigFlowResult:
+    def _finish(self, data: dict[str, Any], about: ConfigEntry | None) -> ConfigFlowResult:
         """Create the entry, or bring the one this is about up to date. Its name is the owner's."""
-        if self.source == SOURCE_REAUTH:
-            entry = self._get_reauth_entry()
-        elif self.source == SOURCE_RECONFIGURE:
-            entry = self._get_reconfigure_entry()
-        else:
+        if about is None:
             return self.async_create_entry(title=data[CONF_NAME], data=data)
-        return self.async_update_reload_and_abort(
-            entry, data={**data, CONF_NAME: entry.data.get(CONF_NAME, entry.title)}
-        )
+        kept = {CONF_NAME: about.data.get(CONF_NAME, about.title)}
+        if CONF_FINGERPRINT in about.data:
+            kept[CONF_FINGERPRINT] = about.data[CONF_FINGERPRINT]
+        return self.async_update_reload_and_abort(about, data={**data, **kept})
 
     async def async_step_zeroconf(self, discovery_info: ZeroconfServiceInfo) -> ConfigFlowResult:
         """Handle a gateway that announces itself."""
@@ -199,9 +204,9 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
     async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:
         """Handle a gateway that no longer lets us in, and begin with why."""
         self._known = {key: entry_data[key] for key in (CONF_HOST, CONF_USERNAME) if entry_data.get(key)}
-        found, errors = await validate(self.hass, entry_data)
+        found, self._why = await validate(self.hass, entry_data)
         self._uses_tokens = found.uses_tokens
-        return self._form(errors)
+        return await self.async_step_user()
 
     async def async_step_reconfigure(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Handle the owner's wish to change address or credentials."""

@@ -134,9 +134,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         try:
             return await self.gateway.poll()
         except GatewayError as err:
-            # Firmware before 7 is reached by plain HTTP, which newer firmware no longer answers.
-            upgraded = err.reason is Reason.CANNOT_CONNECT and not self.gateway.uses_tokens
-            if err.passes and not upgraded:
+            # Firmware before 7 is reached by plain HTTP, which newer firmware no longer answers: look who is there.
+            if err.passes and self.gateway.uses_tokens:
                 raise
         # The gateway forgets its sessions when it restarts, and tokens end: in once more, then it is the owner's turn.
         await self.async_log_in()

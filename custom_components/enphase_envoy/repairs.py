@@ -36,7 +36,11 @@ class _Repair(RepairsFlow):
 class NewToken(_Repair):
     """Take a new token, right there, before the old one ends."""
 
-    async def async_step_init(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+    async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+        """Begin."""
+        return await self.async_step_token()
+
+    async def async_step_token(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
         """Ask for the token and try it on the gateway."""
         errors: dict[str, str] = {}
         if user_input is not None:
@@ -48,7 +52,7 @@ class NewToken(_Repair):
                 await self._use(found.data[CONF_TOKEN])
                 return self.async_create_entry(data={})
         return self.async_show_form(
-            step_id="init",
+            step_id="token",
             data_schema=vol.Schema({vol.Required(CONF_TOKEN): SECRET}),  # type: ignore[arg-type]
             errors={("base" if field == CONF_HOST else field): error for field, error in errors.items()},
             description_placeholders={"name": self._entry.title, "host": self._entry.data[CONF_HOST]},
@@ -67,7 +71,11 @@ class NewToken(_Repair):
 class NewCertificate(_Repair):
     """Show which certificate the gateway has now, and trust it if the owner does."""
 
-    async def async_step_init(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+    async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+        """Begin."""
+        return await self.async_step_trust()
+
+    async def async_step_trust(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
         """Ask whether to trust what is there now; no secret is sent to find out."""
         host = self._entry.data[CONF_HOST]
         gateway = Gateway(host, async_get_clientsession(self.hass, verify_ssl=False))
@@ -81,7 +89,7 @@ class NewCertificate(_Repair):
             self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
             return self.async_create_entry(data={})
         return self.async_show_form(
-            step_id="init",
+            step_id="trust",
             # Whoever answers when the form is sent must be whom it showed.
             data_schema=vol.Schema({vol.Required("fingerprint", default=seen): vol.In([seen])}),  # type: ignore[arg-type]
             description_placeholders={
