@@ -20,20 +20,29 @@ from awesomeversion.exceptions import AwesomeVersionException
 from pyenphase import Envoy, EnvoyData
 from pyenphase.const import (
     AUTH_TOKEN_MIN_VERSION,
+    ENDPOINT_URL_HOME,
+    ENDPOINT_URL_METERS,
     ENDPOINT_URL_METERS_READINGS,
     LEGACY_ENVOY_VERSION,
     LOCAL_TIMEOUT,
+    URL_ACB_CONFIG,
+    URL_DEVICE_DATA,
     URL_DRY_CONTACT_SETTINGS,
     URL_DRY_CONTACT_STATUS,
     URL_ENCHARGE_BATTERY,
     URL_ENSEMBLE_INVENTORY,
     URL_ENSEMBLE_SECCTRL,
+    URL_ENSEMBLE_STATUS,
     URL_GEN_CONFIG,
     URL_GEN_MODE,
     URL_GEN_SCHEDULE,
     URL_GENERATOR,
+    URL_GRID_RELAY,
     URL_INVENTORY,
+    URL_PRODUCTION,
     URL_PRODUCTION_INVERTERS,
+    URL_PRODUCTION_JSON,
+    URL_PRODUCTION_V1,
     URL_TARIFF,
 )
 from pyenphase.exceptions import (
@@ -60,6 +69,21 @@ IDENTIFY_LIMIT = 14
 _IN_FLIGHT = 2
 #: Good answers that an object must be missing from before it is taken for gone: lists come back short now and then.
 _GONE_AFTER = 5
+
+#: All that gateways are known to answer, what is light first. Diagnostics ask for it, once and when told to.
+_EVERYTHING = (
+    *("/info", URL_PRODUCTION_V1, URL_PRODUCTION_INVERTERS, ENDPOINT_URL_METERS, ENDPOINT_URL_METERS_READINGS),
+    *("/ivp/meters/reports", "/ivp/meters/gridReading", "/ivp/meters/pvReading", "/ivp/livedata/status"),
+    *(URL_ENSEMBLE_INVENTORY, URL_ENSEMBLE_STATUS, URL_ENSEMBLE_SECCTRL, URL_ENCHARGE_BATTERY, URL_GRID_RELAY),
+    *(URL_DRY_CONTACT_STATUS, URL_DRY_CONTACT_SETTINGS, URL_TARIFF, URL_ACB_CONFIG, "/ivp/sc/pvlimit", "/ivp/sc/sched"),
+    *(URL_GENERATOR, URL_GEN_CONFIG, URL_GEN_MODE, URL_GEN_SCHEDULE, "/ivp/ss/pel_settings", "/ivp/pdm/energy"),
+    *("/admin/lib/network_display.json", "/admin/lib/wireless_display.json", URL_DEVICE_DATA, URL_PRODUCTION),
+    *("/production.json", URL_PRODUCTION_JSON, "/inventory", URL_INVENTORY, "/inv", ENDPOINT_URL_HOME),
+)
+#: Seconds after which no more of them are asked: a firmware that takes 45 s for an answer has 34 of them.
+_EVERYTHING_LIMIT = 240
+#: Why an endpoint said nothing, and the others will not either.
+_NOBODY = "the gateway does not answer"
 
 #: Which endpoint says when a field is fresh, where an updater of pyenphase reads several or the field can be changed.
 _FED_BY = {
@@ -116,6 +140,17 @@ class _Document:
     response: aiohttp.ClientResponse
     seen: float
     empty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint said, word for word, or why it did not."""
+
+    status: int | None
+    body: str
+    failure: str | None = None
+    #: Seconds that it took, where it was asked for this.
+    took: float | None = None
 
 
 @dataclass(slots=True)
@@ -493,6 +528,42 @@ class Gateway(Envoy):
         except (aiohttp.ClientError, *_UNEXPECTED_DOCUMENT):
             return None
         return interface.mac if interface and interface.mac != "unknown" else None
+
+    async def documents(self, *, ask: bool) -> dict[str, Answer]:
+        """Return what every endpoint said in the polls or, if told to ask, what all that gateways may have say now.
+
+        One after another, beside the polls, and no more once nobody is there or it takes too long.
+        """
+        known = {
+            path: Answer(document.response.status, await document.response.text(errors="replace"), endpoint.failure)
+            if (document := endpoint.latest)
+            else Answer(None, "", endpoint.failure)
+            for path, endpoint in list(self._endpoints.items())
+        }
+        begin = time.monotonic()
+        for path in _EVERYTHING if ask else ():
+            async with self._places:
+                answer = await self._look_at(path)
+            if answer.status or path not in known:
+                known[path] = answer
+            if time.monotonic() - begin > _EVERYTHING_LIMIT or answer.failure == _NOBODY:
+                break
+        return known
+
+    async def _look_at(self, path: str) -> Answer:
+        """Ask an endpoint for what it says, whatever it is."""
+        begin = time.monotonic()
+        status, body, failure = None, "", None
+        try:
+            response = await self._request(path)
+            status, body = response.status, await response.text(errors="replace")
+        except EnvoyAuthenticationRequired:
+            status, failure = HTTPStatus.UNAUTHORIZED.value, "not authorised"
+        except aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError:
+            failure = _NOBODY
+        except (aiohttp.ClientError, TimeoutError, EnvoyError) as err:
+            failure = type(err).__name__
+        return Answer(status, body, failure, round(time.monotonic() - begin, 3))
 
     # Changes that the library has no single call for
 
