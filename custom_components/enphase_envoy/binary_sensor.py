@@ -113,4 +113,4 @@ class EnvoyBinarySensor[T](EnvoyEntity[T], BinarySensorEntity):
     @override
     def is_on(self) -> bool | None:
         """Return the state."""
-        return None if (source := self.source) is None else self.entity_description.value_fn(source)
+        return self._read(self.entity_description.value_fn)

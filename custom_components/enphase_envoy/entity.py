@@ -115,6 +115,13 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         leaf = self.coordinator.data.leaves.get(self._address)
         return leaf is not None and not self.coordinator.expired(leaf.seen, lasting=self._lasting)
 
+    def _read[V](self, value_fn: Callable[[T], V]) -> V | None:
+        """Return what a description makes of the source, None where a field of it is null."""
+        try:
+            return None if (source := self.source) is None else value_fn(source)
+        except TypeError, ValueError, ArithmeticError, AttributeError, LookupError:
+            return None
+
     async def _write(self, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
         """Change the object on the gateway. Raises GatewayError when it is not there, or what the change raises."""
         gateway, source = self.coordinator.gateway, self.source

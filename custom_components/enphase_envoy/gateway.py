@@ -61,6 +61,7 @@ from .account import Credentials, TokenAuth
 from .const import LOGGER
 from .derived import AcbFleet, derive
 from .errors import GatewayError, Reason
+from .plausible import believable
 from .snapshot import Address, Leaf, Snapshot, leaves
 
 #: Seconds to find out what answers at an address: HTTPS first (10 s to connect), then the plain HTTP of old firmware.
@@ -69,6 +70,8 @@ IDENTIFY_LIMIT = 14
 _IN_FLIGHT = 2
 #: Good answers that an object must be missing from before it is taken for gone: lists come back short now and then.
 _GONE_AFTER = 5
+#: Answers in a row after which an object that lost a field for good, as new firmware has it, is shown without.
+_BELIEVED_AFTER = 20
 
 #: All that gateways are known to answer, what is light first. Diagnostics ask for it, once and when told to.
 _EVERYTHING = (
@@ -191,6 +194,8 @@ class Gateway(Envoy):
         self._leaves: dict[Address, Leaf] = {}
         #: How many good answers in a row an object was missing from.
         self._missed: Counter[Address] = Counter()
+        #: How many answers in a row an object made no sense in.
+        self._doubted: Counter[Address] = Counter()
         #: Endpoints asked in this poll, and those of them that answered well.
         self._asked: set[str] = set()
         self._answered: set[str] = set()
@@ -500,10 +505,21 @@ class Gateway(Envoy):
         seen = {path: document.seen for path in needs if (document := self._endpoints[path].good)}
         oldest = min(seen.values(), default=self.clock())
         for address, value in made.items():
-            self._leaves[address] = Leaf(value, seen.get(_FED_BY.get(address[0], ""), oldest))
             self._missed.pop(address, None)
+            if (believed := self._believe(address, value)) is not None:
+                self._leaves[address] = Leaf(believed, seen.get(_FED_BY.get(address[0], ""), oldest))
         if needs <= self._answered:
             self._miss(updater, [address for address in self._leaves if address[0] in makes and address not in made])
+
+    def _believe(self, address: Address, value: object) -> object:
+        """Return an object as far as it makes sense; None to keep the last good one, for a while."""
+        leaf = self._leaves.get(address)
+        old = leaf.value if leaf and self._doubted[address] < _BELIEVED_AFTER else None
+        if (believed := believable(value, old)) is None:
+            self._doubted[address] += 1
+        else:
+            self._doubted.pop(address, None)
+        return believed
 
     def _miss(self, updater: EnvoyUpdater, missing: list[Address]) -> None:
         """Count what good answers lack, until it is gone. A kind of which nothing is left may be a bad answer, too."""

@@ -141,7 +141,7 @@ class EnvoyNumber[T](EnvoyEntity[T], NumberEntity):
     @override
     def native_value(self) -> float | None:
         """Return the value in the unit of the description."""
-        return None if (source := self.source) is None else self.entity_description.value_fn(source)
+        return self._read(self.entity_description.value_fn)
 
     @override
     @action

@@ -163,9 +163,7 @@ class EnvoySelect[T](EnvoyEntity[T], SelectEntity):
     @override
     def current_option(self) -> str | None:
         """Return what is chosen, None when the gateway says something that can't be chosen here."""
-        if (source := self.source) is None:
-            return None
-        value = self.entity_description.value_fn(source)
+        value = self._read(self.entity_description.value_fn)
         return next((option for option, name in self.entity_description.choices.items() if name == value), None)
 
     @override

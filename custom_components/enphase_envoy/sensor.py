@@ -39,4 +39,7 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
     @override
     def native_value(self) -> float | str | datetime | None:
         """Return the value in the unit of the description."""
-        return None if (source := self.source) is None else self.entity_description.value_fn(source)
+        value = self._read(self.entity_description.value_fn)
+        options = self.entity_description.options
+        # A new firmware may have a word that nobody knows yet.
+        return value if options is None or value in options else None

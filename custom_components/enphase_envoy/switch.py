@@ -102,7 +102,7 @@ class EnvoySwitch[T](EnvoyEntity[T], SwitchEntity):
     @override
     def is_on(self) -> bool | None:
         """Return the state."""
-        return None if (source := self.source) is None else self.entity_description.value_fn(source)
+        return self._read(self.entity_description.value_fn)
 
     @override
     @action

@@ -60,7 +60,7 @@ class EnvoyTime[T](EnvoyEntity[T], TimeEntity):
     @override
     def native_value(self) -> time | None:
         """Return the time of day."""
-        return None if (source := self.source) is None else self.entity_description.value_fn(source)
+        return self._read(self.entity_description.value_fn)
 
     @override
     @action

@@ -1,0 +1,67 @@
+"""Objects and records that parse, and still make no sense."""
+
+from dataclasses import replace
+import math
+from typing import Any
+
+from hypothesis import given, strategies as st
+from pyenphase.models.encharge import EnvoyEncharge
+from pyenphase.models.inverter import EnvoyInverter
+import pytest
+
+from custom_components.enphase_envoy.plausible import believable
+
+GOOD = EnvoyInverter("482213010021", 1_750_000_000, 250, 360, dc_voltage=32.1, temperature=None)
+BATTERY = EnvoyEncharge(
+    admin_state=6, admin_state_str="ENCHG_STATE_READY", bmu_firmware_version="2.1.38", comm_level_2_4_ghz=5,
+    comm_level_sub_ghz=5, communicating=True, dc_switch_off=False, encharge_capacity=3500, encharge_revision=2,
+    firmware_loaded_date=1, firmware_version="2.6", installed_date=1, last_report_date=1, led_status=17,
+    max_cell_temp=30, operating=True, part_number="830", percent_full=50, serial_number="1", temperature=29,
+    temperature_unit="C", zigbee_dongle_fw_version=None,
+)  # fmt: skip
+
+NONSENSE: list[Any] = ["250", None, math.nan, math.inf, 1e18, -1e18, True, [], {}]
+
+
+def but(**changes: Any) -> EnvoyInverter:
+    """Return the good inverter with fields changed to whatever a gateway may say."""
+    return replace(GOOD, **changes)
+
+
+@pytest.mark.parametrize("value", NONSENSE, ids=repr)
+def test_nonsense_where_there_was_sense_keeps_the_old_object(value: Any) -> None:
+    assert believable(but(last_report_watts=value), GOOD) is None
+
+
+@pytest.mark.parametrize("value", NONSENSE, ids=repr)
+def test_nonsense_from_the_start_is_left_out(value: Any) -> None:
+    believed = believable(but(last_report_watts=value), None)
+    assert believed == but(last_report_watts=None)
+
+
+@pytest.mark.parametrize("value", [0, -5, 12.5, 2**32])
+def test_numbers_that_a_house_may_see_are_believed(value: float) -> None:
+    assert believable(but(last_report_watts=value), GOOD) == but(last_report_watts=value)
+
+
+def test_what_was_never_known_may_stay_unknown_and_become_known() -> None:
+    assert believable(but(temperature=None), GOOD) == GOOD
+    assert believable(but(temperature=30), GOOD) == but(temperature=30)
+    assert believable(but(temperature="hot"), GOOD) == GOOD
+
+
+def test_flags_and_texts_are_held_to_their_kinds() -> None:
+    assert believable(replace(BATTERY, communicating=None), BATTERY) is None  # type: ignore[arg-type]
+    assert believable(replace(BATTERY, communicating=1), BATTERY) is None  # type: ignore[arg-type]
+    assert believable(replace(BATTERY, firmware_version=7), BATTERY) is None  # type: ignore[arg-type]
+    assert believable(BATTERY, None) == BATTERY
+    # Some firmware says null where others say whether the DC switch is off.
+    unsure: EnvoyEncharge = replace(BATTERY, dc_switch_off=None)  # type: ignore[arg-type]
+    assert believable(unsure, None) == unsure
+    assert believable(unsure, unsure) == unsure
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(0, 2 * 10**9))
+def test_a_sensible_object_is_always_believed(watts: int, date: int) -> None:
+    new = but(last_report_watts=watts, last_report_date=date)
+    assert believable(new, GOOD) is new
