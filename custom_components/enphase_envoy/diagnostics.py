@@ -30,12 +30,27 @@ _OURS: Final = re.compile(
     r"(Envoy|Inverter|Enpower|Encharge|Collar|C6 Combiner|AC Battery|ACB|Relay)( (?P<which>\S+))?"
 )
 #: Words of entity ids that come neither from a name nor from a unique id.
-_WORDS: Final = frozenset("envoy inverter enpower encharge collar c6 combiner ac acb battery relay generator".split())
+_WORDS: Final = frozenset(
+    {
+        "envoy",
+        "inverter",
+        "enpower",
+        "encharge",
+        "collar",
+        "c6",
+        "combiner",
+        "ac",
+        "acb",
+        "battery",
+        "relay",
+        "generator",
+    }
+)
 
 
 async def async_get_config_entry_diagnostics(hass: HomeAssistant, entry: EnvoyConfigEntry) -> Report:
     """Return everything about a gateway."""
-    report = await _collect(hass, entry)
+    report = await _collect(entry)
     if coordinator := _coordinator(entry):
         report["envoy_model_data"] = _model(coordinator, coordinator.data.leaves)
         if entry.options.get(OPTION_FIXTURES):
@@ -46,7 +61,7 @@ async def async_get_config_entry_diagnostics(hass: HomeAssistant, entry: EnvoyCo
 
 async def async_get_device_diagnostics(hass: HomeAssistant, entry: EnvoyConfigEntry, device: dr.DeviceEntry) -> Report:
     """Return what there is about one device."""
-    report = await _collect(hass, entry)
+    report = await _collect(entry)
     raw = report.pop("raw_data")
     if coordinator := _coordinator(entry):
         claimed = {other.id: _leaves_of(coordinator, other) for other in _devices(hass, entry)}
@@ -59,7 +74,7 @@ async def async_get_device_diagnostics(hass: HomeAssistant, entry: EnvoyConfigEn
     return _published(hass, entry, report, [device], raw)
 
 
-async def _collect(hass: HomeAssistant, entry: EnvoyConfigEntry) -> Report:
+async def _collect(entry: EnvoyConfigEntry) -> Report:
     """Return what files about a gateway and about a device have in common."""
     coordinator = _coordinator(entry)
     answers = await coordinator.gateway.documents(ask=False) if coordinator else {}
@@ -84,11 +99,7 @@ def _published(
     hass: HomeAssistant, entry: EnvoyConfigEntry, report: Report, devices: Iterable[dr.DeviceEntry], *hidden: object
 ) -> Report:
     """Return a report with devices and entities, scrubbed; what is hidden shows only which identifiers there are."""
-    known = [
-        {"serial": [word for _, text in device.identifiers for word in text.split("_")], "mac": _macs(device)}
-        for device in _devices(hass, entry)
-        if device.serial_number
-    ]
+    known = [{"serial": device.serial_number, "mac": _macs(device)} for device in _devices(hass, entry)]
     scrubber = Scrubber(report, {"serial": entry.unique_id}, known, *hidden)
     blocks = [_device(hass, entry, device, scrubber) for device in devices]
     fixtures = report.pop("fixtures", None)
@@ -142,11 +153,8 @@ def _authentication(token: str | None, serial: str) -> Report:
         life = read_token(token, serial)
     except GatewayError as err:
         return {"by": "web token", "wrong": err.reason.value}
-    return {"by": "web token", **{key: datetime.fromtimestamp(at, UTC).isoformat() for key, at in _moments(life)}}
-
-
-def _moments(life: object) -> Iterable[tuple[str, float]]:
-    return ((key, getattr(life, key)) for key in ("begins", "ends"))
+    begins, ends = (datetime.fromtimestamp(moment, UTC).isoformat() for moment in (life.begins, life.ends))
+    return {"by": "web token", "begins": begins, "ends": ends}
 
 
 def _document(body: str) -> object:

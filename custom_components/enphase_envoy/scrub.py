@@ -66,7 +66,7 @@ _MAC: Final = re.compile(
 _IPV4: Final = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)")
 _IPV6: Final = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:]|\.\d)")
 _LOCAL: Final = re.compile(r"(?<![\w.-])(?:[\w-]+\.)+local(?![\w-])")
-_URL_HOST: Final = re.compile(r"(?<=://)[^/\s:\"'<>\[\]]+")
+_URL_HOST: Final = re.compile(r"(?:(?<=://)|(?<=\bhost ))[^/\s:\"'<>\[\]]+")
 #: A run of letters and digits that is no part of a number with decimals.
 _RUN: Final = re.compile(r"(?<![0-9A-Za-z])(?<!\d\.)[0-9A-Za-z]++(?!\.\d)")
 #: A value with its key in a text that is no JSON (any more): cut off, XML, HTML.
@@ -227,7 +227,7 @@ class Scrubber:
         text = _LOCAL.sub(lambda match: self._stand_in("host", match[0]), text)
         text = _URL_HOST.sub(lambda match: hosts.get(match[0], match[0]), text)
         for host in hosts:
-            if "." in host and host in text:
+            if not host.isalpha() and host in text:
                 text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", hosts[host], text)
         if least == _IN_TEXTS and _NUMBER.fullmatch(text):
             least = _IN_NUMBERS

@@ -1,0 +1,119 @@
+"""A recorded gateway: a folder with what each endpoint said, served again.
+
+A file is an endpoint, named like it with `/`, `?`, `=` and `&` as `_`; beside it `<name>_log.json` holds the HTTP
+status (`code`). Writes are answered and forgotten, everybody may read.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+import re
+import time
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from aiohttp import web
+
+from . import access
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: The same document under more than one name.
+_ALIASES: Final = {"production.json_details_1": "production.json", "inventory.json_deleted_1": "inventory"}
+
+
+def file_name(endpoint: str) -> str:
+    """Return the name of the file for an endpoint such as `/production.json?details=1`."""
+    return re.sub(r"[/?=&]", "_", endpoint.lstrip("/"))
+
+
+class Recording:
+    """A recorded gateway; an async context manager that serves it."""
+
+    def __init__(self, folder: Path, *, port: int = 0, host: str = "127.0.0.1") -> None:
+        """Read who it was. Raises FileNotFoundError or ValueError when the folder holds no recording."""
+        self._folder = folder
+        self._address, self.port = host, port
+        info = (folder / "info").read_text(encoding="utf-8")
+        self.serial = _tag(info, "sn")
+        self.firmware = _tag(info, "software").lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def host(self) -> str:
+        """Address and port, as a client takes them."""
+        return f"{self._address}:{self.port}"
+
+    @property
+    def uses_tokens(self) -> bool:
+        """HTTPS and tokens, rather than HTTP."""
+        return int(self.firmware.split(".")[0]) >= 7
+
+    @property
+    def username(self) -> str:
+        """What to type into a form: everybody may read."""
+        return access.CLOUD_USER if self.uses_tokens else "installer"
+
+    @property
+    def password(self) -> str:
+        """What to type into a form."""
+        return access.CLOUD_PASSWORD if self.uses_tokens else ""
+
+    def token(self, days: float = 300) -> str:
+        """Make a token for this gateway."""
+        return access.make_token(self.serial, now=time.time(), days=days)
+
+    async def __aenter__(self) -> Self:
+        """Serve."""
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        context = access.tls(access.make_certificate(self.serial)) if self.uses_tokens else None
+        await web.TCPSite(self._runner, self._address, self.port, ssl_context=context, reuse_address=True).start()
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Stop."""
+        if self._runner:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        if request.path == "/auth/check_jwt":
+            return web.Response(text="<h2>Valid token.</h2>", content_type="text/html")
+        if request.method != "GET":
+            return web.Response(body=await request.read(), content_type="application/json")
+        name = file_name(request.path_qs)
+        for known in (name, _ALIASES.get(name, name)):
+            if re.fullmatch(r"\w[\w.-]*", known) and (file := self._folder / known).is_file():
+                kind = "text/xml" if known == "info" else "application/json"
+                return web.Response(status=self._status(known), body=file.read_bytes(), content_type=kind)
+        return web.Response(status=404)
+
+    def _status(self, name: str) -> int:
+        log = self._folder / f"{name}_log.json"
+        return int(json.loads(log.read_text(encoding="utf-8")).get("code", 200)) if log.is_file() else 200
+
+
+def write(folder: Path, fixtures: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Write the answers of a diagnostics file as a recording, yielding the names of its files.
+
+    An endpoint that was asked and did not answer is recorded as 503: it may well be there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for endpoint, answer in fixtures.items():
+        name = file_name(endpoint)
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise ValueError(f"{endpoint!r} is no endpoint")
+        (folder / name).write_text(answer["body"] or "", encoding="utf-8")
+        log = {"code": answer["status"] or 503}
+        (folder / f"{name}_log.json").write_text(json.dumps(log) + "\n", encoding="utf-8")
+        yield name
+
+
+def _tag(xml: str, name: str) -> str:
+    if not (found := re.search(rf"<{name}>([^<]+)</{name}>", xml)):
+        raise ValueError(f"/info names no {name}")
+    return found[1]
