@@ -13,6 +13,7 @@ import sys
 
 from .clock import Clock
 from .profiles import DEFAULT, PROFILES
+from .recording import Recording
 from .server import Simulator
 
 
@@ -32,12 +33,21 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="simulated seconds per second")
     parser.add_argument("--start", metavar="ISO", help="simulated time to begin at (default now)")
     parser.add_argument("--state", type=Path, metavar="FILE", help="keep counters and settings across runs")
+    parser.add_argument("--recording", type=Path, metavar="FOLDER", help="serve a recorded gateway instead")
     parser.add_argument("--json", action="store_true", help="say where it is in one line of JSON")
     return parser.parse_args(argv)
 
 
-async def serve(options: argparse.Namespace) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def recorded(options: argparse.Namespace) -> Recording:
+    """Return the recorded gateway to serve."""
+    try:
+        return Recording(options.recording, port=options.port, host=options.host)
+    except (ValueError, OSError) as err:
+        raise Complaint(f"{options.recording} holds no recorded gateway: {err}") from err
+
+
+def simulated(options: argparse.Namespace) -> Simulator:
+    """Return the simulated system to serve."""
     try:
         clock = Clock(options.start, speed=options.speed)
     except ValueError as err:
@@ -49,7 +59,7 @@ async def serve(options: argparse.Namespace) -> None:
     if options.speed <= 0:
         raise Complaint("--speed must be above 0.")
     try:
-        simulator = Simulator(
+        return Simulator(
             options.profile,
             seed=options.seed,
             inverters=options.inverters,
@@ -60,6 +70,11 @@ async def serve(options: argparse.Namespace) -> None:
         )
     except (ValueError, KeyError, TypeError, OSError) as err:
         raise Complaint(f"The state file cannot be used: {err}") from err
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    simulator = recorded(options) if options.recording else simulated(options)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -75,13 +90,13 @@ async def serve(options: argparse.Namespace) -> None:
         raise Complaint(f"{options.port} is no port.") from err
 
 
-def announce(simulator: Simulator, *, as_json: bool) -> None:
+def announce(simulator: Simulator | Recording, *, as_json: bool) -> None:
     """Say how the system is reached."""
     facts = {
         "host": simulator.host,
         "serial": simulator.serial,
         "firmware": simulator.firmware,
-        "profile": simulator.profile.name,
+        "profile": simulator.profile.name if isinstance(simulator, Simulator) else "recorded",
         "token": simulator.token() if simulator.uses_tokens else "",
         "username": simulator.username,
         "password": simulator.password,
