@@ -11,11 +11,11 @@ Pure: no Home Assistant here.
 """
 
 from collections import defaultdict
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 import json
 import re
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 REDACTED: Final = "**REDACTED**"
 
@@ -26,27 +26,30 @@ def _keys(names: str) -> frozenset[str]:
 
 # Keys, in lower case and without punctuation: gateways write `serial_num`, `serialNumber`, `sn` for the same.
 _SECRETS: Final = _keys(
-    "password passwd token accesstoken username user email useremail psk passphrase wpakey wifikey sessionid cookie"
-    " authorization apikey certificatefingerprint fingerprint latitude longitude street address zip phone"
+    "user wpakey wifikey authorization certificatefingerprint fingerprint latitude longitude street address zip phone"
     # Who last changed the generator's configuration.
     " lastupdatedby"
 )
 _SERIALS: Final = _keys(
-    "sn serial serials serialnum serialnums serialnumber serialnumbers serialno serialnb pvserialnb devicesn devsn"
-    " parentsn envoysn envoyserial gatewaysn gatewayserial generatorid siteid systemid"
+    "sn serial serials devicesn devsn parentsn envoysn envoyserial gatewaysn gatewayserial generatorid siteid systemid"
     # Of devices in `/ivp/ensemble/status`, the same as their serial number; of rows of `/inv`.
     " deviceid s"
 )
-#: Dictionaries whose keys are serial numbers: in documents, then in pyenphase's data.
-_BY_SERIAL: Final = _keys("serialnums submodules inverters enchargeinventory enchargepower acbinventory")
 _MACS: Final = _keys("mac macaddr macaddress hwaddr bssid")
 _HOSTS: Final = _keys("host hostname fqdn")
+#: Dictionaries whose keys are serial numbers: in documents, then in pyenphase's data.
+_BY_SERIAL: Final = _keys("serialnums submodules inverters enchargeinventory enchargepower acbinventory")
+#: Keys of texts that are made of identifiers, where even a short one counts.
+_NAMING: Final = _keys("entityid uniqueid identifiers name title originalname via")
+_VERSION: Final = re.compile(r"version|vers$|fw|firmware|software|assembly|build|part")
+# Keys may begin with what it is about: `dry_contact_load_name`.
+_SECRET_ENDS: Final = ("password", "passwd", "passphrase", "psk", "token", "username", "email", "sessionid", "cookie")
+_SERIAL_ENDS: Final = ("serialnum", "serialnums", "serialnumber", "serialnumbers", "serialno", "serialnb", "serialnbr")
 #: What people name, and what it is called instead.
-_NAMES: Final = {
+_NAME_ENDS: Final = {
     "loadname": "Load",
     "ssid": "Network",
     "ssids": "Network",
-    "essid": "Network",
     "networkname": "Network",
     "wifiname": "Network",
     "sitename": "Site",
@@ -54,9 +57,31 @@ _NAMES: Final = {
     "ownername": "Person",
     "installername": "Person",
 }
-#: Keys of texts that are made of identifiers, where even a short one counts.
-_NAMING: Final = _keys("entityid uniqueid identifiers name title originalname via")
-_VERSION: Final = re.compile(r"version|vers$|fw|firmware|software|assembly|build|part")
+
+
+class _Key(NamedTuple):
+    """What a key says about the value that stands under it."""
+
+    #: `secret`, `serial`, `mac`, `host`, `naming`, `version`; for names what they are called instead; or nothing.
+    kind: str
+    #: Its value is a dictionary by serial number.
+    by_serial: bool
+    #: The short one of `/inv`, which is apparent power in `/stream/meter`.
+    only_text: bool
+
+
+@lru_cache(maxsize=2048)
+def _known_key(key: str) -> _Key:
+    plain = re.sub(r"[^a-z0-9]", "", key.lower())
+    kinds = {"mac": _MACS, "secret": _SECRETS, "serial": _SERIALS, "host": _HOSTS, "naming": _NAMING}
+    kind = next((kind for kind, keys in kinds.items() if plain in keys), "")
+    if not kind and plain.endswith(_SECRET_ENDS):
+        kind = "secret"
+    if not kind and plain.endswith(_SERIAL_ENDS):
+        kind = "serial"
+    kind = kind or next((label for end, label in _NAME_ENDS.items() if plain.endswith(end)), "")
+    return _Key(kind or ("version" if _VERSION.search(plain) else ""), plain in _BY_SERIAL, plain == "s")
+
 
 _JWT: Final = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?")
 _EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
@@ -144,7 +169,7 @@ class Scrubber:
 
     def _scrub(self, node: object, key: str) -> object:
         if isinstance(node, dict):
-            by_serial = _plain(key) in _BY_SERIAL
+            by_serial = _known_key(key).by_serial
             return {self._key(str(name), by_serial): self._scrub(value, str(name)) for name, value in node.items()}
         if isinstance(node, (list, tuple)):
             return [self._scrub(item, key) for item in node]
@@ -152,47 +177,46 @@ class Scrubber:
             return self._value(node, key)
         if isinstance(node, bool) or not isinstance(node, (int, float)):
             return node
-        if _plain(key) in _SECRETS:
+        if _known_key(key).kind == "secret":
             return REDACTED
-        return self._number(node, _plain(key)) if isinstance(node, int) else node
+        return self._number(node, _known_key(key)) if isinstance(node, int) else node
 
     def _key(self, key: str, by_serial: bool) -> str:
         return self._serial(key) if by_serial and _is_serial(key) else self._text(key, _IN_TEXTS)
 
-    def _number(self, value: int, plain: str) -> int:
+    def _number(self, value: int, key: _Key) -> int:
         text = str(value)
-        # In `/stream/meter`, `s` is apparent power.
-        named = plain in _SERIALS and plain != "s" and _is_serial(text)
+        named = key.kind == "serial" and not key.only_text and _is_serial(text)
         return (
             int(self._serial(text)) if named or (len(text) > _IN_NUMBERS and text in self._known["serial"]) else value
         )
 
     def _value(self, value: str, key: str) -> str:
         """Return a text as it may be shown under a key."""
-        plain = _plain(key)
+        kind = _known_key(key).kind
         if not value or value == REDACTED:
             return value
-        if (known := self._by_key(value, plain)) is not None:
+        if (known := self._by_kind(value, kind)) is not None:
             return known
         if value.lstrip().startswith(("{", "[")):
             return self._json(value)
-        if plain in _NAMING:
+        if kind == "naming":
             return self._text(value, _IN_NAMES)
         if "<" in value:
             return self._pairs(value)
-        return self._text(value, _IN_TEXTS, addresses=not _VERSION.search(plain))
+        return self._text(value, _IN_TEXTS, addresses=kind != "version")
 
-    def _by_key(self, value: str, plain: str) -> str | None:
+    def _by_kind(self, value: str, kind: str) -> str | None:
         """Return what stands in for a value that is an identifier because of its key, None for others."""
-        if plain in _SECRETS:
+        if kind == "secret":
             return REDACTED
-        if plain in _NAMES:
-            return self.name(value, _NAMES[plain])
-        if plain in _HOSTS:
+        if kind in _NAME_ENDS.values():
+            return self.name(value, kind)
+        if kind == "host":
             return self._host(value)
-        if plain in _MACS and _BARE_MAC.fullmatch(value):
+        if kind == "mac" and _BARE_MAC.fullmatch(value):
             return self._mac(value)
-        if plain in _SERIALS and _is_serial(value):
+        if kind == "serial" and _is_serial(value):
             return self._serial(value) if value.isalnum() else self.name(value, "ID")
         return None
 
@@ -209,9 +233,9 @@ class Scrubber:
         """Scrub a text in which values stand beside their keys, but not in a form that can be read as a whole."""
 
         def pair(match: re.Match[str]) -> str:
-            plain = _plain(match["json"] or match["tag"] or match["attribute"])
+            key = match["json"] or match["tag"] or match["attribute"]
             value = next(value for value in match.group("string", "number", "content", "quoted") if value is not None)
-            scrubbed = self._by_key(value, plain) if value.strip() else None
+            scrubbed = self._by_kind(value, _known_key(key).kind) if value.strip() else None
             return match[0] if scrubbed is None else match[0].removesuffix(value) + scrubbed
 
         return self._text(_PAIR.sub(pair, text), _IN_NUMBERS)
@@ -276,10 +300,6 @@ class Scrubber:
         if _IPV4.fullmatch(name) or ":" in name:
             return self._text(value, _IN_TEXTS)
         return self._stand_in("host", name) + value[len(name) :]
-
-
-def _plain(key: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", key.lower())
 
 
 def _is_serial(value: str) -> bool:

@@ -1,0 +1,297 @@
+"""What identifies a system is replaced, the same by the same; everything else stays."""
+
+import ipaddress
+import json
+import re
+from typing import Any
+
+from hypothesis import given, strategies as st
+import pytest
+
+from custom_components.enphase_envoy.scrub import REDACTED, Scrubber
+
+SERIAL = "122035013273"
+TOKEN = "eyJraWQiOiI3ZDEwMDA1ZCJ9.eyJhdWQiOiIxMjIwMzUwMTMyNzMifQ.c2lnbmF0dXJl"
+
+
+def scrub(document: Any, *more: object) -> Any:
+    return Scrubber(document, *more).scrub(document)
+
+
+def stand_in(serial: str = SERIAL) -> str:
+    new: str = scrub({"sn": serial})["sn"]
+    return new
+
+
+@pytest.mark.parametrize("key", ["sn", "serial_num", "serialNumber", "serialNum", "device_id", "Serial-Number"])
+def test_a_serial_number_becomes_another_of_its_length(key: str) -> None:
+    new = scrub({key: SERIAL})[key]
+    assert re.fullmatch(r"\d{12}", new)
+    assert new != SERIAL
+    assert scrub({key: int(SERIAL)})[key] == int(new)
+
+
+def test_the_same_serial_number_becomes_the_same_everywhere() -> None:
+    document = {
+        "serial_nums": {SERIAL: {"device_id": SERIAL}},
+        "sn": f"{SERIAL}EIM1",
+        "entity_id": f"sensor.envoy_{SERIAL}_current_power",
+        "unique_id": f"{SERIAL}_acb",
+        "text": f"Envoy {SERIAL} says",
+        "number": int(SERIAL),
+        "fixture": json.dumps([{"serialNumber": SERIAL}]),
+        "xml": f"<device>\n  <sn>{SERIAL}</sn>\n</device>",
+        "list": [f"/{SERIAL}/x", [SERIAL]],
+    }
+    new = stand_in()
+    expected = json.loads(json.dumps(document).replace(SERIAL, new))
+    assert scrub(document) == expected
+
+
+def test_a_short_serial_number_eats_no_numbers() -> None:
+    document = {
+        "rows": [{"serialNumber": "1234", "lastReportWatts": 1234, "cap": "1234", "part": "520-1234-r01"}],
+        "inverters": {"1234": {"serial_number": "1234", "last_report_watts": 1234, "energy": 1234.5}},
+        "raw": '{"serialNumber": "1234", "wattHours": 1234, "x": 0.1234}',
+        "unique_id": "1234_last_reported",
+        "name": "Inverter 1234",
+        "state": "1234",
+        "time": "12:34 1234",
+    }
+    new = scrub(document)
+    serial = new["rows"][0]["serialNumber"]
+    assert len(serial) == 4
+    assert serial != "1234"
+    assert new == {
+        "rows": [{"serialNumber": serial, "lastReportWatts": 1234, "cap": "1234", "part": "520-1234-r01"}],
+        "inverters": {serial: {"serial_number": serial, "last_report_watts": 1234, "energy": 1234.5}},
+        "raw": f'{{"serialNumber": "{serial}", "wattHours": 1234, "x": 0.1234}}',
+        "unique_id": f"{serial}_last_reported",
+        "name": f"Inverter {serial}",
+        "state": "1234",
+        "time": "12:34 1234",
+    }
+
+
+def test_a_serial_number_of_letters_is_one_where_identifiers_are_named() -> None:
+    new = scrub({"info": "<sn>envoyserial</sn>", "unique_id": "envoyserial_x", "text": "my envoyserial"})
+    assert "envoyserial" not in new["info"] + new["unique_id"]
+    assert new["info"] == f"<sn>{new['unique_id'].removesuffix('_x')}</sn>"
+    assert len(new["info"]) == len("<sn>envoyserial</sn>")
+
+
+def test_addresses_become_those_of_documentation() -> None:
+    new = scrub(
+        {
+            "host": "192.168.3.16:8443",
+            "url": "https://192.168.3.16/home",
+            "mac": "00:1D:C0:7F:B6:3B",
+            "connections": ["00:1d:c0:7f:b6:3b"],
+            "bare": {"mac": "001DC07FB63B"},
+            "public": "seen at 8.8.8.8, fe80::1%eth0",
+            "mask": "255.255.255.0",
+            "any": "0.0.0.0",  # noqa: S104
+            "time": "12:00:00",
+        }
+    )
+    address = new["host"].removesuffix(":8443")
+    assert ipaddress.ip_address(address) in ipaddress.ip_network("192.0.2.0/24")
+    assert new["url"] == f"https://{address}/home"
+    assert new["mac"].startswith("00:00:5E:00:53:")
+    assert new["connections"] == [new["mac"].lower()]
+    assert new["bare"]["mac"] == new["mac"].replace(":", "")
+    assert re.fullmatch(r"seen at 203\.0\.113\.\d+, 2001:db8::\d+%eth0", new["public"])
+    assert (new["mask"], new["any"], new["time"]) == ("255.255.255.0", "0.0.0.0", "12:00:00")  # noqa: S104
+
+
+def test_a_host_name_is_replaced_where_it_is_said() -> None:
+    new = scrub({"host": "miller-roof:443", "error": "Cannot connect to host miller-roof:443", "b": "see envoy.local"})
+    assert new["host"] == new["error"].rpartition(" ")[2]
+    assert "miller" not in str(new)
+    assert "envoy.local" not in str(new)
+    plain = scrub({"host": "roof", "url": "http://roof/x", "text": "on the roof"})
+    assert plain["url"] == f"http://{plain['host']}/x"
+    assert plain["text"] == "on the roof"
+
+
+def test_secrets_go_wherever_they_are() -> None:
+    document = {
+        "username": "anna@example.org",
+        "password": "p",
+        "token": TOKEN,
+        "text": f"Bearer {TOKEN} for anna@example.org",
+        "use_manual_token": True,
+        "pin": {"certificate_fingerprint": "ab" * 32, "password": None, "token": ""},
+        "raw": '{"token": "t", "latitude": 47.1}',
+    }
+    assert scrub(document) == {
+        "username": REDACTED,
+        "password": REDACTED,
+        "token": REDACTED,
+        "text": f"Bearer {REDACTED} for {REDACTED}",
+        "use_manual_token": True,
+        "pin": {"certificate_fingerprint": REDACTED, "password": None, "token": ""},
+        "raw": json.dumps({"token": REDACTED, "latitude": REDACTED}),
+    }
+
+
+def test_what_people_named_is_replaced_where_it_is_a_name() -> None:
+    document = [
+        {"dry_contact_load_name": "storage", "type": "storage"},
+        {"load_name": "Anna's heater"},
+        {"load_name": ""},
+        {"current": {"ssid": "Next door", "status": "connected"}},
+        {"generator_id": "GEN 17/b", "site_name": "Annas Dach"},
+    ]
+    new = scrub(document)
+    assert new[0] == {"dry_contact_load_name": "Load 2", "type": "storage"}
+    assert new[1:3] == [{"load_name": "Load 1"}, {"load_name": ""}]
+    assert new[3] == {"current": {"ssid": "Network 1", "status": "connected"}}
+    assert new[4] == {"generator_id": "ID 1", "site_name": "Site 1"}
+
+
+def test_what_is_cut_off_is_scrubbed_as_well() -> None:
+    text = '{"rows": [{"serial_num": "12345678", "load_name": "Annas \\"pump\\"", "n": 12345678}, {"ssid": "Next do'
+    new = scrub({"body": text})["body"]
+    assert "Annas" not in new
+    assert "Next" not in new
+    assert '"serial_num": "12345678"' not in new
+    assert new.startswith('{"rows": [{"serial_num": "9')
+    assert '"n": 12345678}' in new
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"eid": 704643328, "chanEid": 1627390225, "deviceCount": 17},
+        {"553648384": {"devName": "pcu"}},
+        {"part_num": "800-01331-r02", "img_pnum_running": "521-00005-r06-v02.61.01", "euaid": "4c8675"},
+        {"swift_asic_fw_version": "001.002.1.7.2", "app_fw_version": "1.17.8.1", "software": "D8.3.5169"},
+        {"timezone": "Europe/Amsterdam", "date": "2023-06-29 15:50:12 UTC", "last_rpt_date": "1785593319"},
+        {"vendor_data": "0256c0040d0af21f0b5a030a1a01ffff2120011f0400e00000", "flags_hex": "0x0000000000200000"},
+        {"api_ecagtDevIdToSerial": 52526, "serial": "0", "sn": None, "unit": "VA", "s": 1234.0},
+        {"device_status": ["envoy.cond_flags.pcu_ctrl.dc-pwr-low", "envoy.global.ok"], "producing": True},
+        {"body": '{\n  "voltage": 240.10,\n  "channels": []\n}'},
+        {"body": "<html>\n<td> 4.32 kW</td></html>"},
+        ["", None, 1e300, -5, "[", "{", "[1", "nonsense <"],
+    ],
+)
+def test_what_is_no_identifier_stays(document: object) -> None:
+    assert scrub(document, {"sn": SERIAL}) == document
+
+
+def test_numbers_do_not_change_with_what_else_is_there() -> None:
+    """Files of one system can be compared as long as it has the same devices."""
+    first = Scrubber({"a": {"sn": "122035013273"}, "b": {"sn": "122029016399"}})
+    second = Scrubber({"z": [{"serial_num": "122029016399"}, {"serialNumber": "122035013273"}]})
+    assert first.scrub({"sn": SERIAL}) == second.scrub({"sn": SERIAL})
+
+
+# Properties
+
+serials = st.one_of(
+    st.from_regex(r"[1-9][0-9]{11}", fullmatch=True),
+    st.from_regex(r"[0-9]{4,14}", fullmatch=True),
+    st.from_regex(r"[A-Z]{2}[0-9]{6,10}", fullmatch=True),
+)
+macs = st.from_regex(r"[0-9A-F]{2}(:[0-9A-F]{2}){5}", fullmatch=True)
+addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
+words = st.sampled_from(["ok", "production", "L1", "normal", "Load 1", "Europe/Paris", "idle", "7.6.175"])
+floats = st.floats(allow_nan=False, allow_infinity=False)
+values = st.one_of(words, st.integers(-(10**9), 10**9), floats, st.booleans(), st.none())
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> tuple[Any, dict[str, set[str]]]:
+    """Return documents of a gateway, and what is in them."""
+    known = {
+        "sn": set(draw(st.lists(serials, max_size=6))),
+        "mac": set(draw(st.lists(macs, max_size=3))),
+        "ip": set(draw(st.lists(addresses, max_size=3))),
+    }
+    parts: list[Any] = [draw(st.dictionaries(st.sampled_from(["value", "state", "now", "max"]), values))]
+    for key, found in known.items():
+        for item in sorted(found):
+            parts.append({key: item, "n": draw(values)})
+            parts.append(
+                draw(st.sampled_from([{"body": json.dumps({key: item})}, {"body": f"<a><{key}>{item}</{key}></a>"}]))
+            )
+            if key != "sn":
+                parts.append({"text": f"at {item} now"})
+            elif len(item) >= 6:
+                parts.append(
+                    {"text": f"Envoy {item} here", "unique_id": f"{item}_x", "entity_id": f"a.b_{item.lower()}"}
+                )
+    return draw(st.permutations(parts)), known
+
+
+def strings(node: object) -> list[str]:
+    """Return all strings of a document."""
+    if isinstance(node, dict):
+        return [text for item in node.items() for part in item for text in strings(part)]
+    if isinstance(node, list):
+        return [text for item in node for text in strings(item)]
+    return [node] if isinstance(node, str) else []
+
+
+def plain_numbers(node: object) -> list[object]:
+    """Return all numbers and whatever else is no string."""
+    if isinstance(node, dict):
+        return [number for item in node.values() for number in plain_numbers(item)]
+    if isinstance(node, list):
+        return [number for item in node for number in plain_numbers(item)]
+    return [] if isinstance(node, str) else [node]
+
+
+@given(documents())
+def test_nothing_of_the_input_is_left(made: tuple[Any, dict[str, set[str]]]) -> None:
+    document, known = made
+    text = "\n".join(strings(scrub(document)))
+    for kind, found in known.items():
+        for item in found:
+            if kind == "ip" and (item in ("0.0.0.0", "::") or item.startswith("255.")):  # noqa: S104
+                continue
+            assert not re.search(rf"(?<![0-9A-Za-z:.]){re.escape(item)}(?![0-9A-Za-z:]|\.\d)", text)
+
+
+@given(documents())
+def test_numbers_stay_and_so_do_words(made: tuple[Any, dict[str, set[str]]]) -> None:
+    document, _ = made
+    new = scrub(document)
+    assert plain_numbers(new) == plain_numbers(document)
+    for before, after in zip(document, new, strict=True):
+        for key in ("value", "state", "now", "max", "n"):
+            assert before.get(key) == after.get(key)
+
+
+@given(documents())
+def test_scrubbing_twice_is_scrubbing_once(made: tuple[Any, dict[str, set[str]]]) -> None:
+    scrubber = Scrubber(made[0])
+    once = scrubber.scrub(made[0])
+    assert scrubber.scrub(once) == once
+
+
+@given(documents())
+def test_different_stays_different_and_same_stays_same(made: tuple[Any, dict[str, set[str]]]) -> None:
+    document, known = made
+    scrubber = Scrubber(document)
+    for key, found in known.items():
+        stand_ins = [scrubber.scrub({key: item})[key] for item in sorted(found)]
+        assert len(set(stand_ins)) == len(found)
+        assert stand_ins == [scrubber.scrub({key: item})[key] for item in sorted(found)]
+        if key != "ip":
+            assert all(len(new) == len(item) for item, new in zip(sorted(found), stand_ins, strict=True))
+        else:
+            kinds = [
+                (ipaddress.ip_address(item).version, ipaddress.ip_address(new).version)
+                for item, new in zip(sorted(found), stand_ins, strict=True)
+            ]
+            assert all(before == after for before, after in kinds)
+
+
+@given(st.recursive(st.one_of(values, st.text()), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_any_document_can_be_scrubbed(document: Any) -> None:
+    scrubber = Scrubber(document)
+    once = scrubber.scrub(document)
+    assert scrubber.scrub(once) == once
+    json.dumps(once)
