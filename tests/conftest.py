@@ -78,6 +78,11 @@ class House:
         await self.coordinator.async_refresh()
         await self.hass.async_block_till_done()
 
+    async def poll_all(self) -> None:
+        """Poll when every endpoint is due."""
+        self.gateway.clock.advance(601)
+        await self.poll()
+
     async def pass_time(self, seconds: float) -> None:
         """Let time pass in the house and for Home Assistant's timers: the poll comes when 60 seconds have passed."""
         self.gateway.clock.advance(seconds)

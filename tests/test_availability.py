@@ -7,6 +7,8 @@ from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 import pytest
 
+from custom_components.enphase_envoy import gateway as gateway_module
+
 from .conftest import House
 from .simulator import Body, Cloud, Drop, EmptyList, EmptyObject, Html, Null, Status, Truncated
 from .simulator.faults import Fault
@@ -77,9 +79,11 @@ async def test_one_bad_answer_of_any_endpoint_changes_nothing(
     set_up: SetUp,
     entity_registry_enabled_by_default: None,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
     fault: Fault,
 ) -> None:
     """What one endpoint says can only hurt what it feeds, and that keeps its last values."""
+    monkeypatch.setattr(gateway_module, "_PERIODS", {})
     house = await set_up("full_battery")
     house.gateway.requests.clear()
     await house.poll()
@@ -123,7 +127,7 @@ async def test_a_session_that_the_gateway_forgot_is_renewed(hass: HomeAssistant,
     house = await set_up("metered_1phase")
     await house.poll()
     for pattern in ("/ivp/*", "/production*", "/api/*"):
-        house.gateway.fault(pattern, Status(401), count=2)
+        house.gateway.fault(pattern, Status(401), count=1)
     await house.poll()
     assert house.coordinator.last_update_success
     assert not hass.config_entries.flow.async_progress()

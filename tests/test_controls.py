@@ -325,7 +325,7 @@ async def test_a_setting_that_the_cloud_undoes_is_told_and_shown(hass: HomeAssis
 
     house.gateway.gateway.cloud_owns_tariff = False
     await use(hass, CONTROLS[0])
-    for _ in range(6):
+    for _ in range(12):
         await house.pass_time(60)
     assert issue(hass, house, "reserved_soc") is None, "a setting that holds takes the message back"
 

@@ -6,7 +6,7 @@ from pyenphase.models.acb import ACBSleepState, EnvoyACB
 import pytest
 
 from custom_components.enphase_envoy.derived import AcbFleet, derive
-from custom_components.enphase_envoy.snapshot import Address, Leaf
+from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf
 
 ASLEEP = ["envoy.cond_flags.pcu_ctrl.sleep-mode"]
 
@@ -19,7 +19,7 @@ def battery(serial: str, **changes: Any) -> EnvoyACB:
 def fleet(*batteries: EnvoyACB) -> AcbFleet:
     """Return what is derived from batteries."""
     leaves: dict[Address, Leaf] = {
-        ("acb_inventory", acb.serial_num): Leaf(acb, float(age)) for age, acb in enumerate(batteries)
+        ("acb_inventory", acb.serial_num): Leaf(acb, Freshness(float(age))) for age, acb in enumerate(batteries)
     }
     ((address, leaf),) = derive(leaves)
     assert address == ("acb_fleet",)

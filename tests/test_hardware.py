@@ -36,8 +36,7 @@ async def test_an_inverter_and_a_battery_that_appear_are_there_at_the_next_poll(
     house = await set_up("full_battery")
     inverter = house.gateway.house.add_inverter()
     house.gateway.house.add_battery(Battery("492399999999"))
-    await house.pass_time(300)
-    await house.poll()
+    await house.pass_time(60)
     assert device(hass, house, inverter.serial)
     assert hass.states.get(f"sensor.inverter_{inverter.serial}")
     assert device(hass, house, "492399999999")
@@ -49,9 +48,10 @@ async def test_an_inverter_and_a_battery_that_appear_are_there_at_the_next_poll(
 async def test_what_is_missing_from_one_answer_is_not_gone(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("total_consumption")
     serial = next(iter(house.coordinator.data.members("inverters")))
-    with house.gateway.fault("/api/v1/production/inverters", Missing("0")):
-        await house.poll()
-        assert house.states()[f"sensor.inverter_{serial}"] != STATE_UNAVAILABLE
+    with house.gateway.fault("/api/v1/production/inverters", Missing("0"), count=1):
+        for _ in range(12):
+            await house.pass_time(60)
+            assert house.states()[f"sensor.inverter_{serial}"] != STATE_UNAVAILABLE
         assert not await deletable(hass, house, serial)
 
 
@@ -61,21 +61,21 @@ async def test_an_inverter_that_is_gone_can_be_deleted_and_may_come_back(hass: H
     assert not await deletable(hass, house, serial)
     with house.gateway.fault("/api/v1/production/inverters", Missing("0")):
         for _ in range(5):
-            await house.pass_time(60)
+            await house.pass_time(240)
         assert house.states()[f"sensor.inverter_{serial}"] == STATE_UNAVAILABLE
         assert await deletable(hass, house, serial)
     # It comes back before anybody deleted it: the same entities go on.
-    await house.poll()
+    await house.poll_all()
     assert house.states()[f"sensor.inverter_{serial}"] != STATE_UNAVAILABLE
     with house.gateway.fault("/api/v1/production/inverters", Missing("0")):
         for _ in range(5):
-            await house.pass_time(60)
+            await house.pass_time(240)
         found = device(hass, house, serial)
         assert found
         dr.async_get(hass).async_remove_device(found.id)
         await hass.async_block_till_done()
         assert f"sensor.inverter_{serial}" not in house.states()
-    await house.poll()
+    await house.poll_all()
     assert house.states()[f"sensor.inverter_{serial}"] != STATE_UNAVAILABLE
 
 
@@ -103,7 +103,7 @@ async def test_a_relay_is_called_after_its_load(hass: HomeAssistant, set_up: Set
         names[identifier] = found.name
     assert names == {"NC1": "Pool pump", "NO2": "Relay NO2"}
     house.gateway.house.relay("NO2").load_name = "Sauna"
-    await house.poll()
+    await house.poll_all()
     found = device(hass, house, "NO2")
     assert found
     assert found.name == "Sauna"
@@ -113,7 +113,7 @@ async def test_a_relay_is_called_after_its_load(hass: HomeAssistant, set_up: Set
 async def test_firmware_of_a_device_is_kept_up_to_date(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("full_battery")
     with house.gateway.fault("/ivp/ensemble/inventory", Replace("*.devices.*.img_pnum_running", "9.9.9")):
-        await house.poll()
+        await house.poll_all()
     found = device(hass, house, "492309017302")
     assert found
     assert found.sw_version == "9.9.9"

@@ -19,7 +19,7 @@ from .const import CONF_USE_MANUAL_TOKEN, DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER,
 from .errors import GatewayError, Reason
 from .gateway import Gateway
 from .issues import async_report_certificate, async_report_setting
-from .settings_watch import SettingsWatch
+from .settings_watch import LOOKS, SettingsWatch
 from .snapshot import Address, Leaf, Snapshot
 
 type EnvoyConfigEntry = ConfigEntry[EnvoyCoordinator]
@@ -54,6 +54,9 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             update_interval=timedelta(seconds=interval),
         )
         self.gateway = gateway
+        gateway.on_late = self._publish
+        gateway.poll_interval = interval
+        entry.async_on_unload(gateway.stop)
         self._holds = (max(3 * interval, _HOLD_STATE), max(3 * interval, _HOLD_LASTING))
         self._clock = gateway.clock
         #: What the entities were last told: the object and how many of the holds it has outlived.
@@ -151,7 +154,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             self._watch.ask(settings[0], settings[1], asker, self._clock())
         self._publish()
         # Relays take seconds to move and the gateway to notice.
-        for delay in _SETTLING:
+        for delay in (*_SETTLING, *(LOOKS if field == "storage_settings" else ())):
             self._later(delay, field)
 
     @callback
@@ -184,11 +187,12 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             return snapshot
         batteries = snapshot.get(EnvoyEnchargeAggregate, ("encharge_aggregate",))
         reserve = batteries.configured_reserve_state_of_charge if batteries else None
-        for finding in self._watch.judge(settings, reserve, self._clock()):
+        just_read = self.gateway.just_read(_STORAGE_SETTINGS[0])
+        for finding in self._watch.judge(settings, reserve, self._clock(), just_read=just_read):
             async_report_setting(self.hass, self.config_entry, snapshot.firmware, finding)
         if (real := self._watch.real_reserve(reserve)) is None:
             return snapshot
-        leaf = Leaf(replace(settings, reserved_soc=real), snapshot.leaves[_STORAGE_SETTINGS].seen)
+        leaf = Leaf(replace(settings, reserved_soc=real), snapshot.leaves[_STORAGE_SETTINGS].freshness)
         return replace(snapshot, leaves={**snapshot.leaves, _STORAGE_SETTINGS: leaf})
 
     # Who is told

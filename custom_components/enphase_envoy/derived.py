@@ -22,10 +22,10 @@ class AcbFleet:
 
 def derive(leaves: Mapping[Address, Leaf], sleep_band: tuple[int, int] | None = None) -> Iterator[tuple[Address, Leaf]]:
     """Yield the derived leaves, each as old as the oldest it is made of."""
-    batteries = [(leaf.value, leaf.seen) for leaf in leaves.values() if isinstance(leaf.value, EnvoyACB)]
+    batteries = [(leaf.value, leaf.freshness) for leaf in leaves.values() if isinstance(leaf.value, EnvoyACB)]
     if batteries:
         fleet = _fleet([battery for battery, _ in batteries], sleep_band)
-        yield ("acb_fleet",), Leaf(fleet, min(seen for _, seen in batteries))
+        yield ("acb_fleet",), Leaf(fleet, min((freshness for _, freshness in batteries), key=lambda it: it.seen))
 
 
 def _fleet(batteries: list[EnvoyACB], chosen: tuple[int, int] | None) -> AcbFleet:

@@ -5,10 +5,12 @@ documents, so that an endpoint which fails, or says what makes no sense, takes n
 """
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from http import HTTPStatus
 import inspect
 import time
@@ -24,7 +26,6 @@ from pyenphase.const import (
     ENDPOINT_URL_METERS,
     ENDPOINT_URL_METERS_READINGS,
     LEGACY_ENVOY_VERSION,
-    LOCAL_TIMEOUT,
     URL_ACB_CONFIG,
     URL_DEVICE_DATA,
     URL_DRY_CONTACT_SETTINGS,
@@ -53,16 +54,16 @@ from pyenphase.exceptions import (
     EnvoyProbeFailed,
 )
 from pyenphase.firmware import EnvoyFirmware
-from pyenphase.json import json_loads
 from pyenphase.models.acb import ACBSleepState
 from pyenphase.updaters.base import EnvoyUpdater
 
 from .account import Credentials, TokenAuth
 from .const import LOGGER
 from .derived import AcbFleet, derive
+from .endpoints import SLOW, Endpoint
 from .errors import GatewayError, Reason
 from .plausible import believable
-from .snapshot import Address, Leaf, Snapshot, leaves
+from .snapshot import Address, Freshness, Leaf, Snapshot, leaves
 
 #: Seconds to find out what answers at an address: HTTPS first (10 s to connect), then the plain HTTP of old firmware.
 IDENTIFY_LIMIT = 14
@@ -110,6 +111,30 @@ _FED_BY = {
     "generator_mode": URL_GEN_MODE,
 }
 
+#: Seconds between requests to what does not change every minute; all else is asked in every poll.
+_PERIODS = {
+    URL_ENSEMBLE_INVENTORY: 120,
+    URL_DRY_CONTACT_STATUS: 120,
+    URL_GENERATOR: 120,
+    URL_GEN_MODE: 180,
+    # Microinverters report every 300 s, each at its own time.
+    URL_PRODUCTION_INVERTERS: 240,
+    URL_DEVICE_DATA: 240,
+    # What changes when somebody changes it. What we change is read again at once.
+    URL_TARIFF: 300,
+    URL_DRY_CONTACT_SETTINGS: 300,
+    URL_INVENTORY: 300,
+    URL_GEN_CONFIG: 600,
+    URL_GEN_SCHEDULE: 600,
+    ENDPOINT_URL_METERS: 600,
+}
+#: Below this many endpoints there is nothing to spare.
+_FEW = 3
+#: Seconds that a poll waits for answers; what takes longer is shown when it comes.
+_PATIENCE = 8
+#: Seconds for one request: `/production.json` of firmware 8.3.6086 takes up to 55.
+_TIMEOUT = aiohttp.ClientTimeout(total=90, connect=10)
+
 #: Fields that the library's writing calls change.
 _WRITTEN = (
     "tariff",
@@ -137,15 +162,6 @@ class _Firmware(EnvoyFirmware):
 
 
 @dataclass(frozen=True, slots=True)
-class _Document:
-    """A well-formed answer of an endpoint, and when it came."""
-
-    response: aiohttp.ClientResponse
-    seen: float
-    empty: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What an endpoint said, word for word, or why it did not."""
 
@@ -156,15 +172,13 @@ class Answer:
     took: float | None = None
 
 
-@dataclass(slots=True)
-class _Endpoint:
-    """What we know of one endpoint."""
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What came of a request: an answer read to its end, or why there is none."""
 
-    latest: _Document | None = None
-    #: The last document that pyenphase could make objects of.
-    good: _Document | None = None
-    #: What was wrong with the last answer; None when it was good.
-    failure: str | None = None
+    response: aiohttp.ClientResponse | None = None
+    body: bytes | None = None
+    failure: str = ""
 
 
 class Gateway(Envoy):
@@ -182,11 +196,15 @@ class Gateway(Envoy):
 
         `pinned` says that the session knows its certificate: then nothing is said to anybody without one.
         """
-        super().__init__(host, session, LOCAL_TIMEOUT)
+        super().__init__(host, session, _TIMEOUT)
         self._firmware: _Firmware = _Firmware(session, host)
         self.clock = clock
         self._pinned = pinned
-        self._endpoints: defaultdict[str, _Endpoint] = defaultdict(_Endpoint)
+        #: Called when something came after the poll that asked for it was over.
+        self.on_late: Callable[[], None] = lambda: None
+        #: Seconds between polls, as whoever polls has it.
+        self.poll_interval: float = 60.0
+        self._endpoints: dict[str, Endpoint] = {}
         #: What each updater reads and makes, as seen when it ran.
         self._needs: dict[EnvoyUpdater, set[str]] = {}
         self._makes: dict[EnvoyUpdater, set[str]] = {}
@@ -208,7 +226,15 @@ class Gateway(Envoy):
         self._refused = False
         #: The certificate is not the one that is trusted.
         self._distrusted = False
+        self._inverters_counted: int | None = None
+        #: No poll since the last answer of anybody.
+        self._lost = False
         self._places = asyncio.Semaphore(_IN_FLIGHT)
+        #: The place that slow endpoints may hold, one at a time.
+        self._slow_place = asyncio.Semaphore(1)
+        #: Requests that outlast their poll, and what takes in their answers.
+        self._late: dict[str, asyncio.Task[_Reply]] = {}
+        self._takers: set[asyncio.Task[None]] = set()
         #: Held while documents are read into the snapshot, by a poll or around a write.
         self._turn = asyncio.Lock()
 
@@ -279,28 +305,93 @@ class Gateway(Envoy):
         """
         try:
             await self.authenticate(credentials.username, credentials.password)
-            await self._ask(URL_PRODUCTION_INVERTERS)
         except EnvoyAuthenticationRequired as err:
-            if self.auth is None or credentials.password:
-                raise GatewayError(Reason.INVALID_AUTH) from err
-        except aiohttp.ClientError as err:
-            raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
+            raise GatewayError(Reason.INVALID_AUTH) from err
+        self._begin()
+        reply = await self._ask(URL_PRODUCTION_INVERTERS)
+        if self._refused and credentials.password:
+            raise GatewayError(Reason.INVALID_AUTH)
+        if reply.response is None and not self._refused:
+            raise GatewayError(Reason.CANNOT_CONNECT, reply.failure)
 
     # The poll
 
     async def poll(self) -> Snapshot:
-        """Ask every endpoint once and return all there is now. Raises GatewayError when nothing answered."""
+        """Ask what is due and return all there is now. Raises GatewayError when nothing answered."""
         async with self._turn:
             self._begin()
             if not self._updaters:
                 await self._probe()
-            await self._fetch(self._in_use())
-            for updater in self._updaters:
-                await self._read(updater)
-            if not self._answered:
+                due = self._in_use()
+            else:
+                due = await self._due()
+            await self._fetch(due, patience=_PATIENCE if self._leaves else None)
+            await self._read_all()
+            if new := self._signs_of_new_hardware() - self._asked:
+                await self._fetch(new, patience=_PATIENCE)
+                await self._read_all()
+            self._lost = not self._answered
+            if self._lost:
                 raise GatewayError(self._reason(), self._failures())
+            self._stay_fresh()
             self._tell_changes()
             return self.snapshot()
+
+    async def _due(self) -> set[str]:
+        """Return what to ask in this poll: everything, once a gateway that was gone answers again."""
+        in_use = self._in_use()
+        if self._lost:
+            lightest = min(in_use, key=lambda path: self._endpoint(path).took)
+            await self._fetch([lightest], patience=None)
+            return in_use if self._answered else set()
+        if len(in_use) < _FEW:
+            return in_use
+        now, slack = self.clock(), self.poll_interval / 2
+        return {path for path in in_use if self._endpoint(path).is_due(now, slack)}
+
+    def _signs_of_new_hardware(self) -> set[str]:
+        """Return lists to read now, since what is asked in every poll tells of members that they did not."""
+        signs = set()
+        if {address[1] for address in self._leaves if address[0] == "encharge_power"} != {
+            address[1] for address in self._leaves if address[0] == "encharge_inventory"
+        }:
+            signs.add(URL_ENSEMBLE_INVENTORY)
+        if (count := self._count_of_inverters()) != self._inverters_counted:
+            if self._inverters_counted is not None:
+                signs.update((URL_DEVICE_DATA, URL_PRODUCTION_INVERTERS))
+            self._inverters_counted = count
+        return signs & self._in_use()
+
+    def _count_of_inverters(self) -> int | None:
+        """Return how many inverters the production report counts, None where there is none."""
+        raw = self.data.raw if self.data else {}
+        report = raw.get(URL_PRODUCTION_JSON) or raw.get(URL_PRODUCTION) or {}
+        parts = report.get("production") or []
+        return next((part.get("activeCount") for part in parts if part.get("type") == "inverters"), None)
+
+    async def _read_all(self) -> None:
+        """Have the updaters read what is new."""
+        for updater, needs in self._needs.items():
+            if not needs or needs & self._answered:
+                await self._read(updater)
+
+    def _stay_fresh(self) -> None:
+        """Note that what was not due is as true as the gateway is there."""
+        now = self.clock()
+        for path in self._in_use() - self._asked - self._late.keys():
+            if not self._endpoint(path).failure:
+                self._endpoint(path).freshness.seen = now
+
+    def _endpoint(self, path: str) -> Endpoint:
+        """Return what is known of an endpoint."""
+        if path not in self._endpoints:
+            self._endpoints[path] = Endpoint(_PERIODS.get(path, 0.0))
+        return self._endpoints[path]
+
+    def stop(self) -> None:
+        """Give up requests that outlast their poll."""
+        for task in (*self._late.values(), *self._takers):
+            task.cancel()
 
     def forget_probe(self) -> None:
         """Probe again with the next poll what the gateway offers; what is known stays until then."""
@@ -363,13 +454,14 @@ class Gateway(Envoy):
         async with self._turn:
             await self._reread(_FED_BY[field])
 
+    def just_read(self, field: str) -> bool:
+        """Return whether what feeds a field was read in the last round of requests."""
+        return _FED_BY[field] in self._answered
+
     async def _reread(self, path: str) -> None:
         self._begin()
-        await self._fetch([path])
-        for updater, needs in self._needs.items():
-            if path in needs:
-                self._asked |= needs
-                await self._read(updater)
+        await self._fetch([path], patience=None)
+        await self._read_all()
 
     async def _probe(self) -> None:
         """Find out what this gateway offers. The documents it is known by serve the first poll as well."""
@@ -387,13 +479,13 @@ class Gateway(Envoy):
 
     def _failures(self) -> str:
         """Name the endpoints that failed in this poll, and how."""
-        failed = ((path, self._endpoints[path].failure) for path in sorted(self._asked))
+        failed = ((path, self._endpoint(path).failure) for path in sorted(self._asked))
         return ", ".join(f"{path}: {failure}" for path, failure in failed if failure)
 
     def _tell_changes(self) -> None:
         """Log one line when an endpoint starts to fail, and one when it answers again."""
         for path in self._in_use():
-            endpoint = self._endpoints[path]
+            endpoint = self._endpoint(path)
             if endpoint.failure and path not in self._failing:
                 self._failing.add(path)
                 LOGGER.warning("%s: %s fails (%s); its last values are kept", self.host, path, endpoint.failure)
@@ -405,58 +497,86 @@ class Gateway(Envoy):
         """Return the endpoints that feed something."""
         return set().union(*self._needs.values())
 
-    async def _fetch(self, paths: Iterable[str]) -> None:
-        """Ask endpoints that this poll has not asked yet, and keep what they say."""
-        await asyncio.gather(*(self._fetch_one(path) for path in set(paths) - self._asked))
+    async def _fetch(self, paths: Iterable[str], *, patience: float | None) -> None:
+        """Ask endpoints that this round has not asked yet, and keep what they say within `patience` seconds.
 
-    async def _fetch_one(self, path: str) -> None:
-        try:
-            await self._ask(path)
-        except EnvoyAuthenticationRequired:
-            self._refused = True
-            self._endpoints[path].failure = "not authorised"
-        except aiohttp.ClientError as err:
-            self._endpoints[path].failure = str(err) or type(err).__name__
-
-    async def _ask(self, path: str) -> aiohttp.ClientResponse:
-        """Make one request, one of a few at a time, read the answer to its end and keep it if it is a document.
-
-        Raises aiohttp.ClientError for whatever went wrong on the way, EnvoyAuthenticationRequired for 401 and 403.
-        Once it is clear that nobody is there, it raises at once.
+        What is still under way after that is taken in when it comes, unless it is all there is.
         """
-        self._asked.add(path)
-        async with self._places:
+        paths = [path for path in paths if path not in self._asked and path not in self._late]
+        tasks = {asyncio.create_task(self._ask(path)): path for path in paths}
+        self._asked.update(paths)
+        if not tasks:
+            return
+        try:
+            done, pending = await asyncio.wait(tasks, timeout=patience)
+            if pending and not any(task.result().body is not None for task in done):
+                more, pending = await asyncio.wait(pending)
+                done |= more
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            raise
+        for task in done:
+            self._settle(tasks[task], task.result())
+        for task in pending:
+            path = tasks[task]
+            # It is no slower than the others that fail if nothing comes of it.
+            self._endpoint(path).took = SLOW + 1
+            self._late[path] = task
+            task.add_done_callback(partial(self._arrived, path))
+
+    def _arrived(self, path: str, task: asyncio.Task[_Reply]) -> None:
+        """Take in an answer that came after its poll."""
+        self._late.pop(path, None)
+        if not task.cancelled():
+            taker = asyncio.create_task(self._take_late(path, task.result()))
+            self._takers.add(taker)
+            taker.add_done_callback(self._takers.discard)
+
+    async def _take_late(self, path: str, reply: _Reply) -> None:
+        async with self._turn:
+            self._begin()
+            self._asked.add(path)
+            self._settle(path, reply)
+            await self._read_all()
+            self._tell_changes()
+        if self._answered:
+            self.on_late()
+
+    async def _ask(self, path: str) -> _Reply:
+        """Make one request, one of a few at a time, and read the answer to its end.
+
+        Once it is clear that nobody is there, nobody is asked.
+        """
+        endpoint = self._endpoint(path)
+        async with self._slow_place if endpoint.is_slow else nullcontext(), self._places:
             if self._gone:
-                raise aiohttp.ClientConnectionError("the gateway does not answer")
+                return _Reply(failure="the gateway does not answer")
+            endpoint.asked, begin = self.clock(), time.monotonic()
             try:
                 response = await self._request(path)
-                body = await response.read()
+                return _Reply(response, await response.read())
+            except EnvoyAuthenticationRequired:
+                self._refused = True
+                return _Reply(failure="not authorised")
             except aiohttp.ServerFingerprintMismatch:
                 self._distrusted = True
-                raise
+                return _Reply(failure="another certificate")
             except (aiohttp.ClientConnectorError, TimeoutError) as err:
                 self._gone = not self._answered
-                raise aiohttp.ServerTimeoutError(str(err) or type(err).__name__) from err
-        self._keep(path, response, body)
-        return response
+                return _Reply(failure=str(err) or type(err).__name__)
+            except aiohttp.ClientError as err:
+                return _Reply(failure=str(err) or type(err).__name__)
+            finally:
+                endpoint.took = time.monotonic() - begin
 
-    def _keep(self, path: str, response: aiohttp.ClientResponse, body: bytes) -> None:
-        """Take an answer for the latest document if it is one."""
-        endpoint = self._endpoints[path]
-        if response.status != HTTPStatus.OK:
-            endpoint.failure = f"HTTP {response.status}"
-            return
-        try:
-            empty = not json_loads(path, body)
-        except ValueError:
-            endpoint.failure = "no JSON"
-            return
-        if empty and endpoint.good and not endpoint.good.empty:
-            # {} and [] parse without an error: a gateway that restarts says so before it knows its devices.
-            endpoint.failure = "empty"
-            return
-        endpoint.latest, endpoint.failure = _Document(response, self.clock(), empty), None
-        self._answered.add(path)
+    def _settle(self, path: str, reply: _Reply) -> None:
+        """Keep what an endpoint said, or that it did not."""
+        endpoint = self._endpoint(path)
+        if reply.response is None or reply.body is None:
+            endpoint.fail(reply.failure)
+        elif endpoint.take(reply.response, reply.body, path):
+            self._answered.add(path)
 
     async def _read(self, updater: EnvoyUpdater) -> None:
         """Have an updater make objects of the documents.
@@ -465,19 +585,20 @@ class Gateway(Envoy):
         """
         data = await self._try(updater)
         if data is None:
-            candidates = {path: self._endpoints[path].latest for path in self._needs[updater] & self._answered}
+            candidates = {path: self._endpoint(path).latest for path in self._needs[updater] & self._answered}
             for path in candidates:
-                self._endpoints[path].latest = self._endpoints[path].good
+                self._endpoint(path).latest = self._endpoint(path).good
             for path, candidate in candidates.items():
-                endpoint = self._endpoints[path]
+                endpoint = self._endpoint(path)
                 endpoint.latest = candidate
                 if await self._try(updater) is None:
-                    endpoint.latest, endpoint.failure = endpoint.good, "unexpected content"
+                    endpoint.latest = endpoint.good
+                    endpoint.fail("unexpected content")
                     self._answered.discard(path)
             data = await self._try(updater)
         if data is not None:
             for path in self._needs[updater]:
-                self._endpoints[path].good = self._endpoints[path].latest
+                self._endpoint(path).approve(self.clock())
             self._take(updater, data)
 
     async def _try(self, updater: EnvoyUpdater) -> EnvoyData | None:
@@ -502,14 +623,17 @@ class Gateway(Envoy):
         needs, makes = self._needs[updater], self._makes[updater]
         made = dict(leaves(data))
         makes |= {address[0] for address in made}
-        seen = {path: document.seen for path in needs if (document := self._endpoints[path].good)}
-        oldest = min(seen.values(), default=self.clock())
         for address, value in made.items():
             self._missed.pop(address, None)
             if (believed := self._believe(address, value)) is not None:
-                self._leaves[address] = Leaf(believed, seen.get(_FED_BY.get(address[0], ""), oldest))
-        if needs <= self._answered:
-            self._miss(updater, [address for address in self._leaves if address[0] in makes and address not in made])
+                self._leaves[address] = Leaf(believed, self._freshness(address[0], needs))
+        self._miss(makes, needs, made.keys())
+
+    def _freshness(self, field: str, needs: set[str]) -> Freshness:
+        """Return how fresh a field is: as the endpoint that feeds it, or as the oldest that may."""
+        if (path := _FED_BY.get(field)) in needs and path:
+            return self._endpoint(path).freshness
+        return min((self._endpoint(path).freshness for path in needs), key=lambda freshness: freshness.seen)
 
     def _believe(self, address: Address, value: object) -> object:
         """Return an object as far as it makes sense; None to keep the last good one, for a while."""
@@ -521,17 +645,26 @@ class Gateway(Envoy):
             self._doubted.pop(address, None)
         return believed
 
-    def _miss(self, updater: EnvoyUpdater, missing: list[Address]) -> None:
+    def _miss(self, makes: set[str], needs: set[str], made: Collection[Address]) -> None:
         """Count what good answers lack, until it is gone. A kind of which nothing is left may be a bad answer, too."""
-        makes = self._makes[updater]
-        for address in missing:
-            self._missed[address] += 1
-            if self._missed[address] >= _GONE_AFTER:
-                del self._leaves[address], self._missed[address]
-        makes &= {address[0] for address in self._leaves}
-        for field in makes - {address[0] for address in self._leaves if address not in self._missed}:
-            for path in {_FED_BY[field]} if field in _FED_BY else self._needs[updater]:
-                self._endpoints[path].failure = f"no {field}"
+        for field in list(makes):
+            paths = {_FED_BY[field]} & needs if field in _FED_BY else needs
+            if not paths <= self._answered:
+                continue
+            known = [address for address in self._leaves if address[0] == field]
+            for address in known:
+                if address not in made:
+                    self._missed[address] += 1
+                    if self._missed[address] == 1:
+                        # One short list says nothing: what it lacks is still as fresh as the others.
+                        self._leaves[address] = replace(self._leaves[address], freshness=self._freshness(field, needs))
+                    elif self._missed[address] >= _GONE_AFTER:
+                        del self._leaves[address], self._missed[address]
+            if not any(address[0] == field for address in self._leaves):
+                makes.discard(field)
+            elif not any(address[0] == field for address in made):
+                for path in paths:
+                    self._endpoint(path).failure = f"no {field}"
 
     async def mac_address(self) -> str | None:
         """Return the MAC address of the interface in use, None when the gateway does not say.
@@ -609,9 +742,16 @@ class Gateway(Envoy):
     @override
     async def probe_request(self, endpoint: str) -> aiohttp.ClientResponse:  # type: ignore[override]
         """Answer an updater that looks whether there is work for it."""
-        if endpoint in self._answered and (document := self._endpoints[endpoint].latest):
+        if endpoint in self._answered and (document := self._endpoint(endpoint).latest):
             return document.response
-        return await self._ask(endpoint)
+        self._asked.add(endpoint)
+        reply = await self._ask(endpoint)
+        self._settle(endpoint, reply)
+        if reply.response is not None:
+            return reply.response
+        if self._refused:
+            raise EnvoyAuthenticationRequired(reply.failure)
+        raise aiohttp.ClientError(reply.failure)
 
     @override
     async def request(
@@ -621,7 +761,8 @@ class Gateway(Envoy):
         if data is not None:
             return await super().request(endpoint, data, method)
         self._reading.add(endpoint)
-        await self._fetch([endpoint])
-        if document := self._endpoints[endpoint].latest:
-            return document.response
-        raise aiohttp.ClientError(self._endpoints[endpoint].failure)
+        if (known := self._endpoint(endpoint)).latest is None:
+            await self._fetch([endpoint], patience=None)
+        if known.latest is None:
+            raise aiohttp.ClientError(known.failure)
+        return known.latest.response

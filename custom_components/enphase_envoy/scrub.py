@@ -42,6 +42,8 @@ _BY_SERIAL: Final = _keys("serialnums submodules inverters enchargeinventory enc
 #: Keys of texts that are made of identifiers, where even a short one counts.
 _NAMING: Final = _keys("entityid uniqueid identifiers name title originalname via")
 _VERSION: Final = re.compile(r"version|vers$|fw|firmware|software|assembly|build|part")
+#: Endpoints full of addresses and of the names of networks all around, of which nobody knows all the shapes.
+_NETWORK: Final = re.compile(r"(network|wireless)display")
 # Keys may begin with what it is about: `dry_contact_load_name`.
 _SECRET_ENDS: Final = ("password", "passwd", "passphrase", "psk", "token", "username", "email", "sessionid", "cookie")
 _SERIAL_ENDS: Final = ("serialnum", "serialnums", "serialnumber", "serialnumbers", "serialno", "serialnb", "serialnbr")
@@ -62,7 +64,7 @@ _NAME_ENDS: Final = {
 class _Key(NamedTuple):
     """What a key says about the value that stands under it."""
 
-    #: `secret`, `serial`, `mac`, `host`, `naming`, `version`; for names what they are called instead; or nothing.
+    #: `secret`, `serial`, `mac`, `host`, `naming`, `version`, `network`, what names are called instead, or nothing.
     kind: str
     #: Its value is a dictionary by serial number.
     by_serial: bool
@@ -75,6 +77,8 @@ def _known_key(key: str) -> _Key:
     plain = re.sub(r"[^a-z0-9]", "", key.lower())
     kinds = {"mac": _MACS, "secret": _SECRETS, "serial": _SERIALS, "host": _HOSTS, "naming": _NAMING}
     kind = next((kind for kind, keys in kinds.items() if plain in keys), "")
+    if not kind and _NETWORK.search(plain):
+        kind = "network"
     if not kind and plain.endswith(_SECRET_ENDS):
         kind = "secret"
     if not kind and plain.endswith(_SERIAL_ENDS):
@@ -168,6 +172,8 @@ class Scrubber:
     # Documents
 
     def _scrub(self, node: object, key: str) -> object:
+        if _known_key(key).kind == "network":
+            return _blank(node)
         if isinstance(node, dict):
             by_serial = _known_key(key).by_serial
             return {self._key(str(name), by_serial): self._scrub(value, str(name)) for name, value in node.items()}
@@ -175,17 +181,16 @@ class Scrubber:
             return [self._scrub(item, key) for item in node]
         if isinstance(node, str):
             return self._value(node, key)
-        if isinstance(node, bool) or not isinstance(node, (int, float)):
-            return node
-        if _known_key(key).kind == "secret":
-            return REDACTED
-        return self._number(node, _known_key(key)) if isinstance(node, int) else node
+        is_number = isinstance(node, (int, float)) and not isinstance(node, bool)
+        return self._number(node, _known_key(key)) if is_number else node
 
     def _key(self, key: str, by_serial: bool) -> str:
         return self._serial(key) if by_serial and _is_serial(key) else self._text(key, _IN_TEXTS)
 
-    def _number(self, value: int, key: _Key) -> int:
-        text = str(value)
+    def _number(self, value: float, key: _Key) -> object:
+        if key.kind == "secret":
+            return REDACTED
+        text = str(value) if isinstance(value, int) else ""
         named = key.kind == "serial" and not key.only_text and _is_serial(text)
         return (
             int(self._serial(text)) if named or (len(text) > _IN_NUMBERS and text in self._known["serial"]) else value
@@ -300,6 +305,21 @@ class Scrubber:
         if _IPV4.fullmatch(name) or ":" in name:
             return self._text(value, _IN_TEXTS)
         return self._stand_in("host", name) + value[len(name) :]
+
+
+def _blank(node: object) -> object:
+    """Return the shape of a document, without any text but the keys."""
+    if isinstance(node, dict):
+        return {name if re.fullmatch(r"[a-z_\d]+", name) else REDACTED: _blank(value) for name, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_blank(item) for item in node]
+    if not isinstance(node, str) or not node:
+        return node
+    try:
+        document = json.loads(node)
+    except ValueError, RecursionError:
+        return REDACTED
+    return json.dumps(_blank(document)) if isinstance(document, (dict, list)) else REDACTED
 
 
 def _is_serial(value: str) -> bool:

@@ -14,6 +14,8 @@ from pyenphase.models.tariff import EnvoyStorageSettings
 
 #: Seconds that a setting is watched after it was written.
 WATCHED: Final = 300
+#: Seconds after a write at which to read again what is stored.
+LOOKS: Final = (60, 120, 180, 240, WATCHED + 1)
 #: Seconds that the controller has to take over what was stored.
 _CONTROLLER_LAG: Final = 90
 
@@ -65,8 +67,15 @@ class SettingsWatch:
                 self._asked[setting] = _Asked(asker, value, now)
                 self._really.pop(setting, None)
 
-    def judge(self, stored: EnvoyStorageSettings, controller_reserve: float | None, now: float) -> Iterator[Finding]:
-        """Yield what has become clear: each setting once, with the controller's reserve in percent as evidence."""
+    def judge(
+        self, stored: EnvoyStorageSettings, controller_reserve: float | None, now: float, *, just_read: bool
+    ) -> Iterator[Finding]:
+        """Yield what has become clear: each setting once, with the controller's reserve in percent as evidence.
+
+        What is stored is asked more rarely than the controller: only when it was just read are the two compared.
+        """
+        if not just_read:
+            return
         for setting, asked in list(self._asked.items()):
             actual: object = getattr(stored, setting)
             outcome = Outcome.OVERWRITTEN

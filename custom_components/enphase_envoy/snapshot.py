@@ -22,13 +22,27 @@ _NOT_LEAVES = frozenset(
 _FIELDS = tuple(field.name for field in fields(EnvoyData) if field.name not in _NOT_LEAVES)
 
 
+@dataclass(slots=True)
+class Freshness:
+    """When a document was last true, in seconds of the clock of the polls; shared by all that was made of it.
+
+    It moves on by itself: what need not be asked at every poll is true for as long as the gateway answers.
+    """
+
+    seen: float
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """One object of the snapshot."""
 
     value: object
-    #: When the gateway last answered it well, in seconds of the clock the poll was given.
-    seen: float
+    freshness: Freshness
+
+    @property
+    def seen(self) -> float:
+        """When the gateway last gave it, in seconds of the clock of the polls."""
+        return self.freshness.seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,88 @@
+"""What is known of each endpoint: its last documents, whether it fails, when to ask again. No Home Assistant here."""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+import random
+from typing import Final
+
+import aiohttp
+from pyenphase.json import json_loads
+
+from .snapshot import Freshness
+
+#: Seconds above which an endpoint counts as slow: it then waits in a lane of its own.
+SLOW: Final = 5.0
+#: Seconds of the first pause after a slow failure, and of the longest.
+_FIRST_PAUSE: Final = 60.0
+_LONGEST_PAUSE: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A well-formed answer of an endpoint."""
+
+    response: aiohttp.ClientResponse
+    empty: bool
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One endpoint of a gateway."""
+
+    #: Seconds between two requests; 0 for every poll.
+    period: float = 0.0
+    latest: Document | None = None
+    #: The last document that pyenphase could make objects of.
+    good: Document | None = None
+    #: When `good` was true, shared by all that was made of it.
+    freshness: Freshness = field(default_factory=lambda: Freshness(float("-inf")))
+    #: What was wrong with the last answer; None when it was good.
+    failure: str | None = None
+    #: When it was last asked, how long that took, and how often in a row it failed slowly.
+    asked: float = float("-inf")
+    took: float = 0.0
+    slow_failures: int = 0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the last answer took long."""
+        return self.took > SLOW
+
+    def is_due(self, now: float, slack: float) -> bool:
+        """Return whether to ask now; what comes due within `slack` seconds is not put off to the next poll.
+
+        What fails quickly is asked in every poll, what fails slowly ever more rarely.
+        """
+        if not self.failure:
+            return bool(now - self.asked >= self.period - slack)
+        if not self.slow_failures:
+            return True
+        pause = min(_FIRST_PAUSE * 2 ** (self.slow_failures - 1), _LONGEST_PAUSE)
+        return bool(now - self.asked >= pause * random.uniform(0.9, 1.1) - slack)  # noqa: S311
+
+    def take(self, response: aiohttp.ClientResponse, body: bytes, path: str) -> bool:
+        """Take an answer for the latest document, if it is one."""
+        if response.status != HTTPStatus.OK:
+            self.fail(f"HTTP {response.status}")
+            return False
+        try:
+            empty = not json_loads(path, body)
+        except ValueError:
+            self.fail("no JSON")
+            return False
+        if empty and self.good and not self.good.empty:
+            # {} and [] parse without an error: a gateway that restarts says so before it knows its devices.
+            self.fail("empty")
+            return False
+        self.latest, self.failure, self.slow_failures = Document(response, empty), None, 0
+        return True
+
+    def fail(self, why: str) -> None:
+        """Note that the answer was no good."""
+        self.failure = why
+        self.slow_failures = self.slow_failures + 1 if self.is_slow else 0
+
+    def approve(self, now: float) -> None:
+        """Note that objects could be made of the latest document."""
+        if self.latest is not self.good:
+            self.good, self.freshness = self.latest, Freshness(now)
