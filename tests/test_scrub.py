@@ -150,6 +150,19 @@ def test_what_people_named_is_replaced_where_it_is_a_name() -> None:
     assert new[4] == {"generator_id": "ID 1", "site_name": "Site 1"}
 
 
+def test_of_networks_only_the_shape_is_shown() -> None:
+    body = {"networks": [{"name": "Next door", "signal_strength": 3, "x": None}], "Anna's": True, "list": ["Next door"]}
+    fixtures = {
+        f"/admin/lib/{kind}_display.json": {"status": 200, "body": json.dumps(body)} for kind in ("wireless", "network")
+    }
+    fixtures["/admin/lib/wireless_display"] = {"status": 200, "body": '{"cut": "Next do'}
+    for answer in scrub(fixtures).values():
+        assert answer["status"] == 200
+        assert "Next" not in answer["body"]
+        assert "Anna" not in answer["body"]
+        assert answer["body"] == REDACTED or json.loads(answer["body"])["networks"][0]["signal_strength"] == 3
+
+
 def test_what_is_cut_off_is_scrubbed_as_well() -> None:
     text = '{"rows": [{"serial_num": "12345678", "load_name": "Annas \\"pump\\"", "n": 12345678}, {"ssid": "Next do'
     new = scrub({"body": text})["body"]

@@ -56,7 +56,7 @@ async def async_get_config_entry_diagnostics(hass: HomeAssistant, entry: EnvoyCo
         if entry.options.get(OPTION_FIXTURES):
             answers = await coordinator.gateway.documents(ask=True)
             report["fixtures"] = {path: _fixture(answer) for path, answer in answers.items()}
-    return _published(hass, entry, report, _devices(hass, entry))
+    return await _published(hass, entry, report, _devices(hass, entry))
 
 
 async def async_get_device_diagnostics(hass: HomeAssistant, entry: EnvoyConfigEntry, device: dr.DeviceEntry) -> Report:
@@ -71,7 +71,7 @@ async def async_get_device_diagnostics(hass: HomeAssistant, entry: EnvoyConfigEn
         else:
             addresses = claimed.get(device.id, set())
         report["envoy_model_data"] = _model(coordinator, [address for address in everything if address in addresses])
-    return _published(hass, entry, report, [device], raw)
+    return await _published(hass, entry, report, [device], raw)
 
 
 async def _collect(entry: EnvoyConfigEntry) -> Report:
@@ -95,16 +95,16 @@ async def _collect(entry: EnvoyConfigEntry) -> Report:
     }
 
 
-def _published(
+async def _published(
     hass: HomeAssistant, entry: EnvoyConfigEntry, report: Report, devices: Iterable[dr.DeviceEntry], *hidden: object
 ) -> Report:
     """Return a report with devices and entities, scrubbed; what is hidden shows only which identifiers there are."""
     known = [{"serial": device.serial_number, "mac": _macs(device)} for device in _devices(hass, entry)]
-    scrubber = Scrubber(report, {"serial": entry.unique_id}, known, *hidden)
+    scrubber = await hass.async_add_executor_job(Scrubber, report, {"serial": entry.unique_id}, known, *hidden)
     blocks = [_device(hass, entry, device, scrubber) for device in devices]
     fixtures = report.pop("fixtures", None)
     whole = report | {"envoy_entities_by_device": blocks} | ({} if fixtures is None else {"fixtures": fixtures})
-    return scrubber.scrub(whole)
+    return await hass.async_add_executor_job(scrubber.scrub, whole)
 
 
 def _coordinator(entry: EnvoyConfigEntry) -> EnvoyCoordinator | None:

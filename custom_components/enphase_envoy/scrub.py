@@ -179,15 +179,15 @@ class Scrubber:
             return {self._key(str(name), by_serial): self._scrub(value, str(name)) for name, value in node.items()}
         if isinstance(node, (list, tuple)):
             return [self._scrub(item, key) for item in node]
-        if isinstance(node, str):
-            return self._value(node, key)
-        is_number = isinstance(node, (int, float)) and not isinstance(node, bool)
-        return self._number(node, _known_key(key)) if is_number else node
+        return self._value(node, key) if isinstance(node, str) else self._number(node, _known_key(key))
 
     def _key(self, key: str, by_serial: bool) -> str:
         return self._serial(key) if by_serial and _is_serial(key) else self._text(key, _IN_TEXTS)
 
-    def _number(self, value: float, key: _Key) -> object:
+    def _number(self, value: object, key: _Key) -> object:
+        """Return a number, or whatever else is no text, as it may be shown under a key."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return value
         if key.kind == "secret":
             return REDACTED
         text = str(value) if isinstance(value, int) else ""
