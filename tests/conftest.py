@@ -15,6 +15,8 @@ from homeassistant.util import dt as dt_util
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
+from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotExtension
+from syrupy.assertion import SnapshotAssertion
 
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
@@ -55,6 +57,12 @@ def entity_registry_enabled_by_default() -> Iterator[None]:
     """Enable every entity from the start."""
     with patch("homeassistant.helpers.entity.Entity.entity_registry_enabled_default", new=True):
         yield
+
+
+@pytest.fixture
+def snapshot(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """Keep snapshots where Home Assistant's test tools do, whichever plugin comes first."""
+    return snapshot.use_extension(HomeAssistantSnapshotExtension)
 
 
 @dataclass

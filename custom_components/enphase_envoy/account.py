@@ -7,6 +7,7 @@ is for. Enlighten hands them out for a user name and a password, or the owner pa
 import asyncio
 from dataclasses import dataclass, field
 from http import HTTPStatus
+import math
 import time
 from typing import Any, override
 
@@ -18,8 +19,9 @@ from pyenphase.exceptions import EnvoyAuthenticationError
 
 from .errors import GatewayError, Reason
 
-#: Seconds that an owner's token lasts, and before its end that a new one is asked for.
-OWNER_TOKEN_LIFE = 365 * 86400.0
+#: Seconds that an installer's token lasts, an owner's lasts a year; a token that does not say counts as short-lived.
+INSTALLER_TOKEN_LIFE = 12 * 3600.0
+#: Seconds before the end of a token that a new one is asked for.
 RENEW_AHEAD = 30 * 86400.0
 #: Seconds to log in to the cloud and fetch a token.
 CLOUD_LIMIT = 10
@@ -62,7 +64,9 @@ def read_token(token: str, serial: str) -> TokenLife:
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
         ends = float(claims["exp"])
-        begins = float(claims.get("iat", ends - OWNER_TOKEN_LIFE))
+        begins = float(claims.get("iat", ends - INSTALLER_TOKEN_LIFE))
+        if not (math.isfinite(ends) and math.isfinite(begins)):
+            raise GatewayError(Reason.TOKEN_MALFORMED, "no end")
     except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as err:
         raise GatewayError(Reason.TOKEN_MALFORMED, type(err).__name__) from err
     audience = claims.get("aud", serial)
@@ -103,15 +107,16 @@ class TokenAuth(EnvoyTokenAuth):
             check_token(token, self.envoy_serial or "")
         except EnvoyAuthenticationError as err:
             # The replies were looked at as they came in: what is left is a login without a session.
+            # Nothing is chained: the library's messages hold what the cloud said, sessions and all.
             multi_factor = isinstance(err.__cause__, KeyError)
-            raise GatewayError(Reason.MULTI_FACTOR if multi_factor else Reason.CLOUD_UNREACHABLE) from err
+            raise GatewayError(Reason.MULTI_FACTOR if multi_factor else Reason.CLOUD_UNREACHABLE) from None
         except GatewayError as err:
             if err.reason is not Reason.TOKEN_MALFORMED:
                 raise
-            raise GatewayError(Reason.CLOUD_UNREACHABLE, "the token service sent no token") from err
+            raise GatewayError(Reason.CLOUD_UNREACHABLE, "the token service sent no token") from None
         except (aiohttp.ClientError, TimeoutError, AttributeError, TypeError, ValueError) as err:
             # AttributeError and TypeError: valid JSON that is not an object.
-            raise GatewayError(Reason.CLOUD_UNREACHABLE, type(err).__name__) from err
+            raise GatewayError(Reason.CLOUD_UNREACHABLE, type(err).__name__) from None
         self._token = token
 
     @override

@@ -15,7 +15,6 @@ from homeassistant.config_entries import (
 )
 from homeassistant.const import CONF_HOST, CONF_NAME, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME, UnitOfTime
 from homeassistant.core import HomeAssistant, callback
-from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from homeassistant.helpers.selector import (
     NumberSelector,
     NumberSelectorConfig,
@@ -42,6 +41,7 @@ from .const import (
 )
 from .errors import GatewayError, Reason
 from .gateway import Gateway
+from .session import async_session_to_try
 
 SECRET = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
 
@@ -69,9 +69,19 @@ class Validated:
     data: dict[str, Any] | None = None
 
 
-async def validate(hass: HomeAssistant, form: Mapping[str, Any]) -> tuple[Validated, dict[str, str]]:
-    """Try what was typed. Return what came of it and the errors of the form; nothing is changed."""
-    gateway = Gateway(host_of(form[CONF_HOST]), async_get_clientsession(hass, verify_ssl=False))
+async def validate(
+    hass: HomeAssistant, form: Mapping[str, Any], about: ConfigEntry | None = None
+) -> tuple[Validated, dict[str, str]]:
+    """Try what was typed. Return what came of it and the errors of the form; nothing is changed.
+
+    A gateway that is known by its certificate is told nothing when it shows another.
+    """
+    async with async_session_to_try(hass, about) as session:
+        pinned = bool(about and about.options.get(OPTION_PIN_CERTIFICATE))
+        return await _try(Gateway(host_of(form[CONF_HOST]), session, pinned=pinned), form)
+
+
+async def _try(gateway: Gateway, form: Mapping[str, Any]) -> tuple[Validated, dict[str, str]]:
     given = Credentials(form.get(CONF_USERNAME), form.get(CONF_PASSWORD), form.get(CONF_TOKEN, "").strip() or None)
     try:
         await gateway.identify()
@@ -138,10 +148,10 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
                 about = self._about()
             except UnknownEntry:
                 return self.async_abort(reason="removed")
-            found, errors = await validate(self.hass, user_input)
+            found, errors = await validate(self.hass, user_input, about)
             self._uses_tokens = found.uses_tokens
             self._known = {key: user_input[key] for key in (CONF_HOST, CONF_USERNAME) if key in user_input}
-            if found.serial and about and found.serial != about.unique_id:
+            if found.serial and about and about.unique_id not in (None, found.serial):
                 errors = {CONF_HOST: Reason.OTHER_GATEWAY}
             elif found.serial and not about:
                 await self.async_set_unique_id(found.serial, raise_on_progress=False)
@@ -192,7 +202,9 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
         """Handle a gateway that announces itself."""
         if discovery_info.ip_address.version != 4:  # noqa: PLR2004
             return self.async_abort(reason="not_ipv4")
-        serial, host = discovery_info.properties["serialnum"], discovery_info.host
+        serial, host = discovery_info.properties.get("serialnum"), discovery_info.host
+        if not serial:
+            return self.async_abort(reason="not_a_gateway")
         entry = await self.async_set_unique_id(serial)
         # A gateway on Ethernet and Wi-Fi announces both in turn: the address it is read at stays while it answers.
         answers = entry is not None and hasattr(entry, "runtime_data") and entry.runtime_data.last_update_success
@@ -204,7 +216,7 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
     async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:
         """Handle a gateway that no longer lets us in, and begin with why."""
         self._known = {key: entry_data[key] for key in (CONF_HOST, CONF_USERNAME) if entry_data.get(key)}
-        found, self._why = await validate(self.hass, entry_data)
+        found, self._why = await validate(self.hass, entry_data, self._get_reauth_entry())
         self._uses_tokens = found.uses_tokens
         return await self.async_step_user()
 

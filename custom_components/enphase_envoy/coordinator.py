@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, override
 
-from homeassistant.config_entries import ConfigEntry
+from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntry
 from homeassistant.const import CONF_NAME, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.exceptions import ConfigEntryAuthFailed
@@ -30,6 +31,9 @@ _HOLD_STATE: Final = 210.0
 _HOLD_LASTING: Final = 900.0
 #: Seconds after a change at which to look at it again.
 _SETTLING: Final = (3, 10, 30)
+
+#: Refusals after which the owner is asked.
+_PATIENT_REFUSALS: Final = 3
 
 _STORAGE_SETTINGS: Final = ("storage_settings",)
 
@@ -62,9 +66,11 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         #: What the entities were last told: the object and how many of the holds it has outlived.
         self._told: dict[Address, tuple[object, int]] = {}
         self._watch = SettingsWatch()
+        #: Polls in a row in which the gateway did not let us in.
+        self._refusals = 0
         self._cancel_expiry: CALLBACK_TYPE | None = None
         #: Looks at settings that were just changed, still to come.
-        self._looks: set[CALLBACK_TYPE] = set()
+        self._looks: dict[str, list[CALLBACK_TYPE]] = {}
         entry.async_on_unload(self._stop_expiry)
         entry.async_on_unload(self._stop_looking)
 
@@ -74,7 +80,9 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     @override
     async def _async_update_data(self) -> Snapshot:
-        return self._watched(await self._translated(self._poll))
+        snapshot = await self._translated(self._poll)
+        self._has_access()
+        return self._watched(snapshot)
 
     async def _translated[T](self, action: Callable[[], Awaitable[T]]) -> T:
         """Run an action, turning what is wrong with the gateway into Home Assistant's errors."""
@@ -84,8 +92,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             LOGGER.debug("%s: %s", self.name, err)
             if err.reason is Reason.CERTIFICATE_CHANGED:
                 async_report_certificate(self.hass, self.config_entry, self.gateway.host)
-            failed = UpdateFailed if err.passes else ConfigEntryAuthFailed
-            raise failed(
+            passes = err.passes or self._waits_for_access(err)
+            raise (UpdateFailed if passes else ConfigEntryAuthFailed)(
                 translation_domain=DOMAIN,
                 translation_key=err.reason,
                 translation_placeholders={"host": self.gateway.host, "name": self.name},
@@ -102,6 +110,9 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         """Look who is there, and probe again what it offers if its firmware changed. Raises GatewayError."""
         before = self.gateway.known_firmware
         await self.gateway.identify()
+        if self.config_entry.unique_id is None:
+            # Entries of the first years have none.
+            self.hass.config_entries.async_update_entry(self.config_entry, unique_id=self.gateway.serial)
         if self.gateway.serial != self.config_entry.unique_id:
             raise GatewayError(Reason.OTHER_GATEWAY, self.gateway.serial)
         if before not in (None, self.gateway.known_firmware):
@@ -144,39 +155,66 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         await self.async_log_in()
         return await self.gateway.poll()
 
+    @callback
+    def _waits_for_access(self, err: GatewayError) -> bool:
+        """Ask the owner for new credentials, and return whether to go on polling meanwhile.
+
+        A gateway that restarts refuses everybody for a minute or two, and who gave up would not notice that it is over.
+        """
+        if self.data is None:
+            return False
+        self._refusals += 1
+        if self._refusals >= _PATIENT_REFUSALS or err.reason not in (Reason.TOKEN_REJECTED, Reason.INVALID_AUTH):
+            self.config_entry.async_start_reauth(self.hass)
+        return True
+
+    @callback
+    def _has_access(self) -> None:
+        """Take back what the owner was asked for, now that it is not needed."""
+        if self._refusals:
+            self._refusals = 0
+            for flow in self.config_entry.async_get_active_flows(self.hass, {SOURCE_REAUTH}):
+                self.hass.config_entries.flow.async_abort(flow["flow_id"])
+
     # Changes
 
     async def async_write(self, asker: str, field: str, change: Callable[[], Awaitable[object]]) -> None:
         """Change a setting, then show what the gateway says of it. Raises what `Gateway.write` raises."""
+        self._look_again(field)
         before, wanted = await self.gateway.write(field, change)
         settings = [data.tariff and data.tariff.storage_settings for data in (before, wanted)]
         if field == "storage_settings" and settings[0] and settings[1]:
             self._watch.ask(settings[0], settings[1], asker, self._clock())
         self._publish()
-        # Relays take seconds to move and the gateway to notice.
-        for delay in (*_SETTLING, *(LOOKS if field == "storage_settings" else ())):
-            self._later(delay, field)
 
     @callback
-    def _later(self, delay: float, field: str) -> None:
-        """Look again at a field after `delay` seconds."""
+    def _look_again(self, field: str) -> None:
+        """Read a field again in a while: relays take seconds to move, and replies get lost."""
+        for cancel in self._looks.pop(field, ()):
+            cancel()
+        delays = (*_SETTLING, *(LOOKS if field == "storage_settings" else ()))
+        self._looks[field] = [async_call_later(self.hass, delay, partial(self._look, field)) for delay in delays]
 
-        async def look(_now: datetime) -> None:
-            self._looks.discard(cancel)
+    @callback
+    def _look(self, field: str, _now: datetime) -> None:
+        async def look() -> None:
             await self.gateway.reread(field)
             self._publish()
 
-        cancel = async_call_later(self.hass, delay, look)
-        self._looks.add(cancel)
+        self.config_entry.async_create_background_task(self.hass, look(), f"{self.name} look at {field}")
 
     @callback
     def _stop_looking(self) -> None:
-        while self._looks:
-            self._looks.pop()()
+        for cancels in self._looks.values():
+            for cancel in cancels:
+                cancel()
+        self._looks.clear()
 
     @callback
     def _publish(self) -> None:
         """Show what is known now; the next poll comes when it would have."""
+        if self._shutdown_requested:
+            return
         self.data = self._watched(self.gateway.snapshot())
         self.async_update_listeners()
 
@@ -199,6 +237,9 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     def expired(self, seen: float, *, lasting: bool) -> bool:
         """Return whether a value of this age must no longer be shown."""
+        if self.config_entry.pref_disable_polling:
+            # Whoever polls by an automation decides how old a value may be.
+            return not self.last_update_success and bool(self._clock() - seen >= self._holds[lasting])
         return bool(self._clock() - seen >= self._holds[lasting])
 
     @override
@@ -216,13 +257,19 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._told = now
         for update, context in list(self._listeners.values()):
             if context is None or context in changed:
-                update()
+                try:
+                    update()
+                except Exception:  # noqa: BLE001  (as the framework's own loop does)
+                    # One entity that can't be shown must not keep the news from the others.
+                    LOGGER.exception("%s: an entity of %s could not be updated", self.name, context)
         self._schedule_expiry()
 
     @callback
     def _schedule_expiry(self) -> None:
         """Come back when the next value outlives its hold, should no poll come first."""
         self._stop_expiry()
+        if self._shutdown_requested:
+            return
         now = self._clock()
         ends = (leaf.seen + hold for leaf in self.data.leaves.values() for hold in self._holds)
         if (nearest := min((end for end in ends if end > now), default=None)) is not None:

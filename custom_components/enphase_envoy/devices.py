@@ -127,7 +127,9 @@ def _looks(snapshot: Snapshot) -> Hashable:
 @callback
 def async_is_present(entry: EnvoyConfigEntry, device: dr.DeviceEntry) -> bool:
     """Return whether the gateway still reports a device."""
-    snapshot = entry.runtime_data.data
+    if (coordinator := getattr(entry, "runtime_data", None)) is None:
+        return True
+    snapshot = coordinator.data
     present = {snapshot.serial, *(identifier_of(info) for _, info in _behind(snapshot))}
     return any(domain == DOMAIN and identifier in present for domain, identifier in device.identifiers)
 

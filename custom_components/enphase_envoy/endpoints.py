@@ -12,6 +12,12 @@ from .snapshot import Freshness
 
 #: Seconds above which an endpoint counts as slow: it then waits in a lane of its own.
 SLOW: Final = 5.0
+#: How a gateway says that it has nothing of the kind, or that not everybody may see it.
+_NOT_HERE: Final = frozenset({"HTTP 404", "HTTP 401", "HTTP 403", "HTTP 204", "not authorised"})
+#: How some firmware says the same for good.
+_LASTING: Final = _NOT_HERE | {"HTTP 500", "no JSON"}
+#: Answers after which an empty document is believed.
+_EMPTY_AFTER: Final = 20
 #: Seconds of the first pause after a slow failure, and of the longest.
 _FIRST_PAUSE: Final = 60.0
 _LONGEST_PAUSE: Final = 300.0
@@ -32,6 +38,8 @@ class Endpoint:
     #: Seconds between two requests; 0 for every poll.
     period: float = 0.0
     latest: Document | None = None
+    #: Whether a look for new hardware may take the latest document for true without asking again.
+    latest_stands: bool = True
     #: The last document that pyenphase could make objects of.
     good: Document | None = None
     #: When `good` was true, shared by all that was made of it.
@@ -42,6 +50,19 @@ class Endpoint:
     asked: float = float("-inf")
     took: float = 0.0
     slow_failures: int = 0
+    #: How often in a row it was empty where it had something.
+    emptied: int = 0
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it failed, rather than said that there is nothing here."""
+        return self.failure is not None and self.failure not in _NOT_HERE
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it failed in a way that passes: a firmware that has nothing here says so otherwise."""
+        lasting = self.failure is None or self.failure.startswith("HTTP 4") or self.failure in _LASTING
+        return not lasting
 
     @property
     def is_slow(self) -> bool:
@@ -70,11 +91,13 @@ class Endpoint:
         except ValueError:
             self.fail("no JSON")
             return False
-        if empty and self.good and not self.good.empty:
+        if empty and self.good and not self.good.empty and self.emptied < _EMPTY_AFTER:
             # {} and [] parse without an error: a gateway that restarts says so before it knows its devices.
+            self.emptied += 1
             self.fail("empty")
             return False
         self.latest, self.failure, self.slow_failures = Document(response, empty), None, 0
+        self.latest_stands, self.emptied = True, 0
         return True
 
     def fail(self, why: str) -> None:

@@ -119,15 +119,18 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         """Return what a description makes of the source, None where a field of it is null."""
         try:
             return None if (source := self.source) is None else value_fn(source)
-        except TypeError, ValueError, ArithmeticError, AttributeError, LookupError:
+        except TypeError, ValueError, ArithmeticError, AttributeError, LookupError, OSError:
             return None
 
     async def _write(self, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
         """Change the object on the gateway. Raises GatewayError when it is not there, or what the change raises."""
-        gateway, source = self.coordinator.gateway, self.source
-        if source is None:
-            raise GatewayError(Reason.NO_DATA)
-        await self.coordinator.async_write(self.entity_id, self._address[0], lambda: change(gateway, source))
+
+        async def with_what_is_there_now() -> object:
+            if (source := self.coordinator.gateway.snapshot().get(self._kind, self._address)) is None:
+                raise GatewayError(Reason.NO_DATA)
+            return await change(self.coordinator.gateway, source)
+
+        await self.coordinator.async_write(self.entity_id, self._address[0], with_what_is_there_now)
 
 
 def action[E: EnvoyEntity[Any], **P](
@@ -139,7 +142,7 @@ def action[E: EnvoyEntity[Any], **P](
     async def run(self: E, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             await method(self, *args, **kwargs)
-        except (GatewayError, EnvoyError, aiohttp.ClientError, TimeoutError, ValueError) as err:
+        except (GatewayError, EnvoyError, aiohttp.ClientError, OSError, ValueError, LookupError, RuntimeError) as err:
             raise HomeAssistantError(
                 translation_domain=DOMAIN,
                 translation_key="action_failed",

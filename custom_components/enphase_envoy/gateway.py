@@ -128,6 +128,11 @@ _PERIODS = {
     URL_GEN_SCHEDULE: 600,
     ENDPOINT_URL_METERS: 600,
 }
+#: Where counters come from: while one of these fails, nobody knows which to take.
+_SOURCES = frozenset({ENDPOINT_URL_METERS, URL_PRODUCTION_JSON, URL_PRODUCTION, URL_PRODUCTION_V1})
+#: Seconds between looks for new kinds of hardware, and until the first look again at what failed.
+_PROBE_PERIOD = 3000.0
+_FIRST_PROBE_PAUSE = 60.0
 #: Below this many endpoints there is nothing to spare.
 _FEW = 3
 #: Seconds that a poll waits for answers; what takes longer is shown when it comes.
@@ -146,7 +151,7 @@ _WRITTEN = (
 )
 
 #: What pyenphase's updaters raise on a document that is not what they expect.
-_UNEXPECTED_DOCUMENT = (EnvoyError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+_UNEXPECTED_DOCUMENT = (EnvoyError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, NameError)
 
 
 class _Firmware(EnvoyFirmware):
@@ -179,6 +184,8 @@ class _Reply:
     response: aiohttp.ClientResponse | None = None
     body: bytes | None = None
     failure: str = ""
+    #: There was no connection, or no answer in time.
+    unreachable: bool = False
 
 
 class Gateway(Envoy):
@@ -227,6 +234,11 @@ class Gateway(Envoy):
         #: The certificate is not the one that is trusted.
         self._distrusted = False
         self._inverters_counted: int | None = None
+        #: When to probe again, and after which pause if something fails then.
+        self._probe_at = 0.0
+        self._probe_pause = _FIRST_PROBE_PAUSE / 2
+        #: Held while it is found out whether anybody is there.
+        self._making_sure = asyncio.Lock()
         #: No poll since the last answer of anybody.
         self._lost = False
         self._places = asyncio.Semaphore(_IN_FLIGHT)
@@ -320,11 +332,10 @@ class Gateway(Envoy):
         """Ask what is due and return all there is now. Raises GatewayError when nothing answered."""
         async with self._turn:
             self._begin()
-            if not self._updaters:
+            due = await self._due() if self._updaters else set()
+            if not self._lost and (not self._updaters or self.clock() >= self._probe_at):
                 await self._probe()
-                due = self._in_use()
-            else:
-                due = await self._due()
+                due |= self._in_use() if not self._leaves else set()
             await self._fetch(due, patience=_PATIENCE if self._leaves else None)
             await self._read_all()
             if new := self._signs_of_new_hardware() - self._asked:
@@ -395,7 +406,9 @@ class Gateway(Envoy):
 
     def forget_probe(self) -> None:
         """Probe again with the next poll what the gateway offers; what is known stays until then."""
-        self._updaters = []
+        self._probe_at = 0.0
+        for path in self._endpoints:
+            self._endpoint(path).latest_stands = False
 
     def snapshot(self) -> Snapshot:
         """Return all that is known. Raises GatewayError when that is nothing."""
@@ -460,11 +473,14 @@ class Gateway(Envoy):
 
     async def _reread(self, path: str) -> None:
         self._begin()
-        await self._fetch([path], patience=None)
+        if path in self._late:
+            await asyncio.wait([self._late[path]])
+        await self._fetch([path], patience=2 * _PATIENCE)
         await self._read_all()
 
     async def _probe(self) -> None:
         """Find out what this gateway offers. The documents it is known by serve the first poll as well."""
+        known = bool(self._leaves)
         try:
             await self.probe()
         except EnvoyAuthenticationRequired as err:
@@ -474,8 +490,19 @@ class Gateway(Envoy):
             raise GatewayError(self._reason(), self._failures()) from err
         except _UNEXPECTED_DOCUMENT as err:
             raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
+        failed = {path for path in self._asked if self._endpoint(path).is_broken}
+        if not known and any(self._endpoint(path).is_busy for path in failed & _SOURCES):
+            # The library would take another source for the counters, and with it other counts.
+            self._updaters = []
+            raise GatewayError(self._reason(), self._failures())
+        # The library keeps its description of the model for good.
+        self.__dict__.pop("envoy_model", None)
         self._needs = {updater: set() for updater in self._updaters}
         self._makes = {updater: set() for updater in self._updaters}
+        self._probe_pause = min(2 * self._probe_pause, _PROBE_PERIOD) if failed else _PROBE_PERIOD
+        self._probe_at = self.clock() + self._probe_pause
+        if not failed:
+            self._probe_pause = _FIRST_PROBE_PAUSE
 
     def _failures(self) -> str:
         """Name the endpoints that failed in this poll, and how."""
@@ -503,6 +530,7 @@ class Gateway(Envoy):
         What is still under way after that is taken in when it comes, unless it is all there is.
         """
         paths = [path for path in paths if path not in self._asked and path not in self._late]
+        paths.sort(key=lambda path: (self._endpoint(path).took, path))
         tasks = {asyncio.create_task(self._ask(path)): path for path in paths}
         self._asked.update(paths)
         if not tasks:
@@ -510,14 +538,19 @@ class Gateway(Envoy):
         try:
             done, pending = await asyncio.wait(tasks, timeout=patience)
             if pending and not any(task.result().body is not None for task in done):
-                more, pending = await asyncio.wait(pending)
-                done |= more
+                await self._make_sure()
+                if self._gone:
+                    for task in pending:
+                        task.cancel()
+                    await asyncio.wait(pending)
+                    done, pending = done | pending, set()
         except asyncio.CancelledError:
             for task in tasks:
                 task.cancel()
             raise
         for task in done:
-            self._settle(tasks[task], task.result())
+            nobody = _Reply(failure=_NOBODY)
+            self._settle(tasks[task], nobody if task.cancelled() else task.result())
         for task in pending:
             path = tasks[task]
             # It is no slower than the others that fail if nothing comes of it.
@@ -543,15 +576,34 @@ class Gateway(Envoy):
         if self._answered:
             self.on_late()
 
-    async def _ask(self, path: str) -> _Reply:
-        """Make one request, one of a few at a time, and read the answer to its end.
+    async def _make_sure(self) -> None:
+        """Find out whether anybody is there at all, when nothing has answered yet."""
+        async with self._making_sure:
+            if self._answered or self._gone:
+                return
+            scheme = "https" if self.uses_tokens else "http"
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    async with self._client.get(f"{scheme}://{self.host}/info", allow_redirects=False) as response:
+                        await response.read()
+            except aiohttp.ServerFingerprintMismatch:
+                self._gone = self._distrusted = True
+            except aiohttp.ClientError, TimeoutError, OSError:
+                self._gone = True
 
-        Once it is clear that nobody is there, nobody is asked.
-        """
+    async def _ask(self, path: str) -> _Reply:
+        """Make one request and read the answer to its end; a failure to connect makes sure that somebody is there."""
+        reply = await self._ask_in_turn(path)
+        if reply.unreachable and not self._answered:
+            await self._make_sure()
+        return reply
+
+    async def _ask_in_turn(self, path: str) -> _Reply:
+        """Make one request, one of a few at a time. Once it is clear that nobody is there, nobody is asked."""
         endpoint = self._endpoint(path)
         async with self._slow_place if endpoint.is_slow else nullcontext(), self._places:
             if self._gone:
-                return _Reply(failure="the gateway does not answer")
+                return _Reply(failure=_NOBODY)
             endpoint.asked, begin = self.clock(), time.monotonic()
             try:
                 response = await self._request(path)
@@ -563,8 +615,7 @@ class Gateway(Envoy):
                 self._distrusted = True
                 return _Reply(failure="another certificate")
             except (aiohttp.ClientConnectorError, TimeoutError) as err:
-                self._gone = not self._answered
-                return _Reply(failure=str(err) or type(err).__name__)
+                return _Reply(failure=str(err) or type(err).__name__, unreachable=True)
             except aiohttp.ClientError as err:
                 return _Reply(failure=str(err) or type(err).__name__)
             finally:
@@ -585,6 +636,8 @@ class Gateway(Envoy):
         """
         data = await self._try(updater)
         if data is None:
+            if any(self._endpoint(path).latest is None for path in self._needs[updater]):
+                return
             candidates = {path: self._endpoint(path).latest for path in self._needs[updater] & self._answered}
             for path in candidates:
                 self._endpoint(path).latest = self._endpoint(path).good
@@ -658,7 +711,8 @@ class Gateway(Envoy):
                     if self._missed[address] == 1:
                         # One short list says nothing: what it lacks is still as fresh as the others.
                         self._leaves[address] = replace(self._leaves[address], freshness=self._freshness(field, needs))
-                    elif self._missed[address] >= _GONE_AFTER:
+                    elif self._missed[address] >= _GONE_AFTER and address[1:]:
+                        # What there is only one of is never gone, but for its age: it may come and go with the hour.
                         del self._leaves[address], self._missed[address]
             if not any(address[0] == field for address in self._leaves):
                 makes.discard(field)
@@ -718,9 +772,10 @@ class Gateway(Envoy):
 
     async def choose_sleep_band(self, fleet: AcbFleet, band: tuple[int, int]) -> None:
         """Choose the state of charge, in percent, that AC batteries sleep at; those asleep go there now."""
-        self.sleep_band = band
         if fleet.sleep_state is ACBSleepState.ASLEEP:
             await self.send_to_sleep(replace(fleet, sleep_band=band))
+        else:
+            self.sleep_band = band
 
     async def send_to_sleep(self, fleet: AcbFleet) -> None:
         """Send all AC batteries to sleep at the chosen state of charge."""
@@ -729,6 +784,8 @@ class Gateway(Envoy):
         await self.set_acb_sleep(
             [{"serial_num": serial, "sleep_min_soc": band[0], "sleep_max_soc": band[1]} for serial in fleet.serials]
         )
+        # From now on the batteries say it themselves.
+        self.sleep_band = None
 
     # What pyenphase's probe and updaters call
 
@@ -742,8 +799,9 @@ class Gateway(Envoy):
     @override
     async def probe_request(self, endpoint: str) -> aiohttp.ClientResponse:  # type: ignore[override]
         """Answer an updater that looks whether there is work for it."""
-        if endpoint in self._answered and (document := self._endpoint(endpoint).latest):
-            return document.response
+        state = self._endpoint(endpoint)
+        if state.latest and (endpoint in self._answered or state.latest_stands):
+            return state.latest.response
         self._asked.add(endpoint)
         reply = await self._ask(endpoint)
         self._settle(endpoint, reply)

@@ -45,7 +45,7 @@ class NewToken(_Repair):
         errors: dict[str, str] = {}
         if user_input is not None:
             form = {CONF_HOST: self._entry.data[CONF_HOST], CONF_TOKEN: user_input[CONF_TOKEN]}
-            found, errors = await validate(self.hass, form)
+            found, errors = await validate(self.hass, form, self._entry)
             if found.serial and found.serial != self._entry.unique_id:
                 errors = {"base": "other_gateway"}
             if found.data and not errors:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import override
 
-from homeassistant.components.sensor import SensorEntity, SensorStateClass
+from homeassistant.components.sensor import SensorDeviceClass, SensorEntity
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
@@ -33,7 +33,7 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
     ) -> None:
         """Hold counters for longer than power: they lose nothing by waiting."""
         super().__init__(coordinator, table, address, row)
-        self._lasting = row.state_class in (SensorStateClass.TOTAL, SensorStateClass.TOTAL_INCREASING)
+        self._lasting = row.device_class is SensorDeviceClass.ENERGY
 
     @property
     @override

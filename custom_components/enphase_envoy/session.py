@@ -1,6 +1,8 @@
 """How connections to a gateway are made: self-signed certificates, one connection for each request, pinning."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 import hashlib
 
 import aiohttp
@@ -22,17 +24,40 @@ async def async_session_for(hass: HomeAssistant, entry: EnvoyConfigEntry) -> aio
 
     With pinning it talks to the one certificate that was seen first, before a byte is sent. Raises GatewayError.
     """
-    headers = {"Connection": "close"} if entry.options.get(OPTION_DISABLE_KEEP_ALIVE) else None
+    close = entry.options.get(OPTION_DISABLE_KEEP_ALIVE, False)
     pinned = entry.data.get(CONF_FINGERPRINT)
     if not entry.options.get(OPTION_PIN_CERTIFICATE):
         if pinned:
             remember(hass, entry, None)
-        return async_create_clientsession(hass, verify_ssl=False, headers=headers)
+        if not close:
+            return async_create_clientsession(hass, verify_ssl=False)
+        return _own_session(
+            entry, TCPConnector(ssl=get_default_no_verify_context(), resolver=_resolver(hass), force_close=True)
+        )
     if not pinned:
         pinned = await async_fingerprint(hass, entry.data["host"])
         remember(hass, entry, pinned)
+    return _own_session(
+        entry, TCPConnector(ssl=Fingerprint(bytes.fromhex(pinned)), resolver=_resolver(hass), force_close=close)
+    )
+
+
+@asynccontextmanager
+async def async_session_to_try(
+    hass: HomeAssistant, entry: EnvoyConfigEntry | None
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Give a session to try an address with: pinned, where the entry that this is about is."""
+    pinned = entry and entry.options.get(OPTION_PIN_CERTIFICATE) and entry.data.get(CONF_FINGERPRINT)
+    if not pinned:
+        yield async_get_clientsession(hass, verify_ssl=False)
+        return
     connector = TCPConnector(ssl=Fingerprint(bytes.fromhex(pinned)), resolver=_resolver(hass))
-    session = aiohttp.ClientSession(connector=connector, headers=headers)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield session
+
+
+def _own_session(entry: EnvoyConfigEntry, connector: TCPConnector) -> aiohttp.ClientSession:
+    session = aiohttp.ClientSession(connector=connector)
     entry.async_on_unload(session.close)
     return session
 

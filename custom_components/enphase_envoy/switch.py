@@ -14,9 +14,10 @@ from pyenphase.models.generator import EnvoyGeneratorConfig
 from pyenphase.models.tariff import EnvoyStorageSettings
 
 from . import devices
-from .coordinator import EnvoyConfigEntry
+from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
 from .gateway import Gateway
+from .snapshot import Address
 
 PARALLEL_UPDATES = 1
 
@@ -25,6 +26,8 @@ PARALLEL_UPDATES = 1
 class Switch[T](Row[T], SwitchEntityDescription):
     """One switch of an object of the snapshot."""
 
+    #: Whether it is a setting, rather than where a relay stands.
+    lasting: bool = False
     value_fn: Callable[[T], bool | None]
     set_fn: Callable[[Gateway, T, bool], Awaitable[object]]
 
@@ -41,6 +44,7 @@ _ENPOWER: Final = (
 _BATTERY_SETTINGS: Final = (
     Switch[EnvoyStorageSettings](
         key="charge_from_grid",
+        lasting=True,
         value_fn=lambda settings: settings.charge_from_grid,
         set_fn=lambda gateway, _, on: gateway.enable_charge_from_grid() if on else gateway.disable_charge_from_grid(),
     ),
@@ -60,6 +64,7 @@ _RELAY: Final = (
 _GENERATOR: Final = (
     Switch[EnvoyGeneratorConfig](
         key="charge_from_generator",
+        lasting=True,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda config: config.charge_from_generator,
         set_fn=lambda gateway, _, on: gateway.set_generator_charge_from_generator(on),
@@ -97,6 +102,13 @@ class EnvoySwitch[T](EnvoyEntity[T], SwitchEntity):
     """A switch that reads and changes one object of the snapshot."""
 
     entity_description: Switch[T]
+
+    def __init__(
+        self, coordinator: EnvoyCoordinator, table: Table[T, Switch[T]], address: Address, row: Switch[T]
+    ) -> None:
+        """Hold settings for longer than what is switched right now."""
+        super().__init__(coordinator, table, address, row)
+        self._lasting = row.lasting
 
     @property
     @override

@@ -108,13 +108,18 @@ class _TokenKeeper:
     async def _renew(self, ends: float) -> float:
         """Fetch a new token; the old one serves until its end."""
         coordinator = self._entry.runtime_data
+        pause = self._pause
         try:
             await coordinator.async_renew_token()
         except GatewayError as err:
-            pause = self._pause
-            self._pause = min(2 * pause, _LONGEST_PAUSE, max(_FIRST_PAUSE, (ends - time.time()) / 4))
             if pause == _FIRST_PAUSE:
                 LOGGER.warning("%s: no new token (%s); the old one is used until its end", coordinator.name, err.reason)
-            return pause
-        self._pause = _FIRST_PAUSE
-        return 0
+        else:
+            life = read_token(coordinator.gateway.token or "", coordinator.gateway.serial)
+            if life.renew_from > time.time():
+                self._pause = _FIRST_PAUSE
+                return min(life.renew_from - time.time(), _LONGEST_WAIT)
+            # A cloud that hands out the old token again, or a clock that is ahead: asking at once would never end.
+            ends = life.ends
+        self._pause = min(2 * pause, _LONGEST_PAUSE, max(_FIRST_PAUSE, (ends - time.time()) / 4))
+        return pause
