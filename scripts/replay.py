@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
         fixtures = document.get("data", document).get("fixtures")
         if not fixtures:
             print(
-                f"{options.file} holds no fixtures. Switch on 'Collect test fixture data in diagnostics report' in the"
+                f"{options.file} holds no fixtures. Switch on 'Collect test fixtures in diagnostics' in the"
                 " options of the entry, and download the file again.",
                 file=sys.stderr,
             )

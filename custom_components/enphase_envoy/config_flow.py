@@ -204,7 +204,7 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
             return self.async_abort(reason="not_ipv4")
         serial, host = discovery_info.properties.get("serialnum"), discovery_info.host
         if not serial:
-            return self.async_abort(reason="not_a_gateway")
+            return self.async_abort(reason=Reason.NOT_A_GATEWAY, description_placeholders={"host": host})
         entry = await self.async_set_unique_id(serial)
         # A gateway on Ethernet and Wi-Fi announces both in turn: the address it is read at stays while it answers.
         answers = entry is not None and hasattr(entry, "runtime_data") and entry.runtime_data.last_update_success

@@ -11,13 +11,15 @@ from typing import Final, Union, get_args, get_origin, get_type_hints
 
 #: Larger than any power in mW, energy in Wh or time in s that a house will ever see.
 _ABSURD: Final = 1e13
+#: What meters are called by: a number, whatever the library says.
+_UNCHECKED: Final = frozenset({"eid"})
 
 
 @cache
 def _expected(kind: type) -> dict[str, tuple[type, ...]]:
     """Return the types that each field of a dataclass may have, where they are simple."""
     hints = get_type_hints(kind)
-    expected = {field.name: _simple(hints[field.name]) for field in fields(kind)}
+    expected = {field.name: _simple(hints[field.name]) for field in fields(kind) if field.name not in _UNCHECKED}
     return {name: allowed for name, allowed in expected.items() if allowed}
 
 
