@@ -1,0 +1,104 @@
+"""The simulated gateway of one run, in a process of its own, with a clock that moves on request.
+
+It says how it is reached in one line of JSON. For each line on its input, a number of seconds, the house lives that
+long; the answer is one line of JSON with what was asked since the last one. It ends with its input.
+"""
+
+import argparse
+import asyncio
+from collections import Counter
+import json
+from subprocess import PIPE, Popen
+import sys
+from typing import Any, Self
+
+from aiohttp import web
+
+from tests.simulator import Clock, Simulator
+from tests.simulator.faults import Answer
+
+#: A sunny noon: everything produces, and every minute differs from the last.
+START = "2026-06-21T12:00:00+02:00"
+#: Days that its tokens last, whenever the benchmark runs.
+LONG = 36500
+
+
+class Counted(Simulator):
+    """A simulator that counts the bytes it answers."""
+
+    answered = 0
+
+    async def _send(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+        self.answered += len(answer.body)
+        return await super()._send(request, answer)
+
+
+async def serve(profile: str, inverters: int | None) -> None:
+    """Serve until the input ends."""
+    simulator = Counted(profile, inverters=inverters, clock=Clock(START, running=False))
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    async with simulator:
+        say(
+            host=simulator.host,
+            serial=simulator.serial,
+            token=simulator.token(days=LONG) if simulator.uses_tokens else None,
+            username=simulator.username,
+            password=simulator.password,
+        )
+        async for line in lines:
+            paths = Counter(f"{request.path} {request.status}" for request in simulator.requests)
+            answered = simulator.answered
+            simulator.requests.clear()
+            simulator.answered = 0
+            simulator.clock.advance(float(line))
+            # Otherwise the first request after it would wait until the house has lived that long.
+            _ = simulator.house
+            say(paths=paths, bytes=answered)
+
+
+def say(**facts: object) -> None:
+    """Tell who started this."""
+    print(json.dumps(facts), flush=True)
+
+
+class Remote:
+    """Such a gateway, started by a run."""
+
+    def __init__(self, profile: str, inverters: int | None) -> None:
+        """Start it; it needs about a second, in which there is something else to do."""
+        command = [sys.executable, "-m", "scripts.bench.gateway", profile]
+        if inverters:
+            command += ["--inverters", str(inverters)]
+        self._process = Popen(command, stdin=PIPE, stdout=PIPE, text=True)
+        self.now = 0.0
+
+    def __enter__(self) -> Self:
+        """Stop it with the block."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Stop it."""
+        self._process.communicate(timeout=30)
+
+    def hear(self) -> dict[str, Any]:
+        """Wait for what it says."""
+        assert self._process.stdout  # noqa: S101
+        heard: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return heard
+
+    def advance(self, seconds: float) -> dict[str, Any]:
+        """Let time pass in the house. Return what was asked since the last time."""
+        assert self._process.stdin  # noqa: S101
+        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.flush()
+        self.now += seconds
+        return self.hear()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("profile")
+    parser.add_argument("--inverters", type=int)
+    options = parser.parse_args()
+    asyncio.run(serve(options.profile, options.inverters))
