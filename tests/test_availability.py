@@ -83,7 +83,7 @@ async def test_one_bad_answer_of_any_endpoint_changes_nothing(
     fault: Fault,
 ) -> None:
     """What one endpoint says can only hurt what it feeds, and that keeps its last values."""
-    monkeypatch.setattr(gateway_module, "_PERIODS", {})
+    monkeypatch.setattr(gateway_module, "PERIODS", {})
     house = await set_up("full_battery")
     house.gateway.requests.clear()
     await house.poll()

@@ -5,8 +5,7 @@ documents, so that an endpoint which fails, or says what makes no sense, takes n
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
@@ -22,29 +21,12 @@ from awesomeversion.exceptions import AwesomeVersionException
 from pyenphase import Envoy, EnvoyData
 from pyenphase.const import (
     AUTH_TOKEN_MIN_VERSION,
-    ENDPOINT_URL_HOME,
-    ENDPOINT_URL_METERS,
-    ENDPOINT_URL_METERS_READINGS,
     LEGACY_ENVOY_VERSION,
-    URL_ACB_CONFIG,
     URL_DEVICE_DATA,
-    URL_DRY_CONTACT_SETTINGS,
-    URL_DRY_CONTACT_STATUS,
-    URL_ENCHARGE_BATTERY,
     URL_ENSEMBLE_INVENTORY,
-    URL_ENSEMBLE_SECCTRL,
-    URL_ENSEMBLE_STATUS,
-    URL_GEN_CONFIG,
-    URL_GEN_MODE,
-    URL_GEN_SCHEDULE,
-    URL_GENERATOR,
-    URL_GRID_RELAY,
-    URL_INVENTORY,
     URL_PRODUCTION,
     URL_PRODUCTION_INVERTERS,
     URL_PRODUCTION_JSON,
-    URL_PRODUCTION_V1,
-    URL_TARIFF,
 )
 from pyenphase.exceptions import (
     EnvoyAuthenticationRequired,
@@ -62,74 +44,20 @@ from .const import LOGGER
 from .derived import AcbFleet, derive
 from .endpoints import SLOW, Endpoint
 from .errors import GatewayError, Reason
-from .plausible import believable
-from .snapshot import Address, Freshness, Leaf, Snapshot, leaves
+from .known import Known
+from .paths import EVERYTHING, FED_BY, PERIODS, SOURCES
+from .snapshot import Snapshot, leaves
 
 #: Seconds to find out what answers at an address: HTTPS first (10 s to connect), then the plain HTTP of old firmware.
 IDENTIFY_LIMIT = 14
 #: Requests at a time: the gateway is a small computer, more of them pile up and stop it.
 _IN_FLIGHT = 2
-#: Good answers that an object must be missing from before it is taken for gone: lists come back short now and then.
-_GONE_AFTER = 5
-#: Answers in a row after which an object that lost a field for good, as new firmware has it, is shown without.
-_BELIEVED_AFTER = 20
 
-#: All that gateways are known to answer, what is light first. Diagnostics ask for it, once and when told to.
-_EVERYTHING = (
-    *("/info", URL_PRODUCTION_V1, URL_PRODUCTION_INVERTERS, ENDPOINT_URL_METERS, ENDPOINT_URL_METERS_READINGS),
-    *("/ivp/meters/reports", "/ivp/meters/gridReading", "/ivp/meters/pvReading", "/ivp/livedata/status"),
-    *(URL_ENSEMBLE_INVENTORY, URL_ENSEMBLE_STATUS, URL_ENSEMBLE_SECCTRL, URL_ENCHARGE_BATTERY, URL_GRID_RELAY),
-    *(URL_DRY_CONTACT_STATUS, URL_DRY_CONTACT_SETTINGS, URL_TARIFF, URL_ACB_CONFIG, "/ivp/sc/pvlimit", "/ivp/sc/sched"),
-    *(URL_GENERATOR, URL_GEN_CONFIG, URL_GEN_MODE, URL_GEN_SCHEDULE, "/ivp/ss/pel_settings", "/ivp/pdm/energy"),
-    *("/admin/lib/network_display.json", "/admin/lib/wireless_display.json", URL_DEVICE_DATA, URL_PRODUCTION),
-    *("/production.json", URL_PRODUCTION_JSON, "/inventory", URL_INVENTORY, "/inv", ENDPOINT_URL_HOME),
-)
 #: Seconds after which no more of them are asked: a firmware that takes 45 s for an answer has 34 of them.
 _EVERYTHING_LIMIT = 240
 #: Why an endpoint said nothing, and the others will not either.
 _NOBODY = "the gateway does not answer"
 
-#: Which endpoint says when a field is fresh, where an updater of pyenphase reads several or the field can be changed.
-_FED_BY = {
-    "ctmeters": ENDPOINT_URL_METERS_READINGS,
-    "ctmeters_phases": ENDPOINT_URL_METERS_READINGS,
-    "encharge_inventory": URL_ENSEMBLE_INVENTORY,
-    "encharge_power": URL_ENCHARGE_BATTERY,
-    "encharge_aggregate": URL_ENSEMBLE_SECCTRL,
-    "battery_aggregate": URL_ENSEMBLE_SECCTRL,
-    "enpower": URL_ENSEMBLE_INVENTORY,
-    "collar": URL_ENSEMBLE_INVENTORY,
-    "c6cc": URL_ENSEMBLE_INVENTORY,
-    "dry_contact_status": URL_DRY_CONTACT_STATUS,
-    "dry_contact_settings": URL_DRY_CONTACT_SETTINGS,
-    "acb_inventory": URL_INVENTORY,
-    "acb_fleet": URL_INVENTORY,
-    "storage_settings": URL_TARIFF,
-    "generator": URL_GENERATOR,
-    "generator_config": URL_GEN_CONFIG,
-    "generator_schedule": URL_GEN_SCHEDULE,
-    "generator_mode": URL_GEN_MODE,
-}
-
-#: Seconds between requests to what does not change every minute; all else is asked in every poll.
-_PERIODS = {
-    URL_ENSEMBLE_INVENTORY: 120,
-    URL_DRY_CONTACT_STATUS: 120,
-    URL_GENERATOR: 120,
-    URL_GEN_MODE: 180,
-    # Microinverters report every 300 s, each at its own time.
-    URL_PRODUCTION_INVERTERS: 240,
-    URL_DEVICE_DATA: 240,
-    # What changes when somebody changes it. What we change is read again at once.
-    URL_TARIFF: 300,
-    URL_DRY_CONTACT_SETTINGS: 300,
-    URL_INVENTORY: 300,
-    URL_GEN_CONFIG: 600,
-    URL_GEN_SCHEDULE: 600,
-    ENDPOINT_URL_METERS: 600,
-}
-#: Where counters come from: while one of these fails, nobody knows which to take.
-_SOURCES = frozenset({ENDPOINT_URL_METERS, URL_PRODUCTION_JSON, URL_PRODUCTION, URL_PRODUCTION_V1})
 #: Seconds between looks for new kinds of hardware, and until the first look again at what failed.
 _PROBE_PERIOD = 3000.0
 _FIRST_PROBE_PAUSE = 60.0
@@ -216,11 +144,7 @@ class Gateway(Envoy):
         self._needs: dict[EnvoyUpdater, set[str]] = {}
         self._makes: dict[EnvoyUpdater, set[str]] = {}
         self._reading: set[str] = set()
-        self._leaves: dict[Address, Leaf] = {}
-        #: How many good answers in a row an object was missing from.
-        self._missed: Counter[Address] = Counter()
-        #: How many answers in a row an object made no sense in.
-        self._doubted: Counter[Address] = Counter()
+        self._known = Known()
         #: Endpoints asked in this poll, and those of them that answered well.
         self._asked: set[str] = set()
         self._answered: set[str] = set()
@@ -335,8 +259,8 @@ class Gateway(Envoy):
             due = await self._due() if self._updaters else set()
             if not self._lost and (not self._updaters or self.clock() >= self._probe_at):
                 await self._probe()
-                due |= self._in_use() if not self._leaves else set()
-            await self._fetch(due, patience=_PATIENCE if self._leaves else None)
+                due |= self._in_use() if not self._known.leaves else set()
+            await self._fetch(due, patience=_PATIENCE if self._known.leaves else None)
             await self._read_all()
             if new := self._signs_of_new_hardware() - self._asked:
                 await self._fetch(new, patience=_PATIENCE)
@@ -363,8 +287,8 @@ class Gateway(Envoy):
     def _signs_of_new_hardware(self) -> set[str]:
         """Return lists to read now, since what is asked in every poll tells of members that they did not."""
         signs = set()
-        if {address[1] for address in self._leaves if address[0] == "encharge_power"} != {
-            address[1] for address in self._leaves if address[0] == "encharge_inventory"
+        if {address[1] for address in self._known.leaves if address[0] == "encharge_power"} != {
+            address[1] for address in self._known.leaves if address[0] == "encharge_inventory"
         }:
             signs.add(URL_ENSEMBLE_INVENTORY)
         if (count := self._count_of_inverters()) != self._inverters_counted:
@@ -396,7 +320,7 @@ class Gateway(Envoy):
     def _endpoint(self, path: str) -> Endpoint:
         """Return what is known of an endpoint."""
         if path not in self._endpoints:
-            self._endpoints[path] = Endpoint(_PERIODS.get(path, 0.0))
+            self._endpoints[path] = Endpoint(PERIODS.get(path, 0.0))
         return self._endpoints[path]
 
     def stop(self) -> None:
@@ -412,14 +336,14 @@ class Gateway(Envoy):
 
     def snapshot(self) -> Snapshot:
         """Return all that is known. Raises GatewayError when that is nothing."""
-        if not self._leaves:
+        if not self._known.leaves:
             raise GatewayError(Reason.NO_DATA, self._failures())
         return Snapshot(
             serial=self.serial,
             firmware=str(self.firmware),
             part_number=self.part_number,
             model=self.envoy_model,
-            leaves=self._leaves | dict(derive(self._leaves, self.sleep_band)),
+            leaves=self._known.leaves | dict(derive(self._known.leaves, self.sleep_band)),
         )
 
     def _begin(self) -> None:
@@ -444,7 +368,7 @@ class Gateway(Envoy):
         `field` is where the snapshot shows it. Returns what was before, and what was asked for.
         Raises GatewayError, or what the call raises; what is known is then as before.
         """
-        path = _FED_BY[field]
+        path = FED_BY[field]
         async with self._turn:
             await self._reread(path)
             if path not in self._answered or (data := self.data) is None:
@@ -465,11 +389,11 @@ class Gateway(Envoy):
     async def reread(self, field: str) -> None:
         """Ask the endpoint that feeds a field again and read all that it feeds."""
         async with self._turn:
-            await self._reread(_FED_BY[field])
+            await self._reread(FED_BY[field])
 
     def just_read(self, field: str) -> bool:
         """Return whether what feeds a field was read in the last round of requests."""
-        return _FED_BY[field] in self._answered
+        return FED_BY[field] in self._answered
 
     async def _reread(self, path: str) -> None:
         self._begin()
@@ -480,7 +404,7 @@ class Gateway(Envoy):
 
     async def _probe(self) -> None:
         """Find out what this gateway offers. The documents it is known by serve the first poll as well."""
-        known = bool(self._leaves)
+        known = bool(self._known.leaves)
         try:
             await self.probe()
         except EnvoyAuthenticationRequired as err:
@@ -491,7 +415,7 @@ class Gateway(Envoy):
         except _UNEXPECTED_DOCUMENT as err:
             raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
         failed = {path for path in self._asked if self._endpoint(path).is_broken}
-        if not known and any(self._endpoint(path).is_busy for path in failed & _SOURCES):
+        if not known and any(self._endpoint(path).is_busy for path in failed & SOURCES):
             # The library would take another source for the counters, and with it other counts.
             self._updaters = []
             raise GatewayError(self._reason(), self._failures())
@@ -673,52 +597,8 @@ class Gateway(Envoy):
         for field in fields(EnvoyData):
             if value := getattr(data, field.name):
                 setattr(self.data, field.name, value if field.name != "raw" else self.data.raw | value)
-        needs, makes = self._needs[updater], self._makes[updater]
-        made = dict(leaves(data))
-        makes |= {address[0] for address in made}
-        for address, value in made.items():
-            self._missed.pop(address, None)
-            if (believed := self._believe(address, value)) is not None:
-                self._leaves[address] = Leaf(believed, self._freshness(address[0], needs))
-        self._miss(makes, needs, made.keys())
-
-    def _freshness(self, field: str, needs: set[str]) -> Freshness:
-        """Return how fresh a field is: as the endpoint that feeds it, or as the oldest that may."""
-        if (path := _FED_BY.get(field)) in needs and path:
-            return self._endpoint(path).freshness
-        return min((self._endpoint(path).freshness for path in needs), key=lambda freshness: freshness.seen)
-
-    def _believe(self, address: Address, value: object) -> object:
-        """Return an object as far as it makes sense; None to keep the last good one, for a while."""
-        leaf = self._leaves.get(address)
-        old = leaf.value if leaf and self._doubted[address] < _BELIEVED_AFTER else None
-        if (believed := believable(value, old)) is None:
-            self._doubted[address] += 1
-        else:
-            self._doubted.pop(address, None)
-        return believed
-
-    def _miss(self, makes: set[str], needs: set[str], made: Collection[Address]) -> None:
-        """Count what good answers lack, until it is gone. A kind of which nothing is left may be a bad answer, too."""
-        for field in list(makes):
-            paths = {_FED_BY[field]} & needs if field in _FED_BY else needs
-            if not paths <= self._answered:
-                continue
-            known = [address for address in self._leaves if address[0] == field]
-            for address in known:
-                if address not in made:
-                    self._missed[address] += 1
-                    if self._missed[address] == 1:
-                        # One short list says nothing: what it lacks is still as fresh as the others.
-                        self._leaves[address] = replace(self._leaves[address], freshness=self._freshness(field, needs))
-                    elif self._missed[address] >= _GONE_AFTER and address[1:]:
-                        # What there is only one of is never gone, but for its age: it may come and go with the hour.
-                        del self._leaves[address], self._missed[address]
-            if not any(address[0] == field for address in self._leaves):
-                makes.discard(field)
-            elif not any(address[0] == field for address in made):
-                for path in paths:
-                    self._endpoint(path).failure = f"no {field}"
+        needs = {path: self._endpoint(path) for path in self._needs[updater]}
+        self._known.take(dict(leaves(data)), needs, self._makes[updater], self._answered)
 
     async def mac_address(self) -> str | None:
         """Return the MAC address of the interface in use, None when the gateway does not say.
@@ -744,7 +624,7 @@ class Gateway(Envoy):
             for path, endpoint in list(self._endpoints.items())
         }
         begin = time.monotonic()
-        for path in _EVERYTHING if ask else ():
+        for path in EVERYTHING if ask else ():
             async with self._places:
                 answer = await self._look_at(path)
             if answer.status or path not in known:

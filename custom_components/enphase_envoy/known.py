@@ -1,0 +1,86 @@
+"""All that is known of a gateway, each object as of the last good answer. No Home Assistant here."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Final
+
+from .endpoints import Endpoint
+from .paths import FED_BY
+from .plausible import believable
+from .snapshot import Address, Freshness, Leaf
+
+#: Good answers that an object must be missing from before it is taken for gone: lists come back short now and then.
+_GONE_AFTER: Final = 5
+#: Answers in a row after which an object that lost a field for good, as new firmware has it, is shown without.
+_BELIEVED_AFTER: Final = 20
+
+
+class Known:
+    """The leaves of the snapshots to come."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.leaves: dict[Address, Leaf] = {}
+        #: How many good answers in a row an object was missing from.
+        self._missed: Counter[Address] = Counter()
+        #: How many answers in a row an object made no sense in.
+        self._doubted: Counter[Address] = Counter()
+
+    def take(
+        self,
+        made: Mapping[Address, object],
+        needs: Mapping[str, Endpoint],
+        makes: set[str],
+        answered: Collection[str],
+    ) -> None:
+        """Merge what an updater made of the endpoints it needs.
+
+        `makes` is what it is known to make, field by field, and is kept up to date; `answered` are the endpoints that
+        were asked just now.
+        """
+        makes |= {address[0] for address in made}
+        for address, value in made.items():
+            self._missed.pop(address, None)
+            if (believed := self._believe(address, value)) is not None:
+                self.leaves[address] = Leaf(believed, _freshness(address[0], needs))
+        for field in list(makes):
+            fed_by = {FED_BY[field]} & needs.keys() if field in FED_BY else needs.keys()
+            if fed_by <= set(answered):
+                self._miss(field, made, needs, makes)
+
+    def _believe(self, address: Address, value: object) -> object:
+        """Return an object as far as it makes sense; None to keep the last good one, for a while."""
+        leaf = self.leaves.get(address)
+        old = leaf.value if leaf and self._doubted[address] < _BELIEVED_AFTER else None
+        if (believed := believable(value, old)) is None:
+            self._doubted[address] += 1
+        else:
+            self._doubted.pop(address, None)
+        return believed
+
+    def _miss(self, field: str, made: Collection[Address], needs: Mapping[str, Endpoint], makes: set[str]) -> None:
+        """Count what a good answer lacks, until it is gone. Where a whole kind is missing the answer may be bad."""
+        known = [address for address in self.leaves if address[0] == field]
+        for address in known:
+            if address in made:
+                continue
+            self._missed[address] += 1
+            if self._missed[address] == 1:
+                # One short list says nothing: what it lacks is still as fresh as the others.
+                self.leaves[address] = replace(self.leaves[address], freshness=_freshness(field, needs))
+            elif self._missed[address] >= _GONE_AFTER and address[1:]:
+                # What there is only one of is never gone, but for its age: it may come and go with the hour.
+                del self.leaves[address], self._missed[address]
+        if not any(address[0] == field for address in self.leaves):
+            makes.discard(field)
+        elif not any(address[0] == field for address in made):
+            for path in {FED_BY[field]} & needs.keys() if field in FED_BY else needs.keys():
+                needs[path].failure = f"no {field}"
+
+
+def _freshness(field: str, needs: Mapping[str, Endpoint]) -> Freshness:
+    """Return how fresh a field is: as the endpoint that feeds it, or as the oldest that may."""
+    if (path := FED_BY.get(field, "")) in needs:
+        return needs[path].freshness
+    return min((endpoint.freshness for endpoint in needs.values()), key=lambda freshness: freshness.seen)

@@ -1,0 +1,83 @@
+"""The paths of a gateway's endpoints: what they feed, and how often what they say can change."""
+
+from typing import Final
+
+from pyenphase.const import (
+    ENDPOINT_URL_HOME,
+    ENDPOINT_URL_METERS,
+    ENDPOINT_URL_METERS_READINGS,
+    URL_ACB_CONFIG,
+    URL_DEVICE_DATA,
+    URL_DRY_CONTACT_SETTINGS,
+    URL_DRY_CONTACT_STATUS,
+    URL_ENCHARGE_BATTERY,
+    URL_ENSEMBLE_INVENTORY,
+    URL_ENSEMBLE_SECCTRL,
+    URL_ENSEMBLE_STATUS,
+    URL_GEN_CONFIG,
+    URL_GEN_MODE,
+    URL_GEN_SCHEDULE,
+    URL_GENERATOR,
+    URL_GRID_RELAY,
+    URL_INVENTORY,
+    URL_PRODUCTION,
+    URL_PRODUCTION_INVERTERS,
+    URL_PRODUCTION_JSON,
+    URL_PRODUCTION_V1,
+    URL_TARIFF,
+)
+
+#: All that gateways are known to answer, what is light first. Diagnostics ask for it, once and when told to.
+EVERYTHING: Final = (
+    *("/info", URL_PRODUCTION_V1, URL_PRODUCTION_INVERTERS, ENDPOINT_URL_METERS, ENDPOINT_URL_METERS_READINGS),
+    *("/ivp/meters/reports", "/ivp/meters/gridReading", "/ivp/meters/pvReading", "/ivp/livedata/status"),
+    *(URL_ENSEMBLE_INVENTORY, URL_ENSEMBLE_STATUS, URL_ENSEMBLE_SECCTRL, URL_ENCHARGE_BATTERY, URL_GRID_RELAY),
+    *(URL_DRY_CONTACT_STATUS, URL_DRY_CONTACT_SETTINGS, URL_TARIFF, URL_ACB_CONFIG, "/ivp/sc/pvlimit", "/ivp/sc/sched"),
+    *(URL_GENERATOR, URL_GEN_CONFIG, URL_GEN_MODE, URL_GEN_SCHEDULE, "/ivp/ss/pel_settings", "/ivp/pdm/energy"),
+    *("/admin/lib/network_display.json", "/admin/lib/wireless_display.json", URL_DEVICE_DATA, URL_PRODUCTION),
+    *("/production.json", URL_PRODUCTION_JSON, "/inventory", URL_INVENTORY, "/inv", ENDPOINT_URL_HOME),
+)
+
+#: Which endpoint says when a field is fresh, where an updater of pyenphase reads several or the field can be changed.
+FED_BY: Final = {
+    "ctmeters": ENDPOINT_URL_METERS_READINGS,
+    "ctmeters_phases": ENDPOINT_URL_METERS_READINGS,
+    "encharge_inventory": URL_ENSEMBLE_INVENTORY,
+    "encharge_power": URL_ENCHARGE_BATTERY,
+    "encharge_aggregate": URL_ENSEMBLE_SECCTRL,
+    "battery_aggregate": URL_ENSEMBLE_SECCTRL,
+    "enpower": URL_ENSEMBLE_INVENTORY,
+    "collar": URL_ENSEMBLE_INVENTORY,
+    "c6cc": URL_ENSEMBLE_INVENTORY,
+    "dry_contact_status": URL_DRY_CONTACT_STATUS,
+    "dry_contact_settings": URL_DRY_CONTACT_SETTINGS,
+    "acb_inventory": URL_INVENTORY,
+    "acb_fleet": URL_INVENTORY,
+    "storage_settings": URL_TARIFF,
+    "generator": URL_GENERATOR,
+    "generator_config": URL_GEN_CONFIG,
+    "generator_schedule": URL_GEN_SCHEDULE,
+    "generator_mode": URL_GEN_MODE,
+}
+
+
+#: Seconds between requests to what does not change every minute; all else is asked in every poll.
+PERIODS: Final = {
+    URL_ENSEMBLE_INVENTORY: 120,
+    URL_DRY_CONTACT_STATUS: 120,
+    URL_GENERATOR: 120,
+    URL_GEN_MODE: 180,
+    # Microinverters report every 300 s, each at its own time.
+    URL_PRODUCTION_INVERTERS: 240,
+    URL_DEVICE_DATA: 240,
+    # What changes when somebody changes it. What we change is read again at once.
+    URL_TARIFF: 300,
+    URL_DRY_CONTACT_SETTINGS: 300,
+    URL_INVENTORY: 300,
+    URL_GEN_CONFIG: 600,
+    URL_GEN_SCHEDULE: 600,
+    ENDPOINT_URL_METERS: 600,
+}
+
+#: Where counters come from: while one of these fails, nobody knows which to take.
+SOURCES: Final = frozenset({ENDPOINT_URL_METERS, URL_PRODUCTION_JSON, URL_PRODUCTION, URL_PRODUCTION_V1})
