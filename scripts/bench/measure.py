@@ -9,6 +9,8 @@ import cProfile
 from dataclasses import asdict, dataclass
 from functools import partial, wraps
 import importlib.metadata
+from importlib.util import find_spec
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -221,7 +223,11 @@ async def client_of(
 
 @asynccontextmanager
 async def home_assistant(folder: str) -> AsyncIterator[HomeAssistant]:
-    """Run a Home Assistant with the platforms that any installation has loaded."""
+    """Run a Home Assistant with the platforms that any installation has loaded.
+
+    Each state write makes an id, with compiled code in every installation. Where that could not be compiled, as in some
+    development environments, its stand-in would be a fifth of what a write costs: ids are then just counted.
+    """
     import homeassistant  # noqa: F401, I001, PLC0415 - first: it decides about modules that others import
     from aiohttp.resolver import ThreadedResolver  # noqa: PLC0415
     from homeassistant.helpers import aiohttp_client  # noqa: PLC0415
@@ -234,12 +240,16 @@ async def home_assistant(folder: str) -> AsyncIterator[HomeAssistant]:
         async def real_close(self) -> None:
             await self.close()
 
-    with patch.object(aiohttp_client, "_async_make_resolver", lambda _hass: Resolver()):
-        async with async_test_home_assistant(config_dir=folder) as hass:
-            for platform in PLATFORMS:
-                await async_setup_component(hass, platform, {})
-            await hass.async_block_till_done()
-            yield hass
+    async with AsyncExitStack() as stack:
+        stack.enter_context(patch.object(aiohttp_client, "_async_make_resolver", lambda _hass: Resolver()))
+        if find_spec("ulid_transform._ulid_impl") is None:
+            count = itertools.count()
+            stack.enter_context(patch("homeassistant.core.ulid_at_time", lambda _timestamp: f"{next(count):026}"))
+        hass = await stack.enter_async_context(async_test_home_assistant(config_dir=folder))
+        for platform in PLATFORMS:
+            await async_setup_component(hass, platform, {})
+        await hass.async_block_till_done()
+        yield hass
 
 
 async def choose(hass: HomeAssistant, subject: Subject) -> None:
