@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -294,3 +295,16 @@ async def test_a_second_client_sees_the_same() -> None:
         assert two.data is not None
         assert one.data.system_production == two.data.system_production
         assert len({request.path for request in sim.requests}) > 10
+
+
+async def test_a_house_that_was_left_a_moment_ago_is_taken_up(tmp_path: Path) -> None:
+    """Its time may be a hair ahead of a clock that runs: that is no reason to refuse it."""
+    state = tmp_path / "house.json"
+    for _ in range(5):
+        async with Simulator("legacy_5", clock=Clock(), state=state) as sim:
+            before = sim.house.total("production")
+        saved = json.loads(state.read_text())
+        saved["house"]["now"] = saved["saved_at"] = time.time()
+        state.write_text(json.dumps(saved))
+        async with Simulator("legacy_5", clock=Clock(), state=state) as sim:
+            assert sim.house.total("production") >= before

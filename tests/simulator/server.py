@@ -81,8 +81,8 @@ class Simulator:
             house = states.load_house(self.profile, saved["house"])
             # The clock goes on where it was; a running one has moved since.
             since = max(0.0, time.time() - saved["saved_at"]) if self.clock.running else 0.0
-            if self.clock.now < house.now + since:
-                self.clock.set(house.now + since)
+            # With real time that is the same to within the time it takes to look, and must not be less.
+            self.clock.advance(max(0.0, house.now + since - self.clock.now))
         self.gateway = Gateway(self.profile, house, self.clock)
         if saved is not None:
             self.gateway.load(saved["gateway"])
