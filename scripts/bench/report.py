@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import floor, log10
-from statistics import fmean, linear_regression, quantiles
+from statistics import fmean, linear_regression, median, quantiles
 from typing import Final
 
 from .plan import SUBJECTS, SYSTEMS, Case, Run, Subject
@@ -26,14 +26,14 @@ def _of_integrations(of: Callable[[Run], float]) -> Callable[[Run], float | None
     return lambda run: None if run.subject == "bare" else of(run)
 
 
-def own_cpu(run: Run) -> float:
-    """Return seconds of CPU of an average poll while no call of the library was under way."""
-    return fmean(run.cpu) - fmean(run.library_cpu)
+def own_cpu(run: Run) -> list[float]:
+    """Return seconds of CPU of each poll while no call of the library was under way."""
+    return [whole - library for whole, library in zip(run.cpu, run.library_cpu, strict=True)]
 
 
 SETUP_CPU: Final = Measure("set-up, CPU", "ms", lambda run: run.setup_cpu * 1e3)
 POLL_CPU: Final = Measure("poll, CPU", "ms", lambda run: fmean(run.cpu) * 1e3)
-OWN_CPU: Final = Measure("poll, own CPU", "ms", _of_integrations(lambda run: own_cpu(run) * 1e3))
+OWN_CPU: Final = Measure("poll, own CPU", "ms", _of_integrations(lambda run: fmean(own_cpu(run)) * 1e3))
 REQUESTS: Final = Measure("requests per minute", "", lambda run: run.requests / len(run.cpu))
 BYTES: Final = Measure("answers per minute", "kB", lambda run: run.bytes / len(run.cpu) / 1e3)
 WRITES: Final = Measure("state writes per poll", "", _of_integrations(lambda run: run.changed + run.reported))
@@ -45,6 +45,7 @@ MEASURES: Final = (
     Measure("set-up once more, CPU", "ms", lambda run: None if run.again_cpu is None else run.again_cpu * 1e3),
     POLL_CPU,
     OWN_CPU,
+    Measure("median poll, own CPU", "ms", _of_integrations(lambda run: median(own_cpu(run)) * 1e3)),
     Measure("dearest poll, CPU", "ms", lambda run: max(run.cpu) * 1e3),
     REQUESTS,
     BYTES,
