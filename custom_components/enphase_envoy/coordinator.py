@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, override
+from typing import Any, Final, override
 
 from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntry
 from homeassistant.const import CONF_NAME, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME
@@ -65,6 +65,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._clock = gateway.clock
         #: What the entities were last told: the object and how many of the holds it has outlived.
         self._told: dict[Address, tuple[object, int]] = {}
+        #: Who listens to which object.
+        self._interested: dict[Address | None, dict[int, CALLBACK_TYPE]] = {}
         self._watch = SettingsWatch()
         #: Polls in a row in which the gateway did not let us in.
         self._refusals = 0
@@ -244,24 +246,41 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     @override
     @callback
+    def async_add_listener(self, update_callback: CALLBACK_TYPE, context: Any = None) -> Callable[[], None]:
+        """Listen to the object at an address, or without one to everything."""
+        remove = super().async_add_listener(update_callback, context)
+        self._interested.setdefault(context, {})[id(remove)] = update_callback
+
+        @callback
+        def forget() -> None:
+            remove()
+            self._interested[context].pop(id(remove), None)
+
+        return forget
+
+    @override
+    @callback
     def async_update_listeners(self) -> None:
         """Wake the entities whose source changed, went or came, and those who listen to everything."""
         if (snapshot := self.data) is None:
             return
-        now = {
-            address: (leaf.value, sum(self.expired(leaf.seen, lasting=lasting) for lasting in (False, True)))
-            for address, leaf in snapshot.leaves.items()
-        }
+        outlived: dict[int, int] = {}
+        now: dict[Address, tuple[object, int]] = {}
+        for address, leaf in snapshot.leaves.items():
+            # Hundreds of objects share a dozen documents: how old those are is worked out once.
+            if (level := outlived.get(key := id(leaf.freshness))) is None:
+                level = outlived[key] = sum(self.expired(leaf.seen, lasting=lasting) for lasting in (False, True))
+            now[address] = (leaf.value, level)
         changed = {address for address, state in now.items() if self._told.get(address) != state}
         changed |= self._told.keys() - now.keys()
         self._told = now
-        for update, context in list(self._listeners.values()):
-            if context is None or context in changed:
+        for subject in (None, *changed):
+            for update in list(self._interested.get(subject, {}).values()):
                 try:
                     update()
                 except Exception:  # noqa: BLE001  (as the framework's own loop does)
                     # One entity that can't be shown must not keep the news from the others.
-                    LOGGER.exception("%s: an entity of %s could not be updated", self.name, context)
+                    LOGGER.exception("%s: an entity of %s could not be updated", self.name, subject)
         self._schedule_expiry()
 
     @callback
@@ -271,7 +290,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         if self._shutdown_requested:
             return
         now = self._clock()
-        ends = (leaf.seen + hold for leaf in self.data.leaves.values() for hold in self._holds)
+        seen = {leaf.seen for leaf in self.data.leaves.values()}
+        ends = (since + hold for since in seen for hold in self._holds)
         if (nearest := min((end for end in ends if end > now), default=None)) is not None:
             self._cancel_expiry = async_call_later(self.hass, nearest - now, self._expire)
 

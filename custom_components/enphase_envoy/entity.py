@@ -75,6 +75,8 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     _attr_has_entity_name = True
     #: Whether the last value is held for as long as counters and settings are, when no new one comes.
     _lasting = False
+    #: What was written last.
+    _written: tuple[bool, object] | None = None
 
     def __init__(self, coordinator: EnvoyCoordinator, table: Table[T, Row[T]], address: Address, row: Row[T]) -> None:
         """Show the object at `address`, and be woken only when that object changes."""
@@ -102,6 +104,25 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         super().add_to_platform_start(hass, platform, parallel_updates)
         if self._object_id:
             self.entity_id = f"{platform.domain}.{slugify(f'{self._object_id} {self.suggested_object_id or ""}')}"
+
+    @override
+    async def async_added_to_hass(self) -> None:
+        await super().async_added_to_hass()
+        self._written = self._shown
+
+    @property
+    def _shown(self) -> tuple[bool, object]:
+        """All that changes of the state: whether there is one, and the value."""
+        value_fn = getattr(self.entity_description, "value_fn", None)
+        return self.available, value_fn and self._read(value_fn)
+
+    @override
+    @callback
+    def _handle_coordinator_update(self) -> None:
+        """Write the state if it is another one: most of an object's fields stay the same from poll to poll."""
+        if (shown := self._shown) != self._written:
+            self._written = shown
+            self.async_write_ha_state()
 
     @property
     def source(self) -> T | None:

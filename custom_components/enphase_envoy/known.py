@@ -52,6 +52,10 @@ class Known:
     def _believe(self, address: Address, value: object) -> object:
         """Return an object as far as it makes sense; None to keep the last good one, for a while."""
         leaf = self.leaves.get(address)
+        if leaf is not None and leaf.value == value:
+            # The same again: the object stays the same too, which whoever looks for changes sees at once.
+            self._doubted.pop(address, None)
+            return leaf.value
         old = leaf.value if leaf and self._doubted[address] < _BELIEVED_AFTER else None
         if (believed := believable(value, old)) is None:
             self._doubted[address] += 1
