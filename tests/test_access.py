@@ -133,7 +133,6 @@ async def test_a_gateway_that_lets_nobody_in_for_minutes_is_read_again_by_itself
     assert not hass.config_entries.flow.async_progress()
 
 
-@pytest.mark.xfail(strict=True, reason="every poll logs in to the cloud")
 async def test_a_gateway_that_refuses_every_token_is_no_reason_to_ask_for_one_with_each_poll(
     set_up: SetUp, cloud: Cloud
 ) -> None:

@@ -29,24 +29,24 @@ def watch() -> SettingsWatch:
 
 def test_a_setting_that_holds_is_kept(watch: SettingsWatch) -> None:
     """It takes the whole time to be sure, and is said once."""
-    assert not list(watch.judge(WANTED, 50, WATCHED - 1, just_read=True))
-    (finding,) = watch.judge(WANTED, 50, WATCHED, just_read=True)
+    assert not list(watch.judge(WANTED, (50, WATCHED - 1), WATCHED - 1, just_read=True))
+    (finding,) = watch.judge(WANTED, (50, WATCHED), WATCHED, just_read=True)
     assert (finding.outcome, finding.asker, finding.wanted) == (Outcome.KEPT, "number.reserve", 50.0)
-    assert not list(watch.judge(BEFORE, 20, WATCHED + 1, just_read=True))
+    assert not list(watch.judge(BEFORE, (20, WATCHED + 1), WATCHED + 1, just_read=True))
 
 
 def test_a_setting_that_the_cloud_changes_back_is_overwritten(watch: SettingsWatch) -> None:
     """The stored value is what is real: nothing needs correcting."""
-    assert not list(watch.judge(WANTED, 50, 60, just_read=True))
-    (finding,) = watch.judge(BEFORE, 20, 120, just_read=True)
+    assert not list(watch.judge(WANTED, (50, 60), 60, just_read=True))
+    (finding,) = watch.judge(BEFORE, (20, 120), 120, just_read=True)
     assert (finding.outcome, finding.wanted, finding.actual) == (Outcome.OVERWRITTEN, 50.0, 20.0)
     assert watch.real_reserve(20) is None
 
 
 def test_a_setting_that_the_controller_does_not_take_over_is_ignored(watch: SettingsWatch) -> None:
     """The controller has a while; then its own reserve is the real one, for as long as nobody asks again."""
-    assert not list(watch.judge(WANTED, 20, 60, just_read=True))
-    (finding,) = watch.judge(WANTED, 20, 100, just_read=True)
+    assert not list(watch.judge(WANTED, (20, 60), 60, just_read=True))
+    (finding,) = watch.judge(WANTED, (20, 100), 100, just_read=True)
     assert (finding.outcome, finding.wanted, finding.actual) == (Outcome.IGNORED, 50.0, 20)
     assert watch.real_reserve(20) == 20
     assert watch.real_reserve(25) == 25
@@ -62,10 +62,10 @@ def test_a_gateway_without_a_controllers_report_is_believed(watch: SettingsWatch
 
 def test_only_what_was_changed_is_watched(watch: SettingsWatch) -> None:
     """The owner may change another setting in the app meanwhile: that is no finding."""
-    assert not list(watch.judge(replace(WANTED, charge_from_grid=True), 50, 60, just_read=True))
+    assert not list(watch.judge(replace(WANTED, charge_from_grid=True), (50, 60), 60, just_read=True))
 
 
 def test_what_was_not_just_read_says_nothing(watch: SettingsWatch) -> None:
     """The controller is asked more often than the settings: it may know already what the cloud just did to them."""
-    assert not list(watch.judge(WANTED, 20, 100, just_read=False))
-    assert list(watch.judge(WANTED, 20, 100, just_read=True))
+    assert not list(watch.judge(WANTED, (20, 100), 100, just_read=False))
+    assert list(watch.judge(WANTED, (20, 100), 100, just_read=True))

@@ -65,7 +65,6 @@ async def test_a_write_whose_effect_can_not_be_read_at_once_is_shown_within_half
     assert not ir.async_get(hass).async_get_issue(*issue)
 
 
-@pytest.mark.xfail(strict=True, reason="what the controller said before the change is taken for its answer to it")
 async def test_a_controller_that_was_not_asked_since_a_change_has_not_ignored_it(
     hass: HomeAssistant, set_up: SetUp
 ) -> None:

@@ -32,6 +32,8 @@ _HOLD_LASTING: Final = 900.0
 #: Seconds after a change at which to look at it again.
 _SETTLING: Final = (3, 10, 30)
 
+#: Seconds between two logins to the cloud because of a refusal: who logs in too often is locked out.
+_FETCH_PAUSE: Final = 3600.0
 #: Refusals after which the owner is asked.
 _PATIENT_REFUSALS: Final = 3
 
@@ -68,6 +70,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         #: Who listens to which object.
         self._interested: dict[Address | None, dict[int, CALLBACK_TYPE]] = {}
         self._watch = SettingsWatch()
+        #: When a token was last fetched because the gateway refused the old one.
+        self._fetched_at = float("-inf")
         #: Polls in a row in which the gateway did not let us in.
         self._refusals = 0
         self._cancel_expiry: CALLBACK_TYPE | None = None
@@ -129,8 +133,9 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             await self.gateway.log_in(given)
         except GatewayError as err:
             # A token that ended or was revoked is no reason to bother the owner while the account can give a new one.
-            if err.passes or not (given.token and given.account):
+            if err.passes or not (given.token and given.account) or self._clock() - self._fetched_at < _FETCH_PAUSE:
                 raise
+            self._fetched_at = self._clock()
             await self.gateway.log_in(replace(given, token=None))
         self._keep_token()
 
@@ -228,7 +233,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         batteries = snapshot.get(EnvoyEnchargeAggregate, ("encharge_aggregate",))
         reserve = batteries.configured_reserve_state_of_charge if batteries else None
         just_read = self.gateway.just_read(_STORAGE_SETTINGS[0])
-        for finding in self._watch.judge(settings, reserve, self._clock(), just_read=just_read):
+        controller = None if reserve is None else (reserve, snapshot.leaves["encharge_aggregate",].seen)
+        for finding in self._watch.judge(settings, controller, self._clock(), just_read=just_read):
             async_report_setting(self.hass, self.config_entry, snapshot.firmware, finding)
         if (real := self._watch.real_reserve(reserve)) is None:
             return snapshot

@@ -680,7 +680,8 @@ class Gateway(Envoy):
     async def probe_request(self, endpoint: str) -> aiohttp.ClientResponse:  # type: ignore[override]
         """Answer an updater that looks whether there is work for it."""
         state = self._endpoint(endpoint)
-        if state.latest and (endpoint in self._answered or state.latest_stands):
+        stands = state.latest_stands and endpoint in self._in_use()
+        if state.latest and (endpoint in self._answered or stands):
             return state.latest.response
         self._asked.add(endpoint)
         reply = await self._ask(endpoint)

@@ -68,9 +68,16 @@ class SettingsWatch:
                 self._really.pop(setting, None)
 
     def judge(
-        self, stored: EnvoyStorageSettings, controller_reserve: float | None, now: float, *, just_read: bool
+        self,
+        stored: EnvoyStorageSettings,
+        controller: tuple[float, float] | None,
+        now: float,
+        *,
+        just_read: bool,
     ) -> Iterator[Finding]:
         """Yield what has become clear: each setting once, with the controller's reserve in percent as evidence.
+
+        `controller` is that reserve and when it was read, None where there is no such report.
 
         What is stored is asked more rarely than the controller: only when it was just read are the two compared.
         """
@@ -80,14 +87,14 @@ class SettingsWatch:
             actual: object = getattr(stored, setting)
             outcome = Outcome.OVERWRITTEN
             if actual == asked.wanted:
-                heeded = setting != "reserved_soc" or controller_reserve in (None, asked.wanted)
+                heeded = setting != "reserved_soc" or controller is None or controller[0] == asked.wanted
                 if heeded and now - asked.at < WATCHED:
                     continue
-                if not heeded and now - asked.at < _CONTROLLER_LAG:
+                if not heeded and controller and controller[1] - asked.at < _CONTROLLER_LAG:
                     continue
                 outcome = Outcome.KEPT if heeded else Outcome.IGNORED
-                if not heeded and controller_reserve is not None:
-                    actual = self._really[setting] = float(controller_reserve)
+                if not heeded and controller:
+                    actual = self._really[setting] = float(controller[0])
             del self._asked[setting]
             yield Finding(setting, asked.asker, outcome, asked.wanted, actual)
 
