@@ -4,6 +4,7 @@ The only place that knows. Entities name their device by its identifier and noth
 """
 
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 
 from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant, callback
@@ -22,6 +23,8 @@ from .coordinator import EnvoyConfigEntry
 from .snapshot import Address, Snapshot
 
 _MANUFACTURER = "Enphase"
+#: Seconds that a device is missing from everything before the owner may delete it, whatever the gateway says otherwise.
+_FORGOTTEN_AFTER = 3600.0
 
 
 def identifier_of(info: DeviceInfo) -> str:
@@ -126,10 +129,17 @@ def _looks(snapshot: Snapshot) -> Hashable:
 
 @callback
 def async_is_present(entry: EnvoyConfigEntry, device: dr.DeviceEntry) -> bool:
-    """Return whether the gateway still reports a device."""
-    if (coordinator := getattr(entry, "runtime_data", None)) is None:
+    """Return whether the gateway still reports a device, or can't be asked just now.
+
+    Some documents make no sense any more without a kind of device, and are not believed: what was in none for an hour
+    is as good as gone.
+    """
+    coordinator = getattr(entry, "runtime_data", None)
+    if coordinator is None or not coordinator.last_update_success:
         return True
-    snapshot = coordinator.data
+    oldest = coordinator.gateway.clock() - _FORGOTTEN_AFTER
+    young = {address: leaf for address, leaf in coordinator.data.leaves.items() if leaf.seen > oldest}
+    snapshot = replace(coordinator.data, leaves=young)
     present = {snapshot.serial, *(identifier_of(info) for _, info in _behind(snapshot))}
     return any(domain == DOMAIN and identifier in present for domain, identifier in device.identifiers)
 
