@@ -7,8 +7,10 @@ import gc
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers import entity_registry as er
 import pytest
 
+from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from custom_components.enphase_envoy.gateway import Gateway
 
@@ -121,3 +123,33 @@ async def test_a_dialog_about_a_gateway_that_was_removed_meanwhile_ends(
         flow["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
     )
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "removed")
+
+
+async def test_who_comes_from_home_assistants_own_keeps_every_entity(
+    hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
+) -> None:
+    """Entities are known by their unique ids: what the owner called them, and so all history, stays."""
+    gateway = await simulate("full_battery")
+    entry = entry_for(gateway)
+    entry.add_to_hass(hass)
+    registry = er.async_get(hass)
+    before: dict[tuple[str, str], str] = {}
+    for domain, unique_id in (
+        ("sensor", f"{gateway.serial}_lifetime_production"),
+        ("sensor", "482213010021"),
+        ("sensor", "492309017302_soc"),
+        ("number", "202226050419_reserve_soc"),
+        ("switch", "202226050419_relay_NO2_relay_status"),
+    ):
+        known = registry.async_get_or_create(
+            domain, DOMAIN, unique_id, config_entry=entry, suggested_object_id=f"mine_{len(before)}"
+        )
+        before[domain, unique_id] = known.entity_id
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    await hass.async_block_till_done()
+    for (domain, unique_id), entity_id in before.items():
+        assert registry.async_get_entity_id(domain, DOMAIN, unique_id) == entity_id
+        state = hass.states.get(entity_id)
+        assert state
+        assert state.state not in ("unavailable", "unknown")
+    assert await hass.config_entries.async_unload(entry.entry_id)
