@@ -287,9 +287,7 @@ class Gateway(Envoy):
     def _signs_of_new_hardware(self) -> set[str]:
         """Return lists to read now, since what is asked in every poll tells of members that they did not."""
         signs = set()
-        if {address[1] for address in self._known.leaves if address[0] == "encharge_power"} != {
-            address[1] for address in self._known.leaves if address[0] == "encharge_inventory"
-        }:
+        if self._known.members("encharge_power") != self._known.members("encharge_inventory"):
             signs.add(URL_ENSEMBLE_INVENTORY)
         if (count := self._count_of_inverters()) != self._inverters_counted:
             if self._inverters_counted is not None:
@@ -331,8 +329,8 @@ class Gateway(Envoy):
     def forget_probe(self) -> None:
         """Probe again with the next poll what the gateway offers; what is known stays until then."""
         self._probe_at = 0.0
-        for path in self._endpoints:
-            self._endpoint(path).latest_stands = False
+        for endpoint in self._endpoints.values():
+            endpoint.latest_stands = False
 
     def snapshot(self) -> Snapshot:
         """Return all that is known. Raises GatewayError when that is nothing."""
@@ -472,12 +470,12 @@ class Gateway(Envoy):
             for task in tasks:
                 task.cancel()
             raise
+        nobody = _Reply(failure=_NOBODY)
         for task in done:
-            nobody = _Reply(failure=_NOBODY)
             self._settle(tasks[task], nobody if task.cancelled() else task.result())
         for task in pending:
             path = tasks[task]
-            # It is no slower than the others that fail if nothing comes of it.
+            # From now on it waits in the lane of the slow ones, until it has answered faster.
             self._endpoint(path).took = SLOW + 1
             self._late[path] = task
             task.add_done_callback(partial(self._arrived, path))

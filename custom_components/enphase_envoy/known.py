@@ -27,6 +27,10 @@ class Known:
         #: How many answers in a row an object made no sense in.
         self._doubted: Counter[Address] = Counter()
 
+    def members(self, field: str) -> set[str]:
+        """Return the keys of a dictionary of EnvoyData, such as the serial numbers of the batteries."""
+        return {address[1] for address in self.leaves if address[0] == field and len(address) > 1}
+
     def take(
         self,
         made: Mapping[Address, object],
