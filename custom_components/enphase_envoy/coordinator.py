@@ -12,10 +12,12 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.exceptions import ConfigEntryAuthFailed
 from homeassistant.helpers.event import async_call_later
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
+from homeassistant.util import dt as dt_util
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .account import Credentials
+from .books import Books, Moment
 from .const import CONF_USE_MANUAL_TOKEN, DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER, OPTION_POLL_INTERVAL
 from .errors import GatewayError, Reason
 from .gateway import Gateway
@@ -69,6 +71,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._told: dict[Address, tuple[object, int]] = {}
         #: Who listens to which object.
         self._interested: dict[Address | None, dict[int, CALLBACK_TYPE]] = {}
+        self.books = Books(())
         self._watch = SettingsWatch()
         #: When a token was last fetched because the gateway refused the old one.
         self._fetched_at = float("-inf")
@@ -88,7 +91,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     async def _async_update_data(self) -> Snapshot:
         snapshot = await self._translated(self._poll)
         self._has_access()
-        return self._watched(snapshot)
+        return self._watched(self._entered(snapshot))
 
     async def _translated[T](self, action: Callable[[], Awaitable[T]]) -> T:
         """Run an action, turning what is wrong with the gateway into Home Assistant's errors."""
@@ -222,8 +225,13 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         """Show what is known now; the next poll comes when it would have."""
         if self._shutdown_requested:
             return
-        self.data = self._watched(self.gateway.snapshot())
+        self.data = self._watched(self._entered(self.gateway.snapshot()))
         self.async_update_listeners()
+
+    def _entered(self, snapshot: Snapshot) -> Snapshot:
+        """Return the snapshot with counters that only tell the truth, and with what follows from them."""
+        now = dt_util.utcnow().timestamp()
+        return self.books.enter(snapshot, Moment(now, now - self._clock(), dt_util.get_default_time_zone()))
 
     def _watched(self, snapshot: Snapshot) -> Snapshot:
         """Look what became of battery settings, and correct what is shown where the controller does otherwise."""

@@ -68,6 +68,16 @@ class Table[T, R: Row[Any]]:
         if source is not None and self.device_fn(snapshot, address) is not None:
             yield from (row for row in self.rows if row.exists_fn(source))
 
+    def unique_id(self, snapshot: Snapshot, address: Address, row: Row[Any]) -> str:
+        """Return the unique id of the entity that shows a row of the object at an address."""
+        prefix = (self.prefix_fn or self.device_fn)(snapshot, address) or snapshot.serial
+        return "_".join(filter(None, (prefix, row.key, _phase(address))))
+
+
+def _phase(address: Address) -> str:
+    """Return the phase that an object is of, e.g. `l1`, and nothing for what is of all."""
+    return address[-1].lower() if address[0].endswith("_phases") else ""
+
 
 class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     """An entity that shows one aspect of one object of the snapshot."""
@@ -87,11 +97,9 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         device = table.device_fn(coordinator.data, address) or coordinator.data.serial
         self._attr_device_info = devices.identified(device)
         self._object_id = table.object_id_fn(coordinator.data, address)
-        prefix = table.prefix_fn(coordinator.data, address) if table.prefix_fn else device
-        phase = address[-1].lower() if address[0].endswith("_phases") else ""
-        self._attr_unique_id = "_".join(filter(None, (prefix, row.key, phase)))
+        self._attr_unique_id = table.unique_id(coordinator.data, address, row)
         self._attr_translation_key = row.translation_key or row.key
-        if phase:
+        if phase := _phase(address):
             self._attr_translation_key += "_phase"
             self._attr_translation_placeholders = {"phase": phase}
             self._attr_entity_registry_enabled_default = False

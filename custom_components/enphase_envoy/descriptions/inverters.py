@@ -108,6 +108,7 @@ _INVERTER: Final = (
         native_unit_of_measurement=UnitOfEnergy.WATT_HOUR,
         suggested_unit_of_measurement=UnitOfEnergy.KILO_WATT_HOUR,
         entity_registry_enabled_default=False,
+        counter="lifetime_energy",
         value_fn=lambda inverter: inverter.lifetime_energy,
     ),
     Sensor[EnvoyInverter](

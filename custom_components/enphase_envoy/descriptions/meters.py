@@ -16,8 +16,18 @@ from ..entity import Table
 from .rows import LIFETIME_ENERGY, POWER, Sensor, Sensors
 
 _METRICS: Final = (
-    Sensor[EnvoyMeterData](key="energy_delivered", **LIFETIME_ENERGY, value_fn=lambda meter: meter.energy_delivered),
-    Sensor[EnvoyMeterData](key="energy_received", **LIFETIME_ENERGY, value_fn=lambda meter: meter.energy_received),
+    Sensor[EnvoyMeterData](
+        key="energy_delivered",
+        **LIFETIME_ENERGY,
+        counter="energy_delivered",
+        value_fn=lambda meter: meter.energy_delivered,
+    ),
+    Sensor[EnvoyMeterData](
+        key="energy_received",
+        **LIFETIME_ENERGY,
+        counter="energy_received",
+        value_fn=lambda meter: meter.energy_received,
+    ),
     Sensor[EnvoyMeterData](key="power", **POWER, value_fn=lambda meter: meter.active_power),
     Sensor[EnvoyMeterData](
         key="frequency",

@@ -22,7 +22,10 @@ _PRODUCTION: Final = (
         value_fn=lambda production: production.watt_hours_last_7_days,
     ),
     Sensor[EnvoySystemProduction](
-        key="lifetime_production", **LIFETIME_ENERGY, value_fn=lambda production: production.watt_hours_lifetime
+        key="lifetime_production",
+        **LIFETIME_ENERGY,
+        counter="watt_hours_lifetime",
+        value_fn=lambda production: production.watt_hours_lifetime,
     ),
 )
 
@@ -37,7 +40,10 @@ _CONSUMPTION: Final = (
         value_fn=lambda consumption: consumption.watt_hours_last_7_days,
     ),
     Sensor[EnvoySystemConsumption](
-        key="lifetime_consumption", **LIFETIME_ENERGY, value_fn=lambda consumption: consumption.watt_hours_lifetime
+        key="lifetime_consumption",
+        **LIFETIME_ENERGY,
+        counter="watt_hours_lifetime",
+        value_fn=lambda consumption: consumption.watt_hours_lifetime,
     ),
 )
 

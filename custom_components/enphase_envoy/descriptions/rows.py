@@ -19,6 +19,8 @@ class Sensor[T](Row[T], SensorEntityDescription):
 
     #: The value in the native unit, None when the gateway does not say.
     value_fn: Callable[[T], float | str | datetime | None]
+    #: Name of the field that this shows in Wh, where it is a counter that the books guard.
+    counter: str | None = None
 
 
 #: Tables of sensors, each of another kind of object.
