@@ -7,12 +7,14 @@ import gc
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
-from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import entity_registry as er, issue_registry as ir
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from custom_components.enphase_envoy.gateway import Gateway
+from custom_components.enphase_envoy.issues import async_report_certificate, async_report_setting
+from custom_components.enphase_envoy.settings_watch import Finding, Outcome
 
 from .conftest import LONG, House, entry_for
 from .simulator import Simulator
@@ -106,6 +108,22 @@ async def test_reloading_many_times_leaves_nothing_behind(hass: HomeAssistant, s
     await reload(100)
     assert len(asyncio.all_tasks()) <= tasks
     assert (alive(Gateway), alive(EnvoyCoordinator)) == (gateways, coordinators)
+
+
+async def test_what_was_told_about_a_gateway_goes_with_it_and_with_no_other(
+    hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
+) -> None:
+    registry = ir.async_get(hass)
+    entries = [entry_for(await simulate("full_battery")), entry_for(await simulate("metered_1phase"))]
+    finding = Finding("reserve", "number.reserve", Outcome.OVERWRITTEN, 30, 20)
+    for entry in entries:
+        entry.add_to_hass(hass)
+        async_report_certificate(hass, entry, "envoy.local")
+        async_report_setting(hass, entry, "8.2.4345", finding)
+    assert len(registry.issues) == 4
+    await hass.config_entries.async_remove(entries[0].entry_id)
+    assert len(registry.issues) == 2
+    assert all(issue_id.endswith(entries[1].entry_id) for _, issue_id in registry.issues)
 
 
 async def test_a_dialog_about_a_gateway_that_was_removed_meanwhile_ends(

@@ -5,11 +5,12 @@ from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryNotReady
 from homeassistant.helpers import device_registry as dr
 
-from . import devices, upkeep
+from . import devices, issues, upkeep
 from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .errors import GatewayError
 from .gateway import Gateway
+from .memory import SUBJECTS, Memory
 from .session import async_session_for
 
 
@@ -40,6 +41,13 @@ async def _gateway(hass: HomeAssistant, entry: EnvoyConfigEntry) -> Gateway:
 async def async_unload_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bool:
     """Unload a gateway."""
     return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+
+
+async def async_remove_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
+    """Forget a gateway that was removed."""
+    issues.async_take_all_back(hass, entry)
+    for subject in SUBJECTS:
+        await Memory(hass, entry, subject).async_remove()
 
 
 async def async_remove_config_entry_device(

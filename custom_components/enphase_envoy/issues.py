@@ -43,6 +43,14 @@ def async_take_back(hass: HomeAssistant, entry: ConfigEntry[Any], subject: str) 
 
 
 @callback
+def async_take_all_back(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+    """Take back all that was told about an entry."""
+    for domain, issue_id in list(ir.async_get(hass).issues):
+        if domain == DOMAIN and issue_id.endswith(f"_{entry.entry_id}"):
+            ir.async_delete_issue(hass, DOMAIN, issue_id)
+
+
+@callback
 def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware: str, finding: Finding) -> None:
     """Tell that a battery setting was not kept; take it back once one is."""
     subject = f"setting_{finding.setting}"
