@@ -7,7 +7,7 @@ from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 import pytest
 
-from custom_components.enphase_envoy import gateway as gateway_module
+from custom_components.enphase_envoy import asking
 
 from .conftest import House
 from .simulator import Body, Cloud, Drop, EmptyList, EmptyObject, Html, Null, Status, Truncated
@@ -83,7 +83,7 @@ async def test_one_bad_answer_of_any_endpoint_changes_nothing(
     fault: Fault,
 ) -> None:
     """What one endpoint says can only hurt what it feeds, and that keeps its last values."""
-    monkeypatch.setattr(gateway_module, "PERIODS", {})
+    monkeypatch.setattr(asking, "PERIODS", {})
     house = await set_up("full_battery")
     house.gateway.requests.clear()
     await house.poll()

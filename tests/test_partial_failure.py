@@ -80,16 +80,16 @@ async def test_a_connection_that_is_not_made_keeps_nobody_else_from_being_asked(
     house.gateway.requests.clear()
     await house.poll_all()
     paths = [request.path for request in house.gateway.requests]
-    request = gateway._request
+    request = gateway._asker._request
     refused: list[str] = []
 
-    async def refuse_the_first(path: str, *args: object) -> aiohttp.ClientResponse:
+    async def refuse_the_first(path: str) -> aiohttp.ClientResponse:
         if not refused:
             refused.append(path)
             raise aiohttp.ConnectionTimeoutError("no connection")
-        return await request(path, *args)  # type: ignore[arg-type]
+        return await request(path)
 
-    monkeypatch.setattr(gateway, "_request", refuse_the_first)
+    monkeypatch.setattr(gateway._asker, "_request", refuse_the_first)
     house.gateway.requests.clear()
     await house.poll_all()
     assert house.coordinator.last_update_success

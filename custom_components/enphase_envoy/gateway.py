@@ -5,11 +5,9 @@ documents, so that an endpoint which fails, or says what makes no sense, takes n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from http import HTTPStatus
 import inspect
 import time
@@ -40,23 +38,18 @@ from pyenphase.models.acb import ACBSleepState
 from pyenphase.updaters.base import EnvoyUpdater
 
 from .account import Credentials, TokenAuth
+from .asking import NOBODY, Asker, Reply
 from .const import LOGGER
 from .derived import AcbFleet, derive
-from .endpoints import SLOW, Endpoint
 from .errors import GatewayError, Reason
 from .known import Known
-from .paths import EVERYTHING, FED_BY, PERIODS, SOURCES
+from .paths import EVERYTHING, FED_BY, SOURCES
 from .snapshot import Snapshot, leaves
 
 #: Seconds to find out what answers at an address: HTTPS first (10 s to connect), then the plain HTTP of old firmware.
 IDENTIFY_LIMIT = 14
-#: Requests at a time: the gateway is a small computer, more of them pile up and stop it.
-_IN_FLIGHT = 2
-
 #: Seconds after which no more of them are asked: a firmware that takes 45 s for an answer has 34 of them.
 _EVERYTHING_LIMIT = 240
-#: Why an endpoint said nothing, and the others will not either.
-_NOBODY = "the gateway does not answer"
 
 #: Seconds between looks for new kinds of hardware, and until the first look again at what failed.
 _PROBE_PERIOD = 3000.0
@@ -105,17 +98,6 @@ class Answer:
     took: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """What came of a request: an answer read to its end, or why there is none."""
-
-    response: aiohttp.ClientResponse | None = None
-    body: bytes | None = None
-    failure: str = ""
-    #: There was no connection, or no answer in time.
-    unreachable: bool = False
-
-
 class Gateway(Envoy):
     """An Envoy that is asked gently and believed one document at a time."""
 
@@ -139,38 +121,22 @@ class Gateway(Envoy):
         self.on_late: Callable[[], None] = lambda: None
         #: Seconds between polls, as whoever polls has it.
         self.poll_interval: float = 60.0
-        self._endpoints: dict[str, Endpoint] = {}
+        self._asker = Asker(self._request, self._knock, self._take_late, clock)
         #: What each updater reads and makes, as seen when it ran.
         self._needs: dict[EnvoyUpdater, set[str]] = {}
         self._makes: dict[EnvoyUpdater, set[str]] = {}
         self._reading: set[str] = set()
         self._known = Known()
-        #: Endpoints asked in this poll, and those of them that answered well.
-        self._asked: set[str] = set()
-        self._answered: set[str] = set()
         #: Endpoints that were reported to fail.
         self._failing: set[str] = set()
         #: The state of charge that AC batteries are to sleep at, chosen but not necessarily sent.
         self.sleep_band: tuple[int, int] | None = None
-        #: Nobody is there in this poll; somebody is, and won't let us in.
-        self._gone = False
-        self._refused = False
-        #: The certificate is not the one that is trusted.
-        self._distrusted = False
         self._inverters_counted: int | None = None
         #: When to probe again, and after which pause if something fails then.
         self._probe_at = 0.0
         self._probe_pause = _FIRST_PROBE_PAUSE / 2
-        #: Held while it is found out whether anybody is there.
-        self._making_sure = asyncio.Lock()
         #: No poll since the last answer of anybody.
         self._lost = False
-        self._places = asyncio.Semaphore(_IN_FLIGHT)
-        #: The place that slow endpoints may hold, one at a time.
-        self._slow_place = asyncio.Semaphore(1)
-        #: Requests that outlast their poll, and what takes in their answers.
-        self._late: dict[str, asyncio.Task[_Reply]] = {}
-        self._takers: set[asyncio.Task[None]] = set()
         #: Held while documents are read into the snapshot, by a poll or around a write.
         self._turn = asyncio.Lock()
 
@@ -243,11 +209,11 @@ class Gateway(Envoy):
             await self.authenticate(credentials.username, credentials.password)
         except EnvoyAuthenticationRequired as err:
             raise GatewayError(Reason.INVALID_AUTH) from err
-        self._begin()
-        reply = await self._ask(URL_PRODUCTION_INVERTERS)
-        if self._refused and credentials.password:
+        self._asker.begin()
+        reply = await self._asker.ask(URL_PRODUCTION_INVERTERS)
+        if self._asker.refused and credentials.password:
             raise GatewayError(Reason.INVALID_AUTH)
-        if reply.response is None and not self._refused:
+        if reply.response is None and not self._asker.refused:
             raise GatewayError(Reason.CANNOT_CONNECT, reply.failure)
 
     # The poll
@@ -255,19 +221,19 @@ class Gateway(Envoy):
     async def poll(self) -> Snapshot:
         """Ask what is due and return all there is now. Raises GatewayError when nothing answered."""
         async with self._turn:
-            self._begin()
+            self._asker.begin()
             due = await self._due() if self._updaters else set()
             if not self._lost and (not self._updaters or self.clock() >= self._probe_at):
                 await self._probe()
                 due |= self._in_use() if not self._known.leaves else set()
-            await self._fetch(due, patience=_PATIENCE if self._known.leaves else None)
+            await self._asker.fetch(due, patience=_PATIENCE if self._known.leaves else None)
             await self._read_all()
-            if new := self._signs_of_new_hardware() - self._asked:
-                await self._fetch(new, patience=_PATIENCE)
+            if new := self._signs_of_new_hardware() - self._asker.asked:
+                await self._asker.fetch(new, patience=_PATIENCE)
                 await self._read_all()
-            self._lost = not self._answered
+            self._lost = not self._asker.answered
             if self._lost:
-                raise GatewayError(self._reason(), self._failures())
+                raise GatewayError(self._reason(), self._asker.failures())
             self._stay_fresh()
             self._tell_changes()
             return self.snapshot()
@@ -276,13 +242,13 @@ class Gateway(Envoy):
         """Return what to ask in this poll: everything, once a gateway that was gone answers again."""
         in_use = self._in_use()
         if self._lost:
-            lightest = min(in_use, key=lambda path: self._endpoint(path).took)
-            await self._fetch([lightest], patience=None)
-            return in_use if self._answered else set()
+            lightest = min(in_use, key=lambda path: self._asker.endpoint(path).took)
+            await self._asker.fetch([lightest], patience=None)
+            return in_use if self._asker.answered else set()
         if len(in_use) < _FEW:
             return in_use
         now, slack = self.clock(), self.poll_interval / 2
-        return {path for path in in_use if self._endpoint(path).is_due(now, slack)}
+        return {path for path in in_use if self._asker.endpoint(path).is_due(now, slack)}
 
     def _signs_of_new_hardware(self) -> set[str]:
         """Return lists to read now, since what is asked in every poll tells of members that they did not."""
@@ -305,37 +271,30 @@ class Gateway(Envoy):
     async def _read_all(self) -> None:
         """Have the updaters read what is new."""
         for updater, needs in self._needs.items():
-            if not needs or needs & self._answered:
+            if not needs or needs & self._asker.answered:
                 await self._read(updater)
 
     def _stay_fresh(self) -> None:
         """Note that what was not due is as true as the gateway is there."""
         now = self.clock()
-        for path in self._in_use() - self._asked - self._late.keys():
-            if not self._endpoint(path).failure:
-                self._endpoint(path).freshness.seen = now
-
-    def _endpoint(self, path: str) -> Endpoint:
-        """Return what is known of an endpoint."""
-        if path not in self._endpoints:
-            self._endpoints[path] = Endpoint(PERIODS.get(path, 0.0))
-        return self._endpoints[path]
+        for path in self._in_use() - self._asker.asked - self._asker.late:
+            if not self._asker.endpoint(path).failure:
+                self._asker.endpoint(path).freshness.seen = now
 
     def stop(self) -> None:
         """Give up requests that outlast their poll."""
-        for task in (*self._late.values(), *self._takers):
-            task.cancel()
+        self._asker.stop()
 
     def forget_probe(self) -> None:
         """Probe again with the next poll what the gateway offers; what is known stays until then."""
         self._probe_at = 0.0
-        for endpoint in self._endpoints.values():
+        for _, endpoint in self._asker.endpoints():
             endpoint.latest_stands = False
 
     def snapshot(self) -> Snapshot:
         """Return all that is known. Raises GatewayError when that is nothing."""
         if not self._known.leaves:
-            raise GatewayError(Reason.NO_DATA, self._failures())
+            raise GatewayError(Reason.NO_DATA, self._asker.failures())
         return Snapshot(
             serial=self.serial,
             firmware=str(self.firmware),
@@ -344,19 +303,13 @@ class Gateway(Envoy):
             leaves=self._known.leaves | dict(derive(self._known.leaves, self.sleep_band)),
         )
 
-    def _begin(self) -> None:
-        """Forget what this round of requests came to."""
-        self._asked.clear()
-        self._answered.clear()
-        self._gone = self._refused = self._distrusted = False
-
     def _reason(self) -> Reason:
         """Say why nothing answered."""
-        if self._distrusted:
+        if self._asker.distrusted:
             return Reason.CERTIFICATE_CHANGED
-        if self._refused:
+        if self._asker.refused:
             return Reason.TOKEN_REJECTED if self.uses_tokens else Reason.INVALID_AUTH
-        return Reason.CANNOT_CONNECT if self._gone else Reason.NO_DATA
+        return Reason.CANNOT_CONNECT if self._asker.gone else Reason.NO_DATA
 
     async def write(self, field: str, change: Callable[[], Awaitable[object]]) -> tuple[EnvoyData, EnvoyData]:
         """Make a change with one of the library's calls, which send a whole document with a value replaced.
@@ -369,8 +322,8 @@ class Gateway(Envoy):
         path = FED_BY[field]
         async with self._turn:
             await self._reread(path)
-            if path not in self._answered or (data := self.data) is None:
-                raise GatewayError(self._reason(), self._failures())
+            if path not in self._asker.answered or (data := self.data) is None:
+                raise GatewayError(self._reason(), self._asker.failures())
             # The library puts the new value into its objects before it is accepted: it gets some of its own.
             self.data = replace(data, **{name: deepcopy(getattr(data, name)) for name in _WRITTEN})
             before = replace(data)
@@ -391,13 +344,12 @@ class Gateway(Envoy):
 
     def just_read(self, field: str) -> bool:
         """Return whether what feeds a field was read in the last round of requests."""
-        return FED_BY[field] in self._answered
+        return FED_BY[field] in self._asker.answered
 
     async def _reread(self, path: str) -> None:
-        self._begin()
-        if path in self._late:
-            await asyncio.wait([self._late[path]])
-        await self._fetch([path], patience=2 * _PATIENCE)
+        self._asker.begin()
+        await self._asker.wait_for_late(path)
+        await self._asker.fetch([path], patience=2 * _PATIENCE)
         await self._read_all()
 
     async def _probe(self) -> None:
@@ -406,17 +358,17 @@ class Gateway(Envoy):
         try:
             await self.probe()
         except EnvoyAuthenticationRequired as err:
-            self._refused = True
+            self._asker.refused = True
             raise GatewayError(self._reason()) from err
         except EnvoyProbeFailed as err:
-            raise GatewayError(self._reason(), self._failures()) from err
+            raise GatewayError(self._reason(), self._asker.failures()) from err
         except _UNEXPECTED_DOCUMENT as err:
             raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
-        failed = {path for path in self._asked if self._endpoint(path).is_broken}
-        if not known and any(self._endpoint(path).is_busy for path in failed & SOURCES):
+        failed = {path for path in self._asker.asked if self._asker.endpoint(path).is_broken}
+        if not known and any(self._asker.endpoint(path).is_busy for path in failed & SOURCES):
             # The library would take another source for the counters, and with it other counts.
             self._updaters = []
-            raise GatewayError(self._reason(), self._failures())
+            raise GatewayError(self._reason(), self._asker.failures())
         # The library keeps its description of the model for good.
         self.__dict__.pop("envoy_model", None)
         self._needs = {updater: set() for updater in self._updaters}
@@ -426,15 +378,10 @@ class Gateway(Envoy):
         if not failed:
             self._probe_pause = _FIRST_PROBE_PAUSE
 
-    def _failures(self) -> str:
-        """Name the endpoints that failed in this poll, and how."""
-        failed = ((path, self._endpoint(path).failure) for path in sorted(self._asked))
-        return ", ".join(f"{path}: {failure}" for path, failure in failed if failure)
-
     def _tell_changes(self) -> None:
         """Log one line when an endpoint starts to fail, and one when it answers again."""
         for path in self._in_use():
-            endpoint = self._endpoint(path)
+            endpoint = self._asker.endpoint(path)
             if endpoint.failure and path not in self._failing:
                 self._failing.add(path)
                 LOGGER.warning("%s: %s fails (%s); its last values are kept", self.host, path, endpoint.failure)
@@ -446,110 +393,23 @@ class Gateway(Envoy):
         """Return the endpoints that feed something."""
         return set().union(*self._needs.values())
 
-    async def _fetch(self, paths: Iterable[str], *, patience: float | None) -> None:
-        """Ask endpoints that this round has not asked yet, and keep what they say within `patience` seconds.
+    async def _knock(self) -> None:
+        """Ask for what everybody may see."""
+        scheme = "https" if self.uses_tokens else "http"
+        async with asyncio.timeout(_PATIENCE):
+            async with self._client.get(f"{scheme}://{self.host}/info", allow_redirects=False) as response:
+                await response.read()
 
-        What is still under way after that is taken in when it comes, unless it is all there is.
-        """
-        paths = [path for path in paths if path not in self._asked and path not in self._late]
-        paths.sort(key=lambda path: (self._endpoint(path).took, path))
-        tasks = {asyncio.create_task(self._ask(path)): path for path in paths}
-        self._asked.update(paths)
-        if not tasks:
-            return
-        try:
-            done, pending = await asyncio.wait(tasks, timeout=patience)
-            if pending and not any(task.result().body is not None for task in done):
-                await self._make_sure()
-                if self._gone:
-                    for task in pending:
-                        task.cancel()
-                    await asyncio.wait(pending)
-                    done, pending = done | pending, set()
-        except asyncio.CancelledError:
-            for task in tasks:
-                task.cancel()
-            raise
-        nobody = _Reply(failure=_NOBODY)
-        for task in done:
-            self._settle(tasks[task], nobody if task.cancelled() else task.result())
-        for task in pending:
-            path = tasks[task]
-            # From now on it waits in the lane of the slow ones, until it has answered faster.
-            self._endpoint(path).took = SLOW + 1
-            self._late[path] = task
-            task.add_done_callback(partial(self._arrived, path))
-
-    def _arrived(self, path: str, task: asyncio.Task[_Reply]) -> None:
-        """Take in an answer that came after its poll."""
-        self._late.pop(path, None)
-        if not task.cancelled():
-            taker = asyncio.create_task(self._take_late(path, task.result()))
-            self._takers.add(taker)
-            taker.add_done_callback(self._takers.discard)
-
-    async def _take_late(self, path: str, reply: _Reply) -> None:
+    async def _take_late(self, path: str, reply: Reply) -> None:
+        """Read an answer that came after the round that asked for it."""
         async with self._turn:
-            self._begin()
-            self._asked.add(path)
-            self._settle(path, reply)
+            self._asker.begin()
+            self._asker.asked.add(path)
+            self._asker.settle(path, reply)
             await self._read_all()
             self._tell_changes()
-        if self._answered:
+        if self._asker.answered:
             self.on_late()
-
-    async def _make_sure(self) -> None:
-        """Find out whether anybody is there at all, when nothing has answered yet."""
-        async with self._making_sure:
-            if self._answered or self._gone:
-                return
-            scheme = "https" if self.uses_tokens else "http"
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    async with self._client.get(f"{scheme}://{self.host}/info", allow_redirects=False) as response:
-                        await response.read()
-            except aiohttp.ServerFingerprintMismatch:
-                self._gone = self._distrusted = True
-            except aiohttp.ClientError, TimeoutError, OSError:
-                self._gone = True
-
-    async def _ask(self, path: str) -> _Reply:
-        """Make one request and read the answer to its end; a failure to connect makes sure that somebody is there."""
-        reply = await self._ask_in_turn(path)
-        if reply.unreachable and not self._answered:
-            await self._make_sure()
-        return reply
-
-    async def _ask_in_turn(self, path: str) -> _Reply:
-        """Make one request, one of a few at a time. Once it is clear that nobody is there, nobody is asked."""
-        endpoint = self._endpoint(path)
-        async with self._slow_place if endpoint.is_slow else nullcontext(), self._places:
-            if self._gone:
-                return _Reply(failure=_NOBODY)
-            endpoint.asked, begin = self.clock(), time.monotonic()
-            try:
-                response = await self._request(path)
-                return _Reply(response, await response.read())
-            except EnvoyAuthenticationRequired:
-                self._refused = True
-                return _Reply(failure="not authorised")
-            except aiohttp.ServerFingerprintMismatch:
-                self._distrusted = True
-                return _Reply(failure="another certificate")
-            except (aiohttp.ClientConnectorError, TimeoutError) as err:
-                return _Reply(failure=str(err) or type(err).__name__, unreachable=True)
-            except aiohttp.ClientError as err:
-                return _Reply(failure=str(err) or type(err).__name__)
-            finally:
-                endpoint.took = time.monotonic() - begin
-
-    def _settle(self, path: str, reply: _Reply) -> None:
-        """Keep what an endpoint said, or that it did not."""
-        endpoint = self._endpoint(path)
-        if reply.response is None or reply.body is None:
-            endpoint.fail(reply.failure)
-        elif endpoint.take(reply.response, reply.body, path):
-            self._answered.add(path)
 
     async def _read(self, updater: EnvoyUpdater) -> None:
         """Have an updater make objects of the documents.
@@ -558,22 +418,24 @@ class Gateway(Envoy):
         """
         data = await self._try(updater)
         if data is None:
-            if any(self._endpoint(path).latest is None for path in self._needs[updater]):
+            if any(self._asker.endpoint(path).latest is None for path in self._needs[updater]):
                 return
-            candidates = {path: self._endpoint(path).latest for path in self._needs[updater] & self._answered}
+            candidates = {
+                path: self._asker.endpoint(path).latest for path in self._needs[updater] & self._asker.answered
+            }
             for path in candidates:
-                self._endpoint(path).latest = self._endpoint(path).good
+                self._asker.endpoint(path).latest = self._asker.endpoint(path).good
             for path, candidate in candidates.items():
-                endpoint = self._endpoint(path)
+                endpoint = self._asker.endpoint(path)
                 endpoint.latest = candidate
                 if await self._try(updater) is None:
                     endpoint.latest = endpoint.good
                     endpoint.fail("unexpected content")
-                    self._answered.discard(path)
+                    self._asker.answered.discard(path)
             data = await self._try(updater)
         if data is not None:
             for path in self._needs[updater]:
-                self._endpoint(path).approve(self.clock())
+                self._asker.endpoint(path).approve(self.clock())
             self._take(updater, data)
 
     async def _try(self, updater: EnvoyUpdater) -> EnvoyData | None:
@@ -595,8 +457,8 @@ class Gateway(Envoy):
         for field in fields(EnvoyData):
             if value := getattr(data, field.name):
                 setattr(self.data, field.name, value if field.name != "raw" else self.data.raw | value)
-        needs = {path: self._endpoint(path) for path in self._needs[updater]}
-        self._known.take(dict(leaves(data)), needs, self._makes[updater], self._answered)
+        needs = {path: self._asker.endpoint(path) for path in self._needs[updater]}
+        self._known.take(dict(leaves(data)), needs, self._makes[updater], self._asker.answered)
 
     async def mac_address(self) -> str | None:
         """Return the MAC address of the interface in use, None when the gateway does not say.
@@ -604,7 +466,7 @@ class Gateway(Envoy):
         `/home` is slow to answer on some firmware: asked once, and not at the start.
         """
         try:
-            async with self._places:
+            async with self._asker.places:
                 interface = await self.interface_settings()
         except (aiohttp.ClientError, *_UNEXPECTED_DOCUMENT):
             return None
@@ -619,15 +481,15 @@ class Gateway(Envoy):
             path: Answer(document.response.status, await document.response.text(errors="replace"), endpoint.failure)
             if (document := endpoint.latest)
             else Answer(None, "", endpoint.failure)
-            for path, endpoint in list(self._endpoints.items())
+            for path, endpoint in self._asker.endpoints()
         }
         begin = time.monotonic()
         for path in EVERYTHING if ask else ():
-            async with self._places:
+            async with self._asker.places:
                 answer = await self._look_at(path)
             if answer.status or path not in known:
                 known[path] = answer
-            if time.monotonic() - begin > _EVERYTHING_LIMIT or answer.failure == _NOBODY:
+            if time.monotonic() - begin > _EVERYTHING_LIMIT or answer.failure == NOBODY:
                 break
         return known
 
@@ -641,7 +503,7 @@ class Gateway(Envoy):
         except EnvoyAuthenticationRequired:
             status, failure = HTTPStatus.UNAUTHORIZED.value, "not authorised"
         except aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError:
-            failure = _NOBODY
+            failure = NOBODY
         except (aiohttp.ClientError, TimeoutError, EnvoyError) as err:
             failure = type(err).__name__
         return Answer(status, body, failure, round(time.monotonic() - begin, 3))
@@ -677,16 +539,16 @@ class Gateway(Envoy):
     @override
     async def probe_request(self, endpoint: str) -> aiohttp.ClientResponse:  # type: ignore[override]
         """Answer an updater that looks whether there is work for it."""
-        state = self._endpoint(endpoint)
+        state = self._asker.endpoint(endpoint)
         stands = state.latest_stands and endpoint in self._in_use()
-        if state.latest and (endpoint in self._answered or stands):
+        if state.latest and (endpoint in self._asker.answered or stands):
             return state.latest.response
-        self._asked.add(endpoint)
-        reply = await self._ask(endpoint)
-        self._settle(endpoint, reply)
+        self._asker.asked.add(endpoint)
+        reply = await self._asker.ask(endpoint)
+        self._asker.settle(endpoint, reply)
         if reply.response is not None:
             return reply.response
-        if self._refused:
+        if self._asker.refused:
             raise EnvoyAuthenticationRequired(reply.failure)
         raise aiohttp.ClientError(reply.failure)
 
@@ -698,8 +560,8 @@ class Gateway(Envoy):
         if data is not None:
             return await super().request(endpoint, data, method)
         self._reading.add(endpoint)
-        if (known := self._endpoint(endpoint)).latest is None:
-            await self._fetch([endpoint], patience=None)
+        if (known := self._asker.endpoint(endpoint)).latest is None:
+            await self._asker.fetch([endpoint], patience=None)
         if known.latest is None:
             raise aiohttp.ClientError(known.failure)
         return known.latest.response

@@ -1,0 +1,197 @@
+"""How a gateway is asked: few requests at a time, slow endpoints in a lane of their own, late answers taken as well."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+import time
+from typing import Final
+
+import aiohttp
+from pyenphase.exceptions import EnvoyAuthenticationRequired
+
+from .endpoints import SLOW, Endpoint
+from .paths import PERIODS
+
+#: Why an endpoint said nothing, and the others will not either.
+NOBODY: Final = "the gateway does not answer"
+#: Requests at a time: the gateway is a small computer, more of them pile up and stop it.
+_IN_FLIGHT: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a request: an answer read to its end, or why there is none."""
+
+    response: aiohttp.ClientResponse | None = None
+    body: bytes | None = None
+    failure: str = ""
+    #: There was no connection, or no answer in time.
+    unreachable: bool = False
+
+
+class Asker:
+    """Asks the endpoints of one gateway in rounds: a poll is one, and so is a look at a single endpoint."""
+
+    def __init__(
+        self,
+        request: Callable[[str], Awaitable[aiohttp.ClientResponse]],
+        knock: Callable[[], Awaitable[None]],
+        take_late: Callable[[str, Reply], Coroutine[None, None, None]],
+        clock: Callable[[], float],
+    ) -> None:
+        """Prepare to ask.
+
+        `request` asks for a path and `knock` for what everybody may see, as aiohttp does and with its exceptions.
+        `take_late` takes an answer that outlasted its round.
+        """
+        self._request = request
+        self._knock = knock
+        self._take_late = take_late
+        self._clock = clock
+        self._endpoints: dict[str, Endpoint] = {}
+        #: Endpoints asked in this round, and those of them that answered well.
+        self.asked: set[str] = set()
+        self.answered: set[str] = set()
+        #: Nobody is there in this round; somebody is, and won't let us in; it shows a certificate that is not trusted.
+        self.gone = False
+        self.refused = False
+        self.distrusted = False
+        #: Held while it is found out whether anybody is there.
+        self._making_sure = asyncio.Lock()
+        #: A place for each request at a time.
+        self.places = asyncio.Semaphore(_IN_FLIGHT)
+        #: The place that slow endpoints may hold, one at a time.
+        self._slow_place = asyncio.Semaphore(1)
+        #: Requests that outlast their round, and what takes in their answers.
+        self._late: dict[str, asyncio.Task[Reply]] = {}
+        self._takers: set[asyncio.Task[None]] = set()
+
+    def endpoint(self, path: str) -> Endpoint:
+        """Return what is known of an endpoint."""
+        if path not in self._endpoints:
+            self._endpoints[path] = Endpoint(PERIODS.get(path, 0.0))
+        return self._endpoints[path]
+
+    def endpoints(self) -> list[tuple[str, Endpoint]]:
+        """Return all that anything is known of, with their paths."""
+        return list(self._endpoints.items())
+
+    @property
+    def late(self) -> set[str]:
+        """Endpoints that were asked in an earlier round, and may still answer."""
+        return set(self._late)
+
+    def begin(self) -> None:
+        """Begin a new round: forget what the last one came to."""
+        self.asked.clear()
+        self.answered.clear()
+        self.gone = self.refused = self.distrusted = False
+
+    def stop(self) -> None:
+        """Give up requests that outlast their round."""
+        for task in (*self._late.values(), *self._takers):
+            task.cancel()
+
+    def failures(self) -> str:
+        """Name the endpoints that failed in this round, and how."""
+        failed = ((path, self.endpoint(path).failure) for path in sorted(self.asked))
+        return ", ".join(f"{path}: {failure}" for path, failure in failed if failure)
+
+    async def fetch(self, paths: Iterable[str], *, patience: float | None) -> None:
+        """Ask endpoints that this round has not asked yet, and keep what they say within `patience` seconds.
+
+        What is still under way after that is taken in when it comes, unless it is all there is.
+        """
+        paths = [path for path in paths if path not in self.asked and path not in self._late]
+        paths.sort(key=lambda path: (self.endpoint(path).took, path))
+        tasks = {asyncio.create_task(self.ask(path)): path for path in paths}
+        self.asked.update(paths)
+        if not tasks:
+            return
+        try:
+            done, pending = await asyncio.wait(tasks, timeout=patience)
+            if pending and not any(task.result().body is not None for task in done):
+                await self._make_sure()
+                if self.gone:
+                    for task in pending:
+                        task.cancel()
+                    await asyncio.wait(pending)
+                    done, pending = done | pending, set()
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            raise
+        nobody = Reply(failure=NOBODY)
+        for task in done:
+            self.settle(tasks[task], nobody if task.cancelled() else task.result())
+        for task in pending:
+            path = tasks[task]
+            # From now on it waits in the lane of the slow ones, until it has answered faster.
+            self.endpoint(path).took = SLOW + 1
+            self._late[path] = task
+            task.add_done_callback(partial(self._arrived, path))
+
+    async def wait_for_late(self, path: str) -> None:
+        """Wait for the answer of an endpoint that an earlier round asked."""
+        if path in self._late:
+            await asyncio.wait([self._late[path]])
+
+    def _arrived(self, path: str, task: asyncio.Task[Reply]) -> None:
+        """Take in an answer that came after its round."""
+        self._late.pop(path, None)
+        if not task.cancelled():
+            taker = asyncio.create_task(self._take_late(path, task.result()))
+            self._takers.add(taker)
+            taker.add_done_callback(self._takers.discard)
+
+    async def _make_sure(self) -> None:
+        """Find out whether anybody is there at all, when nothing has answered yet."""
+        async with self._making_sure:
+            if self.answered or self.gone:
+                return
+            try:
+                await self._knock()
+            except aiohttp.ServerFingerprintMismatch:
+                self.gone = self.distrusted = True
+            except aiohttp.ClientError, TimeoutError, OSError:
+                self.gone = True
+
+    async def ask(self, path: str) -> Reply:
+        """Make one request and read the answer to its end; a failure to connect makes sure that somebody is there."""
+        reply = await self._ask_in_turn(path)
+        if reply.unreachable and not self.answered:
+            await self._make_sure()
+        return reply
+
+    async def _ask_in_turn(self, path: str) -> Reply:
+        """Make one request, one of a few at a time. Once it is clear that nobody is there, nobody is asked."""
+        endpoint = self.endpoint(path)
+        async with self._slow_place if endpoint.is_slow else nullcontext(), self.places:
+            if self.gone:
+                return Reply(failure=NOBODY)
+            endpoint.asked, begin = self._clock(), time.monotonic()
+            try:
+                response = await self._request(path)
+                return Reply(response, await response.read())
+            except EnvoyAuthenticationRequired:
+                self.refused = True
+                return Reply(failure="not authorised")
+            except aiohttp.ServerFingerprintMismatch:
+                self.distrusted = True
+                return Reply(failure="another certificate")
+            except (aiohttp.ClientConnectorError, TimeoutError) as err:
+                return Reply(failure=str(err) or type(err).__name__, unreachable=True)
+            except aiohttp.ClientError as err:
+                return Reply(failure=str(err) or type(err).__name__)
+            finally:
+                endpoint.took = time.monotonic() - begin
+
+    def settle(self, path: str, reply: Reply) -> None:
+        """Keep what an endpoint said, or that it did not."""
+        endpoint = self.endpoint(path)
+        if reply.response is None or reply.body is None:
+            endpoint.fail(reply.failure)
+        elif endpoint.take(reply.response, reply.body, path):
+            self.answered.add(path)
