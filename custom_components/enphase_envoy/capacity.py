@@ -18,6 +18,8 @@ _MARGIN: Final = 1.5
 _INVERTER: Final = 400.0
 #: Watts of a reported maximum that is believed: the report may lie as well.
 _LARGEST_INVERTER: Final = 1000.0
+#: Watts that any roof is trusted with: a list of inverters may be short.
+_ROOF: Final = 10_000.0
 #: Watts that one CT of 200 A measures at 240 V.
 _CT: Final = 200.0 * 240.0
 #: Watts that a battery charges and discharges with, per watt-hour that it holds: IQ batteries do with 0.4 to 0.8.
@@ -34,7 +36,7 @@ def watts(leaves: Mapping[Address, Leaf], address: Address) -> float:
     measured = _MARGIN * _CT * _phases(leaves, address)
     if field in ("system_production", "system_production_phases") or (rest and rest[0] in _PRODUCTION):
         inverters = [_of_inverter(leaf.value) for where, leaf in leaves.items() if where[0] == "inverters"]
-        return _MARGIN * sum(inverters) if inverters else measured
+        return _MARGIN * max(sum(inverters), _ROOF) if inverters else measured
     if rest and rest[0] == CtType.STORAGE:
         capacity = sum(
             leaf.value.encharge_capacity for leaf in leaves.values() if isinstance(leaf.value, EnvoyEncharge)

@@ -1,0 +1,291 @@
+"""Energy counters that only tell the truth. No Home Assistant here; time comes with the readings.
+
+Counters of gateways read zero, half or the triple for a poll, wrap, or come back from a firmware upgrade with another
+value. The statistics book each such reading as energy that flowed. So a reading has to be possible: a counter never
+falls, and rises by no more than the system can carry in the time since the last reading. What is not possible is held
+back, and the last true value stays, until the counter comes back or the new value proves to last. Then it is published
+as the gateway says it, and what has to be corrected in the statistics is told.
+
+Whatever stays between those limits is passed on. A reading that lies by less than the system could have carried in one
+poll is believed, and booked only once: the counter then stands still until the truth has caught up with it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from pyenphase.models.inverter import EnvoyInverter
+from pyenphase.models.meters import EnvoyMeterData
+from pyenphase.models.system_consumption import EnvoySystemConsumption
+from pyenphase.models.system_production import EnvoySystemProduction
+
+from .books import Counter, Json, Moment
+from .capacity import watts
+from .snapshot import Address, Leaf
+
+#: The fields that count energy, in Wh. The net of consumption may fall, and `energy_produced` is no counter.
+COUNTERS: Final[Mapping[type, tuple[str, ...]]] = {
+    EnvoySystemProduction: ("watt_hours_lifetime",),
+    EnvoySystemConsumption: ("watt_hours_lifetime",),
+    EnvoyMeterData: ("energy_delivered", "energy_received"),
+    EnvoyInverter: ("lifetime_energy",),
+}
+_NET: Final = frozenset({"system_net_consumption", "system_net_consumption_phases"})
+
+#: Wh at which counters without CTs begin anew: 2^32 joules.
+WRAP: Final = 2**32 / 3600
+#: Wh that a counter may be behind itself, from rounding and from sums of phases.
+_NOISE: Final = 100.0
+#: Seconds that a reading may be older or younger than it says.
+_SLACK: Final = 120.0
+#: Seconds for which a counter may stand still and then tell all at once: some inverters report once an hour.
+_BURST: Final = 7200.0
+#: Seconds that a reading's own time is believed to be ahead of the last one's.
+_LONGEST: Final = 86400.0
+#: Seconds and readings after which a step has proved to last, alone and with a second endpoint that says the same.
+_PROVEN: Final = (3600.0, 12)
+_AGREED: Final = (600.0, 8)
+#: Seconds of the gap before a step that are filled with what flowed after it.
+_FILLED: Final = 600.0
+
+
+class Cause(StrEnum):
+    """Why a counter went to another value."""
+
+    LASTING = "lasting"
+    WRAPPED = "wrapped"
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A counter that was published with another value than energy can explain."""
+
+    counter: Counter
+    cause: Cause
+    #: Seconds since the epoch at which it was published.
+    at: float
+    #: Wh before and after.
+    before: float
+    after: float
+    #: Wh that flowed in between, as far as it is known.
+    gained: float
+
+
+@dataclass(slots=True)
+class _Claim:
+    """Readings that contradict the last true one, but not each other."""
+
+    began: float
+    began_at: float
+    value: float
+    at: float
+    readings: int = 1
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of one counter; times in seconds since the epoch."""
+
+    value: float
+    #: When this was last read, by our clock and by the reading's own.
+    at: float
+    own: float | None
+    #: When it last moved.
+    moved: float
+    claim: _Claim | None = None
+
+
+def judge(state: _State, new: float, at: float, own: float | None, limit: float) -> Cause | None:
+    """Take a reading in, and return why it was taken although energy can't explain it, if so.
+
+    `limit` is what the system carries, in W. What was not taken is left as a claim.
+    """
+    span = max(at - state.at, min(at - state.moved, _BURST))
+    if own is not None and state.own is not None:
+        span = max(span, min(own - state.own, _LONGEST))
+    if -_NOISE <= new - state.value <= _carried(span, limit):
+        _accept(state, max(new, state.value), at, own)
+        return None
+    if 0 <= new + WRAP - state.value <= _carried(span, limit):
+        _accept(state, new, at, own)
+        return Cause.WRAPPED
+    claim = state.claim
+    if claim is None or not -_NOISE <= new - claim.value <= _carried(at - claim.at, limit):
+        state.claim = _Claim(new, at, new, at)
+    elif at > claim.at:
+        claim.value, claim.at = max(new, claim.value), at
+        claim.readings += 1
+    return None
+
+
+def _carried(seconds: float, limit: float) -> float:
+    """Return the Wh that can flow in a time."""
+    return limit * (max(seconds, 0.0) + _SLACK) / 3600
+
+
+def _accept(state: _State, value: float, at: float, own: float | None) -> None:
+    if value != state.value:
+        state.moved = at
+    state.value, state.at, state.own, state.claim = value, max(at, state.at), own, None
+
+
+def _lasts(claim: _Claim, needed: tuple[float, int]) -> bool:
+    """Return whether a claim has been repeated for long enough. Nothing at all is no value until it moves."""
+    seconds, readings = needed
+    return claim.at - claim.began_at >= seconds and claim.readings >= readings and claim.value > 0
+
+
+def _flowed(state: _State, claim: _Claim) -> float:
+    """Return the Wh that flowed since the last true reading: what the claim counted, and its mean for the gap."""
+    counted = claim.value - claim.began
+    gap = min(claim.began_at - state.at, _FILLED)
+    return counted * (1 + max(gap, 0.0) / (claim.at - claim.began_at))
+
+
+class Guard:
+    """Holds back what can't be true. A step of the books."""
+
+    name = "counters"
+
+    def __init__(self) -> None:
+        """Know no counter yet."""
+        self._states: dict[Counter, _State] = {}
+        #: The leaves as last given, and those of them that were not passed on as they were.
+        self._given: dict[Address, Leaf] = {}
+        self._held: dict[Address, Leaf] = {}
+        #: What was published with a leap in the last pass.
+        self.steps: list[Stepped] = []
+
+    def enter(self, leaves: Mapping[Address, Leaf], moment: Moment) -> Mapping[Address, Leaf]:
+        """Return the leaves whose counters are not what the gateway says."""
+        self.steps = []
+        for address, leaf in leaves.items():
+            fields = COUNTERS.get(type(leaf.value))
+            if fields is None or address[0] in _NET:
+                continue
+            given = self._given.get(address)
+            if given is leaf and address not in self._held:
+                continue
+            self._given[address] = leaf
+            if given is not None and given.value is leaf.value and address not in self._held:
+                continue
+            self._look(leaves, address, fields, moment, given)
+        if gone := self._given.keys() - leaves.keys():
+            for address in gone:
+                del self._given[address]
+                self._held.pop(address, None)
+        return self._held
+
+    def _look(
+        self,
+        leaves: Mapping[Address, Leaf],
+        address: Address,
+        fields: tuple[str, ...],
+        moment: Moment,
+        given: Leaf | None,
+    ) -> None:
+        """Judge the counters of one object."""
+        leaf = leaves[address]
+        at, own, limit = moment.seen(leaf), _own_time(leaf.value), None
+        true: dict[str, float] = {}
+        for field in fields:
+            reading = getattr(leaf.value, field)
+            counter = (address, field)
+            state = self._states.get(counter)
+            if not isinstance(reading, int | float):
+                continue
+            if state is None:
+                self._states[counter] = _State(reading, at, own, at)
+                continue
+            if given is not None and state.claim is None:
+                # The same value was given again and again since it was looked at.
+                state.at = max(state.at, moment.seen(given))
+            limit = limit or watts(leaves, address)
+            before, gained = state.value, reading + WRAP - state.value
+            cause = judge(state, reading, at, own, limit)
+            if state.claim and self._has_proved(counter, state.claim):
+                cause, gained = Cause.LASTING, _flowed(state, state.claim)
+                _accept(state, state.claim.value, at, own)
+            if cause:
+                self.steps.append(Stepped(counter, cause, moment.now, before, state.value, gained))
+            if state.value != reading:
+                true[field] = state.value
+        self._hold(address, leaf, true)
+
+    def _hold(self, address: Address, leaf: Leaf, true: dict[str, Any]) -> None:
+        """Note what to say instead of a leaf, keeping the object where nothing is new."""
+        if not true:
+            self._held.pop(address, None)
+            return
+        value: Any = leaf.value
+        honest = replace(value, **true)
+        held = self._held.get(address)
+        self._held[address] = Leaf(held.value if held and held.value == honest else honest, leaf.freshness)
+
+    def _has_proved(self, counter: Counter, claim: _Claim) -> bool:
+        """Return whether a claim lasts: for long enough, or for a while if another endpoint claims the same."""
+        if _lasts(claim, _PROVEN):
+            return True
+        return _lasts(claim, _AGREED) and any(
+            _lasts(other, _AGREED) and _is_close(other.value, claim.value) for other in self._second_opinions(counter)
+        )
+
+    def _second_opinions(self, counter: Counter) -> Iterator[_Claim]:
+        """Yield the claims of counters that said the same as this one, from documents of their own."""
+        document, value = self._given[counter[0]].freshness, self._states[counter].value
+        for (address, _), state in self._states.items():
+            given = self._given.get(address)
+            if state.claim and given and given.freshness is not document and _is_close(state.value, value):
+                yield state.claim
+
+    # Memory
+
+    def knows(self, counter: Counter, at: float) -> bool:
+        """Return whether a counter was read by a time, in seconds since the epoch, or later."""
+        return counter in self._states and self._states[counter].at >= at
+
+    def resume(self, counter: Counter, value: float, at: float) -> None:
+        """Take over what the statistics last recorded of a counter, in Wh, when there is nothing newer."""
+        if not self.knows(counter, at):
+            self._states[counter] = _State(value, at, None, at)
+
+    def dump(self) -> dict[str, Json]:
+        """Return the states, each under the address and the field."""
+        return {
+            "/".join((*address, field)): [
+                *(state.value, round(state.at), state.own, round(state.moved)),
+                [claim.began, claim.began_at, claim.value, claim.at, claim.readings]
+                if (claim := state.claim)
+                else None,
+            ]
+            for (address, field), state in self._states.items()
+        }
+
+    def load(self, memory: Mapping[str, Json]) -> None:
+        """Go on from such states."""
+        entry: Any
+        for key, entry in memory.items():
+            *address, field = key.split("/")
+            try:
+                value, at, own, moved, claim = entry
+                state = _State(float(value), float(at), None if own is None else float(own), float(moved))
+                if claim:
+                    began, began_at, claimed, claimed_at, readings = claim
+                    state.claim = _Claim(
+                        float(began), float(began_at), float(claimed), float(claimed_at), int(readings)
+                    )
+            except TypeError, ValueError, IndexError:
+                continue
+            self._states[tuple(address), field] = state
+
+
+def _own_time(value: object) -> float | None:
+    """Return when a reading was taken, where it says so."""
+    if isinstance(value, EnvoyMeterData):
+        return value.timestamp
+    return value.last_report_date if isinstance(value, EnvoyInverter) else None
+
+
+def _is_close(one: float, other: float) -> bool:
+    return abs(one - other) <= _NOISE + 0.001 * abs(one)
