@@ -40,7 +40,10 @@ async def _gateway(hass: HomeAssistant, entry: EnvoyConfigEntry) -> Gateway:
 
 async def async_unload_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bool:
     """Unload a gateway."""
-    return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+    unloaded = await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+    if unloaded:
+        await entry.runtime_data.bookkeeper.async_close()
+    return unloaded
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:

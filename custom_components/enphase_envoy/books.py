@@ -70,7 +70,7 @@ class Books:
         """Return what all steps have to remember."""
         return {step.name: step.dump() for step in self._steps}
 
-    def load(self, memory: Mapping[str, Json]) -> None:
+    def load(self, memory: Mapping[str, object]) -> None:
         """Give each step what it remembered."""
         for step in self._steps:
             if isinstance(part := memory.get(step.name), dict):

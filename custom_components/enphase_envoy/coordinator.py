@@ -12,12 +12,11 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.exceptions import ConfigEntryAuthFailed
 from homeassistant.helpers.event import async_call_later
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
-from homeassistant.util import dt as dt_util
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .account import Credentials
-from .books import Books, Moment
+from .bookkeeper import Bookkeeper
 from .const import CONF_USE_MANUAL_TOKEN, DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER, OPTION_POLL_INTERVAL
 from .errors import GatewayError, Reason
 from .gateway import Gateway
@@ -62,7 +61,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             update_interval=timedelta(seconds=interval),
         )
         self.gateway = gateway
-        gateway.on_late = self._publish
+        gateway.on_late = self.publish
         gateway.poll_interval = interval
         entry.async_on_unload(gateway.stop)
         self._holds = (max(3 * interval, _HOLD_STATE), max(3 * interval, _HOLD_LASTING))
@@ -71,7 +70,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._told: dict[Address, tuple[object, int]] = {}
         #: Who listens to which object.
         self._interested: dict[Address | None, dict[int, CALLBACK_TYPE]] = {}
-        self.books = Books(())
+        self.bookkeeper = Bookkeeper(hass, entry, self._clock)
         self._watch = SettingsWatch()
         #: When a token was last fetched because the gateway refused the old one.
         self._fetched_at = float("-inf")
@@ -91,7 +90,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     async def _async_update_data(self) -> Snapshot:
         snapshot = await self._translated(self._poll)
         self._has_access()
-        return self._watched(self._entered(snapshot))
+        await self.bookkeeper.async_open()
+        return self._watched(self.bookkeeper.enter(snapshot))
 
     async def _translated[T](self, action: Callable[[], Awaitable[T]]) -> T:
         """Run an action, turning what is wrong with the gateway into Home Assistant's errors."""
@@ -195,7 +195,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         settings = [data.tariff and data.tariff.storage_settings for data in (before, wanted)]
         if field == "storage_settings" and settings[0] and settings[1]:
             self._watch.ask(settings[0], settings[1], asker, self._clock())
-        self._publish()
+        self.publish()
 
     @callback
     def _look_again(self, field: str) -> None:
@@ -209,7 +209,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     def _look(self, field: str, _now: datetime) -> None:
         async def look() -> None:
             await self.gateway.reread(field)
-            self._publish()
+            self.publish()
 
         self.config_entry.async_create_background_task(self.hass, look(), f"{self.name} look at {field}")
 
@@ -221,17 +221,12 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._looks.clear()
 
     @callback
-    def _publish(self) -> None:
+    def publish(self) -> None:
         """Show what is known now; the next poll comes when it would have."""
-        if self._shutdown_requested:
+        if self._shutdown_requested or self.data is None:
             return
-        self.data = self._watched(self._entered(self.gateway.snapshot()))
+        self.data = self._watched(self.bookkeeper.enter(self.gateway.snapshot()))
         self.async_update_listeners()
-
-    def _entered(self, snapshot: Snapshot) -> Snapshot:
-        """Return the snapshot with counters that only tell the truth, and with what follows from them."""
-        now = dt_util.utcnow().timestamp()
-        return self.books.enter(snapshot, Moment(now, now - self._clock(), dt_util.get_default_time_zone()))
 
     def _watched(self, snapshot: Snapshot) -> Snapshot:
         """Look what became of battery settings, and correct what is shown where the controller does otherwise."""

@@ -16,8 +16,10 @@ from .const import DOMAIN, LOGGER
 
 #: What the gateway said, and who it is.
 DOCUMENTS: Final = "documents"
+#: What was counted.
+COUNTERS: Final = "counters"
 #: All that is remembered of an entry, and forgotten with it.
-SUBJECTS: Final = (DOCUMENTS,)
+SUBJECTS: Final = (DOCUMENTS, COUNTERS)
 
 _VERSION: Final = 1
 #: What Home Assistant raises, as itself or by accident, about a file that it did not write.

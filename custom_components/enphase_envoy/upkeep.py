@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 import time
 from typing import Final
 
 from homeassistant.const import CONF_TOKEN
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
-from homeassistant.helpers.event import async_call_later
+from homeassistant.helpers.event import async_call_later, async_track_time_change
 
 from . import devices, issues
 from .account import read_token
@@ -31,9 +32,16 @@ def async_start(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     """Begin, until the entry is unloaded."""
     _Chore(hass, entry, _MAC_DELAY, lambda: _connect_mac(hass, entry))
     _Chore(hass, entry, _FIRMWARE_PERIOD, lambda: _look_at_firmware(entry))
+    entry.async_on_unload(async_track_time_change(hass, partial(_begin_day, entry), 0, 0, 0))
     if entry.runtime_data.gateway.uses_tokens:
         keeper = _TokenKeeper(hass, entry)
         _Chore(hass, entry, 0, keeper.keep)
+
+
+@callback
+def _begin_day(entry: EnvoyConfigEntry, _now: datetime) -> None:
+    """Begin the day's counts anew, whether the gateway says so or not."""
+    entry.runtime_data.publish()
 
 
 class _Chore:
