@@ -36,6 +36,12 @@ async def choose(hass: HomeAssistant, house: House, **options: object) -> None:
     assert house.entry.state is ConfigEntryState.LOADED
 
 
+async def test_without_an_energy_dashboard_the_options_come_at_once(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("legacy_5")
+    shown = await hass.config_entries.options.async_init(house.entry.entry_id)
+    assert (shown["type"], shown["step_id"]) == (FlowResultType.FORM, "options")
+
+
 async def test_the_poll_interval_is_an_option(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("metered_1phase")
     await choose(hass, house, poll_interval=120)

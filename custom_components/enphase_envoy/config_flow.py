@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, override
 
+from homeassistant.components.energy.const import DOMAIN as ENERGY
 from homeassistant.config_entries import (
     SOURCE_REAUTH,
     SOURCE_RECONFIGURE,
     ConfigEntry,
+    ConfigEntryState,
     ConfigFlow,
     ConfigFlowResult,
     OptionsFlowWithReload,
@@ -39,6 +41,7 @@ from .const import (
     OPTION_POLL_INTERVAL,
     POLL_INTERVALS,
 )
+from .energy_dashboard import AGAIN, async_add, async_panels
 from .errors import GatewayError, Reason
 from .gateway import Gateway
 from .session import async_session_to_try
@@ -229,9 +232,19 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
 
 
 class EnvoyOptionsFlow(OptionsFlowWithReload):
-    """How a gateway is read."""
+    """How a gateway is read, and what the Energy dashboard shows of it."""
 
-    async def async_step_init(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+    async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Let the owner choose, where there is a choice."""
+        if self._is_read and ENERGY in self.hass.config.components:
+            return self.async_show_menu(step_id="init", menu_options=["energy_dashboard", "options"])
+        return await self.async_step_options()
+
+    @property
+    def _is_read(self) -> bool:
+        return self.config_entry.state is ConfigEntryState.LOADED
+
+    async def async_step_options(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show and take the options."""
         if user_input is not None:
             user_input[OPTION_POLL_INTERVAL] = int(user_input[OPTION_POLL_INTERVAL])
@@ -249,6 +262,31 @@ class EnvoyOptionsFlow(OptionsFlowWithReload):
             }
         )
         return self.async_show_form(
-            step_id="init",
+            step_id="options",
             data_schema=self.add_suggested_values_to_schema(schema, self.config_entry.options),  # type: ignore[arg-type]
+        )
+
+    async def async_step_energy_dashboard(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Show what would be added to the Energy dashboard, and add what the owner leaves ticked."""
+        if not self._is_read:
+            return self.async_abort(reason="not_read")
+        panels = await async_panels(self.hass, self.config_entry)
+        missing = [panel for panel in panels if panel.source]
+        if not missing:
+            return self.async_abort(reason="all_there" if panels else "nothing_to_add")
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            # Between the question and the answer a panel may have become one that could count twice.
+            ticked = {name.removesuffix(AGAIN) for name, chosen in user_input.items() if chosen}
+            if chosen := [panel for panel in missing if panel.kind in ticked]:
+                await async_add(self.hass, chosen)
+                return self.async_abort(reason="added")
+            errors["base"] = "nothing_chosen"
+        schema = vol.Schema({vol.Required(panel.name, default=not panel.again): bool for panel in missing})
+        texts = [panel.texts for panel in missing]
+        return self.async_show_form(
+            step_id="energy_dashboard",
+            data_schema=schema,  # type: ignore[arg-type]
+            errors=errors,
+            description_placeholders={key: text for of_one in texts for key, text in of_one.items()},
         )
