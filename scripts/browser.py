@@ -26,16 +26,16 @@ def executable() -> str | None:
 
 
 @contextmanager
-def logged_in(tokens: Json, *, width: int = 1280, height: int = 900) -> Generator[Page]:
-    """Open a page whose frontend finds tokens where it keeps its own."""
+def logged_in(tokens: Json, *, width: int = 1280, height: int = 900, language: str = "en") -> Generator[Page]:
+    """Open a page whose frontend finds tokens and the language where it keeps its own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable(), args=[*_FLAGS])
         context = browser.new_context(
             viewport={"width": width, "height": height}, base_url=tokens["hassUrl"], locale="en-US"
         )
-        # In a string of its own, for it is JSON within JSON.
-        stored = json.dumps(json.dumps(tokens))
-        context.add_init_script(f"localStorage.setItem('hassTokens', {stored})")
+        for key, value in (("hassTokens", tokens), ("selectedLanguage", language)):
+            # In a string of its own, for it is JSON within JSON.
+            context.add_init_script(f"localStorage.setItem('{key}', {json.dumps(json.dumps(value))})")
         page = context.new_page()
         page.set_default_timeout(60_000)
         try:

@@ -53,9 +53,19 @@ def open_page(page: Page, path: str, text: str | None = None) -> None:
     page.goto(path)
     if text:
         page.get_by_text(text).first.wait_for()
-    page.wait_for_load_state("networkidle")
-    # Icons come from the browser's own database, and appear after what the network gave.
     page.wait_for_function("() => !document.querySelector('#ha-launch-screen')")
+    settle(page)
+
+
+def press(page: Page, text: str) -> None:
+    """Press what shows a text or is named so, and wait for what comes of it."""
+    page.get_by_text(text, exact=True).or_(page.get_by_label(text, exact=True)).last.click()
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Wait until a page has all it asked for. Icons come from the browser's own database, later than the network's."""
+    page.wait_for_load_state("networkidle")
     page.wait_for_timeout(700)
 
 
@@ -70,6 +80,10 @@ def main() -> int:
     """Take the pictures. Return an exit code."""
     parser = argparse.ArgumentParser(prog="scripts/screenshot", description=__doc__)
     parser.add_argument("paths", nargs="*", help="of pages to take instead, such as /energy")
+    parser.add_argument(
+        "--press", action="append", default=[], metavar="TEXT", help="press this on each page first; again for the next"
+    )
+    parser.add_argument("--language", default="en", help="of the pages (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8123, help="of the development instance (default: %(default)s)")
     parser.add_argument("--into", type=Path, default=ROOT / ".develop" / "screenshots", help="folder for the pictures")
     parser.add_argument("--width", type=int, default=1280)
@@ -88,9 +102,11 @@ def main() -> int:
         (path.strip("/").replace("/", "-") or "start", path, None) for path in options.paths
     ] or [*default_pages(devices)]
     try:
-        with logged_in(tokens, width=options.width, height=options.height) as page:
+        with logged_in(tokens, width=options.width, height=options.height, language=options.language) as page:
             for name, path, text in pages:
                 open_page(page, path, text)
+                for button in options.press:
+                    press(page, button)
                 save(page.screenshot(), file := options.into / f"{name}.png")
                 print(f"screenshot: {file} ({file.stat().st_size // 1024} kB)")
     except Error as err:
