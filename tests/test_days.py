@@ -1,5 +1,6 @@
 """Today and the last seven days, whatever the gateway says of them. Pure, with readings made up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 import json
@@ -78,7 +79,7 @@ def test_what_no_day_can_have_brought_is_unknown(bench: Bench, impossible: float
     assert bench.read(impossible).watt_hours_today == 20_050
 
 
-LIES = {
+LIES: dict[str, Callable[[float], float]] = {
     "true": lambda true: true,
     "not reset": lambda true: 20_000 + true,
     "reset above": lambda true: 1300 + true,
@@ -90,7 +91,9 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 @pytest.mark.parametrize("restarts", [False, True])
-def test_after_a_midnight_that_was_seen_the_day_is_what_was_counted(bench: Bench, lie: Any, restarts: bool) -> None:
+def test_after_a_midnight_that_was_seen_the_day_is_what_was_counted(
+    bench: Bench, lie: Callable[[float], float], restarts: bool
+) -> None:
     for minute in range(9):
         bench.read(20_000 + minute * MINUTE)
     for minute in range(1, 120):
