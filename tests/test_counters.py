@@ -149,6 +149,11 @@ def test_a_counter_that_wraps_goes_on_at_once(bench: Bench) -> None:
     assert step.gained == pytest.approx(STEP)
 
 
+def test_a_fall_by_as_much_is_no_wrap_of_a_counter_that_never_wrapped(bench: Bench) -> None:
+    bench.shown(LIFETIME)
+    assert bench.shown(LIFETIME - WRAP + STEP) == LIFETIME
+
+
 def test_after_an_outage_all_that_flowed_meanwhile_is_believed(bench: Bench) -> None:
     bench.shown(LIFETIME)
     assert bench.shown(LIFETIME + POWER * 24, seconds=86400) == LIFETIME + POWER * 24

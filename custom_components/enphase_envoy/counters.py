@@ -107,7 +107,7 @@ def judge(state: _State, new: float, at: float, own: float | None, limit: float)
     if -_NOISE <= new - state.value <= _carried(span, limit):
         _accept(state, max(new, state.value), at, own)
         return None
-    if 0 <= new + WRAP - state.value <= _carried(span, limit):
+    if 0 <= new <= state.value <= WRAP and new + WRAP - state.value <= _carried(span, limit):
         _accept(state, new, at, own)
         return Cause.WRAPPED
     claim = state.claim

@@ -1,0 +1,232 @@
+"""What Home Assistant's own statistics book, on a real recorder, while the counters of a gateway lie."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, time, timedelta
+import random
+from typing import Any
+
+from freezegun.api import FrozenDateTimeFactory
+from homeassistant.components.recorder import Recorder, get_instance
+from homeassistant.components.recorder.statistics import statistics_during_period
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import entity_registry as er
+from homeassistant.setup import async_setup_component
+from homeassistant.util import dt as dt_util
+from pyenphase.models.system_production import EnvoySystemProduction
+import pytest
+from pytest_homeassistant_custom_component.components.recorder.common import (
+    async_wait_recording_done,
+    do_adhoc_statistics,
+)
+
+from custom_components.enphase_envoy import books
+from custom_components.enphase_envoy.books import Moment
+from custom_components.enphase_envoy.const import DOMAIN
+from custom_components.enphase_envoy.counters import Guard
+from custom_components.enphase_envoy.days import Days
+from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf, Snapshot
+
+from .conftest import NOON, House
+from .simulator import lies
+from .simulator.faults import Fault
+from .simulator.gateway import Gateway, Json
+from .test_counters import LIES, ZONE
+
+type SetUp = Callable[..., Awaitable[House]]
+
+PERIOD = timedelta(minutes=5)
+HOUSES = 30
+MINUTES = 180
+ENERGY = {"device_class": "energy", "state_class": "total_increasing", "unit_of_measurement": "Wh"}
+_COUNTERS = (*lies.LIFETIME, "actEnergyDlvd", "actEnergyRcvd", "joulesProduced")
+
+
+@pytest.fixture
+async def mock_recorder_before_hass(async_test_recorder: Any) -> None:
+    """Let the recorder be there before Home Assistant is."""
+
+
+class Scaled(Fault):
+    """Every counter reads a multiple of the truth."""
+
+    def __init__(self, factor: float) -> None:
+        """Multiply by this."""
+        self.factor = factor
+
+    def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
+        """Multiply."""
+        return lies._each(document, _COUNTERS, lambda place, key: place[key] * self.factor)
+
+
+FAULTS: dict[str, Fault] = {
+    "zero": Scaled(0),
+    "half": Scaled(0.5),
+    "triple": Scaled(3),
+    "today is lifetime": lies.TodayIsLifetime(),
+    "today + 2^32": lies.TodayPlus32Bits(),
+}
+
+
+class Statistics:
+    """A house whose statistics are compiled as time passes."""
+
+    def __init__(self, hass: HomeAssistant, house: House, freezer: FrozenDateTimeFactory) -> None:
+        """Begin where the gateway's clock stands."""
+        self.hass = hass
+        self.house = house
+        self.freezer = freezer
+        self.truth: dict[str, list[float]] = {}
+
+    async def poll(self, polls: int = 1) -> None:
+        """Let minutes pass."""
+        for _ in range(polls):
+            self.house.gateway.clock.advance(60)
+            self.freezer.tick(60)
+            await self.house.poll()
+            now = dt_util.utcnow()
+            if now.timestamp() % PERIOD.total_seconds() == 0:
+                await async_wait_recording_done(self.hass)
+                do_adhoc_statistics(self.hass, start=now - PERIOD)
+                await async_wait_recording_done(self.hass)
+
+    def entity(self, key: str) -> str:
+        """Return the id of an entity of the gateway."""
+        unique_id = f"{self.house.gateway.serial}_{key}"
+        entity_id = er.async_get(self.hass).async_get_entity_id("sensor", DOMAIN, unique_id)
+        assert entity_id, key
+        return entity_id
+
+    async def rows(self, key: str, period: Any = "5minute") -> list[float]:
+        """Return the Wh that were booked in each row."""
+        entity_id = self.entity(key)
+        found = await get_instance(self.hass).async_add_executor_job(
+            statistics_during_period,
+            *(self.hass, dt_util.utc_from_timestamp(0), None, {entity_id}, period, {"energy": "Wh"}, {"change"}),
+        )
+        return [row["change"] or 0.0 for row in found[entity_id]]
+
+
+class _Bad:
+    """A house with a true history and lies upon it, as the books show it."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = random.Random(seed)
+        #: The lifetime counter in truth, and as it was first read.
+        self.true = self.random.uniform(2e6, 9e7)
+        self.begun: float | None = None
+        #: As read before the last poll, which belongs to a row to come.
+        self.ended = 0.0
+        self.today = self.random.uniform(0, 3e4)
+        #: The most Wh in a poll, and polls that a lie may last.
+        self.most = self.random.uniform(1, 100)
+        self.longest = self.random.choice([1, 3, 20])
+        self.entities = (f"sensor.total_{seed}", f"sensor.today_{seed}")
+        self.left = 0
+        self.lies: tuple[Callable[[float], float], ...] = ()
+        guard = Guard()
+        self.steps = books.Books((guard, Days(guard)))
+
+    def read(self, now: float, *, lies: bool) -> dict[str, float | None]:
+        """Poll, and return the states."""
+        if datetime.fromtimestamp(now, ZONE).time() == time():
+            self.today = 0.0
+        flowed = self.random.choice([0.0, self.most, self.random.uniform(0, self.most)])
+        self.ended = self.true
+        self.true += flowed
+        self.today += flowed
+        if self.begun is None:
+            self.begun = self.true
+        elif lies:
+            self._draw()
+        lifetime, today = self.true, self.today
+        if self.left:
+            self.left -= 1
+            lifetime, today = (lie(value) for lie, value in zip(self.lies, (lifetime, today), strict=True))
+        report = EnvoySystemProduction(lifetime, 0, today, 0)  # type: ignore[arg-type]
+        leaves: dict[Address, Leaf] = {("system_production",): Leaf(report, Freshness(now))}
+        shown = self.steps.enter(Snapshot("1", "8", None, "", leaves), Moment(now, 0.0, ZONE))
+        value = shown.leaves["system_production",].value
+        assert isinstance(value, EnvoySystemProduction)
+        return dict(zip(self.entities, (value.watt_hours_lifetime, value.watt_hours_today), strict=True))
+
+    def _draw(self) -> None:
+        """Begin to lie, now and then."""
+        if not self.left and self.random.random() < 0.08:
+            self.left = self.random.randint(1, self.longest)
+            lifetime = [*LIES.values()]
+            self.lies = (self.random.choice(lifetime), self.random.choice([*lifetime, lambda _: self.true]))
+
+
+@pytest.fixture
+async def keep_books(
+    recorder_mock: Recorder, hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory
+) -> Callable[..., Awaitable[Statistics]]:
+    """Set up a house at noon, and the recorder with it."""
+
+    async def start(profile: str, **options: Any) -> Statistics:
+        freezer.move_to(datetime.fromisoformat(NOON))
+        return Statistics(hass, await set_up(profile, **options), freezer)
+
+    return start
+
+
+@pytest.mark.usefixtures("entity_registry_enabled_by_default")
+@pytest.mark.parametrize("profile", ["metered_1phase", "full_battery", "standard_7_6", "legacy_3_9"])
+async def test_passing_lies_book_nothing(
+    keep_books: Callable[..., Awaitable[Statistics]], profile: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = await keep_books(profile)
+    house = kept.house.gateway.house
+    await kept.poll(5)
+    begun = house.total("production")
+    for fault in FAULTS.values():
+        await kept.poll(2)
+        with kept.house.gateway.fault("*", fault):
+            await kept.poll(1)
+        await kept.poll(2)
+    true = house.total("production") - begun
+    for key in ("lifetime_production", "daily_production"):
+        rows = await kept.rows(key)
+        assert sum(rows[1:]) == pytest.approx(true, abs=2), key
+        # A value that is held over the end of a row is booked in the next.
+        assert max(rows[1:]) <= 2 * true / 5, rows
+        assert min(rows) >= 0
+    spoken = ("custom_components", "homeassistant.components.sensor", "homeassistant.components.recorder")
+    assert not [
+        record.message
+        for record in caplog.records
+        if record.name.startswith(spoken) and record.levelname in ("ERROR", "WARNING")
+    ]
+
+
+async def test_random_histories_with_random_lies_are_booked_as_they_were(
+    recorder_mock: Recorder, hass: HomeAssistant, freezer: FrozenDateTimeFactory
+) -> None:
+    """Many houses at once, each on its own bad day: the guard and the days, on the recorder's own arithmetic."""
+    begin = datetime.fromisoformat("2026-06-21T22:30:00+02:00")
+    await hass.config.async_set_time_zone("Europe/Amsterdam")
+    freezer.move_to(begin)
+    assert await async_setup_component(hass, "sensor", {})
+    houses = [_Bad(seed) for seed in range(HOUSES)]
+    for minute in range(MINUTES):
+        freezer.tick(60)
+        for house in houses:
+            for entity_id, value in house.read(dt_util.utcnow().timestamp(), lies=minute < MINUTES - 30).items():
+                hass.states.async_set(entity_id, str(value), ENERGY)
+        if minute % 5 == 4:
+            await async_wait_recording_done(hass)
+            do_adhoc_statistics(hass, start=dt_util.utcnow() - PERIOD)
+            await async_wait_recording_done(hass)
+    found = await get_instance(hass).async_add_executor_job(
+        statistics_during_period, hass, begin, None, None, "5minute", {"energy": "Wh"}, {"change"}
+    )
+    for house in houses:
+        assert house.begun is not None
+        total, today = ([row["change"] or 0.0 for row in found[entity_id]] for entity_id in house.entities)
+        assert sum(total) == pytest.approx(house.ended - house.begun, abs=0.01), house.seed
+        # What was counted in the poll that spans midnight is partly of neither day.
+        assert sum(today) == pytest.approx(house.ended - house.begun, abs=2 * house.most), house.seed
+        assert min(*total, *today) >= 0
+        # A value that was held is booked when it comes, and never more than had flowed since.
+        assert max(*total, *today) <= house.most * (5 + house.longest + 1), house.seed
