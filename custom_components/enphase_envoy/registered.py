@@ -1,0 +1,42 @@
+"""Which entities show which counters of a gateway."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from homeassistant.components.sensor import DOMAIN as SENSOR_DOMAIN, SensorDeviceClass, SensorStateClass
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import entity_registry as er
+
+from .books import Counter
+from .const import DOMAIN
+from .descriptions import SENSORS
+from .descriptions.rows import Sensor
+from .snapshot import Address, Snapshot
+
+
+@callback
+def async_counters(hass: HomeAssistant, snapshot: Snapshot) -> dict[Counter, str]:
+    """Return the entity of each counter that the books guard; a disabled one may have been recorded in the past."""
+    return {
+        (address, row.counter): entity_id
+        for address, row, entity_id in async_energy_meters(hass, snapshot)
+        if row.counter is not None
+    }
+
+
+@callback
+def async_energy_meters(hass: HomeAssistant, snapshot: Snapshot) -> Iterator[tuple[Address, Sensor[Any], str]]:
+    """Yield each registered entity that counts energy up, what of it begins anew each day too."""
+    registry = er.async_get(hass)
+    for address in snapshot.leaves:
+        for table in SENSORS:
+            if not table.covers(address):
+                continue
+            for row in table.rows_for(snapshot, address):
+                if row.device_class is not SensorDeviceClass.ENERGY:
+                    continue
+                if row.state_class is not SensorStateClass.TOTAL_INCREASING:
+                    continue
+                unique_id = table.unique_id(snapshot, address, row)
+                if entity_id := registry.async_get_entity_id(SENSOR_DOMAIN, DOMAIN, unique_id):
+                    yield address, row, entity_id

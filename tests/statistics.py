@@ -1,0 +1,68 @@
+"""Home Assistant's real recorder, driven through hours in moments: states are written, rows are made of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from freezegun.api import FrozenDateTimeFactory
+from homeassistant.components.recorder import get_instance
+from homeassistant.components.recorder.statistics import statistics_during_period
+from homeassistant.components.recorder.tasks import StatisticsTask
+from homeassistant.const import STATE_UNAVAILABLE
+from homeassistant.core import HomeAssistant
+from homeassistant.util import dt as dt_util
+from homeassistant.util.unit_conversion import EnergyConverter
+from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
+
+START: Final = datetime(2026, 6, 21, 10, tzinfo=dt_util.UTC)
+ROW: Final = timedelta(minutes=5)
+
+type Period = Literal["5minute", "hour"]
+
+
+@dataclass
+class Statistics:
+    """What is recorded while a frozen clock moves from row to row."""
+
+    hass: HomeAssistant
+    freezer: FrozenDateTimeFactory
+    #: Beginning of the row that is being written.
+    now: datetime = START
+    units: dict[str, str] = field(default_factory=dict)
+
+    async def row(self, *moments: Mapping[str, float | None], tell: bool = False) -> None:
+        """Record the states in Wh that follow one another in one row, and make the row of them."""
+        for number, states in enumerate(moments):
+            self.freezer.move_to(self.now + timedelta(seconds=15 + 60 * number))
+            for entity_id, watt_hours in states.items():
+                self.write(entity_id, watt_hours)
+        await async_wait_recording_done(self.hass)
+        self.freezer.move_to(self.now + ROW + timedelta(seconds=10))
+        get_instance(self.hass).queue_task(StatisticsTask(self.now, tell))
+        await async_wait_recording_done(self.hass)
+        self.now += ROW
+
+    def write(self, entity_id: str, watt_hours: float | None) -> None:
+        """Write a state as an entity would, in its unit; None is unavailable."""
+        unit = self.units.get(entity_id, "MWh")
+        state = None if watt_hours is None else EnergyConverter.convert(watt_hours, "Wh", unit)
+        self.hass.states.async_set(
+            entity_id,
+            STATE_UNAVAILABLE if state is None else str(state),
+            {"state_class": "total_increasing", "device_class": "energy", "unit_of_measurement": unit},
+        )
+
+    async def changes(self, entity_id: str, period: Period = "5minute") -> list[float]:
+        """Return what was booked in each row, in Wh to the thousandth."""
+        rows = await get_instance(self.hass).async_add_executor_job(
+            statistics_during_period,
+            self.hass,
+            START - timedelta(days=4000),
+            None,
+            {entity_id},
+            period,
+            {"energy": "Wh"},
+            {"change"},
+        )
+        return [round(row["change"] or 0.0, 3) for row in rows.get(entity_id, [])]
