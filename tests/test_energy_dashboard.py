@@ -43,6 +43,9 @@ BATTERY = {
     "stat_soc": "battery_level",
     "capacity": 10.0,
 }
+CONSUMPTION = {"stat_energy_to": "lifetime_consumption", "stat_rate": "consumption"}
+#: Ticked in the form for a house with a meter, where this version (2026.11) has such a source.
+HOME = {"home": True} if hasattr(energy, "HomeSourceType") else {}
 #: What each house has for the dashboard: keys of sensors, and the capacity of its batteries in kWh.
 HAS: dict[str, dict[str, dict[str, Any]]] = {
     "legacy_3_9": {"solar": SOLAR},
@@ -169,7 +172,8 @@ async def test_what_a_house_adds_is_what_the_dashboards_own_dialog_would_save(
 
     assert (done["type"], done["reason"]) == (FlowResultType.ABORT, "added")
     added = await sources(hass)
-    assert added == [source(house, kind, keys) for kind, keys in HAS[profile].items()]
+    has = HAS[profile] | ({"home": CONSUMPTION} if PROFILES[profile].cts and HOME else {})
+    assert added == [source(house, kind, keys) for kind, keys in has.items()]
     assert await complaints(hass) == []
     client = await hass_ws_client(hass)
     await client.send_json_auto_id({"type": "energy/save_prefs", "energy_sources": added})
@@ -194,7 +198,7 @@ async def test_the_form_names_what_it_would_add(hass: HomeAssistant, set_up: Set
 
     form = await begin(house)
 
-    assert shown(form) == {"solar": True, "grid": True, "battery": True}
+    assert shown(form) == HOME | {"solar": True, "grid": True, "battery": True}
     texts = form["description_placeholders"]
     assert texts is not None
     assert texts["solar_energy_from"] == "Lifetime energy production"
@@ -209,7 +213,7 @@ async def test_what_is_not_ticked_is_not_added(hass: HomeAssistant, set_up: SetU
 
     await add(house, **{kind: False})
 
-    assert {added["type"] for added in await sources(hass)} == {"solar", "grid", "battery"} - {kind}
+    assert {added["type"] for added in await sources(hass)} == {"solar", "grid", "battery", *HOME} - {kind}
     assert shown(await begin(house)) == {kind: True}
 
 
@@ -230,7 +234,7 @@ async def test_what_the_owner_has_stays_as_it_is(hass: HomeAssistant, set_up: Se
     await add(house)
 
     after = await preferences(hass)
-    assert [added["type"] for added in after["energy_sources"]] == ["grid", "gas", "water", "solar", "battery"]
+    assert [added["type"] for added in after["energy_sources"]] == ["grid", "gas", "water", "solar", "battery", *HOME]
     assert after | {"energy_sources": after["energy_sources"][:3]} == OWN
 
 
@@ -238,7 +242,7 @@ async def test_a_second_connection_to_the_grid_is_added_only_when_ticked(hass: H
     house = await set_up()
     manager = await energy.async_get_manager(hass)
     await manager.async_update(deepcopy(OWN))  # type: ignore[arg-type]
-    assert shown(await begin(house)) == {"solar": True, "grid_again": False, "battery": True}
+    assert shown(await begin(house)) == HOME | {"solar": True, "grid_again": False, "battery": True}
 
     await add(house, grid_again=True)
 
@@ -270,7 +274,7 @@ async def test_half_a_battery_is_none(hass: HomeAssistant, set_up: SetUp) -> Non
     manager = await energy.async_get_manager(hass)
     await manager.async_update({"energy_sources": [own]})  # type: ignore[typeddict-item]
 
-    assert shown(await begin(house)) == {"solar": True, "grid": True}
+    assert shown(await begin(house)) == HOME | {"solar": True, "grid": True}
 
 
 async def test_each_gateway_adds_its_own(hass: HomeAssistant, set_up: SetUp) -> None:
@@ -280,7 +284,7 @@ async def test_each_gateway_adds_its_own(hass: HomeAssistant, set_up: SetUp) -> 
     assert shown(await begin(other)) == {"solar": True, "grid": True}
     await add(other)
 
-    assert await sources(hass) == [
+    assert [found for found in await sources(hass) if found["type"] not in HOME] == [
         source(house, kind, keys) for house in (one, other) for kind, keys in (("solar", SOLAR), ("grid", GRID))
     ]
 
@@ -298,7 +302,7 @@ async def test_a_battery_of_another_make_is_another_battery(hass: HomeAssistant,
     ]
     await own_sources(hass, *theirs)
 
-    assert shown(await begin(house)) == {"solar": True, "grid_again": False, "battery": True}
+    assert shown(await begin(house)) == HOME | {"solar": True, "grid_again": False, "battery": True}
 
 
 async def test_what_was_made_of_this_gateways_sensors_counts_twice(hass: HomeAssistant, set_up: SetUp) -> None:
@@ -311,7 +315,7 @@ async def test_what_was_made_of_this_gateways_sensors_counts_twice(hass: HomeAss
     template = registry.async_get_or_create("sensor", "template", "1").entity_id
     await own_sources(hass, helper, template, sensor(house, "daily_production"), "vendor:bought")
 
-    assert shown(await begin(house)) == {"solar_again": False, "grid_again": False, "battery_again": False}
+    assert shown(await begin(house)) == HOME | {"solar_again": False, "grid_again": False, "battery_again": False}
 
 
 async def own_sources(hass: HomeAssistant, discharged: str, charged: str, sun: str, bought: str) -> None:
@@ -356,17 +360,20 @@ async def test_a_disabled_sensor_is_enabled_when_it_is_added(
 
 async def test_what_is_disabled_with_its_device_is_not_offered(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("metered_1phase")
-    by_device = er.RegistryEntryDisabler.DEVICE
-    er.async_get(hass).async_update_entity(sensor(house, "lifetime_production"), disabled_by=by_device)
+    production = er.async_get(hass).async_get(sensor(house, "production"))
+    assert production
+    assert production.device_id
+    dr.async_get(hass).async_update_device(production.device_id, disabled_by=dr.DeviceEntryDisabler.USER)
+    await hass.async_block_till_done()
 
-    assert shown(await begin(house)) == {"grid": True}
+    assert (await begin(house))["reason"] == "nothing_to_add"
 
 
 async def test_a_grid_that_lost_a_sensor_is_not_offered(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("metered_1phase")
     er.async_get(hass).async_remove(sensor(house, "lifetime_net_production"))
 
-    assert shown(await begin(house)) == {"solar": True}
+    assert shown(await begin(house)) == HOME | {"solar": True}
 
 
 @pytest.mark.parametrize("attributes", [{}, {"restored": True}])
@@ -377,7 +384,7 @@ async def test_a_meter_without_a_value_is_not_offered(
     house = await set_up()
     hass.states.async_set(sensor(house, "lifetime_battery_charged"), "unavailable", attributes)
 
-    assert shown(await begin(house)) == {"solar": True, "grid": True}
+    assert shown(await begin(house)) == HOME | {"solar": True, "grid": True}
 
 
 async def test_a_house_without_any_value_has_nothing_to_add(hass: HomeAssistant, set_up: SetUp) -> None:
@@ -447,7 +454,7 @@ class _Schema:
 @pytest.mark.parametrize(
     ("keys", "best"),
     [
-        ((), {"stat_energy_to": "lifetime_consumption", "stat_rate": "consumption"}),
+        ((), CONSUMPTION),
         (("lifetime_house_consumption",), {"stat_energy_to": "lifetime_house_consumption"}),
     ],
 )
@@ -473,7 +480,7 @@ async def test_the_house_is_added_once_where_the_version_knows_it(
 async def test_what_the_version_does_not_know_is_left_out(
     hass: HomeAssistant, set_up: SetUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(energy, "ENERGY_SOURCE_SCHEMA", _Schema(home=False, unknown=("stat_soc", "capacity")))
+    monkeypatch.setattr(energy, "ENERGY_SOURCE_SCHEMA", _Schema(home=bool(HOME), unknown=("stat_soc", "capacity")))
     house = await set_up()
     form = await begin(house)
     assert (form["description_placeholders"] or {})["battery_capacity"] == "-"
@@ -518,7 +525,7 @@ async def test_every_text_of_the_form_can_be_filled(hass: HomeAssistant, set_up:
     filled = {f"{{{name}}}" for name in form["description_placeholders"] or {}}
     assert step["data"].keys() == step["data_description"].keys()
     for field in shown(form):
-        for name in (field, f"{field}_again"):
+        for name in step["data"].keys() & {field, f"{field}_again"}:
             assert set(PLACEHOLDER.findall(step["data_description"][name])) <= filled
     assert set(texts["step"]["init"]["menu_options"]) == {"energy_dashboard", "options"}
     assert set(texts["abort"]) == {"added", "not_read", "all_there", "nothing_to_add"}
