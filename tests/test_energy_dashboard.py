@@ -59,6 +59,24 @@ HAS: dict[str, dict[str, dict[str, Any]]] = {
     "collar": {"solar": SOLAR, "grid": GRID, "battery": BATTERY},
     "sixty_inverters": {"solar": SOLAR, "grid": GRID},
 }
+#: The next best where a meter is missing, on a gateway that has the sensors.
+DERIVED: dict[str, dict[str, dict[str, Any]]] = {
+    "total_consumption": {
+        "grid": {
+            "stat_energy_from": "lifetime_grid_import",
+            "stat_energy_to": "lifetime_grid_export",
+            "stat_rate": "grid_power",
+        }
+    },
+    "ac_batteries": {
+        "battery": {
+            "stat_energy_from": "lifetime_battery_energy_discharged",
+            "stat_energy_to": "lifetime_battery_energy_charged",
+            "stat_rate": "battery_power",
+            "stat_soc": "acb_soc",
+        }
+    },
+}
 #: Sources of an owner who has set the dashboard up before, with things that are none of ours.
 OWN: dict[str, list[dict[str, Any]]] = {
     "energy_sources": [
@@ -150,6 +168,16 @@ def source(house: House, kind: str, keys: dict[str, Any]) -> dict[str, Any]:
     return {"type": kind, **dict.fromkeys(nothing), "cost_adjustment_day": 0, **fields}
 
 
+def derived(house: House, profile: str) -> dict[str, dict[str, Any]]:
+    """Return what stands in for a meter, where the gateway's sensors include it."""
+    known = {entity.unique_id for entity in er.async_get(house.hass).entities.values()}
+    return {
+        kind: keys
+        for kind, keys in DERIVED.get(profile, {}).items()
+        if {f"{house.gateway.serial}_{key}" for key in keys.values()} <= known
+    }
+
+
 async def complaints(hass: HomeAssistant) -> list[str]:
     """Return what Home Assistant finds wrong with the dashboard once the first statistics are made."""
     await async_wait_recording_done(hass)
@@ -172,7 +200,7 @@ async def test_what_a_house_adds_is_what_the_dashboards_own_dialog_would_save(
 
     assert (done["type"], done["reason"]) == (FlowResultType.ABORT, "added")
     added = await sources(hass)
-    has = HAS[profile] | ({"home": CONSUMPTION} if PROFILES[profile].cts and HOME else {})
+    has = HAS[profile] | derived(house, profile) | ({"home": CONSUMPTION} if PROFILES[profile].cts and HOME else {})
     assert added == [source(house, kind, keys) for kind, keys in has.items()]
     assert await complaints(hass) == []
     client = await hass_ws_client(hass)
@@ -394,33 +422,18 @@ async def test_a_house_without_any_value_has_nothing_to_add(hass: HomeAssistant,
     assert (await begin(house))["reason"] == "nothing_to_add"
 
 
-#: The next best where a meter is missing.
-DERIVED = {
-    "total_consumption": {
-        "stat_energy_from": "lifetime_grid_import",
-        "stat_energy_to": "lifetime_grid_export",
-        "stat_rate": "grid_power",
-    },
-    "ac_batteries": {
-        "stat_energy_from": "lifetime_battery_energy_discharged",
-        "stat_energy_to": "lifetime_battery_energy_charged",
-        "stat_rate": "battery_power",
-        "stat_soc": "acb_soc",
-    },
-}
-
-
-@pytest.mark.parametrize(("profile", "kind"), [("total_consumption", "grid"), ("ac_batteries", "battery")])
-async def test_derived_sensors_stand_in_for_a_missing_meter(
-    hass: HomeAssistant, set_up: SetUp, profile: str, kind: str
-) -> None:
+@pytest.mark.parametrize("profile", DERIVED)
+async def test_derived_sensors_stand_in_for_a_missing_meter(hass: HomeAssistant, set_up: SetUp, profile: str) -> None:
     house = await set_up(profile)
-    for key in DERIVED[profile].values():
-        provide(house, key)
+    for keys in DERIVED[profile].values():
+        for key in keys.values():
+            provide(house, key)
 
     await add(house)
 
-    assert source(house, kind, DERIVED[profile]) in await sources(hass)
+    has = HAS[profile] | DERIVED[profile]
+    found = [one for one in await sources(hass) if one["type"] not in HOME]
+    assert found == [source(house, kind, keys) for kind, keys in has.items()]
 
 
 def provide(house: House, key: str) -> None:
