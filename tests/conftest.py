@@ -139,7 +139,7 @@ async def set_up(
 
     async def start(profile: str = "full_battery", **data: Any) -> House:
         gateway = await simulate(profile)
-        on_its_clock = partial(Gateway, clock=lambda: gateway.clock.now)
+        on_its_clock = partial(Gateway, clock=lambda: gateway.clock.now, wall=lambda: gateway.clock.now)
         monkeypatch.setattr("custom_components.enphase_envoy.Gateway", on_its_clock)
         entry = entry_for(gateway, **data)
         entry.add_to_hass(hass)
@@ -150,5 +150,6 @@ async def set_up(
 
     yield start
     for house in houses:
-        await hass.config_entries.async_unload(house.entry.entry_id)
+        if hass.config_entries.async_get_entry(house.entry.entry_id):
+            await hass.config_entries.async_unload(house.entry.entry_id)
     await hass.async_block_till_done()

@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 import logging
+from typing import Any
 
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 import pytest
 
-from custom_components.enphase_envoy import asking
+from custom_components.enphase_envoy import endpoints
 
 from .conftest import House
 from .simulator import Body, Cloud, Drop, EmptyList, EmptyObject, Html, Null, Status, Truncated
@@ -83,7 +84,7 @@ async def test_one_bad_answer_of_any_endpoint_changes_nothing(
     fault: Fault,
 ) -> None:
     """What one endpoint says can only hurt what it feeds, and that keeps its last values."""
-    monkeypatch.setattr(asking, "PERIODS", {})
+    monkeypatch.setattr(endpoints, "PERIODS", {})
     house = await set_up("full_battery")
     house.gateway.requests.clear()
     await house.poll()
@@ -105,11 +106,12 @@ async def test_one_bad_answer_of_any_endpoint_changes_nothing(
 
 
 async def test_set_up_waits_for_a_gateway_that_is_not_there_yet(
-    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture, hass_storage: dict[str, Any]
 ) -> None:
-    """A restart of Home Assistant while the gateway is off ends well when it is on again."""
+    """A start of Home Assistant while a gateway is off of which nothing is remembered ends well when it is on again."""
     house = await set_up("metered_1phase")
     await hass.config_entries.async_unload(house.entry.entry_id)
+    hass_storage.clear()
     await house.gateway.go_away()
     assert not await hass.config_entries.async_setup(house.entry.entry_id)
     assert house.entry.state.name == "SETUP_RETRY"

@@ -32,7 +32,7 @@ async def set_up_with(
     async def start(profile: str, path: str, fault: Fault) -> House:
         gateway = await simulate(profile)
         gateway.fault(path, fault)
-        on_its_clock = partial(Gateway, clock=lambda: gateway.clock.now)
+        on_its_clock = partial(Gateway, clock=lambda: gateway.clock.now, wall=lambda: gateway.clock.now)
         monkeypatch.setattr("custom_components.enphase_envoy.Gateway", on_its_clock)
         entry = entry_for(gateway)
         entry.add_to_hass(hass)

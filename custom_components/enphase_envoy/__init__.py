@@ -43,6 +43,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bo
     unloaded = await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
     if unloaded:
         await entry.runtime_data.bookkeeper.async_close()
+        await entry.runtime_data.async_close()
     return unloaded
 
 

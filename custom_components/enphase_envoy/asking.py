@@ -1,7 +1,7 @@
 """How a gateway is asked: few requests at a time, slow endpoints in a lane of their own, late answers taken as well."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +11,7 @@ from typing import Final
 import aiohttp
 from pyenphase.exceptions import EnvoyAuthenticationRequired
 
-from .endpoints import SLOW, Endpoint
-from .paths import PERIODS
+from .endpoints import NOT_AUTHORISED, SLOW, Document, Endpoint
 
 #: Why an endpoint said nothing, and the others will not either.
 NOBODY: Final = "the gateway does not answer"
@@ -24,8 +23,7 @@ _IN_FLIGHT: Final = 2
 class Reply:
     """What came of a request: an answer read to its end, or why there is none."""
 
-    response: aiohttp.ClientResponse | None = None
-    body: bytes | None = None
+    document: Document | None = None
     failure: str = ""
     #: There was no connection, or no answer in time.
     unreachable: bool = False
@@ -71,17 +69,25 @@ class Asker:
     def endpoint(self, path: str) -> Endpoint:
         """Return what is known of an endpoint."""
         if path not in self._endpoints:
-            self._endpoints[path] = Endpoint(PERIODS.get(path, 0.0))
+            self._endpoints[path] = Endpoint.of(path)
         return self._endpoints[path]
 
     def endpoints(self) -> list[tuple[str, Endpoint]]:
         """Return all that anything is known of, with their paths."""
         return list(self._endpoints.items())
 
+    def recall(self, endpoints: Mapping[str, Endpoint]) -> None:
+        """Know endpoints as they were in an earlier life."""
+        self._endpoints.update(endpoints)
+
     @property
     def late(self) -> set[str]:
         """Endpoints that were asked in an earlier round, and may still answer."""
         return set(self._late)
+
+    def is_failing(self, path: str) -> bool:
+        """Return whether an endpoint has not answered, or badly, rather than said that there is nothing here."""
+        return path in self._late or self.endpoint(path).is_broken
 
     def begin(self) -> None:
         """Begin a new round: forget what the last one came to."""
@@ -112,7 +118,7 @@ class Asker:
             return
         try:
             done, pending = await asyncio.wait(tasks, timeout=patience)
-            if pending and not any(task.result().body is not None for task in done):
+            if pending and not any(task.result().document for task in done):
                 await self._make_sure()
                 if self.gone:
                     for task in pending:
@@ -174,10 +180,10 @@ class Asker:
             endpoint.asked, begin = self._clock(), time.monotonic()
             try:
                 response = await self._request(path)
-                return Reply(response, await response.read())
+                return Reply(Document(path, await response.read(), response.status))
             except EnvoyAuthenticationRequired:
                 self.refused = True
-                return Reply(failure="not authorised")
+                return Reply(failure=NOT_AUTHORISED)
             except aiohttp.ServerFingerprintMismatch:
                 self.distrusted = True
                 return Reply(failure="another certificate")
@@ -191,7 +197,7 @@ class Asker:
     def settle(self, path: str, reply: Reply) -> None:
         """Keep what an endpoint said, or that it did not."""
         endpoint = self.endpoint(path)
-        if reply.response is None or reply.body is None:
+        if reply.document is None:
             endpoint.fail(reply.failure)
-        elif endpoint.take(reply.response, reply.body, path):
+        elif endpoint.take(reply.document):
             self.answered.add(path)

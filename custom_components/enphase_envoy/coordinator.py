@@ -21,6 +21,7 @@ from .const import CONF_USE_MANUAL_TOKEN, DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER,
 from .errors import GatewayError, Reason
 from .gateway import Gateway
 from .issues import async_report_certificate, async_report_setting
+from .memory import DOCUMENTS, Memory
 from .settings_watch import LOOKS, SettingsWatch
 from .snapshot import Address, Leaf, Snapshot
 
@@ -35,8 +36,16 @@ _SETTLING: Final = (3, 10, 30)
 
 #: Seconds between two logins to the cloud because of a refusal: who logs in too often is locked out.
 _FETCH_PAUSE: Final = 3600.0
+#: Seconds until the cloud is asked again after it did not answer; the pause doubles each time.
+_CLOUD_PAUSE: Final = 120.0
 #: Refusals after which the owner is asked.
 _PATIENT_REFUSALS: Final = 3
+
+#: Seconds within which is saved what the gateway says, and what it was just found to offer.
+_SAVED_WITHIN: Final = 900
+_SAVED_SOON: Final = 10
+#: Who is there is not the gateway that is remembered.
+_ANOTHER: Final = frozenset({Reason.NOT_A_GATEWAY, Reason.OTHER_GATEWAY, Reason.CERTIFICATE_CHANGED})
 
 _STORAGE_SETTINGS: Final = ("storage_settings",)
 
@@ -72,8 +81,15 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._interested: dict[Address | None, dict[int, CALLBACK_TYPE]] = {}
         self.bookkeeper = Bookkeeper(hass, entry, self._clock)
         self._watch = SettingsWatch()
-        #: When a token was last fetched because the gateway refused the old one.
-        self._fetched_at = float("-inf")
+        #: From when on a token may be fetched because the gateway refused the old one, and why none came the last time.
+        self._fetch_at = float("-inf")
+        self._fetch_failure: GatewayError | None = None
+        self._cloud_pause = _CLOUD_PAUSE
+        self._memory = Memory(hass, entry, DOCUMENTS)
+        #: What is remembered is shown, since the gateway could not be read at set-up.
+        self._bridging = False
+        #: Probes that were saved.
+        self._probes = 0
         #: Polls in a row in which the gateway did not let us in.
         self._refusals = 0
         self._cancel_expiry: CALLBACK_TYPE | None = None
@@ -84,12 +100,27 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     @override
     async def _async_setup(self) -> None:
-        await self._translated(self.async_log_in)
+        if saved := await self._memory.async_load():
+            self.gateway.recall(saved, self.config_entry.unique_id)
+
+    @override
+    async def async_config_entry_first_refresh(self) -> None:
+        """Poll for the first time. A gateway that does not answer now is shown as it was, if that is remembered."""
+        await super().async_config_entry_first_refresh()
+        # So the end of it is told, and no second beginning.
+        self.last_update_success = not self._bridging
 
     @override
     async def _async_update_data(self) -> Snapshot:
-        snapshot = await self._translated(self._poll)
-        self._has_access()
+        try:
+            snapshot = await self._translated(self._poll)
+        except UpdateFailed as err:
+            if self.data is not None or not (restored := await self._restored(err.__cause__)):
+                raise
+            snapshot = restored
+        else:
+            self._has_access()
+            self._remember()
         await self.bookkeeper.async_open()
         return self._watched(self.bookkeeper.enter(snapshot))
 
@@ -108,6 +139,31 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
                 translation_placeholders={"host": self.gateway.host, "name": self.name},
             ) from err
 
+    async def _restored(self, err: BaseException | None) -> Snapshot | None:
+        """Return what is remembered of a gateway that can't be read at set-up; None where that would not help."""
+        if not isinstance(err, GatewayError) or err.reason in _ANOTHER or not self.gateway.remembers:
+            return None
+        try:
+            snapshot = await self.gateway.restore()
+        except GatewayError:
+            return None
+        self._bridging = True
+        LOGGER.warning("%s can't be read (%s); what is remembered of it is shown meanwhile", self.name, err)
+        return snapshot
+
+    @callback
+    def _remember(self) -> None:
+        """Save in a while what the gateway said, and soon what it was found to offer."""
+        self._bridging = False
+        within = _SAVED_WITHIN if self.gateway.probes == self._probes else _SAVED_SOON
+        self._probes = self.gateway.probes
+        self._memory.keep(self.gateway.remember, within)
+
+    async def async_close(self) -> None:
+        """Save what the gateway said, for the last time."""
+        if self.gateway.remembers:
+            await self._memory.async_save_now(self.gateway.remember())
+
     def _credentials(self) -> Credentials:
         """Return what the entry holds; with a pasted token no account is used."""
         data = self.config_entry.data
@@ -117,30 +173,41 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     async def async_identify(self) -> None:
         """Look who is there, and probe again what it offers if its firmware changed. Raises GatewayError."""
-        before = self.gateway.known_firmware
-        await self.gateway.identify()
+        await self.gateway.identify(self.config_entry.unique_id)
         if self.config_entry.unique_id is None:
             # Entries of the first years have none.
             self.hass.config_entries.async_update_entry(self.config_entry, unique_id=self.gateway.serial)
-        if self.gateway.serial != self.config_entry.unique_id:
-            raise GatewayError(Reason.OTHER_GATEWAY, self.gateway.serial)
-        if before not in (None, self.gateway.known_firmware):
-            LOGGER.info("%s: firmware %s became %s", self.name, before, self.gateway.known_firmware)
-            self.gateway.forget_probe()
 
     async def async_log_in(self) -> None:
         """Identify the gateway and show it what the entry holds. Raises GatewayError."""
         await self.async_identify()
         given = self._credentials()
         try:
-            await self.gateway.log_in(given)
+            # An account alone would be shown to the cloud at every attempt.
+            await self.gateway.log_in(
+                replace(given, username=None, password=None) if self.gateway.uses_tokens else given
+            )
         except GatewayError as err:
             # A token that ended or was revoked is no reason to bother the owner while the account can give a new one.
-            if err.passes or not (given.token and given.account) or self._clock() - self._fetched_at < _FETCH_PAUSE:
+            if err.passes or not (given.account and self.gateway.uses_tokens):
                 raise
-            self._fetched_at = self._clock()
-            await self.gateway.log_in(replace(given, token=None))
+            await self._log_in_anew(err)
         self._keep_token()
+
+    async def _log_in_anew(self, refusal: GatewayError) -> None:
+        """Log in with a new token, unless one was asked for just now. Raises GatewayError: the refusal, or another."""
+        if self._clock() < self._fetch_at:
+            raise self._fetch_failure or refusal
+        self._fetch_at, self._fetch_failure = self._clock() + _FETCH_PAUSE, None
+        try:
+            await self.gateway.log_in(replace(self._credentials(), token=None))
+        except GatewayError as err:
+            self._fetch_failure = err
+            if err.passes:
+                self._fetch_at = self._clock() + self._cloud_pause
+                self._cloud_pause = min(2 * self._cloud_pause, _FETCH_PAUSE)
+            raise
+        self._cloud_pause = _CLOUD_PAUSE
 
     async def async_renew_token(self) -> None:
         """Fetch a new token with the account. Raises GatewayError; the old one is then still in use."""
@@ -155,6 +222,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             self.hass.config_entries.async_update_entry(self.config_entry, data={**data, CONF_TOKEN: token})
 
     async def _poll(self) -> Snapshot:
+        if self.gateway.auth is None:
+            await self.async_log_in()
         try:
             return await self.gateway.poll()
         except GatewayError as err:
@@ -171,10 +240,11 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
         A gateway that restarts refuses everybody for a minute or two, and who gave up would not notice that it is over.
         """
-        if self.data is None:
+        may_pass = err.reason in (Reason.TOKEN_REJECTED, Reason.INVALID_AUTH)
+        if self.data is None and not (may_pass and self.gateway.remembers):
             return False
         self._refusals += 1
-        if self._refusals >= _PATIENT_REFUSALS or err.reason not in (Reason.TOKEN_REJECTED, Reason.INVALID_AUTH):
+        if self._refusals >= _PATIENT_REFUSALS or not may_pass:
             self.config_entry.async_start_reauth(self.hass)
         return True
 

@@ -2,22 +2,25 @@
 
 from dataclasses import dataclass, field
 from http import HTTPStatus
+import math
 import random
-from typing import Final
+from typing import Final, Self
 
-import aiohttp
 from pyenphase.json import json_loads
 
+from .paths import PERIODS
 from .snapshot import Freshness
 
 #: Seconds above which an endpoint counts as slow: it then waits in a lane of its own.
 SLOW: Final = 5.0
+#: Why an endpoint says nothing to this user.
+NOT_AUTHORISED: Final = "not authorised"
 #: How a gateway says that it has nothing of the kind, or that not everybody may see it.
-_NOT_HERE: Final = frozenset({"HTTP 404", "HTTP 401", "HTTP 403", "HTTP 204", "not authorised"})
+_NOT_HERE: Final = frozenset({"HTTP 404", "HTTP 401", "HTTP 403", "HTTP 204", NOT_AUTHORISED})
 #: How some firmware says the same for good.
 _LASTING: Final = _NOT_HERE | {"HTTP 500", "no JSON"}
-#: Answers after which an empty document is believed.
-_EMPTY_AFTER: Final = 20
+#: Answers after which a document that is empty, or of another kind than before, is believed.
+_BELIEVED_AFTER: Final = 20
 #: Seconds of the first pause after a slow failure, and of the longest.
 _FIRST_PAUSE: Final = 60.0
 _LONGEST_PAUSE: Final = 300.0
@@ -25,10 +28,27 @@ _LONGEST_PAUSE: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A well-formed answer of an endpoint."""
+    """An answer of an endpoint, read to its end. The library's updaters take it for a response of aiohttp."""
 
-    response: aiohttp.ClientResponse
-    empty: bool
+    #: Of the endpoint.
+    url: str
+    body: bytes
+    #: Of HTTP.
+    status: int = HTTPStatus.OK
+
+    async def read(self) -> bytes:
+        """Return the body, as a response does."""
+        return self.body
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode(errors="replace")
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it. Raises ValueError when it is no JSON."""
+        return not json_loads(self.url, self.body)
 
 
 @dataclass(slots=True)
@@ -50,13 +70,28 @@ class Endpoint:
     asked: float = float("-inf")
     took: float = 0.0
     slow_failures: int = 0
-    #: How often in a row it was empty where it had something.
-    emptied: int = 0
+    #: How often in a row it was empty where it had something, or a list where it was none.
+    doubted: int = 0
+
+    @classmethod
+    def of(cls, path: str) -> Self:
+        """Return an endpoint of which nothing is known yet."""
+        return cls(PERIODS.get(path, 0.0))
+
+    @property
+    def is_recalled(self) -> bool:
+        """Whether all that is known of it is of an earlier life."""
+        return self.latest is not None and not math.isfinite(self.asked)
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether it said that there is nothing here."""
+        return self.failure in _NOT_HERE
 
     @property
     def is_broken(self) -> bool:
         """Whether it failed, rather than said that there is nothing here."""
-        return self.failure is not None and self.failure not in _NOT_HERE
+        return self.failure is not None and not self.is_absent
 
     @property
     def is_busy(self) -> bool:
@@ -81,24 +116,32 @@ class Endpoint:
         pause = min(_FIRST_PAUSE * 2 ** (self.slow_failures - 1), _LONGEST_PAUSE)
         return bool(now - self.asked >= pause * random.uniform(0.9, 1.1) - slack)  # noqa: S311
 
-    def take(self, response: aiohttp.ClientResponse, body: bytes, path: str) -> bool:
+    def take(self, document: Document) -> bool:
         """Take an answer for the latest document, if it is one."""
-        if response.status != HTTPStatus.OK:
-            self.fail(f"HTTP {response.status}")
+        if document.status != HTTPStatus.OK:
+            self.fail(f"HTTP {document.status}")
             return False
         try:
-            empty = not json_loads(path, body)
+            empty = document.empty
         except ValueError:
             self.fail("no JSON")
             return False
-        if empty and self.good and not self.good.empty and self.emptied < _EMPTY_AFTER:
+        if (empty or self._is_other_kind(document)) and self._had_something():
             # {} and [] parse without an error: a gateway that restarts says so before it knows its devices.
-            self.emptied += 1
-            self.fail("empty")
+            self.doubted += 1
+            self.fail("empty" if empty else "unexpected content")
             return False
-        self.latest, self.failure, self.slow_failures = Document(response, empty), None, 0
-        self.latest_stands, self.emptied = True, 0
+        self.latest, self.failure, self.slow_failures = document, None, 0
+        self.latest_stands, self.doubted = True, 0
         return True
+
+    def _is_other_kind(self, document: Document) -> bool:
+        """Return whether a document is a list where the last good one was an object, or the other way round."""
+        return self.good is not None and self.good.body.lstrip()[:1] != document.body.lstrip()[:1]
+
+    def _had_something(self) -> bool:
+        """Return whether the last good document says more than a new one that is to be doubted."""
+        return self.good is not None and not self.good.empty and self.doubted < _BELIEVED_AFTER
 
     def fail(self, why: str) -> None:
         """Note that the answer was no good."""

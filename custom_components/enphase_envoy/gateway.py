@@ -5,7 +5,8 @@ documents, so that an endpoint which fails, or says what makes no sense, takes n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from http import HTTPStatus
@@ -37,13 +38,16 @@ from pyenphase.firmware import EnvoyFirmware
 from pyenphase.models.acb import ACBSleepState
 from pyenphase.updaters.base import EnvoyUpdater
 
+from . import recall
 from .account import Credentials, TokenAuth
 from .asking import NOBODY, Asker, Reply
 from .const import LOGGER
 from .derived import AcbFleet, derive
+from .endpoints import NOT_AUTHORISED, Document
 from .errors import GatewayError, Reason
 from .known import Known
-from .paths import EVERYTHING, FED_BY, SOURCES
+from .paths import COUNTERS, EVERYTHING, FED_BY, SOURCES
+from .recall import Clocks, Identity
 from .snapshot import Snapshot, leaves
 
 #: Seconds to find out what answers at an address: HTTPS first (10 s to connect), then the plain HTTP of old firmware.
@@ -86,6 +90,23 @@ class _Firmware(EnvoyFirmware):
         """Whether the last look went over HTTPS."""
         return self._url.startswith("https://")
 
+    @property
+    def identity(self) -> Identity:
+        """All that was found out. Raises GatewayError where that is no gateway that could be read."""
+        if not (self.serial and isinstance(self.version, AwesomeVersion)):
+            raise GatewayError(Reason.NOT_A_GATEWAY, "/info names no serial number or no firmware")
+        if self.version < LEGACY_ENVOY_VERSION:
+            raise GatewayError(Reason.FIRMWARE_TOO_OLD, str(self.version))
+        return Identity(self.serial, str(self.version), self.part_number, self.is_metered, self.was_secure)
+
+    def recall(self, identity: Identity) -> None:
+        """Know again what was found out in an earlier life."""
+        self._firmware_version = AwesomeVersion(identity.firmware)
+        self._serial_number = identity.serial
+        self._part_number = identity.part_number
+        self._metered = identity.metered
+        self._url = f"{'https' if identity.secure else 'http'}://{self._host}/info"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -107,15 +128,19 @@ class Gateway(Envoy):
         session: aiohttp.ClientSession,
         clock: Callable[[], float] = time.monotonic,
         *,
+        wall: Callable[[], float] = time.time,
         pinned: bool = False,
     ) -> None:
         """Prepare to talk to the gateway at `host` (`host:port` is fine) through a session of the caller.
+
+        `clock` tells seconds while this runs, `wall` the time of day in epoch seconds.
 
         `pinned` says that the session knows its certificate: then nothing is said to anybody without one.
         """
         super().__init__(host, session, _TIMEOUT)
         self._firmware: _Firmware = _Firmware(session, host)
         self.clock = clock
+        self._wall = wall
         self._pinned = pinned
         #: Called when something came after the poll that asked for it was over.
         self.on_late: Callable[[], None] = lambda: None
@@ -127,11 +152,15 @@ class Gateway(Envoy):
         self._makes: dict[EnvoyUpdater, set[str]] = {}
         self._reading: set[str] = set()
         self._known = Known()
+        #: Which updater feeds each field that holds counters.
+        self._sources: dict[str, str] = {}
         #: Endpoints that were reported to fail.
         self._failing: set[str] = set()
         #: The state of charge that AC batteries are to sleep at, chosen but not necessarily sent.
         self.sleep_band: tuple[int, int] | None = None
         self._inverters_counted: int | None = None
+        #: How often it was found out what the gateway offers.
+        self.probes = 0
         #: When to probe again, and after which pause if something fails then.
         self._probe_at = 0.0
         self._probe_pause = _FIRST_PROBE_PAUSE / 2
@@ -162,13 +191,16 @@ class Gateway(Envoy):
         """The token in use, None below firmware 7."""
         return self.auth.token if isinstance(self.auth, TokenAuth) else None
 
-    async def identify(self) -> None:
-        """Ask who is there. Raises GatewayError: nothing there, or no gateway."""
+    async def identify(self, expected: str | None = None) -> None:
+        """Ask who is there. Raises GatewayError: nothing, no gateway, or one with another than the `expected` number.
+
+        What was known of the gateway before is then still known.
+        """
+        found = _Firmware(self._client, self.host)
         try:
             async with asyncio.timeout(IDENTIFY_LIMIT):
-                await self.setup()
-            known = bool(self.serial_number) and isinstance(self.firmware, AwesomeVersion)
-            too_old = known and self.firmware < LEGACY_ENVOY_VERSION
+                await found.setup()
+            identity = found.identity
         except (EnvoyFirmwareFatalCheckError, TimeoutError) as err:
             raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
         except EnvoyFirmwareCheckError as err:
@@ -180,13 +212,17 @@ class Gateway(Envoy):
         except (SyntaxError, ValueError, TypeError, AwesomeVersionException) as err:
             # SyntaxError: how lxml says that something is not XML.
             raise GatewayError(Reason.NOT_A_GATEWAY, type(err).__name__) from err
-        if not known:
-            raise GatewayError(Reason.NOT_A_GATEWAY, "/info names no serial number or no firmware")
-        if too_old:
-            raise GatewayError(Reason.FIRMWARE_TOO_OLD, str(self.firmware))
-        if self._pinned and not (self.uses_tokens and self._firmware.was_secure):
+        if expected not in (None, identity.serial):
+            raise GatewayError(Reason.OTHER_GATEWAY, identity.serial)
+        if self._pinned and not (found.version >= AUTH_TOKEN_MIN_VERSION and identity.secure):
             # An impostor that speaks plain HTTP, or names old firmware, would be sent a user name and a password.
             raise GatewayError(Reason.CERTIFICATE_CHANGED, "plain HTTP")
+        async with self._turn:
+            if self.known_firmware not in (None, identity.firmware):
+                LOGGER.info("%s: firmware %s became %s", self.host, self.known_firmware, identity.firmware)
+                self.forget_probe()
+            self._firmware = found
+            self._interface_settings = None
 
     async def log_in(self, credentials: Credentials) -> None:
         """Authenticate with what the owner gave, fetching a token when there is none. Raises GatewayError."""
@@ -209,12 +245,55 @@ class Gateway(Envoy):
             await self.authenticate(credentials.username, credentials.password)
         except EnvoyAuthenticationRequired as err:
             raise GatewayError(Reason.INVALID_AUTH) from err
-        self._asker.begin()
-        reply = await self._asker.ask(URL_PRODUCTION_INVERTERS)
-        if self._asker.refused and credentials.password:
+        async with self._turn:
+            self._asker.begin()
+            reply = Reply()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    reply = await self._asker.ask(URL_PRODUCTION_INVERTERS)
+            refused = self._asker.refused
+        if refused and credentials.password:
             raise GatewayError(Reason.INVALID_AUTH)
-        if reply.response is None and not self._asker.refused:
+        if reply.document is None and not (refused or self.remembers):
             raise GatewayError(Reason.CANNOT_CONNECT, reply.failure)
+
+    # What is known again after a restart
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anything of this gateway is known, from this life or an earlier one."""
+        return any(endpoint.good for _, endpoint in self._asker.endpoints())
+
+    @property
+    def _patience(self) -> float | None:
+        """Seconds to wait for an answer: all that it takes when there is nothing else to show."""
+        return _PATIENCE if self.remembers else None
+
+    def remember(self) -> dict[str, object]:
+        """Return who this is and what it said, to be saved as JSON."""
+        return recall.written(self._firmware.identity, self._sources, self._asker.endpoints(), self._clocks())
+
+    def recall(self, saved: Mapping[str, object], expected: str | None) -> None:
+        """Know again what `remember` returned in an earlier life, if it is about the `expected` serial number."""
+        known = recall.read(saved, self._clocks())
+        if known and expected in (None, known.identity.serial):
+            self._firmware.recall(known.identity)
+            self._sources = known.sources
+            self._asker.recall(known.endpoints)
+
+    async def restore(self) -> Snapshot:
+        """Return all that is known again while nobody is there. Raises GatewayError when that is nothing."""
+        async with self._turn:
+            if not self._known.leaves:
+                self._asker.begin()
+                self._asker.gone = True
+                await self._probe()
+                await self._read_all()
+                self._lost = True
+            return self.snapshot()
+
+    def _clocks(self) -> Clocks:
+        return Clocks(self.clock(), self._wall())
 
     # The poll
 
@@ -222,11 +301,11 @@ class Gateway(Envoy):
         """Ask what is due and return all there is now. Raises GatewayError when nothing answered."""
         async with self._turn:
             self._asker.begin()
-            due = await self._due() if self._updaters else set()
+            await self._asker.fetch(await self._due(), patience=self._patience)
             if not self._lost and (not self._updaters or self.clock() >= self._probe_at):
                 await self._probe()
-                due |= self._in_use() if not self._known.leaves else set()
-            await self._asker.fetch(due, patience=_PATIENCE if self._known.leaves else None)
+                if not self._known.leaves:
+                    await self._asker.fetch(self._in_use(), patience=self._patience)
             await self._read_all()
             if new := self._signs_of_new_hardware() - self._asker.asked:
                 await self._asker.fetch(new, patience=_PATIENCE)
@@ -240,12 +319,14 @@ class Gateway(Envoy):
 
     async def _due(self) -> set[str]:
         """Return what to ask in this poll: everything, once a gateway that was gone answers again."""
+        if not self._updaters:
+            return {path for path, endpoint in self._asker.endpoints() if endpoint.good}
         in_use = self._in_use()
         if self._lost:
-            lightest = min(in_use, key=lambda path: self._asker.endpoint(path).took)
-            await self._asker.fetch([lightest], patience=None)
+            lightest = min(in_use, key=lambda path: (path in self._asker.late, self._asker.endpoint(path).took, path))
+            await self._asker.fetch([lightest], patience=_PATIENCE)
             return in_use if self._asker.answered else set()
-        if len(in_use) < _FEW:
+        if len(in_use) < _FEW or not self._known.leaves:
             return in_use
         now, slack = self.clock(), self.poll_interval / 2
         return {path for path in in_use if self._asker.endpoint(path).is_due(now, slack)}
@@ -353,8 +434,35 @@ class Gateway(Envoy):
         await self._read_all()
 
     async def _probe(self) -> None:
-        """Find out what this gateway offers. The documents it is known by serve the first poll as well."""
-        known = bool(self._known.leaves)
+        """Find out what this gateway offers. The documents it is known by serve the poll as well.
+
+        What fails is answered by its last good document, so that a bad moment finds no less. Raises GatewayError.
+        """
+        common = replace(self._common_properties)
+        try:
+            await self._try_probe()
+        except GatewayError as err:
+            if not self._needs:
+                self._updaters = []
+                raise
+            # It was known before what there is: that serves on.
+            LOGGER.debug("%s: %s; looked for what it offers in vain", self.host, err)
+            for field in fields(common):
+                setattr(self._common_properties, field.name, getattr(common, field.name))
+        else:
+            # The library keeps its description of the model for good.
+            self.__dict__.pop("envoy_model", None)
+            self._needs = {updater: set() for updater in self._updaters}
+            self._makes = {updater: set() for updater in self._updaters}
+        self.probes += 1
+        failed = any(self._asker.is_failing(path) for path in self._asker.asked)
+        self._probe_pause = min(2 * self._probe_pause, _PROBE_PERIOD) if failed else _PROBE_PERIOD
+        self._probe_at = self.clock() + self._probe_pause
+        if not failed:
+            self._probe_pause = _FIRST_PROBE_PAUSE
+
+    async def _try_probe(self) -> None:
+        """Have the library probe. Raises GatewayError."""
         try:
             await self.probe()
         except EnvoyAuthenticationRequired as err:
@@ -363,20 +471,24 @@ class Gateway(Envoy):
         except EnvoyProbeFailed as err:
             raise GatewayError(self._reason(), self._asker.failures()) from err
         except _UNEXPECTED_DOCUMENT as err:
-            raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
-        failed = {path for path in self._asker.asked if self._asker.endpoint(path).is_broken}
-        if not known and any(self._asker.endpoint(path).is_busy for path in failed & SOURCES):
+            if not self._fall_back():
+                raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
+            await self._try_probe()
+        unknown = (
+            endpoint for path in SOURCES & self._asker.asked if not (endpoint := self._asker.endpoint(path)).latest
+        )
+        if not self._sources and any(endpoint.is_busy for endpoint in unknown):
             # The library would take another source for the counters, and with it other counts.
-            self._updaters = []
             raise GatewayError(self._reason(), self._asker.failures())
-        # The library keeps its description of the model for good.
-        self.__dict__.pop("envoy_model", None)
-        self._needs = {updater: set() for updater in self._updaters}
-        self._makes = {updater: set() for updater in self._updaters}
-        self._probe_pause = min(2 * self._probe_pause, _PROBE_PERIOD) if failed else _PROBE_PERIOD
-        self._probe_at = self.clock() + self._probe_pause
-        if not failed:
-            self._probe_pause = _FIRST_PROBE_PAUSE
+
+    def _fall_back(self) -> bool:
+        """Take the last good documents in place of new ones that make no sense; False when there are none left."""
+        doubtful = [endpoint for path in self._asker.answered if (endpoint := self._asker.endpoint(path)).good]
+        for endpoint in doubtful:
+            endpoint.latest = endpoint.good
+            endpoint.fail("unexpected content")
+        self._asker.answered.clear()
+        return bool(doubtful)
 
     def _tell_changes(self) -> None:
         """Log one line when an endpoint starts to fail, and one when it answers again."""
@@ -457,8 +569,23 @@ class Gateway(Envoy):
         for field in fields(EnvoyData):
             if value := getattr(data, field.name):
                 setattr(self.data, field.name, value if field.name != "raw" else self.data.raw | value)
+        self._note_sources(updater, data)
         needs = {path: self._asker.endpoint(path) for path in self._needs[updater]}
         self._known.take(dict(leaves(data)), needs, self._makes[updater], self._asker.answered)
+
+    def _note_sources(self, updater: EnvoyUpdater, data: EnvoyData) -> None:
+        """Remember what feeds the counters, and say when that is another than before."""
+        name = type(updater).__name__
+        changed = {
+            self._sources[field]
+            for field in COUNTERS
+            if getattr(data, field) and self._sources.get(field, name) != name
+        }
+        if changed:
+            LOGGER.warning(
+                "%s: counters came from %s and come from %s now", self.host, ", ".join(sorted(changed)), name
+            )
+        self._sources |= {field: name for field in COUNTERS if getattr(data, field)}
 
     async def mac_address(self) -> str | None:
         """Return the MAC address of the interface in use, None when the gateway does not say.
@@ -478,7 +605,7 @@ class Gateway(Envoy):
         One after another, beside the polls, and no more once nobody is there or it takes too long.
         """
         known = {
-            path: Answer(document.response.status, await document.response.text(errors="replace"), endpoint.failure)
+            path: Answer(document.status, document.text, endpoint.failure)
             if (document := endpoint.latest)
             else Answer(None, "", endpoint.failure)
             for path, endpoint in self._asker.endpoints()
@@ -530,38 +657,36 @@ class Gateway(Envoy):
     # What pyenphase's probe and updaters call
 
     @override
-    async def _make_cached_request(
-        self, request_func: Callable[[str], Awaitable[aiohttp.ClientResponse]], endpoint: str
-    ) -> aiohttp.ClientResponse:
+    async def _make_cached_request(  # type: ignore[override]
+        self, request_func: Callable[[str], Awaitable[Document]], endpoint: str
+    ) -> Document:
         """Pass through: the documents are kept here, and for longer than one update."""
         return await request_func(endpoint)
 
     @override
-    async def probe_request(self, endpoint: str) -> aiohttp.ClientResponse:  # type: ignore[override]
+    async def probe_request(self, endpoint: str) -> Document:  # type: ignore[override]
         """Answer an updater that looks whether there is work for it."""
-        state = self._asker.endpoint(endpoint)
-        stands = state.latest_stands and endpoint in self._in_use()
-        if state.latest and (endpoint in self._asker.answered or stands):
-            return state.latest.response
-        self._asker.asked.add(endpoint)
-        reply = await self._asker.ask(endpoint)
-        self._asker.settle(endpoint, reply)
-        if reply.response is not None:
-            return reply.response
-        if self._asker.refused:
-            raise EnvoyAuthenticationRequired(reply.failure)
-        raise aiohttp.ClientError(reply.failure)
+        known = self._asker.endpoint(endpoint)
+        stands = known.latest_stands and not known.is_recalled and endpoint in self._in_use()
+        if not (known.latest and stands):
+            await self._asker.fetch([endpoint], patience=self._patience)
+        if known.latest and (stands or endpoint in self._asker.answered or self._asker.is_failing(endpoint)):
+            return known.latest
+        if known.failure == NOT_AUTHORISED:
+            raise EnvoyAuthenticationRequired(known.failure)
+        raise aiohttp.ClientError(known.failure)
 
     @override
-    async def request(
+    async def request(  # type: ignore[override]
         self, endpoint: str, data: dict[str, Any] | None = None, method: str | None = None
-    ) -> aiohttp.ClientResponse:
+    ) -> aiohttp.ClientResponse | Document:
         """Answer an updater with the latest document, asking the gateway where this poll has not yet."""
         if data is not None:
             return await super().request(endpoint, data, method)
         self._reading.add(endpoint)
-        if (known := self._asker.endpoint(endpoint)).latest is None:
-            await self._asker.fetch([endpoint], patience=None)
+        known = self._asker.endpoint(endpoint)
+        if known.latest is None or known.is_recalled:
+            await self._asker.fetch([endpoint], patience=self._patience)
         if known.latest is None:
             raise aiohttp.ClientError(known.failure)
-        return known.latest.response
+        return known.latest

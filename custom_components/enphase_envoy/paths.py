@@ -81,3 +81,9 @@ PERIODS: Final = {
 
 #: Where counters come from: while one of these fails, nobody knows which to take.
 SOURCES: Final = frozenset({ENDPOINT_URL_METERS, URL_PRODUCTION_JSON, URL_PRODUCTION, URL_PRODUCTION_V1})
+
+#: Fields that hold them.
+COUNTERS: Final = (
+    *("system_production", "system_production_phases", "system_consumption", "system_consumption_phases"),
+    *("system_net_consumption", "system_net_consumption_phases", "ctmeters", "ctmeters_phases", "inverters"),
+)

@@ -6,7 +6,6 @@ from functools import partial
 import time
 from typing import Final
 
-from homeassistant.const import CONF_TOKEN
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later, async_track_time_change
 
@@ -76,10 +75,13 @@ class _Chore:
             self._cancel()
 
 
-async def _connect_mac(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
-    """Add the MAC address of the gateway to its device."""
+async def _connect_mac(hass: HomeAssistant, entry: EnvoyConfigEntry) -> float | None:
+    """Add the MAC address of the gateway to its device, once the gateway can be asked."""
+    if entry.runtime_data.gateway.auth is None:
+        return _FIRST_PAUSE
     if mac := await entry.runtime_data.gateway.mac_address():
         devices.async_add_mac(hass, entry, mac)
+    return None
 
 
 async def _look_at_firmware(entry: EnvoyConfigEntry) -> float:
@@ -103,7 +105,10 @@ class _TokenKeeper:
     async def keep(self) -> float:
         """Do what is due, and return when to look again."""
         gateway = self._entry.runtime_data.gateway
-        life = read_token(gateway.token or self._entry.data[CONF_TOKEN], gateway.serial)
+        if (token := gateway.token) is None:
+            # Nobody has let us in since the start; logging in looks after the token.
+            return _FIRST_PAUSE
+        life = read_token(token, gateway.serial)
         wait = life.renew_from - time.time()
         if wait > 0:
             issues.async_take_back(self._hass, self._entry, issues.TOKEN_ENDS)

@@ -360,6 +360,7 @@ def tariff(gateway: Gateway, query: dict[str, str]) -> Json:
     """Prices, seasons and the stored battery settings, which the controller need not follow."""
     if not gateway.profile.metered:
         return None
+    _ = gateway.house  # whatever the cloud did until now is done
     settings = gateway.tariff_settings
     stored: dict[str, Any] = {
         "mode": settings.mode,

@@ -1,0 +1,116 @@
+"""What is written down of a gateway, to be known again after a restart. Pure; no token and no password is in it.
+
+Times are wall-clock times there, and seconds of the clock of the polls here: only the first goes on while nobody runs.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+import math
+from typing import Self
+
+from pyenphase.json import json_loads
+
+from .endpoints import Document, Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a gateway said it is."""
+
+    serial: str
+    #: Such as `8.2.4345`.
+    firmware: str
+    part_number: str | None
+    #: Whether it is of the kind that has meters.
+    metered: bool
+    #: Whether it was asked over HTTPS.
+    secure: bool
+
+    @classmethod
+    def read(cls, saved: Mapping[str, object]) -> Self:
+        """Return what was written. Raises LookupError or TypeError."""
+        serial, firmware, part_number = saved["serial"], saved["firmware"], saved["part_number"]
+        if not (isinstance(serial, str) and isinstance(firmware, str) and isinstance(part_number, str | None)):
+            raise TypeError
+        return cls(serial, firmware, part_number, saved["metered"] is True, saved["secure"] is True)
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What both clocks show now."""
+
+    #: Seconds of the clock of the polls.
+    polls: float
+    #: Epoch seconds.
+    wall: float
+
+    def written(self, seen: float) -> float | None:
+        """Return a time of the clock of the polls as epoch seconds; None for never."""
+        return self.wall - (self.polls - seen) if math.isfinite(seen) else None
+
+    def read(self, seen: object) -> float:
+        """Return epoch seconds on the clock of the polls; 1970 where they can't be: a clock was wrong."""
+        if not isinstance(seen, int | float) or not 0 <= seen <= self.wall:
+            seen = 0
+        return self.polls - (self.wall - seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """All that is known again."""
+
+    identity: Identity
+    #: Which updater of the library feeds each field that holds counters.
+    sources: dict[str, str]
+    endpoints: dict[str, Endpoint]
+
+
+def written(
+    identity: Identity, sources: Mapping[str, str], endpoints: Iterable[tuple[str, Endpoint]], now: Clocks
+) -> dict[str, object]:
+    """Return what to save, in JSON's types."""
+    documents = {
+        path: {
+            "body": document.text,
+            "good": endpoint.good is not None,
+            "seen": now.written(endpoint.freshness.seen if endpoint.good else endpoint.asked),
+            "took": endpoint.took,
+        }
+        for path, endpoint in endpoints
+        if (document := endpoint.good or endpoint.latest) and not endpoint.is_absent
+    }
+    return {"gateway": asdict(identity), "sources": dict(sources), "documents": documents}
+
+
+def read(saved: Mapping[str, object], now: Clocks) -> Recalled | None:
+    """Return what was saved, as far as it makes sense; None when nobody can tell which gateway it is about."""
+    gateway, sources, documents = (_part(saved, name) for name in ("gateway", "sources", "documents"))
+    try:
+        identity = Identity.read(gateway)
+    except LookupError, TypeError:
+        return None
+    endpoints = {path: found for path in documents if (found := _endpoint(path, _part(documents, path), now))}
+    return Recalled(identity, {field: name for field, name in sources.items() if isinstance(name, str)}, endpoints)
+
+
+def _part(saved: Mapping[str, object], name: str) -> dict[str, object]:
+    part = saved.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _endpoint(path: str, saved: Mapping[str, object], now: Clocks) -> Endpoint | None:
+    """Return an endpoint as it was, None when its document is none."""
+    body, took = saved.get("body"), saved.get("took")
+    try:
+        if not isinstance(body, str):
+            return None
+        json_loads(path, body)
+    except ValueError:
+        return None
+    endpoint = Endpoint.of(path)
+    endpoint.latest = Document(path, body.encode())
+    if saved.get("good"):
+        endpoint.good = endpoint.latest
+        endpoint.freshness.seen = now.read(saved.get("seen"))
+    endpoint.took = float(took) if isinstance(took, int | float) else 0.0
+    return endpoint
