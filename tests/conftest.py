@@ -23,11 +23,15 @@ from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from custom_components.enphase_envoy.gateway import Gateway
 
 from .simulator import Clock, Cloud, Simulator
+from .simulator.access import make_certificate
 
 #: A sunny moment: everything produces, nothing is at its end.
 NOON = "2026-06-21T12:00:00+02:00"
 #: Days that a token made on that day is good for, whenever the tests run.
 LONG = 36500
+
+# cryptography takes the first class of moments that it meets for the only one: not that of a clock which a test froze.
+make_certificate("")
 
 
 class _Resolver(ThreadedResolver):

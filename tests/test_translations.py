@@ -10,12 +10,14 @@ from typing import Any
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
+from homeassistant.util import yaml
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.enphase_envoy import issues
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.errors import Reason
+from custom_components.enphase_envoy.recorded import Correction
 from custom_components.enphase_envoy.settings_watch import Finding, Outcome
 
 TRANSLATIONS = Path(__file__).parents[1] / "custom_components" / DOMAIN / "translations"
@@ -138,6 +140,14 @@ async def test_every_field_of_the_dialogs_has_a_text(hass: HomeAssistant) -> Non
         assert fields == set(texts[flow]["step"][step]["data_description"])
 
 
+def test_every_field_of_an_action_has_a_text() -> None:
+    actions = yaml.load_yaml_dict(str(TRANSLATIONS.parent / "services.yaml"))
+    texts = tree("en")["services"]
+    assert {name: set(action["fields"]) for name, action in actions.items()} == {
+        name: set(text["fields"]) for name, text in texts.items()
+    }
+
+
 async def test_every_message_has_a_text_whose_placeholders_are_filled(hass: HomeAssistant) -> None:
     entry = MockConfigEntry(domain=DOMAIN)
     entry.add_to_hass(hass)
@@ -145,6 +155,7 @@ async def test_every_message_has_a_text_whose_placeholders_are_filled(hass: Home
     issues.async_report_certificate(hass, entry, "envoy.local")
     for setting, outcome in (("reserved_soc", Outcome.OVERWRITTEN), ("mode", Outcome.IGNORED)):
         issues.async_report_setting(hass, entry, "8.2.4225", Finding(setting, "number.reserve", outcome, 1, 2))
+    issues.async_report_step(hass, entry, Correction("sensor.solar", 0, -19e6), 65e6, 84e6)
     texts = tree("en")["issues"]
     raised = [issue for (domain, _), issue in ir.async_get(hass).issues.items() if domain == DOMAIN]
     assert {issue.translation_key for issue in raised} == set(texts)

@@ -3,15 +3,24 @@
 from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryNotReady
-from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import config_validation as cv, device_registry as dr
+from homeassistant.helpers.typing import ConfigType
 
-from . import devices, issues, upkeep
+from . import actions, devices, issues, upkeep
 from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .errors import GatewayError
 from .gateway import Gateway
 from .memory import SUBJECTS, Memory
 from .session import async_session_for
+
+CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
+
+
+async def async_setup(hass: HomeAssistant, _config: ConfigType) -> bool:
+    """Offer the actions, whether a gateway is being read or not."""
+    actions.async_register(hass)
+    return True
 
 
 async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bool:

@@ -1,6 +1,7 @@
 """What the owner should know: raised once, and taken back when it is no longer so."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from homeassistant.config_entries import ConfigEntry
@@ -9,10 +10,15 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.util import dt as dt_util
 
 from .const import DOMAIN
+from .recorded import Correction
 from .settings_watch import Finding, Outcome
 
 TOKEN_ENDS = "token_ends"  # noqa: S105
 CERTIFICATE_CHANGED = "certificate_changed"
+COUNTER_STEP = "counter_step"
+
+#: Watt-hours from which on energy is told in kWh.
+_MANY = 10_000
 
 
 @callback
@@ -23,13 +29,16 @@ def _raise(
     key: str,
     texts: Mapping[str, str],
     fixable: bool = False,
+    about: Mapping[str, str | float] | None = None,
 ) -> None:
+    """Raise a message; it outlasts a restart if it is about something that will not be noticed again."""
     ir.async_create_issue(
         hass,
         DOMAIN,
         f"{subject}_{entry.entry_id}",
-        data={"entry_id": entry.entry_id},
+        data={"entry_id": entry.entry_id, **(about or {})},
         is_fixable=fixable,
+        is_persistent=about is not None,
         severity=ir.IssueSeverity.WARNING,
         translation_key=key,
         translation_placeholders={"name": entry.title, **texts},
@@ -78,3 +87,26 @@ def async_report_token_ends(hass: HomeAssistant, entry: ConfigEntry[Any], ends: 
 def async_report_certificate(hass: HomeAssistant, entry: ConfigEntry[Any], host: str) -> None:
     """Tell that the gateway shows another certificate than the one that was remembered."""
     _raise(hass, entry, CERTIFICATE_CHANGED, CERTIFICATE_CHANGED, {"host": host}, fixable=True)
+
+
+@callback
+def async_report_step(
+    hass: HomeAssistant, entry: ConfigEntry[Any], correction: Correction, before: float, after: float
+) -> None:
+    """Tell that a counter went from one value to another, in Wh, for good, and what was corrected because of that."""
+    state = hass.states.get(correction.entity_id)
+    when = dt_util.as_local(dt_util.utc_from_timestamp(correction.at))
+    texts = {
+        "entity": state.name if state else correction.entity_id,
+        "when": f"{when:%Y-%m-%d %H:%M}",
+        "before": _energy(before),
+        "after": _energy(after),
+        "correction": _energy(correction.watt_hours),
+    }
+    subject = f"{COUNTER_STEP}_{correction.entity_id}_{correction.at:.0f}"
+    _raise(hass, entry, subject, COUNTER_STEP, texts, fixable=True, about=asdict(correction))
+
+
+def _energy(watt_hours: float) -> str:
+    """Return energy as every language writes it."""
+    return f"{watt_hours / 1000:.0f} kWh" if abs(watt_hours) >= _MANY else f"{watt_hours:.0f} Wh"

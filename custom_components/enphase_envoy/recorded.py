@@ -7,7 +7,7 @@ sum that only grows; the energy of a row is what the sum grew by.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from homeassistant.components.recorder import Recorder
 from homeassistant.components.recorder.const import EVENT_RECORDER_5MIN_STATISTICS_GENERATED
@@ -29,12 +29,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .books import Json
 from .const import LOGGER
+from .jumps import WINDOW, Jump, Row, bookings, find
 
 #: What the recorder raises about a database that can't be read.
 DATABASE_ERRORS: Final = (SQLAlchemyError, HomeAssistantError, OSError, RuntimeError)
 
+_IN_WATT_HOURS: Final = {EnergyConverter.UNIT_CLASS: str(UnitOfEnergy.WATT_HOUR)}
 #: Seconds of a short row.
 ROW: Final = 300
+_BEGINNING: Final = dt_util.utc_from_timestamp(0)
+#: How much is read after what is looked for.
+_AROUND: Final = timedelta(seconds=WINDOW)
 #: Seconds from the recorder's word that a row is made until it surely lies in the database.
 _COMMITTED_AFTER: Final = 10
 #: Seconds in which what was booked has to show up in a row.
@@ -94,6 +99,34 @@ def booked(before: float, after: float) -> float:
     return after if after < 0.9 * before else after - before
 
 
+async def async_jumps(
+    hass: HomeAssistant, recorder: Recorder, entity_id: str, watts: float, start: datetime, end: datetime
+) -> list[Jump]:
+    """Return the jumps in what was recorded from `start` to `end` of a counter that counts so many watts at most.
+
+    Raises one of DATABASE_ERRORS.
+    """
+    rows = await recorder.async_add_executor_job(_rows, hass, entity_id, end + _AROUND)
+    booked = await hass.async_add_executor_job(lambda: find(bookings(*rows), watts))
+    return [jump for jump in booked if start.timestamp() <= jump.at < end.timestamp()]
+
+
+def _rows(hass: HomeAssistant, entity_id: str, end: datetime) -> tuple[list[Row], list[Row]]:
+    """Return all rows of hours and all short rows of an entity until then."""
+    if not any(in_energy(metadata) for _, metadata in get_metadata(hass, statistic_ids={entity_id}).values()):
+        return [], []
+
+    def rows(period: Literal["hour", "5minute"]) -> list[Row]:
+        read = statistics_during_period(hass, _BEGINNING, end, {entity_id}, period, _IN_WATT_HOURS, {"state", "sum"})
+        return [
+            Row(row["start"], row["end"], row.get("state"), total)
+            for row in read.get(entity_id, [])
+            if (total := row.get("sum")) is not None
+        ]
+
+    return rows("hour"), rows("5minute")
+
+
 @dataclass(frozen=True, slots=True)
 class Correction:
     """What has to be added to the energy that was booked for an entity."""
@@ -102,6 +135,16 @@ class Correction:
     #: When the state was written that was booked wrongly, in seconds since the epoch.
     at: float
     watt_hours: float
+
+
+def corrections(memory: object) -> list[Correction]:
+    """Return the corrections that were kept as dictionaries; what can't be understood is left out."""
+    made = []
+    for item in memory if isinstance(memory, list) else []:
+        match item:
+            case {"entity_id": str(entity_id), "at": int() | float() as at, "watt_hours": int() | float() as much}:
+                made.append(Correction(entity_id, at, much))
+    return made
 
 
 @callback
@@ -135,10 +178,7 @@ class Corrections:
 
     def load(self, memory: object) -> None:
         """Go on waiting for what was remembered; what can't be understood is left out."""
-        for item in memory if isinstance(memory, list) else []:
-            match item:
-                case {"entity_id": str(entity_id), "at": int() | float() as at, "watt_hours": int() | float() as much}:
-                    self._waiting.append(Correction(entity_id, at, much))
+        self._waiting += corrections(memory)
 
     @callback
     def async_add(self, *corrections: Correction) -> None:
@@ -197,7 +237,7 @@ def _changes(hass: HomeAssistant, correction: Correction) -> dict[float, float]:
         start + timedelta(seconds=_PATIENCE),
         {correction.entity_id},
         "5minute",
-        {EnergyConverter.UNIT_CLASS: UnitOfEnergy.WATT_HOUR},
+        _IN_WATT_HOURS,
         {"change"},
     )
     return {row["start"]: row.get("change") or 0.0 for row in rows.get(correction.entity_id, [])}

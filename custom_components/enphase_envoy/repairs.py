@@ -1,15 +1,17 @@
 """Dialogs that put right what a message is about."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from homeassistant.components.repairs import RepairsFlow, RepairsFlowResult
 from homeassistant.const import CONF_HOST, CONF_TOKEN
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
 import voluptuous as vol
 
-from . import issues, session
+from . import issues, recorded, session
 from .config_flow import SECRET, validate
 from .const import CONF_FINGERPRINT, CONF_USE_MANUAL_TOKEN
 from .coordinator import EnvoyConfigEntry
@@ -21,7 +23,10 @@ async def async_create_fix_flow(
     hass: HomeAssistant, issue_id: str, data: Mapping[str, str | int | float | None] | None
 ) -> RepairsFlow:
     """Return the dialog for a message."""
-    entry = hass.config_entries.async_get_known_entry(str((data or {})["entry_id"]))
+    data = data or {}
+    entry = hass.config_entries.async_get_known_entry(str(data["entry_id"]))
+    if issue_id.startswith(issues.COUNTER_STEP):
+        return CounterStep(entry, recorded.corrections([data])[0])
     return NewToken(entry) if issue_id.startswith(issues.TOKEN_ENDS) else NewCertificate(entry)
 
 
@@ -101,3 +106,32 @@ class NewCertificate(_Repair):
                 "firmware": str(gateway.firmware),
             },
         )
+
+
+class CounterStep(_Repair):
+    """Show what became of a counter that has another value for good, and undo its correction if the owner wants."""
+
+    def __init__(self, entry: EnvoyConfigEntry, correction: recorded.Correction) -> None:
+        """Remember what was corrected."""
+        super().__init__(entry)
+        self._correction = correction
+
+    async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+        """Ask whether it was right."""
+        issue = ir.async_get(self.hass).async_get_issue(self.handler, self.issue_id)
+        return self.async_show_menu(
+            menu_options=["keep", "book"],
+            description_placeholders=issue.translation_placeholders if issue else None,
+        )
+
+    async def async_step_keep(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+        """Leave it corrected."""
+        return self.async_create_entry(data={})
+
+    async def async_step_book(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+        """Take the correction back: the jump was energy."""
+        if (recorder := recorded.async_recorder(self.hass)) is None:
+            return self.async_abort(reason="no_recorder")
+        undo = replace(self._correction, watt_hours=-self._correction.watt_hours)
+        recorded.async_correct(recorder, undo)
+        return self.async_create_entry(data={})
