@@ -278,19 +278,24 @@ async def test_a_second_connection_to_the_grid_is_added_only_when_ticked(hass: H
 
 
 @pytest.mark.parametrize(
-    ("field", "missing"), [("stat_energy_from", "stat_energy_to"), ("stat_energy_to", "stat_energy_from")]
+    ("there", "missing"),
+    [
+        (("stat_energy_from",), ("stat_energy_to", "stat_rate")),
+        (("stat_energy_to",), ("stat_energy_from", "stat_rate")),
+        (("stat_energy_from", "stat_rate"), ("stat_energy_to",)),
+    ],
 )
 async def test_the_side_of_the_grid_that_is_missing_is_added(
-    hass: HomeAssistant, set_up: SetUp, field: str, missing: str
+    hass: HomeAssistant, set_up: SetUp, there: tuple[str, ...], missing: tuple[str, ...]
 ) -> None:
     house = await set_up("metered_1phase")
     manager = await energy.async_get_manager(hass)
-    half = source(house, "grid", {field: GRID[field]})
+    half = source(house, "grid", {field: GRID[field] for field in there})
     await manager.async_update({"energy_sources": [half]})  # type: ignore[typeddict-item]
 
     await add(house)
 
-    other = source(house, "grid", {missing: GRID[missing], "stat_rate": GRID["stat_rate"]})
+    other = source(house, "grid", {field: GRID[field] for field in missing})
     assert [found for found in await sources(hass) if found["type"] == "grid"] == [half, other]
     assert (await begin(house))["reason"] == "all_there"
 
@@ -404,15 +409,23 @@ async def test_a_grid_that_lost_a_sensor_is_not_offered(hass: HomeAssistant, set
     assert shown(await begin(house)) == HOME | {"solar": True}
 
 
-@pytest.mark.parametrize("attributes", [{}, {"restored": True}])
-async def test_a_meter_without_a_value_is_not_offered(
-    hass: HomeAssistant, set_up: SetUp, attributes: dict[str, bool]
-) -> None:
-    """A broken one says nothing; one that was taken out has left an entity that only the registry knows."""
+@pytest.mark.parametrize("restored", [False, True])
+async def test_a_meter_without_a_value_is_not_offered(hass: HomeAssistant, set_up: SetUp, *, restored: bool) -> None:
+    """What a moment's silence hides will be back: nothing stands in for it. What was taken out has left its entity."""
     house = await set_up()
+    attributes = {"restored": True} if restored else {}
     hass.states.async_set(sensor(house, "lifetime_battery_charged"), "unavailable", attributes)
-
     assert shown(await begin(house)) == HOME | {"solar": True, "grid": True}
+
+    stand_in = {field: key for field, key in DERIVED["ac_batteries"]["battery"].items() if field != "stat_soc"}
+    for key in stand_in.values():
+        provide(house, key)
+
+    form = await begin(house)
+    assert ("battery" in shown(form)) == restored
+    await hass.config_entries.options.async_configure(form["flow_id"], shown(form))
+    battery = source(house, "battery", BATTERY | stand_in)
+    assert (battery in await sources(hass)) == restored
 
 
 async def test_a_house_without_any_value_has_nothing_to_add(hass: HomeAssistant, set_up: SetUp) -> None:
