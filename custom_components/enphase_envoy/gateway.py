@@ -45,6 +45,7 @@ from .const import LOGGER
 from .derived import AcbFleet, derive
 from .endpoints import NOT_AUTHORISED, Document
 from .errors import GatewayError, Reason
+from .hush import hushed
 from .known import Known
 from .paths import COUNTERS, EVERYTHING, FED_BY, SOURCES
 from .recall import Clocks, Identity
@@ -464,7 +465,8 @@ class Gateway(Envoy):
     async def _try_probe(self) -> None:
         """Have the library probe. Raises GatewayError."""
         try:
-            await self.probe()
+            with hushed():
+                await self.probe()
         except EnvoyAuthenticationRequired as err:
             self._asker.refused = True
             raise GatewayError(self._reason()) from err
@@ -555,7 +557,8 @@ class Gateway(Envoy):
         data = EnvoyData()
         self._reading = self._needs[updater]
         try:
-            await updater.update(data)
+            with hushed():
+                await updater.update(data)
             self._validate_update(data)
         except (aiohttp.ClientError, *_UNEXPECTED_DOCUMENT) as err:
             LOGGER.debug("%s: %s: %r", self.host, type(updater).__name__, err)
