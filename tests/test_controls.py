@@ -9,10 +9,11 @@ from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import entity_registry as er, issue_registry as ir
 import pytest
 
+from custom_components.enphase_envoy import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
 
 from .conftest import House
-from .simulator import House as SimulatedHouse, Status
+from .simulator import House as SimulatedHouse, Silent, Status
 from .simulator.gateway import Gateway as SimulatedGateway
 from .simulator.writes import WRITES, Refused
 
@@ -251,6 +252,25 @@ async def test_what_the_owner_just_changed_in_the_app_survives(hass: HomeAssista
     assert state(hass, entity_id(hass, "switch", f"{ENPOWER}_charge_from_grid")) == "on"
     await use(hass, next(control for control in CONTROLS if control.path == CONTACT_SETTINGS))
     assert house.gateway.house.relay("NC1").priority == 7.0
+
+
+async def test_a_change_does_not_wait_for_an_endpoint_that_never_answers(
+    hass: HomeAssistant, set_up: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given up with a word about what to do, and is not made later."""
+    house = await set_up("full_battery")
+    monkeypatch.setattr(gateway_module, "_PATIENCE", 0.1)
+    monkeypatch.setattr(gateway_module, "_WRITE_LIMIT", 0.3)
+    house.gateway.fault(TARIFF, Silent())
+    await house.poll_all()
+    with pytest.raises(HomeAssistantError) as raised:
+        await use(hass, CONTROLS[0])
+    assert raised.value.translation_key == "gateway_busy"
+    assert "try again" in str(raised.value)
+    await house.poll()
+    assert house.coordinator.last_update_success
+    house.gateway.faults.clear()
+    assert not house.gateway.writes
 
 
 async def test_a_document_that_can_not_be_read_afresh_is_not_written(hass: HomeAssistant, set_up: SetUp) -> None:

@@ -28,7 +28,7 @@ from pyenphase.exceptions import EnvoyError
 from . import devices
 from .const import DOMAIN
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
-from .errors import GatewayError, Reason
+from .errors import BusyError, GatewayError, Reason
 from .gateway import Gateway
 from .snapshot import Address, Snapshot
 
@@ -171,6 +171,12 @@ def action[E: EnvoyEntity[Any], **P](
     async def run(self: E, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             await method(self, *args, **kwargs)
+        except BusyError as err:
+            raise HomeAssistantError(
+                translation_domain=DOMAIN,
+                translation_key="gateway_busy",
+                translation_placeholders={"host": self.coordinator.gateway.host, "entity": self.entity_id},
+            ) from err
         except (GatewayError, EnvoyError, aiohttp.ClientError, OSError, ValueError, LookupError, RuntimeError) as err:
             raise HomeAssistantError(
                 translation_domain=DOMAIN,

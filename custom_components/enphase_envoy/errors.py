@@ -60,3 +60,7 @@ class GatewayError(Exception):
     def passes(self) -> bool:
         """True when waiting helps, False when only the owner can."""
         return self.reason in PASSING
+
+
+class BusyError(Exception):
+    """The gateway is still at something else: the change was not made, and may be tried again."""

@@ -5,8 +5,8 @@ documents, so that an endpoint which fails, or says what makes no sense, takes n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from http import HTTPStatus
@@ -44,7 +44,7 @@ from .asking import NOBODY, Asker, Reply
 from .const import LOGGER
 from .derived import AcbFleet, derive
 from .endpoints import NOT_AUTHORISED, Document
-from .errors import GatewayError, Reason
+from .errors import BusyError, GatewayError, Reason
 from .hush import hushed
 from .known import Known
 from .paths import COUNTERS, EVERYTHING, FED_BY, SOURCES
@@ -63,6 +63,8 @@ _FIRST_PROBE_PAUSE = 60.0
 _FEW = 3
 #: Seconds that a poll waits for answers; what takes longer is shown when it comes.
 _PATIENCE = 8
+#: Seconds until a change is given up because an endpoint is still being waited for.
+_WRITE_LIMIT = 20
 #: Seconds for one request: `/production.json` of firmware 8.3.6086 takes up to 55.
 _TIMEOUT = aiohttp.ClientTimeout(total=90, connect=10)
 
@@ -399,11 +401,11 @@ class Gateway(Envoy):
         The document is read right before, for what the owner changed in the app since the last poll must survive,
         and again after, for only the gateway knows what became of it. A change is never sent twice.
         `field` is where the snapshot shows it. Returns what was before, and what was asked for.
-        Raises GatewayError, or what the call raises; what is known is then as before.
+        Raises BusyError when the gateway does not get to it in time, GatewayError, or what the call raises; what is
+        known is then as before.
         """
         path = FED_BY[field]
-        async with self._turn:
-            await self._reread(path)
+        async with self._soon(path):
             if path not in self._asker.answered or (data := self.data) is None:
                 raise GatewayError(self._reason(), self._asker.failures())
             # The library puts the new value into its objects before it is accepted: it gets some of its own.
@@ -419,10 +421,30 @@ class Gateway(Envoy):
             await self._reread(path)
             return before, wanted
 
+    @asynccontextmanager
+    async def _soon(self, path: str) -> AsyncIterator[None]:
+        """Hold the turn with an endpoint just read. Raises BusyError when others are at it for too long."""
+        try:
+            async with asyncio.timeout(_WRITE_LIMIT):
+                await self._turn.acquire()
+                try:
+                    await self._asker.wait_for_late(path)
+                    await self._reread(path)
+                except BaseException:
+                    self._turn.release()
+                    raise
+        except TimeoutError:
+            raise BusyError from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
     async def reread(self, field: str) -> None:
-        """Ask the endpoint that feeds a field again and read all that it feeds."""
+        """Ask the endpoint that feeds a field again and read all that it feeds, unless its answer is on its way."""
         async with self._turn:
-            await self._reread(FED_BY[field])
+            if FED_BY[field] not in self._asker.late:
+                await self._reread(FED_BY[field])
 
     def just_read(self, field: str) -> bool:
         """Return whether what feeds a field was read in the last round of requests."""
@@ -430,7 +452,6 @@ class Gateway(Envoy):
 
     async def _reread(self, path: str) -> None:
         self._asker.begin()
-        await self._asker.wait_for_late(path)
         await self._asker.fetch([path], patience=2 * _PATIENCE)
         await self._read_all()
 
