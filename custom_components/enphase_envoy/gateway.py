@@ -17,6 +17,7 @@ from typing import Any, override
 import aiohttp
 from awesomeversion import AwesomeVersion
 from awesomeversion.exceptions import AwesomeVersionException
+from orjson import dumps as json_dumps
 from pyenphase import Envoy, EnvoyData
 from pyenphase.const import (
     AUTH_TOKEN_MIN_VERSION,
@@ -35,6 +36,7 @@ from pyenphase.exceptions import (
     EnvoyProbeFailed,
 )
 from pyenphase.firmware import EnvoyFirmware
+from pyenphase.json import json_loads
 from pyenphase.models.acb import ACBSleepState
 from pyenphase.updaters.base import EnvoyUpdater
 
@@ -47,6 +49,7 @@ from .endpoints import NOT_AUTHORISED, Document
 from .errors import BusyError, GatewayError, Reason
 from .hush import hushed
 from .known import Known
+from .mend import attempts
 from .paths import COUNTERS, EVERYTHING, FED_BY, SOURCES
 from .recall import Clocks, Identity
 from .snapshot import Snapshot, leaves
@@ -553,6 +556,8 @@ class Gateway(Envoy):
         """
         data = await self._try(updater)
         if data is None:
+            data = await self._mend(updater, self._needs[updater] & self._asker.answered)
+        if data is None:
             if any(self._asker.endpoint(path).latest is None for path in self._needs[updater]):
                 return
             candidates = {
@@ -563,7 +568,7 @@ class Gateway(Envoy):
             for path, candidate in candidates.items():
                 endpoint = self._asker.endpoint(path)
                 endpoint.latest = candidate
-                if await self._try(updater) is None:
+                if await self._try(updater) is None and await self._mend(updater, {path}) is None:
                     endpoint.latest = endpoint.good
                     endpoint.fail("unexpected content")
                     self._asker.answered.discard(path)
@@ -572,6 +577,24 @@ class Gateway(Envoy):
             for path in self._needs[updater]:
                 self._asker.endpoint(path).approve(self.clock())
             self._take(updater, data)
+
+    async def _mend(self, updater: EnvoyUpdater, paths: set[str]) -> EnvoyData | None:
+        """Have an updater read without the records that make no sense; None when there is more wrong than those.
+
+        Where counters come from, a record less may mean another source: nothing is left out there.
+        """
+        for path in sorted(paths - SOURCES):
+            endpoint = self._asker.endpoint(path)
+            if (whole := endpoint.latest) is None:
+                continue
+            good = endpoint.good and json_loads(path, endpoint.good.body)
+            for less in attempts(json_loads(path, whole.body), good):
+                endpoint.latest = replace(whole, body=json_dumps(less))
+                if (data := await self._try(updater)) is not None:
+                    LOGGER.debug("%s: left out of %s what makes no sense", self.host, path)
+                    return data
+            endpoint.latest = whole
+        return None
 
     async def _try(self, updater: EnvoyUpdater) -> EnvoyData | None:
         """Run an updater over the latest documents; None when it can't make sense of them."""
