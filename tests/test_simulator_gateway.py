@@ -33,6 +33,7 @@ EXPECTED: dict[str, tuple[Has, int]] = {
         METERED | Has.DETAILED_INVERTERS | Has.DUALPHASE | Has.ENCHARGE | Has.ENPOWER | GENERATOR,
         2,
     ),
+    "battery_total": (METERED | Has.ENCHARGE, 1),
     "ac_batteries": (METERED | Has.ACB, 1),
     "collar": (METERED | Has.DETAILED_INVERTERS | Has.DUALPHASE | Has.ENCHARGE | Has.COLLAR | Has.C6CC, 2),
     "sixty_inverters": (METERED | Has.THREEPHASE, 3),

@@ -8,9 +8,10 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 
 from .books import Books, Moment
-from .const import LOGGER
+from .const import DEFAULT_POLL_INTERVAL, LOGGER, OPTION_POLL_INTERVAL
 from .counters import Guard, Stepped
 from .days import Days
+from .ledger import Ledger
 from .memory import COUNTERS, Memory
 from .snapshot import Snapshot
 
@@ -26,7 +27,8 @@ class Bookkeeper:
         self._clock = clock
         self._memory = Memory(hass, entry, COUNTERS)
         self._guard = Guard()
-        self._books = Books((self._guard, Days(self._guard)))
+        ledger = Ledger(self._guard, entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL))
+        self._books = Books((self._guard, Days(self._guard), ledger))
         self._is_open = False
 
     async def async_open(self) -> None:

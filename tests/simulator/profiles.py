@@ -188,6 +188,17 @@ PROFILES: Final[dict[str, Profile]] = {
             lifetime=_BATTERY,
         ),
         Profile(
+            name="battery_total",
+            about="Two IQ batteries, production and total-consumption CT: neither grid nor batteries are measured",
+            serial="122407093355",
+            firmware="D8.2.4382",
+            part="800-00654-r08",
+            inverters=14,
+            cts=("production", "total-consumption"),
+            batteries=(Battery("492309018821"), Battery("492309019047")),
+            lifetime=_BATTERY,
+        ),
+        Profile(
             name="ac_batteries",
             about="AC batteries (ACB) with sleep mode, one phase, production and net-consumption CT",
             serial="122116046628",

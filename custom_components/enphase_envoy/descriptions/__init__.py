@@ -5,8 +5,9 @@ from typing import Final
 from .batteries import BATTERIES
 from .controllers import CONTROLLERS
 from .inverters import INVERTERS
+from .ledger import LEDGER
 from .meters import METERS
 from .production import PRODUCTION
 from .rows import Sensors
 
-SENSORS: Final[Sensors] = (*PRODUCTION, *METERS, *INVERTERS, *BATTERIES, *CONTROLLERS)
+SENSORS: Final[Sensors] = (*PRODUCTION, *METERS, *INVERTERS, *BATTERIES, *CONTROLLERS, *LEDGER)

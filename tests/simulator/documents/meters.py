@@ -4,7 +4,8 @@ Signs of the CTs: delivered is what flows into the house (produced, imported, di
 Aggregates are the sums of the phases, rounded to milliwatts as the gateway does.
 
 With production and net-consumption CTs, "total-consumption" is their sum on real gateways, also with a battery: what it
-charges counts as consumption there.
+charges counts as consumption there. With a total-consumption CT "net-consumption" is their difference, which leaves the
+battery out.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ CONSUMPTION: Final[dict[str, dict[Flow, int]]] = {
     "total-consumption": {"production": 1, "imported": 1, "exported": -1},
     "net-consumption": {"imported": 1, "exported": -1},
 }
+#: The same where the CT measures the house.
+CONSUMPTION_OF_TOTAL: Final[dict[str, dict[Flow, int]]] = {
+    "total-consumption": {"load": 1},
+    "net-consumption": {"load": 1, "production": -1},
+}
 Line = dict[str, float]
 
 
@@ -85,10 +91,14 @@ def production_json(gateway: Gateway, query: dict[str, str]) -> Json:
     if gateway.profile.metered:
         document["production"].append(_segment(gateway, "production", {"production": 1}, details=details))
         document["consumption"] = [
-            _segment(gateway, kind, flows, details=details) for kind, flows in CONSUMPTION.items()
+            _segment(gateway, kind, flows, details=details) for kind, flows in _consumption(gateway).items()
         ]
     document["storage"] = [_acb(gateway)]
     return document
+
+
+def _consumption(gateway: Gateway) -> dict[str, dict[Flow, int]]:
+    return CONSUMPTION_OF_TOTAL if "total-consumption" in gateway.profile.cts else CONSUMPTION
 
 
 def _segment(gateway: Gateway, kind: str, flows: dict[Flow, int], *, details: bool) -> Json:
@@ -287,7 +297,7 @@ def stream(gateway: Gateway) -> Json:
     """One event of /stream/meter."""
     event = {}
     for kind in ("production", "net-consumption", "total-consumption"):
-        flows: dict[Flow, int] = {"production": 1} if kind == "production" else CONSUMPTION[kind]
+        flows: dict[Flow, int] = {"production": 1} if kind == "production" else _consumption(gateway)[kind]
         lines = {}
         for phase, name in enumerate(("ph-a", "ph-b", "ph-c")):
             line = _line(gateway, kind, flows, phase) if phase < gateway.house.phases else None

@@ -1,0 +1,135 @@
+"""How far what the ledger works out is from what truly flowed, over simulated days.
+
+The real library makes its objects of the documents of a simulated gateway. Polls come a second or two early or late,
+the gateway is away now and then, and so is Home Assistant, with another clock after each restart. The bounds are those
+that docs/energy.md states.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC
+import json
+import random
+from typing import Any
+
+from pyenphase.models.acb import EnvoyACBPower
+from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
+from pyenphase.models.meters import EnvoyMeterData
+from pyenphase.models.system_production import EnvoySystemProduction
+
+
+from custom_components.enphase_envoy.books import Moment
+from custom_components.enphase_envoy.counters import Guard
+from custom_components.enphase_envoy.ledger import BATTERY, GRID, HOUSE, Ledger
+from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf
+
+from .simulator import PROFILES, Clock
+from .simulator.documents import meters, storage
+from .simulator.gateway import Gateway
+from .simulator.house import House
+from .simulator.profiles import Profile
+
+START = "2026-04-02T00:00:41+02:00"
+DAYS = 2
+#: The flow of the house that each figure is.
+TRUTH = {
+    (GRID, "imported"): "imported",
+    (GRID, "exported"): "exported",
+    (BATTERY, "charged"): "charged",
+    (BATTERY, "discharged"): "discharged",
+    (HOUSE, "consumed"): "load",
+}
+
+
+def without(profile: str, *cts: str) -> Profile:
+    """Return a system without some of its CTs."""
+    whole = PROFILES[profile]
+    return replace(whole, cts=tuple(ct for ct in whole.cts if ct not in cts))
+
+
+SYSTEMS = {
+    "total_consumption": PROFILES["total_consumption"],
+    "battery_total": PROFILES["battery_total"],
+    "full_battery": PROFILES["full_battery"],
+    "full_battery without storage CT": without("full_battery", "storage"),
+    "collar": PROFILES["collar"],
+    "collar without storage CT": without("collar", "storage"),
+    "ac_batteries": PROFILES["ac_batteries"],
+}
+
+
+@dataclass
+class Reader:
+    """A gateway, as the library reads it."""
+
+    gateway: Gateway
+
+    def leaves(self, at: float) -> dict[Address, Leaf]:
+        """Read everything at a time of the clock of the polls."""
+        made = dict[Address, Leaf]()
+        for (address, value), late in self._objects():
+            made[address] = Leaf(value, Freshness(at + late))
+        return made
+
+    def _objects(self) -> Iterator[tuple[tuple[Address, Any], float]]:
+        gateway = self.gateway
+        status = {meter["eid"]: meter for meter in meters.meters(gateway, {})}
+        for reading in meters.readings(gateway, {}):
+            kind = status[reading["eid"]]["measurementType"]
+            yield (("ctmeters", kind), EnvoyMeterData.from_api(reading, status[reading["eid"]])), 0.2
+        production = meters.production_json(gateway, {})
+        yield (("system_production",), EnvoySystemProduction.from_production(production)), 0.4
+        if gateway.profile.storage_kind == "acb":
+            yield (("acb_power",), EnvoyACBPower.from_production(production)), 0.4
+        if gateway.profile.storage_kind == "encharge":
+            for battery in storage.ensemble_power(gateway, {})["devices:"]:
+                yield (("encharge_power", battery["serial_num"]), EnvoyEnchargePower.from_api(battery)), 0.3
+            controller = storage.secctrl(gateway, {})
+            yield (("encharge_aggregate",), EnvoyEnchargeAggregate.from_api(controller)), 0.5
+
+
+@dataclass
+class Run:
+    """What a ledger made of some days, beside what flowed."""
+
+    found: dict[tuple[Address, str], float]
+    true: dict[tuple[Address, str], float]
+
+    def errors(self) -> dict[str, float]:
+        """Return the errors in percent of what flowed in both directions."""
+        flowed = dict[Address, float]()
+        for (address, name), true in self.true.items():
+            flowed[address] = flowed.get(address, 0.0) + true
+        return {
+            key[1]: 100 * (found - self.true[key]) / flowed[key[0]] for key, found in self.found.items()
+        }
+
+
+def live(profile: Profile, interval: float, *, troubles: bool, seed: int = 1, start: str = START) -> Run:
+    """Let days pass and return what the ledger says at their end."""
+    chance = random.Random(f"{profile.name} {interval} {seed}")
+    clock = Clock(start, running=False)
+    gateway = Gateway(profile, House.at(profile, clock.now, seed=seed), clock)
+    reader, offset, guard = Reader(gateway), 1e6, Guard()
+    ledger = Ledger(guard, interval)
+    first: dict[str, float] = {}
+    end = clock.now + DAYS * 86400
+    shown: dict[Address, Leaf] = {}
+    while clock.now < end:
+        made = reader.leaves(clock.now - offset)
+        moment = Moment(clock.now + 1, offset, UTC)
+        held = guard.enter(made, moment)
+        shown = dict(ledger.enter({**made, **held}, moment))
+        first = first or {flow: gateway.house.total(flow) for flow in TRUTH.values()}  # type: ignore[arg-type]
+        last = {flow: gateway.house.total(flow) for flow in TRUTH.values()}  # type: ignore[arg-type]
+        away = 0.0
+        if troubles and chance.random() < 3 * interval / 86400:
+            away = chance.uniform(300, 7200)
+        if troubles and chance.random() < 2 * interval / 86400:
+            remembered, offset = json.loads(json.dumps(ledger.dump())), offset + chance.uniform(-1e5, 1e5)
+            ledger = Ledger(guard, interval)
+            ledger.load(remembered)
+            away += chance.uniform(30, 180)
+        clock.advance(interval + chance.uniform(-2, 2) + away)
+    found = {key: float(getattr(shown[key[0]].value, key[1])) for key in TRUTH if key[0] in shown}
+    return Run(found, {key: last[flow] - first[flow] for key, flow in TRUTH.items()})
