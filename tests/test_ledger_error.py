@@ -16,7 +16,7 @@ from pyenphase.models.acb import EnvoyACBPower
 from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
 from pyenphase.models.meters import EnvoyMeterData
 from pyenphase.models.system_production import EnvoySystemProduction
-
+import pytest
 
 from custom_components.enphase_envoy.books import Moment
 from custom_components.enphase_envoy.counters import Guard
@@ -60,7 +60,10 @@ SYSTEMS = {
 
 @dataclass
 class Reader:
-    """A gateway, as the library reads it."""
+    """A gateway, as the library reads it.
+
+    What is in the batteries is told to a percent: so on every recording.
+    """
 
     gateway: Gateway
 
@@ -80,29 +83,28 @@ class Reader:
         production = meters.production_json(gateway, {})
         yield (("system_production",), EnvoySystemProduction.from_production(production)), 0.4
         if gateway.profile.storage_kind == "acb":
-            yield (("acb_power",), EnvoyACBPower.from_production(production)), 0.4
+            acb = EnvoyACBPower.from_production(production)
+            stored = acb.state_of_charge * gateway.house.capacity / 100
+            yield (("acb_power",), replace(acb, charge_wh=round(stored))), 0.4
         if gateway.profile.storage_kind == "encharge":
             for battery in storage.ensemble_power(gateway, {})["devices:"]:
                 yield (("encharge_power", battery["serial_num"]), EnvoyEnchargePower.from_api(battery)), 0.3
-            controller = storage.secctrl(gateway, {})
-            yield (("encharge_aggregate",), EnvoyEnchargeAggregate.from_api(controller)), 0.5
+            together = EnvoyEnchargeAggregate.from_api(storage.secctrl(gateway, {}))
+            stored = together.state_of_charge * together.max_available_capacity / 100
+            yield (("encharge_aggregate",), replace(together, available_energy=round(stored))), 0.5
 
 
 @dataclass
 class Run:
-    """What a ledger made of some days, beside what flowed."""
+    """What a ledger made of some days, beside what flowed, in Wh a day."""
 
     found: dict[tuple[Address, str], float]
     true: dict[tuple[Address, str], float]
 
+    @property
     def errors(self) -> dict[str, float]:
-        """Return the errors in percent of what flowed in both directions."""
-        flowed = dict[Address, float]()
-        for (address, name), true in self.true.items():
-            flowed[address] = flowed.get(address, 0.0) + true
-        return {
-            key[1]: 100 * (found - self.true[key]) / flowed[key[0]] for key, found in self.found.items()
-        }
+        """Return how much too much was found."""
+        return {key[1]: found - self.true[key] for key, found in self.found.items()}
 
 
 def live(profile: Profile, interval: float, *, troubles: bool, seed: int = 1, start: str = START) -> Run:
@@ -131,5 +133,43 @@ def live(profile: Profile, interval: float, *, troubles: bool, seed: int = 1, st
             ledger.load(remembered)
             away += chance.uniform(30, 180)
         clock.advance(interval + chance.uniform(-2, 2) + away)
-    found = {key: float(getattr(shown[key[0]].value, key[1])) for key in TRUTH if key[0] in shown}
-    return Run(found, {key: last[flow] - first[flow] for key, flow in TRUTH.items()})
+    found = {key: getattr(shown[key[0]].value, key[1]) / DAYS for key in TRUTH if key[0] in shown}
+    return Run(found, {key: (last[flow] - first[flow]) / DAYS for key, flow in TRUTH.items()})
+
+
+#: The polls of a run: seconds between them, and whether there are outages and restarts.
+RUNS = {"60 s": (60.0, False), "300 s": (300.0, False), "outages": (60.0, True)}
+#: Wh a day by which each may be off in these runs.
+BOUNDS: dict[str, dict[str, tuple[float, float, float]]] = {
+    "total_consumption": {"imported": (2, 10, 300), "exported": (2, 10, 300)},
+    "battery_total": {
+        "imported": (20, 100, 100),
+        "exported": (20, 150, 100),
+        "charged": (20, 150, 200),
+        "discharged": (20, 100, 200),
+    },
+    "full_battery": {"consumed": (2, 2, 2)},
+    "full_battery without storage CT": {
+        "charged": (25, 150, 200),
+        "discharged": (25, 200, 200),
+        "consumed": (30, 200, 100),
+    },
+    "collar": {"consumed": (2, 2, 2)},
+    "collar without storage CT": {
+        "charged": (25, 150, 200),
+        "discharged": (25, 150, 200),
+        "consumed": (30, 150, 100),
+    },
+    "ac_batteries": {"charged": (20, 100, 150), "discharged": (20, 100, 150), "consumed": (30, 100, 100)},
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_error_is_within_what_is_told(system: str, run: str) -> None:
+    """What a meter would have counted is found as exactly as docs/energy.md says, and what none lacks is not."""
+    interval, troubles = RUNS[run]
+    days = live(SYSTEMS[system], interval, troubles=troubles)
+    assert days.errors.keys() == BOUNDS[system].keys()
+    bounds = {name: bounds[list(RUNS).index(run)] for name, bounds in BOUNDS[system].items()}
+    assert {name: error for name, error in days.errors.items() if abs(error) > bounds[name]} == {}

@@ -102,10 +102,12 @@ def assert_production(envoy: Envoy, sim: Simulator) -> None:
     assert production.watt_hours_today == round(house.today("production"))
     assert production.watt_hours_last_7_days == round(house.week("production"))
     if (total := envoy.data.system_consumption) and (net := envoy.data.system_net_consumption):
+        house_is_measured = "total-consumption" in house.profile.cts
         grid = house.total("imported") - house.total("exported")
-        assert net.watt_hours_lifetime == pytest.approx(grid, abs=1)
-        assert total.watt_hours_lifetime == pytest.approx(grid + house.total("production"), abs=1)
-        if not house.batteries:
+        balance = house.total("load") - house.total("production") if house_is_measured else grid
+        assert net.watt_hours_lifetime == pytest.approx(balance, abs=1)
+        assert total.watt_hours_lifetime == pytest.approx(balance + house.total("production"), abs=1)
+        if house_is_measured or not house.batteries:
             assert total.watts_now == pytest.approx(house.power("load"), abs=1)
             assert total.watt_hours_today == pytest.approx(house.today("load"), abs=1)
 

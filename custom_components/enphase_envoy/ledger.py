@@ -191,9 +191,8 @@ def _restored[T](kind: type[T], memory: Json) -> T | None:
     if not isinstance(memory, dict):
         return None
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    return (
-        kind(**{name: memory[name] for name in names}) if all(_is_number(memory.get(name)) for name in names) else None
-    )
+    known = all(_is_number(memory.get(name)) for name in names)
+    return kind(**{name: memory[name] for name in names}) if known else None
 
 
 class _Totals:
@@ -287,12 +286,12 @@ class _Balance:
             if delivered < 0 or received < 0 or delivered + received > most:
                 self.begin(leaves, terms)
                 return None
-            hours = (at - self.span.at) / 3600
-            if hours * 3600 <= self._gap:
+            if at - self.span.at <= self._gap:
+                hours = (at - self.span.at) / 3600
                 term.flowed += (abs(term.watts) + abs(read.watts)) / 2 * hours
-            if address == BATTERY:
-                # Not counted, but guessed from the power before and after.
-                self.span.doubt += abs(term.watts - read.watts) / 2 * hours
+                if address == BATTERY:
+                    # Not counted, but guessed from the power before and after.
+                    self.span.doubt += abs(term.watts - read.watts) / 2 * hours
             term.watts = read.watts
             held = held or (term.flowed > _MOVING and not delivered + received)
             net += sign * (delivered - received)
