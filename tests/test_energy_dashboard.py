@@ -43,6 +43,18 @@ BATTERY = {
     "stat_soc": "battery_level",
     "capacity": 10.0,
 }
+#: What stands in for a meter that is missing.
+GRID_WORKED_OUT = {
+    "stat_energy_from": "lifetime_grid_import",
+    "stat_energy_to": "lifetime_grid_export",
+    "stat_rate": "grid_power",
+}
+BATTERY_WORKED_OUT = {
+    "stat_energy_from": "lifetime_battery_energy_discharged",
+    "stat_energy_to": "lifetime_battery_energy_charged",
+    "stat_rate": "battery_power",
+}
+HOUSE = {"stat_energy_to": "lifetime_house_consumption", "stat_rate": "house_power"}
 CONSUMPTION = {"stat_energy_to": "lifetime_consumption", "stat_rate": "consumption"}
 #: Ticked in the form for a house with a meter, where this version (2026.11) has such a source.
 HOME = {"home": True} if hasattr(energy, "HomeSourceType") else {}
@@ -52,30 +64,17 @@ HAS: dict[str, dict[str, dict[str, Any]]] = {
     "legacy_5": {"solar": SOLAR},
     "standard_7_6": {"solar": SOLAR},
     "metered_1phase": {"solar": SOLAR, "grid": GRID},
-    "total_consumption": {"solar": SOLAR},
+    "total_consumption": {"solar": SOLAR, "grid": GRID_WORKED_OUT},
     "three_phase": {"solar": SOLAR, "grid": GRID},
     "full_battery": {"solar": SOLAR, "grid": GRID, "battery": BATTERY},
-    "ac_batteries": {"solar": SOLAR, "grid": GRID},
+    "ac_batteries": {"solar": SOLAR, "grid": GRID, "battery": BATTERY_WORKED_OUT | {"stat_soc": "acb_soc"}},
+    "battery_total": {
+        "solar": SOLAR,
+        "grid": GRID_WORKED_OUT,
+        "battery": BATTERY_WORKED_OUT | {"stat_soc": "battery_level", "capacity": 10.0},
+    },
     "collar": {"solar": SOLAR, "grid": GRID, "battery": BATTERY},
     "sixty_inverters": {"solar": SOLAR, "grid": GRID},
-}
-#: The next best where a meter is missing, on a gateway that has the sensors.
-DERIVED: dict[str, dict[str, dict[str, Any]]] = {
-    "total_consumption": {
-        "grid": {
-            "stat_energy_from": "lifetime_grid_import",
-            "stat_energy_to": "lifetime_grid_export",
-            "stat_rate": "grid_power",
-        }
-    },
-    "ac_batteries": {
-        "battery": {
-            "stat_energy_from": "lifetime_battery_energy_discharged",
-            "stat_energy_to": "lifetime_battery_energy_charged",
-            "stat_rate": "battery_power",
-            "stat_soc": "acb_soc",
-        }
-    },
 }
 #: Sources of an owner who has set the dashboard up before, with things that are none of ours.
 OWN: dict[str, list[dict[str, Any]]] = {
@@ -168,14 +167,11 @@ def source(house: House, kind: str, keys: dict[str, Any]) -> dict[str, Any]:
     return {"type": kind, **dict.fromkeys(nothing), "cost_adjustment_day": 0, **fields}
 
 
-def derived(house: House, profile: str) -> dict[str, dict[str, Any]]:
-    """Return what stands in for a meter, where the gateway's sensors include it."""
-    known = {entity.unique_id for entity in er.async_get(house.hass).entities.values()}
-    return {
-        kind: keys
-        for kind, keys in DERIVED.get(profile, {}).items()
-        if {f"{house.gateway.serial}_{key}" for key in keys.values()} <= known
-    }
+def expected(profile: str) -> dict[str, dict[str, Any]]:
+    """Return what a house has, and what it uses where this version knows of that."""
+    has = HAS[profile]
+    home = HOUSE if "battery" in has and has["grid"] is GRID else CONSUMPTION
+    return has | ({"home": home} if PROFILES[profile].cts and HOME else {})
 
 
 async def complaints(hass: HomeAssistant) -> list[str]:
@@ -200,8 +196,7 @@ async def test_what_a_house_adds_is_what_the_dashboards_own_dialog_would_save(
 
     assert (done["type"], done["reason"]) == (FlowResultType.ABORT, "added")
     added = await sources(hass)
-    has = HAS[profile] | derived(house, profile) | ({"home": CONSUMPTION} if PROFILES[profile].cts and HOME else {})
-    assert added == [source(house, kind, keys) for kind, keys in has.items()]
+    assert added == [source(house, kind, keys) for kind, keys in expected(profile).items()]
     assert await complaints(hass) == []
     client = await hass_ws_client(hass)
     await client.send_json_auto_id({"type": "energy/save_prefs", "energy_sources": added})
@@ -417,14 +412,13 @@ async def test_a_meter_without_a_value_is_not_offered(hass: HomeAssistant, set_u
     hass.states.async_set(sensor(house, "lifetime_battery_charged"), "unavailable", attributes)
     assert shown(await begin(house)) == HOME | {"solar": True, "grid": True}
 
-    stand_in = {field: key for field, key in DERIVED["ac_batteries"]["battery"].items() if field != "stat_soc"}
-    for key in stand_in.values():
+    for key in BATTERY_WORKED_OUT.values():
         provide(house, key)
 
     form = await begin(house)
     assert ("battery" in shown(form)) == restored
     await hass.config_entries.options.async_configure(form["flow_id"], shown(form))
-    battery = source(house, "battery", BATTERY | stand_in)
+    battery = source(house, "battery", BATTERY | BATTERY_WORKED_OUT)
     assert (battery in await sources(hass)) == restored
 
 
@@ -433,20 +427,6 @@ async def test_a_house_without_any_value_has_nothing_to_add(hass: HomeAssistant,
     hass.states.async_set(sensor(house, "lifetime_production"), "unavailable")
 
     assert (await begin(house))["reason"] == "nothing_to_add"
-
-
-@pytest.mark.parametrize("profile", DERIVED)
-async def test_derived_sensors_stand_in_for_a_missing_meter(hass: HomeAssistant, set_up: SetUp, profile: str) -> None:
-    house = await set_up(profile)
-    for keys in DERIVED[profile].values():
-        for key in keys.values():
-            provide(house, key)
-
-    await add(house)
-
-    has = HAS[profile] | DERIVED[profile]
-    found = [one for one in await sources(hass) if one["type"] not in HOME]
-    assert found == [source(house, kind, keys) for kind, keys in has.items()]
 
 
 def provide(house: House, key: str) -> None:

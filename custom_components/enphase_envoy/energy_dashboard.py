@@ -81,7 +81,7 @@ _WAYS: Final = (
         },
         "battery_power",
     ),
-    _Way("home", {"energy_to": "lifetime_house_consumption"}),
+    _Way("home", {"energy_to": "lifetime_house_consumption"}, "house_power"),
     _Way("home", {"energy_to": "lifetime_consumption"}, "consumption"),
 )
 #: State of charge, the most comprehensive first.
