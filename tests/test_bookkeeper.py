@@ -58,7 +58,9 @@ async def test_lies_are_not_shown_and_outlast_no_restart(
 
 
 @pytest.mark.parametrize(
-    "lie", [None, TodayNotReset(), TodayNotReset(240), TodayResetsAbove(), TodayIsLifetime()], ids=repr
+    "lie",
+    [None, TodayNotReset(), TodayNotReset(240), TodayResetsAbove(), TodayIsLifetime()],
+    ids=["none", "not_reset", "not_reset_240", "resets_above", "is_lifetime"],
 )
 async def test_the_day_begins_at_midnight_whatever_the_gateway_says(
     hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory, lie: Any
