@@ -20,7 +20,7 @@ async def test_guarded_counters_have_the_entities_that_show_them(hass: HomeAssis
         counters[("system_production",), "watt_hours_lifetime"] == f"sensor.envoy_{serial}_lifetime_energy_production"
     )
     assert {field for _, field in counters} == {
-        *("watt_hours_lifetime", "lifetime_energy", "energy_delivered", "energy_received"),
+        *("watt_hours_lifetime", "lifetime_energy", "energy_delivered", "energy_received", "consumed"),
     }
     assert len(set(counters.values())) == len(counters)
     for (address, field), entity_id in counters.items():
