@@ -228,6 +228,13 @@ def test_a_step_that_the_guard_lets_through_counts_for_what_flowed(bench: Bench)
     assert (found.imported, found.exported) == (1000, 0)
 
 
+def test_a_step_of_what_a_meter_receives_counts_for_what_flowed(bench: Bench) -> None:
+    """Export that began anew was 40 Wh meanwhile."""
+    house(bench, 0, -9000, 0, 0)
+    bench.guard.steps = [Stepped((NET, "energy_received"), Cause.LASTING, 0.0, 9000, 15, 40)]
+    assert house(bench, 100, -15, 0, 0).consumed == 60
+
+
 def test_both_counters_are_of_one_moment(bench: Bench) -> None:
     """Where they come from two endpoints, one of which fails, the interval goes on until both are new."""
     report: Address = ("system_production",)
@@ -393,6 +400,10 @@ def test_leaves_stay_the_same_while_nothing_changes(bench: Bench) -> None:
     assert later[BATTERY] is first[BATTERY]
     assert later[HOUSE].value is first[HOUSE].value
     assert later[HOUSE].seen == first[HOUSE].seen == bench.leaves[IQ].seen
+    bench.read(objects)
+    last = bench.again()
+    assert all(last[address].value is leaf.value for address, leaf in first.items())
+    assert last[HOUSE].seen == bench.now
 
 
 def test_a_lost_memory_is_made_good(bench: Bench) -> None:
