@@ -5,16 +5,21 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+import logging
 from typing import Any
 from unittest.mock import patch
 
 from aiohttp.resolver import ThreadedResolver
+from freezegun.api import FrozenDateTimeFactory
+from homeassistant.components.recorder import Recorder
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import aiohttp_client
+from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
+from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotExtension
 from syrupy.assertion import SnapshotAssertion
 
@@ -24,6 +29,7 @@ from custom_components.enphase_envoy.gateway import Gateway
 
 from .simulator import Clock, Cloud, Simulator
 from .simulator.access import make_certificate
+from .statistics import START, Statistics
 
 #: A sunny moment: everything produces, nothing is at its end.
 NOON = "2026-06-21T12:00:00+02:00"
@@ -54,6 +60,23 @@ async def cloud(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
         monkeypatch.setattr(EnvoyTokenAuth, "JSON_LOGIN_URL", cloud.login_url)
         monkeypatch.setattr(EnvoyTokenAuth, "TOKEN_URL", cloud.token_url)
         yield cloud
+
+
+@pytest.fixture
+def mock_recorder_before_hass(request: pytest.FixtureRequest) -> None:
+    """Let the recorder be there before Home Assistant, where a test wants one."""
+    if "recorder_mock" in request.fixturenames:
+        request.getfixturevalue("async_test_recorder")
+
+
+@pytest.fixture
+async def statistics(recorder_mock: Recorder, hass: HomeAssistant, freezer: FrozenDateTimeFactory) -> Statistics:
+    """A real recorder, a minute before the first row."""
+    logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
+    freezer.move_to(START - timedelta(minutes=1))
+    assert await async_setup_component(hass, "sensor", {})
+    await async_wait_recording_done(hass)
+    return Statistics(hass, freezer)
 
 
 @pytest.fixture

@@ -2,17 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-import logging
 from typing import Any
 from unittest.mock import patch
 
-from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder import get_instance
 from homeassistant.components.recorder.statistics import async_import_statistics
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import entity_registry as er
-from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 import pytest
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
@@ -32,23 +29,6 @@ FLOW = 50.0
 ROWS = 30
 #: The minute of a lie in the middle of a row, and its last one.
 MIDDLE, LAST = 13 * 5 + 2, 13 * 5 + 4
-
-
-@pytest.fixture
-def mock_recorder_before_hass(request: pytest.FixtureRequest) -> None:
-    """Let the recorder be there before Home Assistant, where a test wants one."""
-    if "statistics" in request.fixturenames:
-        request.getfixturevalue("async_test_recorder")
-
-
-@pytest.fixture
-async def statistics(recorder_mock: Any, hass: HomeAssistant, freezer: FrozenDateTimeFactory) -> Statistics:
-    """A recorder at the beginning of an hour."""
-    logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
-    freezer.move_to(START - timedelta(minutes=1))
-    assert await async_setup_component(hass, "sensor", {})
-    await async_wait_recording_done(hass)
-    return Statistics(hass, freezer)
 
 
 class Owner:

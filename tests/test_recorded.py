@@ -2,13 +2,9 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-import logging
-from typing import Any
 from unittest.mock import patch
 
-from freezegun.api import FrozenDateTimeFactory
 from homeassistant.core import HomeAssistant
-from homeassistant.setup import async_setup_component
 from hypothesis import given, strategies as st
 import pytest
 from pytest_homeassistant_custom_component.common import async_fire_time_changed
@@ -21,21 +17,6 @@ from .statistics import START, Statistics
 
 SOLAR, GRID = "sensor.solar", "sensor.grid"
 UNITS = pytest.mark.parametrize("unit", ["Wh", "kWh", "MWh"])
-
-
-@pytest.fixture
-def mock_recorder_before_hass(async_test_recorder: Any) -> None:
-    """Let the recorder be there before Home Assistant."""
-
-
-@pytest.fixture
-async def statistics(recorder_mock: Any, hass: HomeAssistant, freezer: FrozenDateTimeFactory) -> Statistics:
-    """A recorder at the beginning of an hour."""
-    logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
-    freezer.move_to(START)
-    assert await async_setup_component(hass, "sensor", {})
-    await async_wait_recording_done(hass)
-    return Statistics(hass, freezer)
 
 
 class Waiting:
