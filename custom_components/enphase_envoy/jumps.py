@@ -18,6 +18,8 @@ _BEHIND: Final = 3600.0
 _JITTER: Final = 300.0
 #: Seconds within which a counter has to be back for what was between to be a lie.
 WINDOW: Final = 48 * 3600.0
+#: Rows among which to look for one that is right.
+_NEAR: Final = 12
 #: Share of a fall that has to come back at once to be its end.
 _MOST: Final = 0.8
 #: Watt-hours that are worth a correction: less comes of computing with megawatt-hours.
@@ -202,7 +204,11 @@ class _Series:
 
     def _as_beside(self, number: int) -> float:
         """Return what flows in a booking if it is like the right ones before and after it."""
-        sides = (range(number - 1, -1, -1), range(number + 1, len(self._booked)))
-        beside = [next((n for n in side if self._can_be(n) and self._grows(n, n)), None) for side in sides]
-        rates = [self._booked[n].change / self._booked[n].seconds for n in beside if n is not None]
+        beside = (self._right(range(number - 1, -1, -1)), self._right(range(number + 1, len(self._booked))))
+        rates = [booking.change / booking.seconds for booking in beside if booking]
         return max(0.0, sum(rates) / len(rates) * self._booked[number].seconds) if rates else 0.0
+
+    def _right(self, numbers: range) -> Booking | None:
+        """Return the first of some bookings that is right, if it is near."""
+        near = numbers[:_NEAR]
+        return next((self._booked[n] for n in near if self._can_be(n) and self._grows(n, n)), None)
