@@ -8,7 +8,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
-from pytest_homeassistant_custom_component.common import flush_store
+from pytest_homeassistant_custom_component.common import MockConfigEntry, flush_store
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
@@ -47,12 +47,13 @@ async def answer(hass: HomeAssistant, client: ClientSessionGenerator, choice: st
 async def test_the_owner_decides_what_a_step_was(
     statistics: Statistics,
     hass: HomeAssistant,
-    set_up: SetUp,
     hass_client: ClientSessionGenerator,
     choice: str,
     change: float,
 ) -> None:
-    house = await set_up("full_battery")
+    assert await async_setup_component(hass, DOMAIN, {})
+    entry = MockConfigEntry(domain=DOMAIN)
+    entry.add_to_hass(hass)
     for state in (65_000_000, 84_000_000, 84_000_050):
         await statistics.row({SOLAR: state})
     recorder = async_recorder(hass)
@@ -60,7 +61,7 @@ async def test_the_owner_decides_what_a_step_was(
     async_correct(recorder, CORRECTION)
     await async_wait_recording_done(hass)
     assert await statistics.changes(SOLAR) == [0, 50, 50]
-    issues.async_report_step(hass, house.entry, CORRECTION, 65_000_000, 84_000_000)
+    issues.async_report_step(hass, entry, CORRECTION, 65_000_000, 84_000_000)
     flow, end = await answer(hass, hass_client, choice)
     assert (flow["type"], flow["menu_options"]) == ("menu", ["keep", "book"])
     texts = flow["description_placeholders"]
