@@ -21,7 +21,10 @@ from typing import Any, Final
 
 import aiohttp
 
+from tests.simulator.__main__ import arguments as simulator_arguments, simulated
+
 from .instance import CONFIGURED, DOMAIN, PASSWORD, ROOT, USER, Instance, InstanceError, Json, retry_until_up
+from .past import Past, tell
 
 READY_WITHIN: Final = 180
 STOPPED_WITHIN: Final = 30
@@ -40,6 +43,8 @@ homeassistant:
   longitude: 4.9
   elevation: 2
 {configured}
+# Of scripts/: takes the past that the house tells.
+past_recorder:
 logger:
   default: warning
   logs:
@@ -77,9 +82,12 @@ def say(text: str) -> None:
 class Child:
     """A program that runs beside this one and ends with it. What it says goes to a log and to `heard`."""
 
-    def __init__(self, name: str, command: Iterable[str], log: Path, heard: Callable[[str], None]) -> None:
-        """Remember what is to be run."""
+    def __init__(
+        self, name: str, command: Iterable[str], log: Path, heard: Callable[[str], None], folder: Path = ROOT
+    ) -> None:
+        """Remember what is to be run, and in which folder."""
         self.name = name
+        self._folder = folder
         self.log = log
         self._command = tuple(command)
         self._heard = heard
@@ -92,7 +100,7 @@ class Child:
             while code == RESTART:
                 self._process = await asyncio.create_subprocess_exec(
                     *self._command,
-                    cwd=ROOT,
+                    cwd=self._folder,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT,
@@ -172,9 +180,10 @@ def write_configuration(config: Path, port: int) -> bool:
     storage = config / ".storage"
     storage.mkdir(parents=True, exist_ok=True)
     (config / "custom_components").mkdir(exist_ok=True)
-    component = config / "custom_components" / DOMAIN
-    component.unlink(missing_ok=True)
-    component.symlink_to(ROOT / "custom_components" / DOMAIN, target_is_directory=True)
+    for component in (ROOT / "custom_components" / DOMAIN, ROOT / "scripts" / "past_recorder"):
+        link = config / "custom_components" / component.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(component, target_is_directory=True)
     configured = "\n".join(f"{name}:" for name in CONFIGURED)
     (config / "configuration.yaml").write_text(CONFIGURATION.format(configured=configured))
 
@@ -269,6 +278,17 @@ async def read_house(home_assistant: Instance) -> str:
     return format_table([*values, *counts])
 
 
+async def fill_dashboard(home_assistant: Instance) -> None:
+    """Add what is missing to the Energy dashboard, through the dialog of the component's options."""
+    path = "/api/config/config_entries/options/flow"
+    (entry,) = await home_assistant.rows("config_entries/get", domain=DOMAIN)
+    menu = await home_assistant.post(path, {"handler": entry["entry_id"]})
+    shown = await home_assistant.post(f"{path}/{menu['flow_id']}", {"next_step_id": "energy_dashboard"})
+    if shown["type"] == "form":
+        ticked = {field["name"]: field["default"] for field in shown["data_schema"]}
+        await home_assistant.post(f"{path}/{shown['flow_id']}", ticked)
+
+
 async def while_alive[T](work: Coroutine[Any, Any, T], running: Mapping[asyncio.Task[int], Child]) -> T:
     """Do work that makes sense only as long as all children run."""
     task = asyncio.create_task(work)
@@ -295,10 +315,13 @@ class House:
         self._gateway_words: list[str] = []
         self.log = Log()
         python = (sys.executable, "-u", "-m")
-        simulator = (*python, "tests.simulator", "--profile", options.profile, "--port", str(options.gateway_port))
+        self._state = self.folder / "gateway.json"
+        #: The state that the simulator finds, kept: its own goes on.
+        self._state_found = self.folder / "gateway-before.json"
+        simulator = ("--profile", options.profile, "--port", str(options.gateway_port), "--json")
         self.gateway = Child(
             "the simulated gateway",
-            (*simulator, "--json", "--state", str(self.folder / "gateway.json"), *options.simulator),
+            (*python, "tests.simulator", *simulator, "--state", str(self._state), *options.simulator),
             self.folder / "gateway.log",
             self._heard_gateway,
         )
@@ -307,6 +330,8 @@ class House:
             (*python, "homeassistant", "--log-no-color", "--config", str(self.folder / "config")),
             self.folder / "home-assistant.log",
             self.log.heard,
+            # In that of the checkout it would find custom components there, and there alone.
+            self.folder / "config",
         )
         self._running: dict[asyncio.Task[int], Child] = {}
 
@@ -353,6 +378,9 @@ class House:
     async def _start_gateway(self) -> Json:
         """Start the simulator and return how it is reached."""
         say(f"waiting for the simulated gateway (profile {self._options.profile})")
+        self._state_found.unlink(missing_ok=True)
+        if self._state.exists():
+            shutil.copyfile(self._state, self._state_found)
         self._start(self.gateway)
         waits: tuple[asyncio.Future[Any], ...] = (self._gateway, *self._running)
         await asyncio.wait(waits, timeout=60, return_when=asyncio.FIRST_COMPLETED)
@@ -374,7 +402,24 @@ class House:
         say("waiting for the component")
         await add_or_mend_entry(home_assistant, gateway)
         say("waiting for the first values")
-        return await read_house(home_assistant)
+        table = await read_house(home_assistant)
+        if past := await asyncio.to_thread(self._past):
+            say("telling what was before")
+            await tell(home_assistant, gateway["serial"], past)
+        if not self._options.empty_dashboard:
+            await fill_dashboard(home_assistant)
+        return table
+
+    def _past(self) -> Past | None:
+        """Return the past of the house, lived through once more from where the simulator began. None of a recording."""
+        options = simulator_arguments(
+            ["--profile", self._options.profile, *self._options.simulator, "--state", str(self._state_found)]
+        )
+        if options.recording:
+            return None
+        house = simulated(options).house
+        seen = json.loads(self._state_found.read_text())["saved_at"] if self._state_found.exists() else None
+        return Past(house, time.time(), days=7 * self._options.weeks, seen_until=seen)
 
     async def stop(self) -> None:
         """Stop both, Home Assistant first: it should not miss the gateway."""
@@ -397,6 +442,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--state", type=Path, default=ROOT / ".develop", help="folder of all that is remembered")
     parser.add_argument("--fresh", action="store_true", help="forget what this profile's earlier starts have left")
+    parser.add_argument(
+        "--weeks",
+        type=int,
+        default=4,
+        help="of the past that Home Assistant is told at its first start (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--empty-dashboard",
+        action="store_true",
+        help="leave it to you to fill the Energy dashboard, under Configure",
+    )
     parser.add_argument(
         "--once", action="store_true", help="show the values and stop; fails when the log holds an error"
     )

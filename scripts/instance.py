@@ -59,7 +59,7 @@ class Instance:
         async with self._session.post(self.address + path, json=body, headers=self._headers) as response:
             return await _json(response)
 
-    async def command(self, kind: str, **fields: str) -> object:
+    async def command(self, kind: str, **fields: object) -> object:
         """Send a command over the websocket and return its result."""
         if self._websocket is None or self._websocket.closed:
             self._websocket = await self._session.ws_connect(f"{self.address}/api/websocket", max_msg_size=0)
@@ -76,7 +76,7 @@ class Instance:
         result: object = answer["result"]
         return result
 
-    async def rows(self, kind: str, **fields: str) -> list[Json]:
+    async def rows(self, kind: str, **fields: object) -> list[Json]:
         """Return the result of a command that lists something."""
         result = await self.command(kind, **fields)
         if not isinstance(result, list):
