@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from homeassistant.components.recorder import get_instance
 from homeassistant.components.recorder.statistics import async_import_statistics
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import entity_registry as er
@@ -64,7 +65,7 @@ class Owner:
 
     async def repairs(self, **data: Any) -> dict[str, Any]:
         """Call the action."""
-        if not self.house.entry.state.recoverable or self.house.entry.state.value != "loaded":
+        if self.house.entry.state is not ConfigEntryState.LOADED:
             with patch("custom_components.enphase_envoy.PLATFORMS", []):
                 assert await self.hass.config_entries.async_setup(self.house.entry.entry_id)
         answer = await call(self.hass, config_entry_id=self.house.entry.entry_id, **data)
@@ -87,6 +88,8 @@ async def owner(statistics: Statistics, hass: HomeAssistant, set_up: SetUp) -> A
     with patch("custom_components.enphase_envoy.upkeep.async_start"):
         await owner.moves_in(set_up)
         yield owner
+        with patch("custom_components.enphase_envoy.PLATFORMS", []):
+            await hass.config_entries.async_unload(owner.house.entry.entry_id)
 
 
 def counter(start: float = LIFETIME) -> list[float]:
