@@ -162,6 +162,20 @@ async def test_what_is_not_recorded_is_given_up_quietly(
     assert {record.levelname for record in ours} == {"DEBUG"}
 
 
+async def test_rows_that_are_made_late_are_waited_for(statistics: Statistics, waiting: Waiting) -> None:
+    """After hours in which Home Assistant was off, the recorder makes up for rows that are due."""
+    waiting.stop()
+    await statistics.row({SOLAR: 65_000_000})
+    statistics.freezer.tick(3 * 3600)
+    waiting.corrections.load([{"entity_id": SOLAR, "at": statistics.now.timestamp() + 15, "watt_hours": -19e6}])
+    waiting.corrections.async_start()
+    await waiting.look()
+    assert len(waiting.corrections.dump()) == 1
+    await statistics.row({SOLAR: 84_000_050}, tell=True)
+    await waiting.look()
+    assert await statistics.changes(SOLAR) == [0, 50]
+
+
 async def test_nothing_is_corrected_after_the_end(statistics: Statistics, waiting: Waiting) -> None:
     waiting.corrections.async_add(Correction(SOLAR, START.timestamp() + 310, -19e6))
     await statistics.row({SOLAR: 65_000_000})

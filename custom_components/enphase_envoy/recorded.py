@@ -169,6 +169,8 @@ class Corrections:
         self._hass = hass
         self._on_done = on_done
         self._waiting: list[Correction] = []
+        #: Since when it is looked for them; what was missed before is still being made up for by the recorder.
+        self._since = 0.0
         self._cancel_look: CALLBACK_TYPE | None = None
         self._cancel_listening: CALLBACK_TYPE | None = None
 
@@ -188,6 +190,7 @@ class Corrections:
     @callback
     def async_start(self) -> CALLBACK_TYPE:
         """Begin to look whenever the recorder has made rows, and once now; return how to stop."""
+        self._since = dt_util.utcnow().timestamp()
         self._cancel_listening = self._hass.bus.async_listen(EVENT_RECORDER_5MIN_STATISTICS_GENERATED, self._look_soon)
         self._look_soon()
         return self.async_stop
@@ -223,7 +226,7 @@ class Corrections:
                 found = replace(correction, at=row)
                 async_correct(recorder, found)
                 self._on_done(found)
-            elif now.timestamp() > correction.at + _PATIENCE + ROW:
+            elif now.timestamp() > max(correction.at, self._since) + _PATIENCE + ROW:
                 self._waiting.remove(correction)
                 LOGGER.debug("%s was not recorded: nothing to correct", correction.entity_id)
 
