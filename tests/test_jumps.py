@@ -92,7 +92,7 @@ def test_nothing_is_left_of_what_passes(true: Sequence[float], lie: str, start: 
     first, last = start * 60, (start + length) * 60
     for kind, width in (("short", ROW * 60), ("hours", HOUR * 60)):
         after, right = changes(getattr(recorded, kind)), changes(getattr(truth, kind))
-        if kind == "short" and minutes * 60 <= last and first <= -(-minutes // 60) * 3600:
+        if kind == "short" and minutes * 60 <= last and first < max(-(-minutes // 60) * HOUR, minutes + ROW) * 60:
             # What the first short row that is left shows has nothing before it to be compared with.
             continue
         around = {at for at in after if first - width <= at <= last}
