@@ -106,3 +106,15 @@ async def test_a_battery_that_made_no_sense_from_the_start_costs_that_battery(si
         snapshot = await gateway.poll()
     assert len(list(snapshot.members("encharge_inventory"))) == 1
     assert ("enpower",) in snapshot.leaves
+
+
+@pytest.mark.parametrize("levels", [300, 900])
+def test_a_document_of_too_many_levels_is_left_alone(levels: int) -> None:
+    """To write it would end the process."""
+    inmost: object = 1
+    for _ in range(levels):
+        inmost = [inmost]
+    good = [{"serialNumber": str(number), "power": 1} for number in range(3)]
+    spoilt = [{"serialNumber": "0", "power": inmost}, *good[1:]]
+    assert not list(attempts(spoilt, good))
+    assert list(attempts([{"serialNumber": "0", "power": [1]}, *good[1:]], good)) == [good[1:]]

@@ -7,9 +7,10 @@ from typing import Any
 from hypothesis import given, strategies as st
 from pyenphase.models.encharge import EnvoyEncharge
 from pyenphase.models.inverter import EnvoyInverter
+from pyenphase.models.meters import CtType
 import pytest
 
-from custom_components.enphase_envoy.plausible import believable
+from custom_components.enphase_envoy.plausible import believable, is_name
 
 GOOD = EnvoyInverter("482213010021", 1_750_000_000, 250, 360, dc_voltage=32.1, temperature=None)
 BATTERY = EnvoyEncharge(
@@ -65,3 +66,13 @@ def test_flags_and_texts_are_held_to_their_kinds() -> None:
 def test_a_sensible_object_is_always_believed(watts: int, date: int) -> None:
     new = but(last_report_watts=watts, last_report_date=date)
     assert believable(new, GOOD) is new
+
+
+@pytest.mark.parametrize("key", ["482213010021", "NC1", "L1", CtType.PRODUCTION])
+def test_a_name_is_a_serial_number_or_a_word_of_the_library(key: object) -> None:
+    assert is_name(key)
+
+
+@pytest.mark.parametrize("key", [None, True, 1e18, math.nan, "", "n/a", "NaN", "None", "1" * 17, "4822\x00", "½2", ()])
+def test_what_names_nobody_makes_no_device(key: object) -> None:
+    assert not is_name(key)

@@ -9,16 +9,29 @@ type Record = dict[str, object]
 
 #: What devices are known by in lists, whichever of these comes first.
 _KEYS: Final = ("serial_num", "serialNumber", "sn", "eid", "id")
+#: Levels that a document may have; gateways get by with ten, and writing 250 of them crashes orjson and Python with it.
+_LEVELS: Final = 100
 #: Documents that lack one record to try, where it is not known what records should look like.
 _GUESSES: Final = 20
 
 
 def attempts(document: object, good: object) -> Iterator[object]:
     """Yield documents with less in them that may make sense, given the last good one or None."""
+    if _is_deep(document):
+        return
     if (mended := _mended(document, good)) != document:
         yield mended
     if good is None:
         yield from islice(_without_one(document), _GUESSES)
+
+
+def _is_deep(document: object) -> bool:
+    """Return whether a document has too many levels to be looked through."""
+    level = [document]
+    for _ in range(_LEVELS):
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [value for values in inner for value in values]
+    return bool(level)
 
 
 def _mended(new: object, good: object) -> object:

@@ -6,13 +6,24 @@ The library puts into its objects whatever a document holds: a null, a string or
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 import math
+import re
 import types
 from typing import Final, Union, get_args, get_origin, get_type_hints
+
+from pyenphase.models.meters import CtType
 
 #: Larger than any power in mW, energy in Wh or time in s that a house will ever see.
 _ABSURD: Final = 1e13
 #: What meters are called by: a number, whatever the library says.
 _UNCHECKED: Final = frozenset({"eid"})
+#: Meters are called by what they measure; serial numbers have twelve digits, relays are called NC1, phases L1.
+_WORDS: Final = frozenset(CtType)
+_NAME: Final = re.compile(r"(?=.*\d)[\w-]{1,16}", re.ASCII)
+
+
+def is_name(key: object) -> bool:
+    """Return whether a device or a phase can be called this; null, `n/a` or 1e18 name nobody."""
+    return isinstance(key, str) and (key in _WORDS or _NAME.fullmatch(key) is not None)
 
 
 @cache

@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 
 from pyenphase import EnvoyData
 
+from .plausible import is_name
+
 type Address = tuple[str, ...]
 
 #: Fields of EnvoyData that are no leaves: the documents as received, the tariff, of which only the settings of the
@@ -84,6 +86,8 @@ def leaves(data: EnvoyData) -> Iterator[tuple[Address, object]]:
 def _leaves(address: Address, value: object) -> Iterator[tuple[Address, object]]:
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _leaves((*address, str(key)), item)
+            # A record without a name of its own is nobody's.
+            if is_name(key):
+                yield from _leaves((*address, str(key)), item)
     elif value is not None:
         yield address, value
