@@ -136,6 +136,12 @@ def test_nothing_is_no_value_until_it_moves(bench: Bench) -> None:
     assert values[-1] == STEP * 69
 
 
+def test_a_start_at_nothing_is_corrected_soon(bench: Bench) -> None:
+    assert [bench.shown(0.0) for _ in range(3)] == [0.0] * 3
+    shown = [bench.shown(LIFETIME + STEP * poll) for poll in range(12)]
+    assert shown[9:] == [0.0, LIFETIME + STEP * 10, LIFETIME + STEP * 11]
+
+
 def test_readings_that_contradict_each_other_never_become_a_step(bench: Bench) -> None:
     bench.shown(LIFETIME)
     assert {bench.shown(1_000_000.0 * (1 + poll % 3)) for poll in range(300)} == {LIFETIME}

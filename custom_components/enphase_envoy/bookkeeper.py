@@ -16,7 +16,7 @@ from .memory import COUNTERS, Memory
 from .snapshot import Snapshot
 
 #: Seconds within which what was entered is saved.
-_SAVED_WITHIN: Final = 300
+_SAVED_WITHIN: Final = 600
 
 
 class Bookkeeper:

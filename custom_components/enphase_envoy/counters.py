@@ -227,8 +227,13 @@ class Guard:
         """Return whether a claim lasts: for long enough, or for a while if another endpoint claims the same."""
         if _lasts(claim, _PROVEN):
             return True
-        return _lasts(claim, _AGREED) and any(
-            _lasts(other, _AGREED) and _is_close(other.value, claim.value) for other in self._second_opinions(counter)
+        # Nothing is what old firmware says after a start, until it knows better.
+        return _lasts(claim, _AGREED) and (
+            self._states[counter].value == 0
+            or any(
+                _lasts(other, _AGREED) and _is_close(other.value, claim.value)
+                for other in self._second_opinions(counter)
+            )
         )
 
     def _second_opinions(self, counter: Counter) -> Iterator[_Claim]:
