@@ -1,5 +1,7 @@
 """Enphase Envoy: solar production, consumption, batteries and their switches from the gateway in the house."""
 
+from functools import partial
+
 from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryNotReady
@@ -7,11 +9,13 @@ from homeassistant.helpers import config_validation as cv, device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
 from . import actions, devices, issues, upkeep
+from .bookkeeper import Bookkeeper
 from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .errors import GatewayError
 from .gateway import Gateway
 from .memory import SUBJECTS, Memory
+from .registered import async_counters
 from .session import async_session_for
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
@@ -25,7 +29,9 @@ async def async_setup(hass: HomeAssistant, _config: ConfigType) -> bool:
 
 async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bool:
     """Set up a gateway: log in, poll once, then devices and entities."""
-    coordinator = EnvoyCoordinator(hass, entry, await _gateway(hass, entry))
+    gateway = await _gateway(hass, entry)
+    bookkeeper = Bookkeeper(hass, entry, gateway.clock, partial(async_counters, hass))
+    coordinator = EnvoyCoordinator(hass, entry, gateway, bookkeeper)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
     devices.async_keep_registered(hass, entry)

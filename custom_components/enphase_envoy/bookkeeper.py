@@ -1,59 +1,147 @@
-"""The books of an entry: opened when its first snapshot comes, kept over restarts."""
+"""The books of an entry: opened when its first snapshot comes, kept over restarts, and told to the recorder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from homeassistant.config_entries import ConfigEntry
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 
-from .books import Books, Moment
+from .books import Books, Counter, Json, Moment
 from .const import DEFAULT_POLL_INTERVAL, LOGGER, OPTION_POLL_INTERVAL
-from .counters import Guard, Stepped
+from .counters import Cause, Guard, Stepped
 from .days import Days
+from .issues import async_report_step
 from .ledger import Ledger
 from .memory import COUNTERS, Memory
+from .recorded import Correction, Corrections, async_last_recorded, booked
 from .snapshot import Snapshot
 
 #: Seconds within which what was entered is saved.
 _SAVED_WITHIN: Final = 600
+#: Seconds after which what was remembered of a counter may be older than what was recorded.
+_OLD: Final = 3600
+#: Names in memory, beside those of the steps.
+_CORRECTIONS: Final = "corrections"
+_REPORTS: Final = "reports"
 
 
 class Bookkeeper:
-    """Enters each snapshot into the books."""
+    """Enters each snapshot into the books, and has corrected what the statistics book of a counter's leap."""
 
-    def __init__(self, hass: HomeAssistant, entry: ConfigEntry, clock: Callable[[], float]) -> None:
-        """Prepare to keep the books, on the clock of the polls."""
+    def __init__(
+        self,
+        hass: HomeAssistant,
+        entry: ConfigEntry,
+        clock: Callable[[], float],
+        counters: Callable[[Snapshot], Mapping[Counter, str]],
+    ) -> None:
+        """Prepare to keep the books, on the clock of the polls. `counters` tells which entities show which of them."""
+        self._hass = hass
+        self._entry = entry
         self._clock = clock
+        self._counters = counters
         self._memory = Memory(hass, entry, COUNTERS)
         self._guard = Guard()
-        ledger = Ledger(self._guard, entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL))
-        self._books = Books((self._guard, Days(self._guard), ledger))
-        self._is_open = False
+        self._ledger = Ledger(self._guard, entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL))
+        self._books = Books((self._guard, Days(self._guard), self._ledger))
+        self._corrections = Corrections(hass, self._corrected)
+        #: From what to what the counters of entities went whose correction the owner is to be told of.
+        self._reports: dict[str, tuple[float, float]] = {}
+        self._stop: CALLBACK_TYPE | None = None
+        #: Something is held back.
+        self._doubting = False
 
-    async def async_open(self) -> None:
-        """Remember what was entered before, once."""
-        if not self._is_open:
-            self._books.load(await self._memory.async_load() or {})
-            self._is_open = True
+    async def async_open(self, snapshot: Snapshot) -> None:
+        """Remember what was entered before, or else what was recorded, once."""
+        if self._stop:
+            return
+        memory = await self._memory.async_load() or {}
+        self._books.load(memory)
+        self._corrections.load(memory.get(_CORRECTIONS))
+        self._reports = _reports(memory.get(_REPORTS))
+        since = dt_util.utcnow().timestamp() - _OLD
+        recorded = await self._recorded(snapshot, set(self._guard.unread(snapshot.leaves, since)))
+        for counter, (watt_hours, at) in recorded.items():
+            self._guard.resume(counter, watt_hours, at)
+        # What is worked out is known only after that, and was kept more rarely than it was recorded.
+        entered = self.enter(snapshot)
+        ours = {counter for counter in self._counters(entered) if counter[0] not in snapshot.leaves}
+        for counter, (watt_hours, _) in (await self._recorded(entered, ours)).items():
+            self._ledger.resume(counter, watt_hours)
+        self._stop = self._corrections.async_start()
+
+    async def _recorded(self, snapshot: Snapshot, counters: set[Counter]) -> dict[Counter, tuple[float, float]]:
+        """Return what was last recorded of counters in Wh, and when."""
+        if not counters:
+            return {}
+        entities = {counter: entity for counter, entity in self._counters(snapshot).items() if counter in counters}
+        recorded = await async_last_recorded(self._hass, set(entities.values()))
+        return {counter: recorded[entity] for counter, entity in entities.items() if entity in recorded}
 
     @callback
     def enter(self, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot with counters that only tell the truth, and with what follows from them."""
         now = dt_util.utcnow().timestamp()
         entered = self._books.enter(snapshot, Moment(now, now - self._clock(), dt_util.get_default_time_zone()))
-        for step in self._guard.steps:
-            self._report(step)
-        if self._is_open:
-            self._memory.keep(self._books.dump, _SAVED_WITHIN)
+        if self._guard.steps:
+            entities = self._counters(entered)
+            for step in self._guard.steps:
+                self._correct(step, entities.get(step.counter))
+        self._tell_doubts()
+        if self._stop:
+            self._memory.keep(self._dump, _SAVED_WITHIN)
         return entered
 
     async def async_close(self) -> None:
         """Save what was entered, for the last time."""
-        if self._is_open:
-            self._is_open = False
-            await self._memory.async_save_now(self._books.dump())
+        if self._stop:
+            self._stop()
+            self._stop = None
+            await self._memory.async_save_now(self._dump())
+
+    def _dump(self) -> dict[str, Json]:
+        reports: dict[str, Json] = {entity_id: [*report] for entity_id, report in self._reports.items()}
+        return self._books.dump() | {_CORRECTIONS: self._corrections.dump(), _REPORTS: reports}
 
     @callback
-    def _report(self, step: Stepped) -> None:
-        LOGGER.warning("%s: %.0f Wh became %.0f Wh (%s)", step.counter, step.before, step.after, step.cause)
+    def _correct(self, step: Stepped, entity_id: str | None) -> None:
+        """Have corrected what the statistics will book of a leap."""
+        name = entity_id or " ".join((*step.counter[0], step.counter[1]))
+        surplus = step.gained - booked(step.before, step.after)
+        texts = (name, step.before / 1000, step.after / 1000, step.gained / 1000)
+        LOGGER.warning("%s went from %.3f to %.3f kWh for good; %.3f kWh of that is energy that flowed", *texts)
+        if entity_id is None:
+            return
+        self._corrections.async_add(Correction(entity_id, step.at, surplus))
+        if step.cause is Cause.LASTING:
+            self._reports[entity_id] = (step.before, step.after)
+
+    @callback
+    def _corrected(self, correction: Correction) -> None:
+        """Tell the owner, who may know better."""
+        if report := self._reports.pop(correction.entity_id, None):
+            async_report_step(self._hass, self._entry, correction, *report)
+
+    @callback
+    def _tell_doubts(self) -> None:
+        """Log one line when readings begin to be held back, and one when that is over."""
+        doubts = self._guard.doubts
+        if doubts and not self._doubting:
+            LOGGER.info(
+                "%s: %d counters can't have counted what they read, %s first; their last true values are kept",
+                *(self._entry.title, len(doubts), " ".join((*doubts[0][0], doubts[0][1]))),
+            )
+        elif self._doubting and not doubts:
+            LOGGER.info("%s: all counters are believed again", self._entry.title)
+        self._doubting = bool(doubts)
+
+
+def _reports(memory: object) -> dict[str, tuple[float, float]]:
+    """Return the reports that were kept; what can't be understood is left out."""
+    reports = {}
+    for entity_id, report in memory.items() if isinstance(memory, dict) else ():
+        match report:
+            case [int() | float() as before, int() | float() as after]:
+                reports[str(entity_id)] = (float(before), float(after))
+    return reports

@@ -59,8 +59,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     config_entry: EnvoyConfigEntry
 
-    def __init__(self, hass: HomeAssistant, entry: EnvoyConfigEntry, gateway: Gateway) -> None:
-        """Prepare to poll `gateway`, on the same clock as it."""
+    def __init__(self, hass: HomeAssistant, entry: EnvoyConfigEntry, gateway: Gateway, bookkeeper: Bookkeeper) -> None:
+        """Prepare to poll `gateway`, on the same clock as it, and to have `bookkeeper` look at what it says."""
         interval = entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL)
         super().__init__(
             hass,
@@ -79,7 +79,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._told: dict[Address, tuple[object, int]] = {}
         #: Who listens to which object.
         self._interested: dict[Address | None, dict[int, CALLBACK_TYPE]] = {}
-        self.bookkeeper = Bookkeeper(hass, entry, self._clock)
+        self.bookkeeper = bookkeeper
         self._watch = SettingsWatch()
         #: From when on a token may be fetched because the gateway refused the old one, and why none came the last time.
         self._fetch_at = float("-inf")
@@ -121,7 +121,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         else:
             self._has_access()
             self._remember()
-        await self.bookkeeper.async_open()
+        await self.bookkeeper.async_open(snapshot)
         return self._watched(self.bookkeeper.enter(snapshot))
 
     async def _translated[T](self, action: Callable[[], Awaitable[T]]) -> T:

@@ -177,6 +177,12 @@ class Guard:
                 self._held.pop(address, None)
         return self._held
 
+    @property
+    def doubts(self) -> list[Counter]:
+        """The counters whose last reading was not believed."""
+        counters = ((address, field) for address, leaf in self._held.items() for field in COUNTERS[type(leaf.value)])
+        return [counter for counter in counters if (state := self._states.get(counter)) and state.claim]
+
     def _look(
         self,
         leaves: Mapping[Address, Leaf],
@@ -246,13 +252,17 @@ class Guard:
 
     # Memory
 
-    def knows(self, counter: Counter, at: float) -> bool:
-        """Return whether a counter was read by a time, in seconds since the epoch, or later."""
-        return counter in self._states and self._states[counter].at >= at
+    def unread(self, leaves: Mapping[Address, Leaf], since: float) -> Iterator[Counter]:
+        """Yield the counters among the leaves that were not read since then, in seconds since the epoch."""
+        for address, leaf in leaves.items():
+            for field in COUNTERS.get(type(leaf.value), ()) if address[0] not in _NET else ():
+                state = self._states.get((address, field))
+                if state is None or state.at < since:
+                    yield address, field
 
     def resume(self, counter: Counter, value: float, at: float) -> None:
         """Take over what the statistics last recorded of a counter, in Wh, when there is nothing newer."""
-        if not self.knows(counter, at):
+        if counter not in self._states or self._states[counter].at < at:
             self._states[counter] = _State(value, at, None, at)
 
     def dump(self) -> dict[str, Json]:
