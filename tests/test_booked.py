@@ -7,13 +7,15 @@ from typing import Any
 
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder import Recorder, get_instance
+from homeassistant.components.recorder.const import EVENT_RECORDER_5MIN_STATISTICS_GENERATED
 from homeassistant.components.recorder.statistics import statistics_during_period
 from homeassistant.core import HomeAssistant
-from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import entity_registry as er, issue_registry as ir
 from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
+from pytest_homeassistant_custom_component.common import async_fire_time_changed
 from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
     do_adhoc_statistics,
@@ -24,6 +26,7 @@ from custom_components.enphase_envoy.books import Moment
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.counters import Guard
 from custom_components.enphase_envoy.days import Days
+from custom_components.enphase_envoy.memory import COUNTERS, Memory
 from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf, Snapshot
 
 from .conftest import NOON, House
@@ -88,6 +91,14 @@ class Statistics:
                 await async_wait_recording_done(self.hass)
                 do_adhoc_statistics(self.hass, start=now - PERIOD)
                 await async_wait_recording_done(self.hass)
+
+    async def correct(self) -> None:
+        """Let the recorder tell that it has made rows, and wait until it was corrected."""
+        self.hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
+        await self.hass.async_block_till_done()
+        async_fire_time_changed(self.hass, dt_util.utcnow() + timedelta(seconds=11))
+        await self.hass.async_block_till_done(wait_background_tasks=True)
+        await async_wait_recording_done(self.hass)
 
     def entity(self, key: str) -> str:
         """Return the id of an entity of the gateway."""
@@ -230,3 +241,49 @@ async def test_random_histories_with_random_lies_are_booked_as_they_were(
         assert min(*total, *today) >= 0
         # A value that was held is booked when it comes, and never more than had flowed since.
         assert max(*total, *today) <= house.most * (5 + house.longest + 1), house.seed
+
+
+@pytest.mark.parametrize(
+    ("profile", "leap"), [("metered_1phase", 30_000_000), ("metered_1phase", -9_100_000), ("legacy_3_9", 800_000)]
+)
+async def test_a_lasting_step_books_what_flowed(
+    keep_books: Callable[..., Awaitable[Statistics]], hass: HomeAssistant, profile: str, leap: float
+) -> None:
+    kept = await keep_books(profile)
+    house = kept.house.gateway.house
+    await kept.poll(11)
+    begun = house.total("production")
+    with kept.house.gateway.fault("*", lies.Step(leap)):
+        await kept.poll(80)
+        await kept.correct()
+        await kept.poll(5)
+        true, a_poll = house.total("production") - begun, house.power("production") / 60
+        rows = await kept.rows("lifetime_production")
+        # Short of what is not known of the poll before the step, and of the one that the last row does not have yet.
+        assert sum(rows[2:]) == pytest.approx(true, abs=2.5 * a_poll)
+        assert 0 <= min(rows) <= max(rows) < 70 * a_poll
+        assert min(await kept.rows("lifetime_production", "hour")) >= 0
+    entity_id = kept.entity("lifetime_production")
+    (issue,) = [issue for name, issue in ir.async_get(hass).issues.items() if entity_id in name[1]]
+    assert issue.translation_key == "counter_step"
+    assert issue.is_fixable
+
+
+async def test_who_comes_from_home_assistants_own_begins_with_what_was_recorded(
+    keep_books: Callable[..., Awaitable[Statistics]], hass: HomeAssistant
+) -> None:
+    kept = await keep_books("metered_1phase")
+    await kept.poll(15)
+    entry = kept.house.entry
+    true = (await kept.rows("lifetime_production"))[-1]
+    # As if there had never been any books, and with a gateway that lies at the first poll.
+    assert await hass.config_entries.async_unload(entry.entry_id)
+    await Memory(hass, entry, COUNTERS).async_remove()
+    with kept.house.gateway.fault("*", Scaled(0.5)):
+        assert await hass.config_entries.async_setup(entry.entry_id)
+        await hass.async_block_till_done()
+        await kept.poll(3)
+    await kept.poll(7)
+    rows = await kept.rows("lifetime_production")
+    assert sum(rows[-2:]) == pytest.approx(2 * true, abs=2 * true / 5)
+    assert min(rows) >= 0
