@@ -51,6 +51,8 @@ DAY: Final = 86400
 PERIODS: Final[Mapping[str, int]] = {"hour": 3600, "5minute": STEP}
 #: Of so long five minutes are told: the dashboard shows power by them, and the recorder goes on from the last.
 SHORT_TERM: Final = 2 * DAY
+#: Wh that are worth sharing out.
+LEAST: Final = 0.1
 #: The recorder writes the period that has just ended within a few seconds; that one is left to it.
 WRITTEN_WITHIN: Final = 60
 _FACTORS: Final = {"W": 1, "kW": 1000, "Wh": 1, "kWh": 1000, "MWh": 1_000_000, "%": 1}
@@ -91,7 +93,7 @@ class Past:
         return sum(weight * snapshot.total(flow) for flow, weight in weights.items())
 
     def energy(self, weights: Weights, start: Point | None, end: Point, times: Sequence[float]) -> Iterator[Point]:
-        """Yield the sums of a counter at times before one that is known.
+        """Yield the sums of a counter at times, when it is known at one; it stays there.
 
         With another that is known before, what was counted between the two is shared out as the house had it: also of a
         counter that missed a part.
@@ -100,9 +102,9 @@ class Past:
         part = 1.0
         if start:
             true = last - self.counted(weights, start.at)
-            part = (end.sum - start.sum) / true if true else 0.0
+            part = (end.sum - start.sum) / true if abs(true) > LEAST else 0.0
         for time in times:
-            yield Point(time, end.sum - part * (last - self.counted(weights, time)))
+            yield Point(time, end.sum - part * (last - self.counted(weights, min(time, end.at))))
 
     def power(self, weights: Weights, start: float, seconds: int) -> list[float]:
         """Return the mean powers in W of the steps of a period."""
@@ -133,6 +135,8 @@ async def tell(home_assistant: Instance, serial: str, past: Past) -> int:
     states = {state["entity_id"]: state for state in await home_assistant.rows("get_states")}
     listed = {row["statistic_id"]: row for row in await home_assistant.rows("recorder/list_statistic_ids")}
     told = [name for name in keys if name in listed and _is_number(states.get(name))]
+    if not told:
+        return 0
     recorded = {period: await _recorded(home_assistant, past, told, period) for period in PERIODS}
     for name in told:
         written = {period: rows.get(name, []) for period, rows in recorded.items()}
