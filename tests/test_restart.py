@@ -155,6 +155,25 @@ async def test_a_gateway_that_is_silent_during_a_restart_is_shown_as_it_was(
     assert not tracebacks(caplog)
 
 
+async def test_a_gateway_that_refuses_everything_before_and_during_a_restart_is_shown_as_it_was(
+    set_up: SetUp, cloud: Cloud
+) -> None:
+    """Whoever sees that nothing comes any more starts anew, while nobody is let in."""
+    house = await set_up("full_battery")
+    states = house.states()
+    refused = [house.gateway.fault(path, Status(401)) for path in (*asked(house), "/auth/check_jwt")]
+    await house.pass_time(60)
+    await stop(house)
+    await start(house)
+    assert house.entry.state is ConfigEntryState.LOADED
+    assert house.states() == states
+    for fault in refused:
+        fault.remove()
+    await house.pass_time(60)
+    assert house.states().keys() == states.keys()
+    assert not unavailable(house)
+
+
 async def test_what_is_remembered_is_as_old_as_it_is(set_up: SetUp) -> None:
     """An endpoint that fails after an hour in which nobody ran feeds entities that are there, and show nothing."""
     house = await set_up("full_battery")

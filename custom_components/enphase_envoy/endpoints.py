@@ -15,8 +15,9 @@ from .snapshot import Freshness
 SLOW: Final = 5.0
 #: Why an endpoint says nothing to this user.
 NOT_AUTHORISED: Final = "not authorised"
-#: How a gateway says that it has nothing of the kind, or that not everybody may see it.
-_NOT_HERE: Final = frozenset({"HTTP 404", "HTTP 401", "HTTP 403", "HTTP 204", NOT_AUTHORISED})
+#: How a gateway says that not everybody may see it, and that, or that it has nothing of the kind.
+_REFUSED: Final = frozenset({"HTTP 401", "HTTP 403", NOT_AUTHORISED})
+_NOT_HERE: Final = _REFUSED | {"HTTP 404", "HTTP 204"}
 #: How some firmware says the same for good.
 _LASTING: Final = _NOT_HERE | {"HTTP 500", "no JSON"}
 #: Answers after which a document that is empty, or of another kind than before, is believed.
@@ -87,6 +88,11 @@ class Endpoint:
     def is_absent(self) -> bool:
         """Whether it said that there is nothing here."""
         return self.failure in _NOT_HERE
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it said that there is nothing here, rather than nothing for somebody who was let in before."""
+        return self.is_absent and not (self.good and self.failure in _REFUSED)
 
     @property
     def is_broken(self) -> bool:

@@ -77,7 +77,7 @@ def written(
             "took": endpoint.took,
         }
         for path, endpoint in endpoints
-        if (document := endpoint.good or endpoint.latest) and not endpoint.is_absent
+        if (document := endpoint.good or endpoint.latest) and not endpoint.is_gone
     }
     return {"gateway": asdict(identity), "sources": dict(sources), "documents": documents}
 
