@@ -1,6 +1,6 @@
 """The books of an entry: opened when its first snapshot comes, kept over restarts, and told to the recorder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from homeassistant.config_entries import ConfigEntry
@@ -14,8 +14,8 @@ from .days import Days
 from .issues import async_report_step
 from .ledger import Ledger
 from .memory import COUNTERS, Memory
-from .recorded import Correction, Corrections, async_last_recorded, booked
-from .snapshot import Snapshot
+from .recorded import Correction, Corrections, async_last_recorded, async_recorder, booked
+from .snapshot import Address, Snapshot
 
 #: Seconds within which what was entered is saved.
 _SAVED_WITHIN: Final = 600
@@ -34,7 +34,7 @@ class Bookkeeper:
         hass: HomeAssistant,
         entry: ConfigEntry,
         clock: Callable[[], float],
-        counters: Callable[[Snapshot], Mapping[Counter, str]],
+        counters: Callable[[Snapshot, Collection[Address]], Mapping[Counter, str]],
     ) -> None:
         """Prepare to keep the books, on the clock of the polls. `counters` tells which entities show which of them."""
         self._hass = hass
@@ -61,21 +61,21 @@ class Bookkeeper:
         self._corrections.load(memory.get(_CORRECTIONS))
         self._reports = _reports(memory.get(_REPORTS))
         since = dt_util.utcnow().timestamp() - _OLD
-        recorded = await self._recorded(snapshot, set(self._guard.unread(snapshot.leaves, since)))
-        for counter, (watt_hours, at) in recorded.items():
+        unread = {address for address, _ in self._guard.unread(snapshot.leaves, since)}
+        for counter, (watt_hours, at) in (await self._recorded(snapshot, unread)).items():
             self._guard.resume(counter, watt_hours, at)
         # What is worked out is known only after that, and was kept more rarely than it was recorded.
         entered = self.enter(snapshot)
-        ours = {counter for counter in self._counters(entered) if counter[0] not in snapshot.leaves}
-        for counter, (watt_hours, _) in (await self._recorded(entered, ours)).items():
+        worked_out = entered.leaves.keys() - snapshot.leaves.keys()
+        for counter, (watt_hours, _) in (await self._recorded(entered, worked_out)).items():
             self._ledger.resume(counter, watt_hours)
         self._stop = self._corrections.async_start()
 
-    async def _recorded(self, snapshot: Snapshot, counters: set[Counter]) -> dict[Counter, tuple[float, float]]:
-        """Return what was last recorded of counters in Wh, and when."""
-        if not counters:
+    async def _recorded(self, snapshot: Snapshot, addresses: Collection[Address]) -> dict[Counter, tuple[float, float]]:
+        """Return what was last recorded of the counters at some addresses in Wh, and when."""
+        if not addresses or async_recorder(self._hass) is None:
             return {}
-        entities = {counter: entity for counter, entity in self._counters(snapshot).items() if counter in counters}
+        entities = self._counters(snapshot, addresses)
         recorded = await async_last_recorded(self._hass, set(entities.values()))
         return {counter: recorded[entity] for counter, entity in entities.items() if entity in recorded}
 
@@ -84,9 +84,9 @@ class Bookkeeper:
         """Return the snapshot with counters that only tell the truth, and with what follows from them."""
         now = dt_util.utcnow().timestamp()
         entered = self._books.enter(snapshot, Moment(now, now - self._clock(), dt_util.get_default_time_zone()))
-        if self._guard.steps:
-            entities = self._counters(entered)
-            for step in self._guard.steps:
+        if steps := self._guard.steps:
+            entities = self._counters(entered, {step.counter[0] for step in steps})
+            for step in steps:
                 self._correct(step, entities.get(step.counter))
         self._tell_doubts()
         if self._stop:

@@ -46,6 +46,8 @@ _LONGEST: Final = 86400.0
 #: Seconds and readings after which a step has proved to last, alone and with a second endpoint that says the same.
 _PROVEN: Final = (3600.0, 12)
 _AGREED: Final = (600.0, 8)
+#: Seconds after which it is worked out anew what a system can carry.
+_LIMITED: Final = 900.0
 #: Seconds of the gap before a step that are filled with what flowed after it.
 _FILLED: Final = 600.0
 
@@ -154,6 +156,9 @@ class Guard:
         #: The leaves as last given, and those of them that were not passed on as they were.
         self._given: dict[Address, Leaf] = {}
         self._held: dict[Address, Leaf] = {}
+        #: What the counters at an address count at most, as worked out last, and when that was.
+        self._limits: dict[Address, float] = {}
+        self._limited_at = 0.0
         #: What was published with a leap in the last pass.
         self.steps: list[Stepped] = []
 
@@ -177,6 +182,14 @@ class Guard:
                 self._held.pop(address, None)
         return self._held
 
+    def limit(self, leaves: Mapping[Address, Leaf], address: Address, moment: Moment) -> float:
+        """Return the watts that the counters at an address count at most, as of some minutes ago."""
+        if abs(moment.now - self._limited_at) >= _LIMITED:
+            self._limits, self._limited_at = {}, moment.now
+        if (limit := self._limits.get(address)) is None:
+            limit = self._limits[address] = watts(leaves, address)
+        return limit
+
     @property
     def doubts(self) -> list[Counter]:
         """The counters whose last reading was not believed."""
@@ -193,7 +206,7 @@ class Guard:
     ) -> None:
         """Judge the counters of one object."""
         leaf = leaves[address]
-        at, own, limit = moment.seen(leaf), _own_time(leaf.value), None
+        at, own = moment.seen(leaf), _own_time(leaf.value)
         true: dict[str, float] = {}
         for field in fields:
             reading = getattr(leaf.value, field)
@@ -207,7 +220,7 @@ class Guard:
             if given is not None and state.claim is None:
                 # The same value was given again and again since it was looked at.
                 state.at = max(state.at, moment.seen(given))
-            limit = limit or watts(leaves, address)
+            limit = self.limit(leaves, address, moment)
             before, gained = state.value, reading + WRAP - state.value
             cause = judge(state, reading, at, own, limit)
             if state.claim and self._has_proved(counter, state.claim):

@@ -15,7 +15,6 @@ from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
 from .books import Json, Moment
-from .capacity import watts
 from .counters import Guard
 from .snapshot import Address, Leaf
 
@@ -120,7 +119,7 @@ class Days:
             day = self._days[address] = _Day(today, lifetime, at)
         if today > day.day:
             _turn(day, today)
-        limit = watts(leaves, address)
+        limit = self._guard.limit(leaves, address, moment)
         is_new = lifetime != day.lifetime or at >= _midnight(today, moment.zone)
         if day.began is None and _is_possible_day(told, lifetime, limit):
             day.began = lifetime - told

@@ -54,6 +54,8 @@ class Memory:
     def keep(self, make: Callable[[], Mapping[str, object]], within: float) -> None:
         """Save what `make` returns then, in JSON's types, within that many seconds; said again it is not put off."""
         now = self._hass.loop.time()
+        if now < self._due <= now + within:
+            return
         self._due = min(self._due, now + within)
         self._store.async_delay_save(partial(self._made, make), self._due - now)
 

@@ -1,6 +1,6 @@
 """Which entities show which counters of a gateway."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from homeassistant.components.sensor import DOMAIN as SENSOR_DOMAIN, SensorDeviceClass, SensorStateClass
@@ -15,20 +15,27 @@ from .snapshot import Address, Snapshot
 
 
 @callback
-def async_counters(hass: HomeAssistant, snapshot: Snapshot) -> dict[Counter, str]:
-    """Return the entity of each counter that the books guard; a disabled one may have been recorded in the past."""
+def async_counters(
+    hass: HomeAssistant, snapshot: Snapshot, addresses: Collection[Address] | None = None
+) -> dict[Counter, str]:
+    """Return the entity of each counter that the books keep, at some addresses or at all.
+
+    A disabled one may have been recorded in the past.
+    """
     return {
         (address, row.counter): entity_id
-        for address, row, entity_id in async_energy_meters(hass, snapshot)
+        for address, row, entity_id in async_energy_meters(hass, snapshot, addresses)
         if row.counter is not None
     }
 
 
 @callback
-def async_energy_meters(hass: HomeAssistant, snapshot: Snapshot) -> Iterator[tuple[Address, Sensor[Any], str]]:
+def async_energy_meters(
+    hass: HomeAssistant, snapshot: Snapshot, addresses: Collection[Address] | None = None
+) -> Iterator[tuple[Address, Sensor[Any], str]]:
     """Yield each registered entity that counts energy up, what of it begins anew each day too."""
     registry = er.async_get(hass)
-    for address in snapshot.leaves:
+    for address in snapshot.leaves if addresses is None else addresses:
         for table in SENSORS:
             if not table.covers(address):
                 continue
