@@ -12,8 +12,6 @@ from freezegun import freeze_time
 from homeassistant.core import HomeAssistant
 import pytest
 
-from custom_components.enphase_envoy import gateway as gateway_module
-
 from .conftest import NOON, House
 from .simulator import Cloud
 from .soak import Report, Soak
@@ -22,13 +20,6 @@ from .soak import Report, Soak
 DAYS: Final = float(os.environ.get("ENVOY_SOAK_DAYS", "0.25"))
 SEED: Final = int(os.environ.get("ENVOY_SOAK_SEED", "1"))
 PROFILE: Final = os.environ.get("ENVOY_SOAK_PROFILE", "full_battery")
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_module, "_PATIENCE", 0.3)
-    monkeypatch.setattr(gateway_module, "_WRITE_LIMIT", 0.5)
-    monkeypatch.setattr(gateway_module, "IDENTIFY_LIMIT", 0.5)
 
 
 def tell(report: Report, wall: float) -> None:
