@@ -92,6 +92,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         """Show the object at `address`, and be woken only when that object changes."""
         super().__init__(coordinator, context=address)
         self.entity_description = row
+        self._value_fn: Callable[[T], object] | None = getattr(row, "value_fn", None)
         self._kind = table.kind
         self._address = address
         device = table.device_fn(coordinator.data, address) or coordinator.data.serial
@@ -121,8 +122,12 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     @property
     def _shown(self) -> tuple[bool, object]:
         """All that changes of the state: whether there is one, and the value."""
-        value_fn = getattr(self.entity_description, "value_fn", None)
-        return self.available, value_fn and self._read(value_fn)
+        if (leaf := self.coordinator.data.leaves.get(self._address)) is None:
+            return False, None
+        is_young = not self.coordinator.expired(leaf.freshness.seen, lasting=self._lasting)
+        if self._value_fn is None or not isinstance(leaf.value, self._kind):
+            return is_young, None
+        return is_young, _made(self._value_fn, leaf.value)
 
     @override
     @callback
@@ -146,10 +151,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
 
     def _read[V](self, value_fn: Callable[[T], V]) -> V | None:
         """Return what a description makes of the source, None where a field of it is null."""
-        try:
-            return None if (source := self.source) is None else value_fn(source)
-        except TypeError, ValueError, ArithmeticError, AttributeError, LookupError, OSError:
-            return None
+        return None if (source := self.source) is None else _made(value_fn, source)
 
     async def _write(self, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
         """Change the object on the gateway. Raises GatewayError when it is not there, or what the change raises."""
@@ -160,6 +162,14 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
             return await change(self.coordinator.gateway, source)
 
         await self.coordinator.async_write(self.entity_id, self._address[0], with_what_is_there_now)
+
+
+def _made[T, V](value_fn: Callable[[T], V], source: T) -> V | None:
+    """Return what a description makes of a source, None where a field of it is null."""
+    try:
+        return value_fn(source)
+    except TypeError, ValueError, ArithmeticError, AttributeError, LookupError, OSError:
+        return None
 
 
 def action[E: EnvoyEntity[Any], **P](
