@@ -31,6 +31,9 @@ from .simulator import Clock, Cloud, Simulator
 from .simulator.access import make_certificate
 from .statistics import START, Statistics
 
+# The test tools have it tell every statement, which takes longer than the statements.
+logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
+
 #: A sunny moment: everything produces, nothing is at its end.
 NOON = "2026-06-21T12:00:00+02:00"
 #: Days that a token made on that day is good for, whenever the tests run.
@@ -72,7 +75,6 @@ def mock_recorder_before_hass(request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 async def statistics(recorder_mock: Recorder, hass: HomeAssistant, freezer: FrozenDateTimeFactory) -> Statistics:
     """A real recorder, a minute before the first row."""
-    logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
     freezer.move_to(START - timedelta(minutes=1))
     assert await async_setup_component(hass, "sensor", {})
     await async_wait_recording_done(hass)

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, time, timedelta
-import logging
 import random
 from typing import Any
 
@@ -44,11 +43,6 @@ HOUSES = 30
 MINUTES = 180
 ENERGY = {"device_class": "energy", "state_class": "total_increasing", "unit_of_measurement": "Wh"}
 _COUNTERS = (*lies.LIFETIME, "actEnergyDlvd", "actEnergyRcvd", "joulesProduced")
-
-
-@pytest.fixture
-async def mock_recorder_before_hass(async_test_recorder: Any) -> None:
-    """Let the recorder be there before Home Assistant is."""
 
 
 class Scaled(Fault):
@@ -176,7 +170,6 @@ async def keep_books(
     recorder_mock: Recorder, hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory
 ) -> Callable[..., Awaitable[Statistics]]:
     """Set up a house at noon, and the recorder with it."""
-    logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
 
     async def start(profile: str, **options: Any) -> Statistics:
         freezer.move_to(datetime.fromisoformat(NOON))
@@ -247,7 +240,6 @@ async def test_random_histories_with_random_lies_are_booked_as_they_were(
     recorder_mock: Recorder, hass: HomeAssistant, freezer: FrozenDateTimeFactory
 ) -> None:
     """Many houses at once, each on its own bad day: the guard and the days, on the recorder's own arithmetic."""
-    logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
     begin = datetime.fromisoformat("2026-06-21T22:30:00+02:00")
     await hass.config.async_set_time_zone("Europe/Amsterdam")
     freezer.move_to(begin)

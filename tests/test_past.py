@@ -33,11 +33,6 @@ PERIOD: Final = timedelta(minutes=5)
 
 
 @pytest.fixture
-async def mock_recorder_before_hass(async_test_recorder: Any) -> None:
-    """Let the recorder be there before Home Assistant is."""
-
-
-@pytest.fixture
 def _noon(freezer: FrozenDateTimeFactory) -> None:
     """Begin at noon, before anybody logs in."""
     freezer.move_to(NOON)
