@@ -208,11 +208,59 @@ def test_a_second_endpoint_that_agrees_shortens_the_doubt(bench: Bench) -> None:
     for poll in range(3):
         bench.read({PRODUCTION: production(LIFETIME + poll), METER: meter(LIFETIME + poll)})
     shown = [
-        bench.read({PRODUCTION: production(1000.0 + STEP * poll), METER: meter(1000.0 + STEP * poll)})[METER]
+        bench.read({PRODUCTION: production(1000.0 + STEP * poll), METER: meter(1000.0 + STEP * poll)})
         for poll in range(15)
     ]
-    assert [reading.energy_delivered < 10_000 for reading in shown].index(True) == 10
-    assert shown[-1].energy_delivered == 1000.0 + STEP * 14
+    assert [reading[METER].energy_delivered < 10_000 for reading in shown].index(True) == 10
+    # Which of them is read first learns of the other a poll later.
+    assert [reading[PRODUCTION].watt_hours_lifetime < 10_000 for reading in shown].index(True) == 11
+    assert shown[-1][METER].energy_delivered == 1000.0 + STEP * 14
+
+
+def test_the_same_document_is_no_second_opinion(bench: Bench) -> None:
+    phase: Address = ("ctmeters_phases", "production", "L1")
+    for poll in range(40):
+        bench.now += POLL
+        value = LIFETIME + STEP * poll if poll < 5 else STEP * poll
+        leaf = Leaf(meter(value), Freshness(bench.now))
+        bench.guard.enter({phase: leaf, METER: leaf}, Moment(bench.now, 0.0, ZONE))
+        assert not bench.guard.steps
+
+
+def corrected(states: list[float], steps: list[Stepped]) -> float:
+    """Return what the statistics hold in the end."""
+    total = sum(booked(states))
+    for step in steps:
+        due = step.after - step.before if step.cause is Cause.TAKEN_BACK else step.gained
+        total += due - next(booked((step.before, step.after)))
+    return total
+
+
+@pytest.mark.parametrize(("standing", "lie", "flow"), [(200, 20_000, 0.0), (2, 3_000, 10.0)])
+def test_a_lie_that_was_believed_is_taken_back(bench: Bench, standing: int, lie: float, flow: float) -> None:
+    """In the night there is room for much, and a new system may lie by little."""
+    states, steps = [], list[Stepped]()
+    for poll in range(standing + 200):
+        true = LIFETIME + flow * poll
+        states.append(bench.shown(true + (lie if poll == standing else 0)))
+        steps += bench.guard.steps
+    assert max(states) >= LIFETIME + lie
+    assert corrected(states, steps) == pytest.approx(flow * (standing + 199), abs=max(0.2 * flow * 60, 1))
+
+
+def test_a_restart_during_a_long_lie_loses_nothing(bench: Bench) -> None:
+    true = LIFETIME
+    held = bench.shown(true)
+    for _ in range(600):
+        true += STEP
+        assert bench.shown(0.0) == held
+    memory = json.loads(json.dumps(bench.guard.dump()))
+    bench.guard = Guard()
+    bench.guard.load(memory)
+    # What was held was recorded all the time.
+    bench.guard.resume((PRODUCTION, "watt_hours_lifetime"), held, bench.now - 200)
+    assert bench.shown(0.0) == held
+    assert bench.shown(true) == true
 
 
 def test_the_net_of_consumption_may_fall_and_leap(bench: Bench) -> None:

@@ -19,6 +19,8 @@ from .snapshot import Address, Snapshot
 
 #: Seconds within which what was entered is saved.
 _SAVED_WITHIN: Final = 600
+#: Seconds within which is saved what a crash must not undo.
+_SAVED_SOON: Final = 5
 #: Seconds after which what was remembered of a counter may be older than what was recorded.
 _OLD: Final = 3600
 #: Names in memory, beside those of the steps.
@@ -90,7 +92,7 @@ class Bookkeeper:
                 self._correct(step, entities.get(step.counter))
         self._tell_doubts()
         if self._stop:
-            self._memory.keep(self._dump, _SAVED_WITHIN)
+            self._memory.keep(self._dump, _SAVED_SOON if steps else _SAVED_WITHIN)
         return entered
 
     async def async_close(self) -> None:
@@ -108,10 +110,14 @@ class Bookkeeper:
     def _correct(self, step: Stepped, entity_id: str | None) -> None:
         """Have corrected what the statistics will book of a leap."""
         name = entity_id or " ".join((*step.counter[0], step.counter[1]))
-        surplus = step.gained - booked(step.before, step.after)
+        # A lie that was believed was booked: the way back is booked as well, and makes it good.
+        due = step.after - step.before if step.cause is Cause.TAKEN_BACK else step.gained
+        surplus = due - booked(step.before, step.after)
         texts = (name, step.before / 1000, step.after / 1000, step.gained / 1000)
         LOGGER.warning("%s went from %.3f to %.3f kWh for good; %.3f kWh of that is energy that flowed", *texts)
         if entity_id is None:
+            return
+        if not surplus:
             return
         self._corrections.async_add(Correction(entity_id, step.at, surplus))
         if step.cause is Cause.LASTING:
@@ -120,6 +126,7 @@ class Bookkeeper:
     @callback
     def _corrected(self, correction: Correction) -> None:
         """Tell the owner, who may know better."""
+        self._memory.keep(self._dump, _SAVED_SOON)
         if report := self._reports.pop(correction.entity_id, None):
             async_report_step(self._hass, self._entry, correction, *report)
 

@@ -57,6 +57,8 @@ class Cause(StrEnum):
 
     LASTING = "lasting"
     WRAPPED = "wrapped"
+    #: The last reading that was believed turned out to be the lie.
+    TAKEN_BACK = "taken back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class _State:
     #: When it last moved.
     moved: float
     claim: _Claim | None = None
+    #: What it read before it last moved.
+    before: float | None = None
 
 
 def judge(state: _State, new: float, at: float, own: float | None, limit: float) -> Cause | None:
@@ -128,7 +132,7 @@ def _carried(seconds: float, limit: float) -> float:
 
 def _accept(state: _State, value: float, at: float, own: float | None) -> None:
     if value != state.value:
-        state.moved = at
+        state.moved, state.before = at, state.value
     state.value, state.at, state.own, state.claim = value, max(at, state.at), own, None
 
 
@@ -136,6 +140,12 @@ def _lasts(claim: _Claim, needed: tuple[float, int]) -> bool:
     """Return whether a claim has been repeated for long enough. Nothing at all is no value until it moves."""
     seconds, readings = needed
     return claim.at - claim.began_at >= seconds and claim.readings >= readings and claim.value > 0
+
+
+def _why(state: _State, claim: _Claim) -> Cause:
+    """Return why a claim is taken: where it goes on from before the last move, that move was the lie."""
+    is_before = state.before is not None and state.before - _NOISE <= claim.began < state.value
+    return Cause.TAKEN_BACK if is_before else Cause.LASTING
 
 
 def _flowed(state: _State, claim: _Claim) -> float:
@@ -223,8 +233,8 @@ class Guard:
             limit = self.limit(leaves, address, moment)
             before, gained = state.value, reading + WRAP - state.value
             cause = judge(state, reading, at, own, limit)
-            if state.claim and self._has_proved(counter, state.claim):
-                cause, gained = Cause.LASTING, _flowed(state, state.claim)
+            if state.claim and self._has_proved(leaves, counter, state.claim):
+                cause, gained = _why(state, state.claim), _flowed(state, state.claim)
                 _accept(state, state.claim.value, at, own)
             if cause:
                 self.steps.append(Stepped(counter, cause, moment.now, before, state.value, gained))
@@ -242,26 +252,28 @@ class Guard:
         held = self._held.get(address)
         self._held[address] = Leaf(held.value if held and held.value == honest else honest, leaf.freshness)
 
-    def _has_proved(self, counter: Counter, claim: _Claim) -> bool:
+    def _has_proved(self, leaves: Mapping[Address, Leaf], counter: Counter, claim: _Claim) -> bool:
         """Return whether a claim lasts: for long enough, or for a while if another endpoint claims the same."""
         if _lasts(claim, _PROVEN):
             return True
         # Nothing is what old firmware says after a start, until it knows better.
-        return _lasts(claim, _AGREED) and (
-            self._states[counter].value == 0
-            or any(
-                _lasts(other, _AGREED) and _is_close(other.value, claim.value)
-                for other in self._second_opinions(counter)
-            )
-        )
+        return _lasts(claim, _AGREED) and (self._states[counter].value == 0 or self._agrees(leaves, counter, claim))
 
-    def _second_opinions(self, counter: Counter) -> Iterator[_Claim]:
-        """Yield the claims of counters that said the same as this one, from documents of their own."""
-        document, value = self._given[counter[0]].freshness, self._states[counter].value
-        for (address, _), state in self._states.items():
-            given = self._given.get(address)
-            if state.claim and given and given.freshness is not document and _is_close(state.value, value):
-                yield state.claim
+    def _agrees(self, leaves: Mapping[Address, Leaf], counter: Counter, claim: _Claim) -> bool:
+        """Return whether a counter from another document said the same until now, and says the same as this claim."""
+        document, value = leaves[counter[0]].freshness, self._states[counter].value
+        for (address, _), other in self._states.items():
+            if (leaf := leaves.get(address)) is None or leaf.freshness is document:
+                continue
+            if (rival := other.claim) and _lasts(rival, _AGREED):
+                was: float | None = other.value
+                says = rival.value
+            else:
+                # It may have been believed already, in this very pass.
+                was, says = other.before, other.value
+            if was is not None and _is_close(was, value) and _is_close(says, claim.value):
+                return True
+        return False
 
     # Memory
 
@@ -275,7 +287,9 @@ class Guard:
 
     def resume(self, counter: Counter, value: float, at: float) -> None:
         """Take over what the statistics last recorded of a counter, in Wh, when there is nothing newer."""
-        if counter not in self._states or self._states[counter].at < at:
+        state = self._states.get(counter)
+        # What was held back was recorded again and again: that is no news.
+        if state is None or (state.at < at and abs(value - state.value) > _NOISE):
             self._states[counter] = _State(value, at, None, at)
 
     def dump(self) -> dict[str, Json]:
@@ -286,6 +300,7 @@ class Guard:
                 [claim.began, claim.began_at, claim.value, claim.at, claim.readings]
                 if (claim := state.claim)
                 else None,
+                state.before,
             ]
             for (address, field), state in self._states.items()
         }
@@ -296,8 +311,9 @@ class Guard:
         for key, entry in memory.items():
             *address, field = key.split("/")
             try:
-                value, at, own, moved, claim = entry
+                value, at, own, moved, claim, before = entry
                 state = _State(float(value), float(at), None if own is None else float(own), float(moved))
+                state.before = None if before is None else float(before)
                 if claim:
                     began, began_at, claimed, claimed_at, readings = claim
                     state.claim = _Claim(
@@ -309,9 +325,10 @@ class Guard:
 
 
 def _own_time(value: object) -> float | None:
-    """Return when a reading was taken, where it says so."""
-    if isinstance(value, EnvoyMeterData):
-        return value.timestamp
+    """Return when a reading was taken, where that may be long before it is read.
+
+    Meters are read at once; their time leaps when a gateway learns what time it is.
+    """
     return value.last_report_date if isinstance(value, EnvoyInverter) else None
 
 

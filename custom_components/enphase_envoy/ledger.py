@@ -28,6 +28,8 @@ _GAP: Final = 210.0
 _GAP_POLLS: Final = 3.5
 #: Seconds by which a reading must be newer than the last one, to be one.
 _ANEW: Final = 0.5
+#: Seconds that a remembered reading may be older than what was booked of it; more, and the clock was put back.
+_OLD: Final = 1800.0
 #: Seconds that a counter may be late with what it counted: microinverters report every five minutes.
 _LATE: Final = 300.0
 #: Wh that ought to have moved a counter: one that stands still nevertheless is held back.
@@ -469,7 +471,8 @@ class _Batteries:
     def _read(self, kind: str, new: _Charge) -> None:
         """Book what flowed since the last reading of a kind of battery."""
         last = self._last.get(kind)
-        if last and abs(new.at - last.at) <= _ANEW:
+        if last and last.at - _OLD < new.at <= last.at + _ANEW:
+            # The same again, or what was remembered of the gateway, which may be older than the books.
             return
         self._last[kind] = new
         if last is None or new.at < last.at:
