@@ -190,3 +190,14 @@ async def test_at_set_up_only_the_endpoint_that_fails_is_said_to(
     await house.pass_time(60)
     failing = [record.getMessage() for record in caplog.records if " fails (" in record.getMessage()]
     assert [f" {path} fails (HTTP 503)" in line for line in failing] == [True]
+
+
+async def test_a_poll_in_which_all_pause_asks_one_and_is_not_lost(set_up: SetUp) -> None:
+    house = await set_up("full_battery")
+    for _, endpoint in house.coordinator.gateway._asker.endpoints():
+        endpoint.failure, endpoint.slow_failures, endpoint.asked = "too slow", 3, house.gateway.clock.now
+    house.gateway.requests.clear()
+    house.gateway.clock.advance(60)
+    await house.poll()
+    assert len(house.gateway.requests) == 1
+    assert house.coordinator.last_update_success

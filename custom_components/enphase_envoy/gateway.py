@@ -316,7 +316,8 @@ class Gateway(Envoy):
             if new := self._signs_of_new_hardware() - self._asker.asked:
                 await self._asker.fetch(new, patience=_PATIENCE)
                 await self._read_all()
-            self._lost = not self._asker.answered
+            # While all of it is still under way, nothing is asked, and nothing is lost.
+            self._lost = not self._asker.answered and (bool(self._asker.asked) or self._lost)
             if self._lost:
                 raise GatewayError(self._reason(), self._asker.failures())
             self._stay_fresh()
@@ -335,7 +336,12 @@ class Gateway(Envoy):
         if len(in_use) < _FEW or not self._known.leaves:
             return in_use
         now, slack = self.clock(), self.poll_interval / 2
-        return {path for path in in_use if self._asker.endpoint(path).is_due(now, slack)}
+        due = {path for path in in_use if self._asker.endpoint(path).is_due(now, slack)}
+        if due - self._asker.late:
+            return due
+        # All else pauses after failures, or is still under way: one tells whether the gateway is there.
+        free = sorted(in_use - self._asker.late, key=lambda path: (self._asker.endpoint(path).took, path))
+        return set(free[:1])
 
     def _signs_of_new_hardware(self) -> set[str]:
         """Return lists to read now, since what is asked in every poll tells of members that they did not."""
