@@ -74,7 +74,6 @@ class Statistics:
         self.hass = hass
         self.house = house
         self.freezer = freezer
-        self.truth: dict[str, list[float]] = {}
 
     async def poll(self, polls: int = 1) -> None:
         """Let minutes pass."""

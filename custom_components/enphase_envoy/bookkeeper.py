@@ -115,9 +115,7 @@ class Bookkeeper:
         surplus = due - booked(step.before, step.after)
         texts = (name, step.before / 1000, step.after / 1000, step.gained / 1000)
         LOGGER.warning("%s went from %.3f to %.3f kWh for good; %.3f kWh of that is energy that flowed", *texts)
-        if entity_id is None:
-            return
-        if not surplus:
+        if entity_id is None or not surplus:
             return
         self._corrections.async_add(Correction(entity_id, step.at, surplus))
         if step.cause is Cause.LASTING:
