@@ -357,7 +357,7 @@ class Soak:
         self.report.reloads += 1
         async with self._hurrying():
             await self.house.hass.config_entries.async_reload(self.house.entry.entry_id)
-            await self.house.hass.async_block_till_done()
+            await self.house.hass.async_block_till_done(wait_background_tasks=True)
         self._require(self.house.entry.state is ConfigEntryState.LOADED, f"after a reload: {self._entry_says()}")
 
     def _entry_says(self) -> str:
@@ -379,6 +379,8 @@ class Soak:
         async with self._hurrying():
             with refusable:
                 await self.house.hass.services.async_call(domain, service, {"entity_id": name, **data}, blocking=True)
+            # A poll that came due meanwhile waited for it.
+            await self.house.hass.async_block_till_done(wait_background_tasks=True)
 
     # What has to be
 

@@ -1,7 +1,9 @@
 """What a bad moment at set-up, or during an upgrade, leaves behind: nothing, before long."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+import logging
 
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE
@@ -9,11 +11,12 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr
 import pytest
 
+from custom_components.enphase_envoy import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.gateway import Gateway
 
 from .conftest import House, entry_for
-from .simulator import Change, EmptyList, Simulator, Status
+from .simulator import Change, EmptyList, Simulator, Slow, Status
 from .simulator.faults import Fault
 
 type SetUp = Callable[..., Awaitable[House]]
@@ -192,12 +195,37 @@ async def test_at_set_up_only_the_endpoint_that_fails_is_said_to(
     assert [f" {path} fails (HTTP 503)" in line for line in failing] == [True]
 
 
-async def test_a_poll_in_which_all_pause_asks_one_and_is_not_lost(set_up: SetUp) -> None:
+@pytest.mark.parametrize(("fault", "answers"), [(Slow(0), True), (Status(503), False)])
+async def test_when_all_pause_one_is_asked_and_its_answer_makes_the_others_due(
+    set_up: SetUp, fault: Fault, answers: bool
+) -> None:
     house = await set_up("full_battery")
-    for _, endpoint in house.coordinator.gateway._asker.endpoints():
+    gateway = house.coordinator.gateway
+    for _, endpoint in gateway._asker.endpoints():
         endpoint.failure, endpoint.slow_failures, endpoint.asked = "too slow", 3, house.gateway.clock.now
     house.gateway.requests.clear()
     house.gateway.clock.advance(60)
+    house.gateway.fault("*", fault)
     await house.poll()
-    assert len(house.gateway.requests) == 1
+    assert len(house.gateway.requests) == (len(gateway._in_use()) if answers else 1)
+    assert house.coordinator.last_update_success == answers
+
+
+async def test_answers_that_are_all_late_are_no_loss(
+    set_up: SetUp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody is there, and what they say is shown when it comes."""
+    monkeypatch.setattr(gateway_module, "_PATIENCE", 0.1)
+    house = await set_up("full_battery")
+    caplog.clear()
+    house.gateway.clock.advance(60)
+    shown = house.states()
+    with house.gateway.fault("/ivp/*", Slow(0.5)), house.gateway.fault("/production*", Slow(0.5)):
+        await house.poll()
+        assert house.gateway.requests[-1].path == "/info"
+        assert house.states() == shown
+    await asyncio.sleep(1)
+    await house.hass.async_block_till_done()
+    assert house.states() != shown
     assert house.coordinator.last_update_success
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

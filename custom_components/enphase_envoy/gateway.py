@@ -316,8 +316,8 @@ class Gateway(Envoy):
             if new := self._signs_of_new_hardware() - self._asker.asked:
                 await self._asker.fetch(new, patience=_PATIENCE)
                 await self._read_all()
-            # While all of it is still under way, nothing is asked, and nothing is lost.
-            self._lost = not self._asker.answered and (bool(self._asker.asked) or self._lost)
+            # Somebody is there while all of it is only late: what is shown grows old by itself.
+            self._lost = not self._asker.answered and (bool(self._asker.asked - self._asker.late) or self._lost)
             if self._lost:
                 raise GatewayError(self._reason(), self._asker.failures())
             self._stay_fresh()
@@ -328,20 +328,17 @@ class Gateway(Envoy):
         """Return what to ask in this poll: everything, once a gateway that was gone answers again."""
         if not self._updaters:
             return {path for path, endpoint in self._asker.endpoints() if endpoint.good}
-        in_use = self._in_use()
-        if self._lost:
-            lightest = min(in_use, key=lambda path: (path in self._asker.late, self._asker.endpoint(path).took, path))
-            await self._asker.fetch([lightest], patience=_PATIENCE)
-            return in_use if self._asker.answered else set()
-        if len(in_use) < _FEW or not self._known.leaves:
-            return in_use
-        now, slack = self.clock(), self.poll_interval / 2
-        due = {path for path in in_use if self._asker.endpoint(path).is_due(now, slack)}
-        if due - self._asker.late:
+        in_use, late = self._in_use(), self._asker.late
+        due = in_use
+        if len(in_use) >= _FEW and self._known.leaves:
+            now, slack = self.clock(), self.poll_interval / 2
+            due = {path for path in in_use if self._asker.endpoint(path).is_due(now, slack)}
+        if due - late and not self._lost:
             return due
-        # All else pauses after failures, or is still under way: one tells whether the gateway is there.
-        free = sorted(in_use - self._asker.late, key=lambda path: (self._asker.endpoint(path).took, path))
-        return set(free[:1])
+        # All else pauses after failures, or is still under way: the lightest tells whether it is over.
+        free = sorted(in_use - late, key=lambda path: (self._asker.endpoint(path).took, path))
+        await self._asker.fetch(free[:1], patience=_PATIENCE)
+        return in_use if self._asker.answered else set()
 
     def _signs_of_new_hardware(self) -> set[str]:
         """Return lists to read now, since what is asked in every poll tells of members that they did not."""
