@@ -135,6 +135,11 @@ class Size:
         """Bytes that the component and the library hold."""
         return self.lines.total()
 
+    def grown(self, before: Size) -> list[str]:
+        """Return what grew most, lines by the bytes that they hold, and kinds of objects by their number."""
+        lines = [f"{line}: {more} bytes" for line, more in (self.lines - before.lines).most_common(5)]
+        return lines + [f"{kind}: {more}" for kind, more in (self.objects - before.objects).most_common(5)]
+
 
 @dataclass
 class Report:
@@ -322,6 +327,9 @@ class Soak:
 
     async def _suffer(self, trouble: Trouble) -> None:
         """Go through a trouble, and see that it leaves nothing behind."""
+        for kept in (Store._async_load, Store._async_write_data):
+            # The storage of tests keeps all that was ever written.
+            cast("Mock", kept).reset_mock()
         await self.house.poll()
         if not self._night:
             self._good_at = self._now
@@ -450,9 +458,6 @@ class Soak:
         while self._now < end or self._night:
             await self._step()
         await self._check()
-        for kept in (Store._async_load, Store._async_write_data):
-            # The storage of tests keeps all that was ever written.
-            cast("Mock", kept).reset_mock()
         for _ in range(3):
             gc.collect()
         loop, hass = asyncio.get_running_loop(), self.house.hass
@@ -487,8 +492,8 @@ class Soak:
         for name, after in last.objects.items():
             before = first.objects[name]
             self._require(after <= 2 * before + 30, f"{before} objects {name} became {after}")
-        grown = (last.lines - first.lines).most_common(5)
-        self._require(last.traced <= first.traced + 300_000, f"{first.traced} bytes became {last.traced}: {grown}")
+        grown = f"{first.traced} bytes became {last.traced}: {last.grown(first)}"
+        self._require(last.traced <= first.traced + 300_000, grown)
 
 
 def _resident() -> int:

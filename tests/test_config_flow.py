@@ -11,7 +11,7 @@ from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
-from custom_components.enphase_envoy import account, gateway as gateway_module
+from custom_components.enphase_envoy import account, identity
 from custom_components.enphase_envoy.config_flow import host_of
 from custom_components.enphase_envoy.const import DOMAIN
 
@@ -173,7 +173,7 @@ async def test_a_cloud_that_never_answers_is_given_up_in_time(
 async def test_a_gateway_that_never_answers_is_given_up_in_time(
     hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway_module, "IDENTIFY_LIMIT", 0.5)
+    monkeypatch.setattr(identity, "IDENTIFY_LIMIT", 0.5)
     gateway = await simulate("metered_1phase")
     with gateway.fault("/info", Silent()):
         result = await submit(hass, host=gateway.host, token=gateway.token(LONG))
@@ -181,7 +181,7 @@ async def test_a_gateway_that_never_answers_is_given_up_in_time(
 
 
 def test_all_limits_together_are_within_15_seconds() -> None:
-    assert gateway_module.IDENTIFY_LIMIT + 1 <= 15
+    assert identity.IDENTIFY_LIMIT + 1 <= 15
     assert account.CLOUD_LIMIT + 5 <= 15
 
 

@@ -51,8 +51,8 @@ ABSURD: Final = 1e10
 
 def fed_by_others(gateway: Gateway, path: str) -> set[str]:
     """Return the fields of the snapshot that an endpoint has no part in."""
-    made = gateway._makes
-    fed = {field for updater, needs in gateway._needs.items() if path in needs for field in made[updater]}
+    made = gateway._reader.makes
+    fed = {field for updater, needs in gateway._reader.needs.items() if path in needs for field in made[updater]}
     return set().union(*made.values()) - fed
 
 
@@ -93,7 +93,7 @@ class Trial:
         self.house = house
         self.gateway = house.coordinator.gateway
         self.caplog = caplog
-        self.paths = sorted(self.gateway._in_use())
+        self.paths = sorted(self.gateway._reader.in_use)
         self.entities = set(house.states())
         self.counted: Counter[str] = Counter()
 

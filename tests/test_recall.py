@@ -6,7 +6,8 @@ from hypothesis import given, strategies as st
 import pytest
 
 from custom_components.enphase_envoy.endpoints import Document, Endpoint
-from custom_components.enphase_envoy.recall import Clocks, Identity, read, written
+from custom_components.enphase_envoy.identity import Identity
+from custom_components.enphase_envoy.recall import Clocks, read, written
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

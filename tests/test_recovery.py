@@ -207,7 +207,7 @@ async def test_when_all_pause_one_is_asked_and_its_answer_makes_the_others_due(
     house.gateway.clock.advance(60)
     house.gateway.fault("*", fault)
     await house.poll()
-    assert len(house.gateway.requests) == (len(gateway._in_use()) if answers else 1)
+    assert len(house.gateway.requests) == (len(gateway._reader.in_use) if answers else 1)
     assert house.coordinator.last_update_success == answers
 
 

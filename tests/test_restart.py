@@ -11,7 +11,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
 import pytest
 
-from custom_components.enphase_envoy import gateway as gateway_module
+from custom_components.enphase_envoy import gateway as gateway_module, identity
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.memory import DOCUMENTS
 
@@ -51,7 +51,7 @@ def unique_ids(house: House) -> set[tuple[str, str]]:
 
 def sources(house: House) -> dict[str, str]:
     """Return what feeds each field of counters."""
-    return dict(house.coordinator.gateway._sources)
+    return dict(house.coordinator.gateway._reader.sources)
 
 
 def tracebacks(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -101,7 +101,7 @@ async def power_off(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def hang(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_module, "IDENTIFY_LIMIT", 0.3)
+    monkeypatch.setattr(identity, "IDENTIFY_LIMIT", 0.3)
     house.gateway.fault("*", Silent())
 
 

@@ -32,6 +32,7 @@ def tell(report: Report, wall: float) -> None:
     print(f"{report.changes} changes, {report.reloads} reloads, troubles: {dict(sorted(report.troubles.items()))}")
     for what in ("tasks", "timers", "listeners", "all_objects", "traced", "resident"):
         print(f"{what}: {getattr(first, what)} became {getattr(last, what)} in {wide:.2f} days")
+    print("what grew most:", *last.grown(first), sep="\n  ")
 
 
 async def test_all_stays_well_whatever_goes_wrong(

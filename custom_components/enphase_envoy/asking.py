@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 import time
 from typing import Final
 
 import aiohttp
-from pyenphase.exceptions import EnvoyAuthenticationRequired
+from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyError
 
 from .endpoints import NOT_AUTHORISED, SLOW, Document, Endpoint
 
@@ -27,6 +28,17 @@ class Reply:
     failure: str = ""
     #: There was no connection, or no answer in time.
     unreachable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint said, word for word, or why it did not."""
+
+    status: int | None
+    body: str
+    failure: str | None = None
+    #: Seconds that it took, where it was asked for this.
+    took: float | None = None
 
 
 class Asker:
@@ -201,3 +213,19 @@ class Asker:
             endpoint.fail(reply.failure)
         elif endpoint.take(reply.document):
             self.answered.add(path)
+
+    async def look_at(self, path: str) -> Answer:
+        """Ask an endpoint for what it says, whatever it is."""
+        begin = time.monotonic()
+        status, body, failure = None, "", None
+        try:
+            async with self.places:
+                response = await self._request(path)
+                status, body = response.status, await response.text(errors="replace")
+        except EnvoyAuthenticationRequired:
+            status, failure = HTTPStatus.UNAUTHORIZED.value, NOT_AUTHORISED
+        except aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError:
+            failure = NOBODY
+        except (aiohttp.ClientError, TimeoutError, EnvoyError) as err:
+            failure = type(err).__name__
+        return Answer(status, body, failure, round(time.monotonic() - begin, 3))

@@ -17,10 +17,10 @@ from homeassistant.helpers import device_registry as dr, entity_registry as er
 from homeassistant.util import slugify
 
 from .account import read_token
+from .asking import Answer
 from .const import DOMAIN, OPTION_FIXTURES
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .errors import GatewayError
-from .gateway import Answer
 from .scrub import REDACTED, Scrubber
 
 type Report = dict[str, object]

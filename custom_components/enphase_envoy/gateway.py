@@ -8,54 +8,30 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass, fields, replace
-from http import HTTPStatus
-import inspect
+from dataclasses import fields, replace
 import time
 from typing import Any, override
 
 import aiohttp
-from awesomeversion import AwesomeVersion
-from awesomeversion.exceptions import AwesomeVersionException
-from orjson import dumps as json_dumps
 from pyenphase import Envoy, EnvoyData
-from pyenphase.const import (
-    AUTH_TOKEN_MIN_VERSION,
-    LEGACY_ENVOY_VERSION,
-    URL_DEVICE_DATA,
-    URL_ENSEMBLE_INVENTORY,
-    URL_PRODUCTION,
-    URL_PRODUCTION_INVERTERS,
-    URL_PRODUCTION_JSON,
-)
-from pyenphase.exceptions import (
-    EnvoyAuthenticationRequired,
-    EnvoyError,
-    EnvoyFirmwareCheckError,
-    EnvoyFirmwareFatalCheckError,
-    EnvoyProbeFailed,
-)
-from pyenphase.firmware import EnvoyFirmware
-from pyenphase.json import json_loads
+from pyenphase.const import AUTH_TOKEN_MIN_VERSION, URL_PRODUCTION_INVERTERS
+from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyProbeFailed
 from pyenphase.models.acb import ACBSleepState
-from pyenphase.updaters.base import EnvoyUpdater
 
 from . import recall
 from .account import Credentials, TokenAuth
-from .asking import NOBODY, Asker, Reply
+from .asking import NOBODY, Answer, Asker, Reply
 from .const import LOGGER
 from .derived import AcbFleet, derive
 from .endpoints import NOT_AUTHORISED, Document
 from .errors import BusyError, GatewayError, Reason
 from .hush import hushed
-from .known import Known
-from .mend import attempts
-from .paths import COUNTERS, EVERYTHING, FED_BY, SOURCES
-from .recall import Clocks, Identity
-from .snapshot import Snapshot, leaves
+from .identity import Firmware
+from .paths import EVERYTHING, FED_BY, SOURCES
+from .reading import UNEXPECTED_DOCUMENT, Reader
+from .recall import Clocks
+from .snapshot import Snapshot
 
-#: Seconds to find out what answers at an address: HTTPS first (10 s to connect), then the plain HTTP of old firmware.
-IDENTIFY_LIMIT = 14
 #: Seconds after which no more of them are asked: a firmware that takes 45 s for an answer has 34 of them.
 _EVERYTHING_LIMIT = 240
 
@@ -81,49 +57,6 @@ _WRITTEN = (
     "generator_schedule",
 )
 
-#: What pyenphase's updaters raise on a document that is not what they expect.
-_UNEXPECTED_DOCUMENT = (EnvoyError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, NameError)
-
-
-class _Firmware(EnvoyFirmware):
-    """pyenphase's look at `/info`, once: whoever calls decides about the next attempt."""
-
-    __slots__ = ()
-    _get_info = inspect.unwrap(EnvoyFirmware._get_info)  # noqa: SLF001
-
-    @property
-    def was_secure(self) -> bool:
-        """Whether the last look went over HTTPS."""
-        return self._url.startswith("https://")
-
-    @property
-    def identity(self) -> Identity:
-        """All that was found out. Raises GatewayError where that is no gateway that could be read."""
-        if not (self.serial and isinstance(self.version, AwesomeVersion)):
-            raise GatewayError(Reason.NOT_A_GATEWAY, "/info names no serial number or no firmware")
-        if self.version < LEGACY_ENVOY_VERSION:
-            raise GatewayError(Reason.FIRMWARE_TOO_OLD, str(self.version))
-        return Identity(self.serial, str(self.version), self.part_number, self.is_metered, self.was_secure)
-
-    def recall(self, identity: Identity) -> None:
-        """Know again what was found out in an earlier life."""
-        self._firmware_version = AwesomeVersion(identity.firmware)
-        self._serial_number = identity.serial
-        self._part_number = identity.part_number
-        self._metered = identity.metered
-        self._url = f"{'https' if identity.secure else 'http'}://{self._host}/info"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an endpoint said, word for word, or why it did not."""
-
-    status: int | None
-    body: str
-    failure: str | None = None
-    #: Seconds that it took, where it was asked for this.
-    took: float | None = None
-
 
 class Gateway(Envoy):
     """An Envoy that is asked gently and believed one document at a time."""
@@ -144,7 +77,7 @@ class Gateway(Envoy):
         `pinned` says that the session knows its certificate: then nothing is said to anybody without one.
         """
         super().__init__(host, session, _TIMEOUT)
-        self._firmware: _Firmware = _Firmware(session, host)
+        self._firmware: Firmware = Firmware(session, host)
         self.clock = clock
         self._wall = wall
         self._pinned = pinned
@@ -153,18 +86,13 @@ class Gateway(Envoy):
         #: Seconds between polls, as whoever polls has it.
         self.poll_interval: float = 60.0
         self._asker = Asker(self._request, self._knock, self._take_late, clock)
-        #: What each updater reads and makes, as seen when it ran.
-        self._needs: dict[EnvoyUpdater, set[str]] = {}
-        self._makes: dict[EnvoyUpdater, set[str]] = {}
-        self._reading: set[str] = set()
-        self._known = Known()
-        #: Which updater feeds each field that holds counters.
-        self._sources: dict[str, str] = {}
+        self._reader = Reader(self._asker, self._validate_update, clock, host)
+        # What the library's writing calls start from.
+        self.data: EnvoyData = self._reader.data
         #: Endpoints that were reported to fail.
         self._failing: set[str] = set()
         #: The state of charge that AC batteries are to sleep at, chosen but not necessarily sent.
         self.sleep_band: tuple[int, int] | None = None
-        self._inverters_counted: int | None = None
         #: How often it was found out what the gateway offers.
         self.probes = 0
         #: When to probe again, and after which pause if something fails then.
@@ -202,22 +130,8 @@ class Gateway(Envoy):
 
         What was known of the gateway before is then still known.
         """
-        found = _Firmware(self._client, self.host)
-        try:
-            async with asyncio.timeout(IDENTIFY_LIMIT):
-                await found.setup()
-            identity = found.identity
-        except (EnvoyFirmwareFatalCheckError, TimeoutError) as err:
-            raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
-        except EnvoyFirmwareCheckError as err:
-            if isinstance(err.__cause__, aiohttp.ServerFingerprintMismatch):
-                raise GatewayError(Reason.CERTIFICATE_CHANGED) from err
-            busy = err.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
-            reason = Reason.CANNOT_CONNECT if busy else Reason.NOT_A_GATEWAY
-            raise GatewayError(reason, f"/info: HTTP {err.status_code}") from err
-        except (SyntaxError, ValueError, TypeError, AwesomeVersionException) as err:
-            # SyntaxError: how lxml says that something is not XML.
-            raise GatewayError(Reason.NOT_A_GATEWAY, type(err).__name__) from err
+        found = Firmware(self._client, self.host)
+        identity = await found.look()
         if expected not in (None, identity.serial):
             raise GatewayError(Reason.OTHER_GATEWAY, identity.serial)
         if self._pinned and not (found.version >= AUTH_TOKEN_MIN_VERSION and identity.secure):
@@ -277,24 +191,24 @@ class Gateway(Envoy):
 
     def remember(self) -> dict[str, object]:
         """Return who this is and what it said, to be saved as JSON."""
-        return recall.written(self._firmware.identity, self._sources, self._asker.endpoints(), self._clocks())
+        return recall.written(self._firmware.identity, self._reader.sources, self._asker.endpoints(), self._clocks())
 
     def recall(self, saved: Mapping[str, object], expected: str | None) -> None:
         """Know again what `remember` returned in an earlier life, if it is about the `expected` serial number."""
         known = recall.read(saved, self._clocks())
         if known and expected in (None, known.identity.serial):
             self._firmware.recall(known.identity)
-            self._sources = known.sources
+            self._reader.sources = known.sources
             self._asker.recall(known.endpoints)
 
     async def restore(self) -> Snapshot:
         """Return all that is known again while nobody is there. Raises GatewayError when that is nothing."""
         async with self._turn:
-            if not self._known.leaves:
+            if not self._reader.known.leaves:
                 self._asker.begin()
                 self._asker.gone = True
                 await self._probe()
-                await self._read_all()
+                await self._reader.read_all()
                 self._lost = True
             return self.snapshot()
 
@@ -310,12 +224,12 @@ class Gateway(Envoy):
             await self._asker.fetch(await self._due(), patience=self._patience)
             if not self._lost and (not self._updaters or self.clock() >= self._probe_at):
                 await self._probe()
-                if not self._known.leaves:
-                    await self._asker.fetch(self._in_use(), patience=self._patience)
-            await self._read_all()
-            if new := self._signs_of_new_hardware() - self._asker.asked:
+                if not self._reader.known.leaves:
+                    await self._asker.fetch(self._reader.in_use, patience=self._patience)
+            await self._reader.read_all()
+            if new := self._reader.signs_of_new_hardware() - self._asker.asked:
                 await self._asker.fetch(new, patience=_PATIENCE)
-                await self._read_all()
+                await self._reader.read_all()
             # Somebody is there while all of it is only late: what is shown grows old by itself.
             self._lost = not self._asker.answered and (bool(self._asker.asked - self._asker.late) or self._lost)
             if self._lost:
@@ -328,9 +242,9 @@ class Gateway(Envoy):
         """Return what to ask in this poll: everything, once a gateway that was gone answers again."""
         if not self._updaters:
             return {path for path, endpoint in self._asker.endpoints() if endpoint.good}
-        in_use, late = self._in_use(), self._asker.late
+        in_use, late = self._reader.in_use, self._asker.late
         due = in_use
-        if len(in_use) >= _FEW and self._known.leaves:
+        if len(in_use) >= _FEW and self._reader.known.leaves:
             now, slack = self.clock(), self.poll_interval / 2
             due = {path for path in in_use if self._asker.endpoint(path).is_due(now, slack)}
         if due - late and not self._lost:
@@ -340,34 +254,10 @@ class Gateway(Envoy):
         await self._asker.fetch(free[:1], patience=_PATIENCE)
         return in_use if self._asker.answered else set()
 
-    def _signs_of_new_hardware(self) -> set[str]:
-        """Return lists to read now, since what is asked in every poll tells of members that they did not."""
-        signs = set()
-        if self._known.members("encharge_power") != self._known.members("encharge_inventory"):
-            signs.add(URL_ENSEMBLE_INVENTORY)
-        if (count := self._count_of_inverters()) != self._inverters_counted:
-            if self._inverters_counted is not None:
-                signs.update((URL_DEVICE_DATA, URL_PRODUCTION_INVERTERS))
-            self._inverters_counted = count
-        return signs & self._in_use()
-
-    def _count_of_inverters(self) -> int | None:
-        """Return how many inverters the production report counts, None where there is none."""
-        raw = self.data.raw if self.data else {}
-        report = raw.get(URL_PRODUCTION_JSON) or raw.get(URL_PRODUCTION) or {}
-        parts = report.get("production") or []
-        return next((part.get("activeCount") for part in parts if part.get("type") == "inverters"), None)
-
-    async def _read_all(self) -> None:
-        """Have the updaters read what is new."""
-        for updater, needs in self._needs.items():
-            if not needs or needs & self._asker.answered:
-                await self._read(updater)
-
     def _stay_fresh(self) -> None:
         """Note that what was not due is as true as the gateway is there."""
         now = self.clock()
-        for path in self._in_use() - self._asker.asked - self._asker.late:
+        for path in self._reader.in_use - self._asker.asked - self._asker.late:
             if not self._asker.endpoint(path).failure:
                 self._asker.endpoint(path).freshness.seen = now
 
@@ -383,14 +273,14 @@ class Gateway(Envoy):
 
     def snapshot(self) -> Snapshot:
         """Return all that is known. Raises GatewayError when that is nothing."""
-        if not self._known.leaves:
+        if not self._reader.known.leaves:
             raise GatewayError(Reason.NO_DATA, self._asker.failures())
         return Snapshot(
             serial=self.serial,
             firmware=str(self.firmware),
             part_number=self.part_number,
             model=self.envoy_model,
-            leaves=self._known.leaves | dict(derive(self._known.leaves, self.sleep_band)),
+            leaves=self._reader.known.leaves | dict(derive(self._reader.known.leaves, self.sleep_band)),
         )
 
     def _reason(self) -> Reason:
@@ -412,18 +302,16 @@ class Gateway(Envoy):
         """
         path = FED_BY[field]
         async with self._soon(path):
-            if path not in self._asker.answered or (data := self.data) is None:
+            if path not in self._asker.answered:
                 raise GatewayError(self._reason(), self._asker.failures())
+            data = self._reader.data
             # The library puts the new value into its objects before it is accepted: it gets some of its own.
             self.data = replace(data, **{name: deepcopy(getattr(data, name)) for name in _WRITTEN})
-            before = replace(data)
+            before, wanted = replace(data), self.data
             try:
                 await change()
-            except BaseException:
+            finally:
                 self.data = data
-                raise
-            wanted = self.data
-            self.data = data
             await self._reread(path)
             return before, wanted
 
@@ -459,7 +347,7 @@ class Gateway(Envoy):
     async def _reread(self, path: str) -> None:
         self._asker.begin()
         await self._asker.fetch([path], patience=2 * _PATIENCE)
-        await self._read_all()
+        await self._reader.read_all()
 
     async def _probe(self) -> None:
         """Find out what this gateway offers. The documents it is known by serve the poll as well.
@@ -470,7 +358,7 @@ class Gateway(Envoy):
         try:
             await self._try_probe()
         except GatewayError as err:
-            if not self._needs:
+            if not self._reader.needs:
                 self._updaters = []
                 raise
             # It was known before what there is: that serves on.
@@ -480,8 +368,7 @@ class Gateway(Envoy):
         else:
             # The library keeps its description of the model for good.
             self.__dict__.pop("envoy_model", None)
-            self._needs = {updater: set() for updater in self._updaters}
-            self._makes = {updater: set() for updater in self._updaters}
+            self._reader.begin(self._updaters)
         self.probes += 1
         failed = any(self._asker.is_failing(path) for path in self._asker.asked)
         self._probe_pause = min(2 * self._probe_pause, _PROBE_PERIOD) if failed else _PROBE_PERIOD
@@ -499,14 +386,14 @@ class Gateway(Envoy):
             raise GatewayError(self._reason()) from err
         except EnvoyProbeFailed as err:
             raise GatewayError(self._reason(), self._asker.failures()) from err
-        except _UNEXPECTED_DOCUMENT as err:
+        except UNEXPECTED_DOCUMENT as err:
             if not self._fall_back():
                 raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
             await self._try_probe()
         unknown = (
             endpoint for path in SOURCES & self._asker.asked if not (endpoint := self._asker.endpoint(path)).latest
         )
-        if not self._sources and any(endpoint.is_busy for endpoint in unknown):
+        if not self._reader.sources and any(endpoint.is_busy for endpoint in unknown):
             # The library would take another source for the counters, and with it other counts.
             raise GatewayError(self._reason(), self._asker.failures())
 
@@ -521,7 +408,7 @@ class Gateway(Envoy):
 
     def _tell_changes(self) -> None:
         """Log one line when an endpoint starts to fail, and one when it answers again."""
-        for path in self._in_use():
+        for path in self._reader.in_use:
             endpoint = self._asker.endpoint(path)
             if endpoint.failure and path not in self._failing:
                 self._failing.add(path)
@@ -529,10 +416,6 @@ class Gateway(Envoy):
             elif not endpoint.failure and path in self._failing:
                 self._failing.discard(path)
                 LOGGER.info("%s: %s answers again", self.host, path)
-
-    def _in_use(self) -> set[str]:
-        """Return the endpoints that feed something."""
-        return set().union(*self._needs.values())
 
     async def _knock(self) -> None:
         """Ask for what everybody may see."""
@@ -547,95 +430,10 @@ class Gateway(Envoy):
             self._asker.begin()
             self._asker.asked.add(path)
             self._asker.settle(path, reply)
-            await self._read_all()
+            await self._reader.read_all()
             self._tell_changes()
         if self._asker.answered:
             self.on_late()
-
-    async def _read(self, updater: EnvoyUpdater) -> None:
-        """Have an updater make objects of the documents.
-
-        If it can't, one of the new documents is to blame: each is tried alone beside the last good ones.
-        """
-        data = await self._try(updater)
-        if data is None:
-            data = await self._mend(updater, self._needs[updater] & self._asker.answered)
-        if data is None:
-            if any(self._asker.endpoint(path).latest is None for path in self._needs[updater]):
-                return
-            candidates = {
-                path: self._asker.endpoint(path).latest for path in self._needs[updater] & self._asker.answered
-            }
-            for path in candidates:
-                self._asker.endpoint(path).latest = self._asker.endpoint(path).good
-            for path, candidate in candidates.items():
-                endpoint = self._asker.endpoint(path)
-                endpoint.latest = candidate
-                if await self._try(updater) is None and await self._mend(updater, {path}) is None:
-                    endpoint.latest = endpoint.good
-                    endpoint.fail("unexpected content")
-                    self._asker.answered.discard(path)
-            data = await self._try(updater)
-        if data is not None:
-            for path in self._needs[updater]:
-                self._asker.endpoint(path).approve(self.clock())
-            self._take(updater, data)
-
-    async def _mend(self, updater: EnvoyUpdater, paths: set[str]) -> EnvoyData | None:
-        """Have an updater read without the records that make no sense; None when there is more wrong than those.
-
-        Where counters come from, a record less may mean another source: nothing is left out there.
-        """
-        for path in sorted(paths - SOURCES):
-            endpoint = self._asker.endpoint(path)
-            if (whole := endpoint.latest) is None:
-                continue
-            good = endpoint.good and json_loads(path, endpoint.good.body)
-            for less in attempts(json_loads(path, whole.body), good):
-                endpoint.latest = replace(whole, body=json_dumps(less))
-                if (data := await self._try(updater)) is not None:
-                    LOGGER.debug("%s: left out of %s what makes no sense", self.host, path)
-                    return data
-            endpoint.latest = whole
-        return None
-
-    async def _try(self, updater: EnvoyUpdater) -> EnvoyData | None:
-        """Run an updater over the latest documents; None when it can't make sense of them."""
-        data = EnvoyData()
-        self._reading = self._needs[updater]
-        try:
-            with hushed():
-                await updater.update(data)
-            self._validate_update(data)
-        except (aiohttp.ClientError, *_UNEXPECTED_DOCUMENT) as err:
-            LOGGER.debug("%s: %s: %r", self.host, type(updater).__name__, err)
-            return None
-        return data
-
-    def _take(self, updater: EnvoyUpdater, data: EnvoyData) -> None:
-        """Merge what an updater made into what is known."""
-        if self.data is None:
-            self.data = EnvoyData()
-        for field in fields(EnvoyData):
-            if value := getattr(data, field.name):
-                setattr(self.data, field.name, value if field.name != "raw" else self.data.raw | value)
-        self._note_sources(updater, data)
-        needs = {path: self._asker.endpoint(path) for path in self._needs[updater]}
-        self._known.take(dict(leaves(data)), needs, self._makes[updater], self._asker.answered)
-
-    def _note_sources(self, updater: EnvoyUpdater, data: EnvoyData) -> None:
-        """Remember what feeds the counters, and say when that is another than before."""
-        name = type(updater).__name__
-        changed = {
-            self._sources[field]
-            for field in COUNTERS
-            if getattr(data, field) and self._sources.get(field, name) != name
-        }
-        if changed:
-            LOGGER.warning(
-                "%s: counters came from %s and come from %s now", self.host, ", ".join(sorted(changed)), name
-            )
-        self._sources |= {field: name for field in COUNTERS if getattr(data, field)}
 
     async def mac_address(self) -> str | None:
         """Return the MAC address of the interface in use, None when the gateway does not say.
@@ -645,7 +443,7 @@ class Gateway(Envoy):
         try:
             async with self._asker.places:
                 interface = await self.interface_settings()
-        except (aiohttp.ClientError, *_UNEXPECTED_DOCUMENT):
+        except (aiohttp.ClientError, *UNEXPECTED_DOCUMENT):
             return None
         return interface.mac if interface and interface.mac != "unknown" else None
 
@@ -662,28 +460,12 @@ class Gateway(Envoy):
         }
         begin = time.monotonic()
         for path in EVERYTHING if ask else ():
-            async with self._asker.places:
-                answer = await self._look_at(path)
+            answer = await self._asker.look_at(path)
             if answer.status or path not in known:
                 known[path] = answer
             if time.monotonic() - begin > _EVERYTHING_LIMIT or answer.failure == NOBODY:
                 break
         return known
-
-    async def _look_at(self, path: str) -> Answer:
-        """Ask an endpoint for what it says, whatever it is."""
-        begin = time.monotonic()
-        status, body, failure = None, "", None
-        try:
-            response = await self._request(path)
-            status, body = response.status, await response.text(errors="replace")
-        except EnvoyAuthenticationRequired:
-            status, failure = HTTPStatus.UNAUTHORIZED.value, "not authorised"
-        except aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError:
-            failure = NOBODY
-        except (aiohttp.ClientError, TimeoutError, EnvoyError) as err:
-            failure = type(err).__name__
-        return Answer(status, body, failure, round(time.monotonic() - begin, 3))
 
     # Changes that the library has no single call for
 
@@ -717,7 +499,7 @@ class Gateway(Envoy):
     async def probe_request(self, endpoint: str) -> Document:  # type: ignore[override]
         """Answer an updater that looks whether there is work for it."""
         known = self._asker.endpoint(endpoint)
-        stands = known.latest_stands and not known.is_recalled and endpoint in self._in_use()
+        stands = known.latest_stands and not known.is_recalled and endpoint in self._reader.in_use
         if not (known.latest and stands):
             await self._asker.fetch([endpoint], patience=self._patience)
         if known.latest and (stands or endpoint in self._asker.answered or self._asker.is_failing(endpoint)):
@@ -733,7 +515,7 @@ class Gateway(Envoy):
         """Answer an updater with the latest document, asking the gateway where this poll has not yet."""
         if data is not None:
             return await super().request(endpoint, data, method)
-        self._reading.add(endpoint)
+        self._reader.note(endpoint)
         known = self._asker.endpoint(endpoint)
         if known.latest is None or known.is_recalled:
             await self._asker.fetch([endpoint], patience=self._patience)

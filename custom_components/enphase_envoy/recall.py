@@ -6,33 +6,11 @@ Times are wall-clock times there, and seconds of the clock of the polls here: on
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 import math
-from typing import Self
 
 from pyenphase.json import json_loads
 
 from .endpoints import Document, Endpoint
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a gateway said it is."""
-
-    serial: str
-    #: Such as `8.2.4345`.
-    firmware: str
-    part_number: str | None
-    #: Whether it is of the kind that has meters.
-    metered: bool
-    #: Whether it was asked over HTTPS.
-    secure: bool
-
-    @classmethod
-    def read(cls, saved: Mapping[str, object]) -> Self:
-        """Return what was written. Raises LookupError or TypeError."""
-        serial, firmware, part_number = saved["serial"], saved["firmware"], saved["part_number"]
-        if not (isinstance(serial, str) and isinstance(firmware, str) and isinstance(part_number, str | None)):
-            raise TypeError
-        return cls(serial, firmware, part_number, saved["metered"] is True, saved["secure"] is True)
+from .identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
