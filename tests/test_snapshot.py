@@ -19,7 +19,7 @@ def snapshot(data: EnvoyData) -> Snapshot:
         firmware="8.2.4345",
         part_number=None,
         model="Envoy",
-        leaves={address: Leaf(value, Freshness(0.0)) for address, value in leaves(data)},
+        leaves={at: Leaf(value, Freshness(0.0)) for objects in leaves(data).values() for at, value in objects.items()},
     )
 
 
@@ -31,10 +31,10 @@ def test_every_object_has_an_address() -> None:
         inverters={"1": INVERTER},
         raw={"/production": {"a": 1}},
     )
-    assert dict(leaves(data)) == {
-        ("system_production",): PRODUCTION,
-        ("system_production_phases", "L1"): PRODUCTION,
-        ("inverters", "1"): INVERTER,
+    assert leaves(data) == {
+        "system_production": {("system_production",): PRODUCTION},
+        "system_production_phases": {("system_production_phases", "L1"): PRODUCTION},
+        "inverters": {("inverters", "1"): INVERTER},
     }
 
 

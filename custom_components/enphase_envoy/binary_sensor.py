@@ -113,4 +113,5 @@ class EnvoyBinarySensor[T](EnvoyEntity[T], BinarySensorEntity):
     @override
     def is_on(self) -> bool | None:
         """Return the state."""
-        return self._read(self.entity_description.value_fn)
+        value: bool | None = self._shown[1]
+        return value

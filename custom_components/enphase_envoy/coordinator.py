@@ -49,6 +49,11 @@ _ANOTHER: Final = frozenset({Reason.NOT_A_GATEWAY, Reason.OTHER_GATEWAY, Reason.
 
 _STORAGE_SETTINGS: Final = ("storage_settings",)
 
+#: An object, and how many of the holds it has outlived: none, that of states, or that of lasting values as well.
+type Told = tuple[object, int]
+#: What is told of an object that is not there.
+GONE: Final[Told] = (None, 2)
+
 
 class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     """Polls a gateway and wakes the entities whose source changed.
@@ -75,8 +80,9 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         entry.async_on_unload(gateway.stop)
         self._holds = (max(3 * interval, _HOLD_STATE), max(3 * interval, _HOLD_LASTING))
         self._clock = gateway.clock
-        #: What the entities were last told: the object and how many of the holds it has outlived.
-        self._told: dict[Address, tuple[object, int]] = {}
+        #: What the entities were last told, and where there is anything: another set only when it is another.
+        self.told: dict[Address, Told] = {}
+        self.addresses: frozenset[Address] = frozenset()
         #: Who listens to which object.
         self._interested: dict[Address | None, dict[int, CALLBACK_TYPE]] = {}
         self.bookkeeper = bookkeeper
@@ -344,15 +350,17 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         if (snapshot := self.data) is None:
             return
         outlived: dict[int, int] = {}
-        now: dict[Address, tuple[object, int]] = {}
+        now: dict[Address, Told] = {}
         for address, leaf in snapshot.leaves.items():
             # Hundreds of objects share a dozen documents: how old those are is worked out once.
             if (level := outlived.get(key := id(leaf.freshness))) is None:
                 level = outlived[key] = sum(self.expired(leaf.seen, lasting=lasting) for lasting in (False, True))
             now[address] = (leaf.value, level)
-        changed = {address for address, state in now.items() if self._told.get(address) != state}
-        changed |= self._told.keys() - now.keys()
-        self._told = now
+        changed = {address for address, state in now.items() if self.told.get(address) != state}
+        if now.keys() != self.addresses:
+            changed |= self.addresses - now.keys()
+            self.addresses = frozenset(now)
+        self.told = now
         for subject in (None, *changed):
             for update in list(self._interested.get(subject, {}).values()):
                 try:

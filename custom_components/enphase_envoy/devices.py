@@ -105,7 +105,7 @@ def async_keep_registered(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     @callback
     def register() -> None:
         nonlocal registered
-        if (looks := _looks(coordinator.data)) != registered:
+        if (looks := _looks(coordinator.data, coordinator.addresses)) != registered:
             registered = looks
             _register(hass, entry)
 
@@ -113,18 +113,20 @@ def async_keep_registered(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     entry.async_on_unload(coordinator.async_add_listener(register))
 
 
-def _looks(snapshot: Snapshot) -> Hashable:
+def _looks(snapshot: Snapshot, addresses: frozenset[Address]) -> Hashable:
     """Return what changes when the devices do, at less cost than making them."""
-    return (
-        snapshot.firmware,
-        snapshot.model,
-        frozenset(snapshot.leaves),
-        *(enpower.firmware_version for enpower in snapshot.all(EnvoyEnpower)),
-        *(collar.firmware_version for collar in snapshot.all(EnvoyCollar)),
-        *(combiner.firmware_version for combiner in snapshot.all(EnvoyC6CC)),
-        *(battery.firmware_version for battery in snapshot.all(EnvoyEncharge)),
-        *(relay.load_name for relay in snapshot.all(EnvoyDryContactSettings)),
-    )
+    told = (_tells(leaf.value) for leaf in snapshot.leaves.values())
+    return snapshot.firmware, snapshot.model, addresses, *told
+
+
+def _tells(value: object) -> str | None:
+    """Return what an object tells of its device."""
+    match value:
+        case EnvoyEnpower() | EnvoyCollar() | EnvoyC6CC() | EnvoyEncharge():
+            return value.firmware_version
+        case EnvoyDryContactSettings():
+            return value.load_name
+    return None
 
 
 @callback

@@ -27,7 +27,7 @@ from pyenphase.exceptions import EnvoyError
 
 from . import devices
 from .const import DOMAIN
-from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
+from .coordinator import GONE, EnvoyConfigEntry, EnvoyCoordinator
 from .errors import BusyError, GatewayError, Reason
 from .gateway import Gateway
 from .snapshot import Address, Snapshot
@@ -85,8 +85,8 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     _attr_has_entity_name = True
     #: Whether the last value is held for as long as counters and settings are, when no new one comes.
     _lasting = False
-    #: What was written last.
-    _written: tuple[bool, object] | None = None
+    #: Whether there is a state, and the value that a description makes of the source: as of the last look.
+    _shown: tuple[bool, Any] = (False, None)
 
     def __init__(self, coordinator: EnvoyCoordinator, table: Table[T, Row[T]], address: Address, row: Row[T]) -> None:
         """Show the object at `address`, and be woken only when that object changes."""
@@ -117,41 +117,32 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     @override
     async def async_added_to_hass(self) -> None:
         await super().async_added_to_hass()
-        self._written = self._shown
+        self._shown = self._look()
 
-    @property
-    def _shown(self) -> tuple[bool, object]:
-        """All that changes of the state: whether there is one, and the value."""
-        if (leaf := self.coordinator.data.leaves.get(self._address)) is None:
-            return False, None
-        is_young = not self.coordinator.expired(leaf.freshness.seen, lasting=self._lasting)
-        if self._value_fn is None or not isinstance(leaf.value, self._kind):
+    def _look(self) -> tuple[bool, Any]:
+        """Return whether there is a state, and the value: None where a field of the source that it needs is null."""
+        source, outlived = self.coordinator.told.get(self._address, GONE)
+        is_young = outlived <= self._lasting
+        if self._value_fn is None or not isinstance(source, self._kind):
             return is_young, None
-        return is_young, _made(self._value_fn, leaf.value)
+        try:
+            return is_young, self._value_fn(source)
+        except TypeError, ValueError, ArithmeticError, AttributeError, LookupError, OSError:
+            return is_young, None
 
     @override
     @callback
     def _handle_coordinator_update(self) -> None:
         """Write the state if it is another one: most of an object's fields stay the same from poll to poll."""
-        if (shown := self._shown) != self._written:
-            self._written = shown
+        if (shown := self._look()) != self._shown:
+            self._shown = shown
             self.async_write_ha_state()
-
-    @property
-    def source(self) -> T | None:
-        """The object, None when the gateway does not have it (any more)."""
-        return self.coordinator.data.get(self._kind, self._address)
 
     @property
     @override
     def available(self) -> bool:
         """Return whether the source is there and young enough."""
-        leaf = self.coordinator.data.leaves.get(self._address)
-        return leaf is not None and not self.coordinator.expired(leaf.seen, lasting=self._lasting)
-
-    def _read[V](self, value_fn: Callable[[T], V]) -> V | None:
-        """Return what a description makes of the source, None where a field of it is null."""
-        return None if (source := self.source) is None else _made(value_fn, source)
+        return self._shown[0]
 
     async def _write(self, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
         """Change the object on the gateway. Raises GatewayError when it is not there, or what the change raises."""
@@ -162,14 +153,6 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
             return await change(self.coordinator.gateway, source)
 
         await self.coordinator.async_write(self.entity_id, self._address[0], with_what_is_there_now)
-
-
-def _made[T, V](value_fn: Callable[[T], V], source: T) -> V | None:
-    """Return what a description makes of a source, None where a field of it is null."""
-    try:
-        return value_fn(source)
-    except TypeError, ValueError, ArithmeticError, AttributeError, LookupError, OSError:
-        return None
 
 
 def action[E: EnvoyEntity[Any], **P](
@@ -230,8 +213,8 @@ def async_setup_tables[R: Row[Any]](
     @callback
     def add_new() -> None:
         nonlocal present
-        addresses = frozenset(coordinator.data.leaves)
-        if addresses == present:
+        addresses = coordinator.addresses
+        if addresses is present:
             return
         # What went and came back has its entities, unless the owner deleted the device in between.
         back = (addresses & served) - present

@@ -1,7 +1,7 @@
 """All that is known of a gateway, each object as of the last good answer. No Home Assistant here."""
 
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
@@ -22,6 +22,8 @@ class Known:
     def __init__(self) -> None:
         """Know nothing yet."""
         self.leaves: dict[Address, Leaf] = {}
+        #: The same addresses, field by field.
+        self._addresses: defaultdict[str, dict[Address, None]] = defaultdict(dict)
         #: How many good answers in a row an object was missing from.
         self._missed: Counter[Address] = Counter()
         #: How many answers in a row an object made no sense in.
@@ -29,29 +31,33 @@ class Known:
 
     def members(self, field: str) -> set[str]:
         """Return the keys of a dictionary of EnvoyData, such as the serial numbers of the batteries."""
-        return {address[1] for address in self.leaves if address[0] == field and len(address) > 1}
+        return {address[1] for address in self._addresses[field] if len(address) > 1}
 
     def take(
         self,
-        made: Mapping[Address, object],
+        made: Mapping[str, Mapping[Address, object]],
         needs: Mapping[str, Endpoint],
         makes: set[str],
         answered: Collection[str],
     ) -> None:
-        """Merge what an updater made of the endpoints it needs.
+        """Merge what an updater made, field by field, of the endpoints it needs.
 
         `makes` is what it is known to make, field by field, and is kept up to date; `answered` are the endpoints that
         were asked just now.
         """
-        makes |= {address[0] for address in made}
-        for address, value in made.items():
-            self._missed.pop(address, None)
-            if (believed := self._believe(address, value)) is not None:
-                self.leaves[address] = Leaf(believed, _freshness(address[0], needs))
+        makes.update(made)
+        for field, objects in made.items():
+            freshness, known = _freshness(field, needs), self._addresses[field]
+            for address, value in objects.items():
+                if (believed := self._believe(address, value)) is not None:
+                    self.leaves[address] = Leaf(believed, freshness)
+                    known[address] = None
+            if self._missed:
+                for address in objects.keys() & self._missed.keys():
+                    del self._missed[address]
         for field in list(makes):
-            fed_by = {FED_BY[field]} & needs.keys() if field in FED_BY else needs.keys()
-            if fed_by <= set(answered):
-                self._miss(field, made, needs, makes)
+            if _feeding(field, needs) <= set(answered):
+                self._miss(field, made.get(field, {}), needs, makes)
 
     def _believe(self, address: Address, value: object) -> object:
         """Return an object as far as it makes sense; None to keep the last good one, for a while."""
@@ -60,31 +66,34 @@ class Known:
             # The same again: the object stays the same too, which whoever looks for changes sees at once.
             self._doubted.pop(address, None)
             return leaf.value
-        old = leaf.value if leaf and self._doubted[address] < _BELIEVED_AFTER else None
+        old = leaf.value if leaf and self._doubted.get(address, 0) < _BELIEVED_AFTER else None
         if (believed := believable(value, old)) is None:
             self._doubted[address] += 1
         else:
             self._doubted.pop(address, None)
         return believed
 
-    def _miss(self, field: str, made: Collection[Address], needs: Mapping[str, Endpoint], makes: set[str]) -> None:
+    def _miss(self, field: str, made: Mapping[Address, object], needs: Mapping[str, Endpoint], makes: set[str]) -> None:
         """Count what a good answer lacks, until it is gone. Where a whole kind is missing the answer may be bad."""
-        known = [address for address in self.leaves if address[0] == field]
-        for address in known:
-            if address in made:
-                continue
+        known = self._addresses[field]
+        for address in known.keys() - made.keys():
             self._missed[address] += 1
             if self._missed[address] == 1:
                 # One short list says nothing: what it lacks is still as fresh as the others.
                 self.leaves[address] = replace(self.leaves[address], freshness=_freshness(field, needs))
             elif self._missed[address] >= _GONE_AFTER and address[1:]:
                 # What there is only one of is never gone, but for its age: it may come and go with the hour.
-                del self.leaves[address], self._missed[address]
-        if not any(address[0] == field for address in self.leaves):
+                del self.leaves[address], known[address], self._missed[address]
+        if not known:
             makes.discard(field)
-        elif not any(address[0] == field for address in made):
-            for path in {FED_BY[field]} & needs.keys() if field in FED_BY else needs.keys():
+        elif not made:
+            for path in _feeding(field, needs):
                 needs[path].failure = f"no {field}"
+
+
+def _feeding(field: str, needs: Mapping[str, Endpoint]) -> AbstractSet[str]:
+    """Return the endpoint that feeds a field, or all that may."""
+    return {FED_BY[field]} & needs.keys() if field in FED_BY else needs.keys()
 
 
 def _freshness(field: str, needs: Mapping[str, Endpoint]) -> Freshness:

@@ -141,7 +141,8 @@ class EnvoyNumber[T](EnvoyEntity[T], NumberEntity):
     @override
     def native_value(self) -> float | None:
         """Return the value in the unit of the description."""
-        return self._read(self.entity_description.value_fn)
+        value: float | None = self._shown[1]
+        return value
 
     @override
     @action

@@ -68,6 +68,9 @@ def believable[T](new: T, old: object) -> T | None:
         # Nearly all fields are numbers, and nearly all numbers are in order. What is no number is in no range.
         if type(value) in allowed and (type(value) in _NO_NUMBERS or -_ABSURD < value < _ABSURD):
             continue
+        # Half of what the library knows of an inverter no older firmware says.
+        if value is None and getattr(old, name, None) is None:
+            continue
         if _fits(value, allowed):
             continue
         if type(old) is type(new) and _fits(getattr(old, name), allowed):

@@ -155,7 +155,7 @@ class Reader:
                 setattr(self.data, field.name, value if field.name != "raw" else self.data.raw | value)
         self._note_sources(updater, data)
         needs = {path: self._asker.endpoint(path) for path in self.needs[updater]}
-        self.known.take(dict(leaves(data)), needs, self.makes[updater], self._asker.answered)
+        self.known.take(leaves(data), needs, self.makes[updater], self._asker.answered)
 
     def _note_sources(self, updater: EnvoyUpdater, data: EnvoyData) -> None:
         """Remember what feeds the counters, and say when that is another than before."""

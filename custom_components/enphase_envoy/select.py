@@ -163,8 +163,8 @@ class EnvoySelect[T](EnvoyEntity[T], SelectEntity):
     @override
     def current_option(self) -> str | None:
         """Return what is chosen, None when the gateway says something that can't be chosen here."""
-        value = self._read(self.entity_description.value_fn)
-        return next((option for option, name in self.entity_description.choices.items() if name == value), None)
+        choices = self.entity_description.choices.items()
+        return next((option for option, name in choices if name == self._shown[1]), None)
 
     @override
     @action

@@ -39,7 +39,7 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
     @override
     def native_value(self) -> float | str | datetime | None:
         """Return the value in the unit of the description."""
-        value = self._read(self.entity_description.value_fn)
+        value: float | str | datetime | None = self._shown[1]
         options = self.entity_description.options
         # A new firmware may have a word that nobody knows yet.
         return value if options is None or value in options else None

@@ -75,19 +75,19 @@ class Snapshot:
         return (address[1] for address in self.leaves if address[0] == field and len(address) > 1)
 
 
-def leaves(data: EnvoyData) -> Iterator[tuple[Address, object]]:
-    """Yield address and object of everything that is there."""
-    for name in _FIELDS:
-        yield from _leaves((name,), getattr(data, name))
-    if data.tariff and data.tariff.storage_settings:
-        yield ("storage_settings",), data.tariff.storage_settings
+def leaves(data: EnvoyData) -> dict[str, dict[Address, object]]:
+    """Return everything that is there: for each field the objects at their addresses."""
+    found = {name: dict(_leaves((name,), value)) for name in _FIELDS if (value := getattr(data, name))}
+    if data.tariff and (settings := data.tariff.storage_settings):
+        found["storage_settings"] = {("storage_settings",): settings}
+    return {name: objects for name, objects in found.items() if objects}
 
 
 def _leaves(address: Address, value: object) -> Iterator[tuple[Address, object]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            # A record without a name of its own is nobody's.
-            if is_name(key):
-                yield from _leaves((*address, str(key)), item)
-    elif value is not None:
+    if not isinstance(value, dict):
         yield address, value
+        return
+    for key, item in value.items():
+        # A record without a name of its own is nobody's.
+        if item is not None and is_name(key):
+            yield from _leaves((*address, str(key)), item)

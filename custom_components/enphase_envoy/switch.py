@@ -114,7 +114,8 @@ class EnvoySwitch[T](EnvoyEntity[T], SwitchEntity):
     @override
     def is_on(self) -> bool | None:
         """Return the state."""
-        return self._read(self.entity_description.value_fn)
+        value: bool | None = self._shown[1]
+        return value
 
     @override
     @action

@@ -60,7 +60,8 @@ class EnvoyTime[T](EnvoyEntity[T], TimeEntity):
     @override
     def native_value(self) -> time | None:
         """Return the time of day."""
-        return self._read(self.entity_description.value_fn)
+        value: time | None = self._shown[1]
+        return value
 
     @override
     @action
