@@ -89,7 +89,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._watch = SettingsWatch()
         #: From when on a token may be fetched because the gateway refused the old one, and why none came the last time.
         self._fetch_at = float("-inf")
-        self._fetch_failure: GatewayError | None = None
+        self._fetch_failure: tuple[Reason, str] | None = None
         self._cloud_pause = _CLOUD_PAUSE
         self._memory = Memory(hass, entry, DOCUMENTS)
         #: What is remembered is shown, since the gateway could not be read at set-up.
@@ -203,12 +203,12 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     async def _log_in_anew(self, refusal: GatewayError) -> None:
         """Log in with a new token, unless one was asked for just now. Raises GatewayError: the refusal, or another."""
         if self._clock() < self._fetch_at:
-            raise self._fetch_failure or refusal
+            raise GatewayError(*self._fetch_failure) if self._fetch_failure else refusal
         self._fetch_at, self._fetch_failure = self._clock() + _FETCH_PAUSE, None
         try:
             await self.gateway.log_in(replace(self._credentials(), token=None))
         except GatewayError as err:
-            self._fetch_failure = err
+            self._fetch_failure = err.reason, err.detail
             if err.passes:
                 self._fetch_at = self._clock() + self._cloud_pause
                 self._cloud_pause = min(2 * self._cloud_pause, _FETCH_PAUSE)
