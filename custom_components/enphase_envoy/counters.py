@@ -22,7 +22,7 @@ from pyenphase.models.system_production import EnvoySystemProduction
 
 from .books import Counter, Json, Moment
 from .capacity import watts
-from .snapshot import Address, Leaf
+from .snapshot import Address, Leaf, from_key, to_key
 
 #: The fields that count energy, in Wh. The net of consumption may fall, and `energy_produced` is no counter.
 COUNTERS: Final[Mapping[type, tuple[str, ...]]] = {
@@ -295,7 +295,7 @@ class Guard:
     def dump(self) -> dict[str, Json]:
         """Return the states, each under the address and the field."""
         return {
-            "/".join((*address, field)): [
+            to_key((*address, field)): [
                 *(state.value, round(state.at), state.own, round(state.moved)),
                 [claim.began, claim.began_at, claim.value, claim.at, claim.readings]
                 if (claim := state.claim)
@@ -309,7 +309,7 @@ class Guard:
         """Go on from such states."""
         entry: Any
         for key, entry in memory.items():
-            *address, field = key.split("/")
+            *address, field = from_key(key)
             try:
                 value, at, own, moved, claim, before = entry
                 state = _State(float(value), float(at), None if own is None else float(own), float(moved))

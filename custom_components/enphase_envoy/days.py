@@ -16,7 +16,7 @@ from pyenphase.models.system_production import EnvoySystemProduction
 
 from .books import Json, Moment
 from .counters import Guard
-from .snapshot import Address, Leaf
+from .snapshot import Address, Leaf, from_key, to_key
 
 
 class _Fields(NamedTuple):
@@ -146,7 +146,7 @@ class Days:
     def dump(self) -> dict[str, Json]:
         """Return the days, each under the address."""
         return {
-            "/".join(address): [
+            to_key(address): [
                 *(day.day.isoformat(), day.lifetime, round(day.at), day.began, day.fresh, day.way),
                 {when.isoformat(): value for when, value in day.midnights.items()},
             ]
@@ -159,7 +159,7 @@ class Days:
         for key, entry in memory.items():
             try:
                 when, lifetime, at, began, fresh, way, midnights = entry
-                self._days[tuple(key.split("/"))] = _Day(
+                self._days[from_key(key)] = _Day(
                     date.fromisoformat(str(when)),
                     float(lifetime),
                     float(at),

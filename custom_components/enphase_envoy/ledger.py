@@ -16,7 +16,7 @@ from pyenphase.models.system_production import EnvoySystemProduction
 from . import capacity
 from .books import Counter, Json, Moment
 from .counters import Guard, Stepped
-from .snapshot import Address, Leaf
+from .snapshot import Address, Leaf, from_key, to_key
 
 #: Where what follows is found.
 GRID: Final[Address] = ("grid_energy",)
@@ -264,7 +264,7 @@ class _Balance:
     def __init__(self, gap: float) -> None:
         """Begin without a reading; two that are more than `gap` seconds apart say nothing of what was between them."""
         self._gap = gap
-        self._terms: dict[str, _Term] = {}
+        self._terms: dict[Address, _Term] = {}
         self.span = _Span(0.0, 0.0, 0.0)
 
     def read(self, leaves: _Leaves, terms: _Terms) -> float | None:
@@ -272,7 +272,7 @@ class _Balance:
         if (reads := _readings(leaves, terms)) is None:
             return None
         seen = [leaves[address].seen for address, _ in terms]
-        if ["/".join(address) for address, _ in terms] != list(self._terms) or max(seen) < self.span.at - _ANEW:
+        if [address for address, _ in terms] != list(self._terms) or max(seen) < self.span.at - _ANEW:
             self.begin(leaves, terms)
             return None
         if min(seen) <= self.span.at + _ANEW:
@@ -312,7 +312,7 @@ class _Balance:
     def follow(self, step: Stepped) -> None:
         """Take what a counter leapt by out of the interval: only what flowed meanwhile counts."""
         address, field = step.counter
-        if (term := self._terms.get("/".join(address))) is None:
+        if (term := self._terms.get(address)) is None:
             return
         leap = step.after - step.before - step.gained
         if field == "energy_received":
@@ -323,8 +323,7 @@ class _Balance:
     def begin(self, leaves: _Leaves, terms: _Terms) -> None:
         """Begin an interval with what is read now."""
         if (reads := _readings(leaves, terms)) is not None:
-            names = ("/".join(address) for address, _ in terms)
-            self._terms = {name: _Term(*read) for name, read in zip(names, reads, strict=True)}
+            self._terms = {address: _Term(*read) for (address, _), read in zip(terms, reads, strict=True)}
             at = max(leaves[address].seen for address, _ in terms)
             self.span = _Span(at, at, _sum(terms, reads))
 
@@ -338,14 +337,14 @@ class _Balance:
         if not self._terms:
             return None
         span = asdict(self.span) | {"since": self.span.since + offset, "at": self.span.at + offset}
-        return {"span": span, "terms": {name: asdict(term) for name, term in self._terms.items()}}
+        return {"span": span, "terms": {to_key(address): asdict(term) for address, term in self._terms.items()}}
 
     def load(self, memory: Json) -> None:
         """Go on with the interval that was open."""
         if not isinstance(memory, dict) or not isinstance(terms := memory.get("terms"), dict):
             return
         span = _restored(_Span, memory.get("span"))
-        restored = {name: term for name, value in terms.items() if (term := _restored(_Term, value))}
+        restored = {from_key(key): term for key, value in terms.items() if (term := _restored(_Term, value))}
         if span and len(restored) == len(terms):
             self.span, self._terms = span, restored
 

@@ -75,6 +75,16 @@ class Snapshot:
         return (address[1] for address in self.leaves if address[0] == field and len(address) > 1)
 
 
+def to_key(address: Address) -> str:
+    """Return an address as one string to keep something under: no name in it holds a slash."""
+    return "/".join(address)
+
+
+def from_key(key: str) -> Address:
+    """Return the address that a string stands for."""
+    return tuple(key.split("/"))
+
+
 def leaves(data: EnvoyData) -> dict[str, dict[Address, object]]:
     """Return everything that is there: for each field the objects at their addresses."""
     found = {name: dict(_leaves((name,), value)) for name in _FIELDS if (value := getattr(data, name))}
