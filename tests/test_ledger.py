@@ -17,15 +17,10 @@ import pytest
 
 from custom_components.enphase_envoy.books import Moment
 from custom_components.enphase_envoy.counters import Cause, Guard, Stepped
-from custom_components.enphase_envoy.ledger import (
-    BATTERY,
-    GRID,
-    HOUSE,
-    BatteryEnergy,
-    GridEnergy,
-    HouseEnergy,
-    Ledger,
-)
+from custom_components.enphase_envoy.ledger import Ledger
+from custom_components.enphase_envoy.ledger.battery import BATTERY, BatteryEnergy
+from custom_components.enphase_envoy.ledger.grid import GRID, GridEnergy
+from custom_components.enphase_envoy.ledger.house import HOUSE, HouseEnergy
 from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf
 
 from .conftest import NOON, House

@@ -20,7 +20,10 @@ import pytest
 
 from custom_components.enphase_envoy.books import Moment
 from custom_components.enphase_envoy.counters import Guard
-from custom_components.enphase_envoy.ledger import BATTERY, GRID, HOUSE, Ledger
+from custom_components.enphase_envoy.ledger import Ledger
+from custom_components.enphase_envoy.ledger.battery import BATTERY
+from custom_components.enphase_envoy.ledger.grid import GRID
+from custom_components.enphase_envoy.ledger.house import HOUSE
 from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf
 
 from .simulator import PROFILES, Clock

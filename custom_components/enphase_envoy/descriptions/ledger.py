@@ -5,7 +5,9 @@ from typing import Final
 from homeassistant.const import UnitOfEnergy
 
 from ..entity import Table
-from ..ledger import BATTERY, GRID, HOUSE, BatteryEnergy, GridEnergy, HouseEnergy
+from ..ledger.battery import BATTERY, BatteryEnergy
+from ..ledger.grid import GRID, GridEnergy
+from ..ledger.house import HOUSE, HouseEnergy
 from .rows import LIFETIME_ENERGY, POWER, Measure, Sensor, Sensors
 
 #: They begin at zero: megawatt-hours are a long way.

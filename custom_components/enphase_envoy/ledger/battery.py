@@ -1,0 +1,152 @@
+"""What goes into the batteries and comes out of them, where no CT measures it: their power, added up."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from pyenphase.models.acb import EnvoyACBPower
+from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
+
+from ..books import Json
+from ..snapshot import Address, Leaf
+from .readings import ANEW, STORAGE, Leaves, has_storage_meter, is_number
+from .totals import Totals, restored
+
+#: Where it is found.
+BATTERY: Final[Address] = ("battery_energy",)
+
+#: Seconds that a remembered reading may be older than what was booked of it; more, and the clock was put back.
+_OLD: Final = 1800.0
+#: Seconds within which what is in the batteries belongs to their power.
+_TOGETHER: Final = 210.0
+#: What of the energy that goes into a battery, or is taken from its store, arrives: a round trip loses a tenth.
+_EFFICIENCY: Final = 0.95
+#: Wh that an AC battery holds.
+_ACB_SIZE: Final = 1240.0
+#: Percent by which the energy in a battery may differ from what its state of charge says.
+_CHARGE_TOLERANCE: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatteryEnergy:
+    """What went into all batteries and came out of them, as it follows from their power."""
+
+    #: Wh since the first reading.
+    charged: int
+    discharged: int
+    #: Watts, + is discharge.
+    power: int
+
+
+def storage(leaves: Leaves) -> Address | None:
+    """Return what counts the energy of the batteries, None where there are none."""
+    if has_storage_meter(leaves):
+        return STORAGE
+    return BATTERY if BATTERY in leaves else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Charge:
+    """What batteries of one kind say at a time."""
+
+    #: Seconds of the clock of the polls.
+    at: float
+    #: Watts, + is discharge.
+    watts: float
+    #: Wh that are in them, and that they hold when full: 0 where that is not known.
+    stored: float = 0.0
+    size: float = 0.0
+
+
+class Batteries:
+    """Energy into and out of the batteries, from their power, and over gaps from what is in them."""
+
+    def __init__(self, gap: float) -> None:
+        """Begin at zero; two readings more than `gap` seconds apart say nothing of what was between them."""
+        self.totals = Totals("charged", "discharged")
+        self._gap = gap
+        #: The last reading of each kind.
+        self._last: dict[str, _Charge] = {}
+
+    def enter(self, leaves: Leaves) -> tuple[BatteryEnergy, list[Leaf]] | None:
+        """Book what is new; return the energy and what it is made of, None where there is nothing to work out."""
+        if has_storage_meter(leaves):
+            return None
+        watts, parts = 0.0, []
+        for kind, found, charge in (("iq", *_iq_batteries(leaves)), ("ac", *_ac_batteries(leaves))):
+            parts += found
+            if charge:
+                self._read(kind, charge)
+                watts += charge.watts
+        if not parts:
+            return None
+        return BatteryEnergy(self.totals.shown("charged"), self.totals.shown("discharged"), round(watts)), parts
+
+    def _read(self, kind: str, new: _Charge) -> None:
+        """Book what flowed since the last reading of a kind of battery."""
+        last = self._last.get(kind)
+        if last and last.at - _OLD < new.at <= last.at + ANEW:
+            # The same again, or what was remembered of the gateway, which may be older than the books.
+            return
+        self._last[kind] = new
+        if last is None or new.at < last.at:
+            return
+        if (seconds := new.at - last.at) <= self._gap:
+            for watts in (last.watts, new.watts):
+                self._book(watts * seconds / 2 / 3600)
+        elif last.size and last.size == new.size:
+            gained = new.stored - last.stored
+            self._book(-gained / _EFFICIENCY if gained > 0 else -gained * _EFFICIENCY)
+
+    def _book(self, discharged: float) -> None:
+        self.totals.add("discharged", discharged)
+        self.totals.add("charged", -discharged)
+
+    def shift(self, seconds: float) -> None:
+        """Move on to another clock."""
+        self._last = {kind: replace(last, at=last.at + seconds) for kind, last in self._last.items()}
+
+    def dump(self, offset: float) -> dict[str, Json]:
+        """Return all that has to be remembered, in seconds since the epoch."""
+        last: dict[str, Json] = {kind: asdict(last) | {"at": last.at + offset} for kind, last in self._last.items()}
+        return {"totals": self.totals.dump(), "last": last}
+
+    def load(self, memory: Mapping[str, Json]) -> None:
+        """Go on from what was remembered."""
+        self.totals.load(memory.get("totals"))
+        last = memory.get("last")
+        found = last.items() if isinstance(last, dict) else ()
+        self._last = {kind: charge for kind, value in found if (charge := restored(_Charge, value))}
+
+
+def _iq_batteries(leaves: Leaves) -> tuple[list[Leaf], _Charge | None]:
+    """Return all IQ batteries, and what they say together."""
+    found = [leaf for address, leaf in leaves.items() if address[0] == "encharge_power"]
+    powers = [leaf.value.real_power_mw for leaf in found if isinstance(leaf.value, EnvoyEnchargePower)]
+    if not found or not all(is_number(power) for power in powers):
+        return found, None
+    charge = _Charge(min(leaf.seen for leaf in found), sum(powers) / 1000)
+    leaf = leaves.get(("encharge_aggregate",))
+    if leaf and isinstance(together := leaf.value, EnvoyEnchargeAggregate):
+        size = together.max_available_capacity
+        charge = _filled(charge, leaf, together.available_energy, size, together.state_of_charge)
+    return found, charge
+
+
+def _ac_batteries(leaves: Leaves) -> tuple[list[Leaf], _Charge | None]:
+    """Return what stands for all AC batteries, and what they say together."""
+    leaf = leaves.get(("acb_power",))
+    if leaf is None or not isinstance(acb := leaf.value, EnvoyACBPower):
+        return [], None
+    if not is_number(acb.power):
+        return [leaf], None
+    size = acb.batteries * _ACB_SIZE if is_number(acb.batteries) else 0.0
+    return [leaf], _filled(_Charge(leaf.seen, acb.power), leaf, acb.charge_wh, size, acb.state_of_charge)
+
+
+def _filled(charge: _Charge, leaf: Leaf, stored: float, size: float, percent: float) -> _Charge:
+    """Add what is in the batteries, where it was said at about the same time and agrees with their state of charge."""
+    known = is_number(stored) and is_number(size) and is_number(percent) and size > 0
+    if not known or abs(leaf.seen - charge.at) > _TOGETHER or abs(100 * stored / size - percent) > _CHARGE_TOLERANCE:
+        return charge
+    return replace(charge, stored=float(stored), size=float(size))

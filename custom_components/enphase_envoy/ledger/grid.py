@@ -1,0 +1,65 @@
+"""What goes through the grid connection, where no CT measures it: consumption less production, told apart."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, override
+
+from ..snapshot import Address
+from .balance import Balance
+from .battery import storage
+from .readings import NET_CONSUMPTION, TOTAL_CONSUMPTION, Leaves, meter, production
+from .totals import exact
+
+#: Where it is found.
+GRID: Final[Address] = ("grid_energy",)
+
+
+@dataclass(frozen=True, slots=True)
+class GridEnergy:
+    """What went through the grid connection, as it follows from consumption and production."""
+
+    #: Wh since the first reading.
+    imported: int
+    exported: int
+    #: Watts, + is import; None where it is not known.
+    power: int | None
+
+
+class Grid(Balance):
+    """Import and export: the net is exact, and its two sides are as power tells."""
+
+    def __init__(self, gap: float) -> None:
+        """Begin at zero."""
+        super().__init__(gap, "imported", "exported")
+
+    @override
+    def _follows_from(self, leaves: Leaves) -> Mapping[Address, int]:
+        """Return nothing where a CT measures the grid or none measures the house."""
+        produced, stored = production(leaves), storage(leaves)
+        if meter(leaves, NET_CONSUMPTION) or not meter(leaves, TOTAL_CONSUMPTION) or produced is None:
+            return {}
+        return {TOTAL_CONSUMPTION: 1, produced: -1} | ({stored: -1} if stored else {})
+
+    @override
+    def _book(self, net: float) -> bool:
+        """Book a net energy on both sides, in the proportion that power tells and with exactly that difference.
+
+        Both sides are stretched and shrunk by the same part. That is right whenever the power between two readings was
+        either what the one or what the other said, in however many turns.
+        """
+        inward, outward = self._span.inward, self._span.outward
+        error = net - (inward - outward)
+        if abs(error) <= inward + outward and inward + outward > 0:
+            imported = max(exact(inward * (1 + error / (inward + outward))), net, 0.0)
+        elif 0 < abs(net) <= self._span.doubt:
+            # No more than it may be off by. If it is true, it grows.
+            return False
+        else:
+            imported = max(net, 0.0)
+        self.totals.add("imported", imported)
+        self.totals.add("exported", imported - net)
+        return True
+
+    @override
+    def _energy(self, watts: int | None) -> GridEnergy:
+        return GridEnergy(self.totals.shown("imported"), self.totals.shown("exported"), watts)

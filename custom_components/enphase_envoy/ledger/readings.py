@@ -1,0 +1,50 @@
+"""Which meters a system has, and what of a leaf can be reckoned with."""
+
+from collections.abc import Mapping
+import math
+from typing import Final
+
+from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterData
+
+from ..snapshot import Address, Leaf
+
+PRODUCTION: Final[Address] = ("ctmeters", CtType.PRODUCTION)
+THIRD_PARTY: Final[Address] = ("ctmeters", CtType.PV3P)
+NET_CONSUMPTION: Final[Address] = ("ctmeters", CtType.NET_CONSUMPTION)
+TOTAL_CONSUMPTION: Final[Address] = ("ctmeters", CtType.TOTAL_CONSUMPTION)
+STORAGE: Final[Address] = ("ctmeters", CtType.STORAGE)
+#: What the gateway itself says of the production.
+REPORTED: Final[Address] = ("system_production",)
+#: Seconds by which a reading must be newer than the last one, to be one.
+ANEW: Final = 0.5
+
+type Leaves = Mapping[Address, Leaf]
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value can be reckoned with."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def meter(leaves: Leaves, address: Address) -> EnvoyMeterData | None:
+    """Return a CT meter that is in use."""
+    leaf = leaves.get(address)
+    found = leaf.value if leaf and isinstance(leaf.value, EnvoyMeterData) else None
+    return None if found is None or found.state == CtState.DISABLED else found
+
+
+def has_storage_meter(leaves: Leaves) -> bool:
+    """Return whether a CT measures the batteries: one that never counted anything and does not measure is none."""
+    if (found := meter(leaves, STORAGE)) is None:
+        return False
+    counted = found.energy_delivered or found.energy_received
+    return bool(counted) or found.metering_status != CtMeterStatus.NOT_METERING
+
+
+def production(leaves: Leaves) -> Address | None:
+    """Return what counts the production best; None where a part of it is of third parties."""
+    if meter(leaves, THIRD_PARTY):
+        return None
+    if meter(leaves, PRODUCTION):
+        return PRODUCTION
+    return REPORTED if REPORTED in leaves else None

@@ -1,0 +1,52 @@
+"""Counters of our own. What is remembered of them is made of numbers alone."""
+
+from dataclasses import fields
+import math
+
+from ..books import Json
+from .readings import is_number
+
+
+def exact(watt_hours: float) -> float:
+    """Round to a multiple of 2^-20 Wh: such numbers add up without an error, for as long as a house may stand."""
+    return round(watt_hours * 2**20) / 2**20
+
+
+class Totals:
+    """Wh since the first reading, which never fall."""
+
+    def __init__(self, *names: str) -> None:
+        """Begin at zero."""
+        self._watt_hours = dict.fromkeys(names, 0.0)
+
+    def add(self, name: str, watt_hours: float) -> None:
+        """Book what is not negative."""
+        self._watt_hours[name] += max(0.0, exact(watt_hours))
+
+    def raise_to(self, name: str, watt_hours: float) -> None:
+        """Go on from what was reached before; what there is no total of is left out."""
+        if name in self._watt_hours and is_number(watt_hours):
+            self._watt_hours[name] = max(self._watt_hours[name], exact(watt_hours))
+
+    def shown(self, name: str) -> int:
+        """Return whole Wh."""
+        return math.floor(self._watt_hours[name])
+
+    def dump(self) -> dict[str, Json]:
+        """Return all that has to be remembered."""
+        return {**self._watt_hours}
+
+    def load(self, memory: Json) -> None:
+        """Go on from what was remembered."""
+        for name, value in memory.items() if isinstance(memory, dict) else ():
+            if isinstance(value, int | float):
+                self.raise_to(name, value)
+
+
+def restored[T](kind: type[T], memory: Json) -> T | None:
+    """Return an object whose fields are numbers as it was dumped, None where that can't be understood."""
+    if not isinstance(memory, dict):
+        return None
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    known = all(is_number(memory.get(name)) for name in names)
+    return kind(**{name: memory[name] for name in names}) if known else None
