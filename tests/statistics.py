@@ -7,18 +7,20 @@ from typing import Final, Literal
 
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder import get_instance
-from homeassistant.components.recorder.statistics import statistics_during_period
+from homeassistant.components.recorder.statistics import StatisticsRow, statistics_during_period
 from homeassistant.components.recorder.tasks import StatisticsTask
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 from homeassistant.util import dt as dt_util
 from homeassistant.util.unit_conversion import EnergyConverter
+from pytest_homeassistant_custom_component.common import async_fire_time_changed
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 
 START: Final = datetime(2026, 6, 21, 10, tzinfo=dt_util.UTC)
 ROW: Final = timedelta(minutes=5)
 
 type Period = Literal["5minute", "hour"]
+type Field = Literal["change", "last_reset", "max", "mean", "min", "state", "sum"]
 
 
 @dataclass
@@ -37,11 +39,21 @@ class Statistics:
             self.freezer.move_to(self.now + timedelta(seconds=15 + 60 * number))
             for entity_id, watt_hours in states.items():
                 self.write(entity_id, watt_hours)
-        await async_wait_recording_done(self.hass)
         self.freezer.move_to(self.now + ROW + timedelta(seconds=10))
-        get_instance(self.hass).queue_task(StatisticsTask(self.now, tell))
-        await async_wait_recording_done(self.hass)
+        await self.compile(self.now, tell=tell)
         self.now += ROW
+
+    async def compile(self, start: datetime, *, tell: bool = False) -> None:
+        """Make the row that began then, and announce it if told to."""
+        await async_wait_recording_done(self.hass)
+        get_instance(self.hass).queue_task(StatisticsTask(start, tell))
+        await async_wait_recording_done(self.hass)
+
+    async def look(self) -> None:
+        """Let the seconds pass until a row that was announced is looked at, and what was false in it is corrected."""
+        async_fire_time_changed(self.hass, dt_util.utcnow() + timedelta(seconds=11))
+        await self.hass.async_block_till_done(wait_background_tasks=True)
+        await async_wait_recording_done(self.hass)
 
     def write(self, entity_id: str, watt_hours: float | None) -> None:
         """Write a state as an entity would, in its unit; None is unavailable."""
@@ -55,14 +67,14 @@ class Statistics:
 
     async def changes(self, entity_id: str, period: Period = "5minute") -> list[float]:
         """Return what was booked in each row, in Wh to the thousandth."""
-        rows = await get_instance(self.hass).async_add_executor_job(
-            statistics_during_period,
-            self.hass,
-            START - timedelta(days=4000),
-            None,
-            {entity_id},
-            period,
-            {"energy": "Wh"},
-            {"change"},
-        )
+        rows = await self.rows({entity_id}, {"change"}, period)
         return [round(row["change"] or 0.0, 3) for row in rows.get(entity_id, [])]
+
+    async def rows(
+        self, entity_ids: set[str] | None, fields: set[Field], period: Period = "5minute"
+    ) -> dict[str, list[StatisticsRow]]:
+        """Return some fields of the rows of entities, or of all there are, in Wh."""
+        return await get_instance(self.hass).async_add_executor_job(
+            statistics_during_period,
+            *(self.hass, START - timedelta(days=4000), None, entity_ids, period, {"energy": "Wh"}, fields),
+        )

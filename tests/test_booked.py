@@ -1,25 +1,16 @@
 """What Home Assistant's own statistics book, on a real recorder, while the counters of a gateway lie."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import datetime, time
 import random
-from typing import Any
 
-from freezegun.api import FrozenDateTimeFactory
-from homeassistant.components.recorder import Recorder, get_instance
 from homeassistant.components.recorder.const import EVENT_RECORDER_5MIN_STATISTICS_GENERATED
-from homeassistant.components.recorder.statistics import statistics_during_period
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er, issue_registry as ir
-from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
-from pytest_homeassistant_custom_component.common import async_fire_time_changed
-from pytest_homeassistant_custom_component.components.recorder.common import (
-    async_wait_recording_done,
-    do_adhoc_statistics,
-)
 
 from custom_components.enphase_envoy import books
 from custom_components.enphase_envoy.books import Moment
@@ -33,15 +24,14 @@ from .conftest import NOON, House
 from .simulator import lies
 from .simulator.faults import Fault
 from .simulator.gateway import Gateway, Json
+from .statistics import ROW, Period, Statistics
 from .test_counters import LIES, ZONE
 
 type SetUp = Callable[..., Awaitable[House]]
+type KeepBooks = Callable[[str], Awaitable[Kept]]
 
-PERIOD = timedelta(minutes=5)
-IN_WH = {"energy": "Wh"}
 HOUSES = 30
 MINUTES = 180
-ENERGY = {"device_class": "energy", "state_class": "total_increasing", "unit_of_measurement": "Wh"}
 _COUNTERS = (*lies.LIFETIME, "actEnergyDlvd", "actEnergyRcvd", "joulesProduced")
 
 
@@ -66,50 +56,33 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-class Statistics:
-    """A house whose statistics are compiled as time passes."""
+@dataclass
+class Kept:
+    """A house whose statistics are made as time passes."""
 
-    def __init__(self, hass: HomeAssistant, house: House, freezer: FrozenDateTimeFactory) -> None:
-        """Begin where the gateway's clock stands."""
-        self.hass = hass
-        self.house = house
-        self.freezer = freezer
+    statistics: Statistics
+    house: House
 
     async def poll(self, polls: int = 1) -> None:
         """Let minutes pass."""
         for _ in range(polls):
             self.house.gateway.clock.advance(60)
-            self.freezer.tick(60)
+            self.statistics.freezer.tick(60)
             await self.house.poll()
             now = dt_util.utcnow()
-            if now.timestamp() % PERIOD.total_seconds() == 0:
-                await async_wait_recording_done(self.hass)
-                do_adhoc_statistics(self.hass, start=now - PERIOD)
-                await async_wait_recording_done(self.hass)
-
-    async def correct(self) -> None:
-        """Let the recorder tell that it has made rows, and wait until it was corrected."""
-        self.hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
-        await self.hass.async_block_till_done()
-        async_fire_time_changed(self.hass, dt_util.utcnow() + timedelta(seconds=11))
-        await self.hass.async_block_till_done(wait_background_tasks=True)
-        await async_wait_recording_done(self.hass)
+            if now.timestamp() % ROW.total_seconds() == 0:
+                await self.statistics.compile(now - ROW)
 
     def entity(self, key: str) -> str:
         """Return the id of an entity of the gateway."""
         unique_id = f"{self.house.gateway.serial}_{key}"
-        entity_id = er.async_get(self.hass).async_get_entity_id("sensor", DOMAIN, unique_id)
+        entity_id = er.async_get(self.house.hass).async_get_entity_id("sensor", DOMAIN, unique_id)
         assert entity_id, key
         return entity_id
 
-    async def rows(self, key: str, period: Any = "5minute") -> list[float]:
+    async def changes(self, key: str, period: Period = "5minute") -> list[float]:
         """Return the Wh that were booked in each row."""
-        entity_id = self.entity(key)
-        found = await get_instance(self.hass).async_add_executor_job(
-            statistics_during_period,
-            *(self.hass, dt_util.utc_from_timestamp(0), None, {entity_id}, period, IN_WH, {"change"}),
-        )
-        return [row["change"] or 0.0 for row in found[entity_id]]
+        return await self.statistics.changes(self.entity(key), period)
 
 
 class _Bad:
@@ -165,23 +138,19 @@ class _Bad:
 
 
 @pytest.fixture
-async def keep_books(
-    recorder_mock: Recorder, hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory
-) -> Callable[..., Awaitable[Statistics]]:
+async def keep_books(statistics: Statistics, set_up: SetUp) -> KeepBooks:
     """Set up a house at noon, and the recorder with it."""
 
-    async def start(profile: str, **options: Any) -> Statistics:
-        freezer.move_to(datetime.fromisoformat(NOON))
-        return Statistics(hass, await set_up(profile, **options), freezer)
+    async def start(profile: str) -> Kept:
+        statistics.freezer.move_to(NOON)
+        return Kept(statistics, await set_up(profile))
 
     return start
 
 
 @pytest.mark.usefixtures("entity_registry_enabled_by_default")
 @pytest.mark.parametrize("profile", ["metered_1phase", "full_battery", "standard_7_6", "legacy_3_9"])
-async def test_passing_lies_book_nothing(
-    keep_books: Callable[..., Awaitable[Statistics]], profile: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_passing_lies_book_nothing(keep_books: KeepBooks, profile: str, caplog: pytest.LogCaptureFixture) -> None:
     kept = await keep_books(profile)
     house = kept.house.gateway.house
     await kept.poll(5)
@@ -193,7 +162,7 @@ async def test_passing_lies_book_nothing(
         await kept.poll(2)
     true = house.total("production") - begun
     for key in ("lifetime_production", "daily_production"):
-        rows = await kept.rows(key)
+        rows = await kept.changes(key)
         assert sum(rows[1:]) == pytest.approx(true, abs=2), key
         # A value that is held over the end of a row is booked in the next.
         assert max(rows[1:]) <= 2 * true / 5, rows
@@ -209,7 +178,7 @@ async def test_passing_lies_book_nothing(
 @pytest.mark.usefixtures("entity_registry_enabled_by_default")
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_no_counter_of_a_full_system_books_what_never_flowed(
-    keep_books: Callable[..., Awaitable[Statistics]], hass: HomeAssistant, fault: Fault
+    keep_books: KeepBooks, hass: HomeAssistant, fault: Fault
 ) -> None:
     """One poll of a lie of everything at once, and every energy statistic there is."""
     kept = await keep_books("full_battery")
@@ -219,9 +188,7 @@ async def test_no_counter_of_a_full_system_books_what_never_flowed(
         said, shown = kept.house.coordinator.gateway.snapshot().leaves, kept.house.coordinator.data.leaves
         assert said["system_production",].value != shown["system_production",].value
     await kept.poll(8)
-    found = await get_instance(hass).async_add_executor_job(
-        statistics_during_period, hass, dt_util.utc_from_timestamp(0), None, None, "5minute", IN_WH, {"sum", "state"}
-    )
+    found = await kept.statistics.rows(None, {"sum", "state"})
     meters = [
         state.entity_id
         for state in hass.states.async_all("sensor")
@@ -236,26 +203,22 @@ async def test_no_counter_of_a_full_system_books_what_never_flowed(
 
 
 async def test_random_histories_with_random_lies_are_booked_as_they_were(
-    recorder_mock: Recorder, hass: HomeAssistant, freezer: FrozenDateTimeFactory
+    statistics: Statistics, hass: HomeAssistant
 ) -> None:
     """Many houses at once, each on its own bad day: the guard and the days, on the recorder's own arithmetic."""
     begin = datetime.fromisoformat("2026-06-21T22:30:00+02:00")
     await hass.config.async_set_time_zone("Europe/Amsterdam")
-    freezer.move_to(begin)
-    assert await async_setup_component(hass, "sensor", {})
+    statistics.freezer.move_to(begin)
     houses = [_Bad(seed) for seed in range(HOUSES)]
+    statistics.units = {entity_id: "Wh" for house in houses for entity_id in house.entities}
     for minute in range(MINUTES):
-        freezer.tick(60)
+        statistics.freezer.tick(60)
         for house in houses:
             for entity_id, value in house.read(dt_util.utcnow().timestamp(), lies=minute < MINUTES - 30).items():
-                hass.states.async_set(entity_id, str(value), ENERGY)
+                statistics.write(entity_id, value)
         if minute % 5 == 4:
-            await async_wait_recording_done(hass)
-            do_adhoc_statistics(hass, start=dt_util.utcnow() - PERIOD)
-            await async_wait_recording_done(hass)
-    found = await get_instance(hass).async_add_executor_job(
-        statistics_during_period, hass, begin, None, None, "5minute", IN_WH, {"change"}
-    )
+            await statistics.compile(dt_util.utcnow() - ROW)
+    found = await statistics.rows(None, {"change"})
     for house in houses:
         assert house.begun is not None
         total, today = ([row["change"] or 0.0 for row in found[entity_id]] for entity_id in house.entities)
@@ -271,7 +234,7 @@ async def test_random_histories_with_random_lies_are_booked_as_they_were(
     ("profile", "leap"), [("metered_1phase", 30_000_000), ("metered_1phase", -9_100_000), ("legacy_3_9", 800_000)]
 )
 async def test_a_lasting_step_books_what_flowed(
-    keep_books: Callable[..., Awaitable[Statistics]], hass: HomeAssistant, profile: str, leap: float
+    keep_books: KeepBooks, hass: HomeAssistant, profile: str, leap: float
 ) -> None:
     kept = await keep_books(profile)
     house = kept.house.gateway.house
@@ -279,14 +242,16 @@ async def test_a_lasting_step_books_what_flowed(
     begun = house.total("production")
     with kept.house.gateway.fault("*", lies.Step(leap)):
         await kept.poll(80)
-        await kept.correct()
+        hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
+        await hass.async_block_till_done()
+        await kept.statistics.look()
         await kept.poll(5)
         true, a_poll = house.total("production") - begun, house.power("production") / 60
-        rows = await kept.rows("lifetime_production")
+        rows = await kept.changes("lifetime_production")
         # Short of what is not known of the poll before the step, and of the one that the last row does not have yet.
         assert sum(rows[2:]) == pytest.approx(true, abs=2.5 * a_poll)
         assert 0 <= min(rows) <= max(rows) < 70 * a_poll
-        assert min(await kept.rows("lifetime_production", "hour")) >= 0
+        assert min(await kept.changes("lifetime_production", "hour")) >= 0
     entity_id = kept.entity("lifetime_production")
     (issue,) = [issue for name, issue in ir.async_get(hass).issues.items() if entity_id in name[1]]
     assert issue.translation_key == "counter_step"
@@ -294,12 +259,12 @@ async def test_a_lasting_step_books_what_flowed(
 
 
 async def test_who_comes_from_home_assistants_own_begins_with_what_was_recorded(
-    keep_books: Callable[..., Awaitable[Statistics]], hass: HomeAssistant
+    keep_books: KeepBooks, hass: HomeAssistant
 ) -> None:
     kept = await keep_books("metered_1phase")
     await kept.poll(15)
     entry = kept.house.entry
-    true = (await kept.rows("lifetime_production"))[-1]
+    true = (await kept.changes("lifetime_production"))[-1]
     # As if there had never been any books, and with a gateway that lies at the first poll.
     assert await hass.config_entries.async_unload(entry.entry_id)
     await Memory(hass, entry, COUNTERS).async_remove()
@@ -308,6 +273,6 @@ async def test_who_comes_from_home_assistants_own_begins_with_what_was_recorded(
         await hass.async_block_till_done()
         await kept.poll(3)
     await kept.poll(7)
-    rows = await kept.rows("lifetime_production")
+    rows = await kept.changes("lifetime_production")
     assert sum(rows[-2:]) == pytest.approx(2 * true, abs=2 * true / 5)
     assert min(rows) >= 0

@@ -7,8 +7,6 @@ from unittest.mock import patch
 from homeassistant.core import HomeAssistant
 from hypothesis import given, strategies as st
 import pytest
-from pytest_homeassistant_custom_component.common import async_fire_time_changed
-from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 from sqlalchemy.exc import OperationalError
 
 from custom_components.enphase_envoy.recorded import Correction, Corrections, async_last_recorded, booked
@@ -24,17 +22,9 @@ class Waiting:
 
     def __init__(self, statistics: Statistics) -> None:
         """Begin to look."""
-        self.statistics = statistics
         self.done: list[Correction] = []
         self.corrections = Corrections(statistics.hass, self.done.append)
         self.stop = self.corrections.async_start()
-
-    async def look(self) -> None:
-        """Let the seconds pass until a row that was announced is looked at."""
-        self.statistics.freezer.tick(11)
-        async_fire_time_changed(self.statistics.hass)
-        await self.statistics.hass.async_block_till_done(wait_background_tasks=True)
-        await async_wait_recording_done(self.statistics.hass)
 
 
 @pytest.fixture
@@ -107,7 +97,7 @@ async def test_a_lasting_step_is_corrected_in_its_row_alone(
             at = statistics.now.timestamp() + 15
             waiting.corrections.async_add(Correction(SOLAR, at, 50 - booked(before, counter)))
         await statistics.row({SOLAR: counter}, tell=True)
-        await waiting.look()
+        await statistics.look()
     assert await statistics.changes(SOLAR) == [0, *[50] * 25]
     assert await statistics.changes(SOLAR, "hour") == [550, 600]
     assert [done.at for done in waiting.done] == [(START + timedelta(minutes=5 * (row + 1))).timestamp()]
@@ -120,7 +110,7 @@ async def test_a_correction_after_the_hour_is_made_changes_both(statistics: Stat
     waiting.corrections.async_add(Correction(SOLAR, (START + timedelta(minutes=25, seconds=20)).timestamp(), -19e6))
     waiting.stop()
     waiting.corrections.async_start()
-    await waiting.look()
+    await statistics.look()
     assert await statistics.changes(SOLAR) == [0, *[50] * 12]
     assert await statistics.changes(SOLAR, "hour") == [550]
     assert waiting.done == [Correction(SOLAR, (START + timedelta(minutes=30)).timestamp(), -19e6)]
@@ -140,7 +130,7 @@ async def test_a_correction_that_waits_outlasts_a_restart(statistics: Statistics
     assert afterwards.corrections.dump() == remembered
     afterwards.stop()
     afterwards.corrections.async_start()
-    await afterwards.look()
+    await statistics.look()
     assert await statistics.changes(SOLAR) == [0, 0, 80]
     afterwards.stop()
     waiting.corrections.load({"no": "list"})
@@ -154,7 +144,7 @@ async def test_what_is_not_recorded_is_given_up_quietly(
     )
     for count in range(14):
         await statistics.row({GRID: 7_000 + 50 * count}, tell=True)
-        await waiting.look()
+        await statistics.look()
         assert len(waiting.corrections.dump()) == (2 if count < 12 else 0)
     assert waiting.done == []
     assert await statistics.changes(GRID) == [0, *[50] * 13]
@@ -169,10 +159,10 @@ async def test_rows_that_are_made_late_are_waited_for(statistics: Statistics, wa
     statistics.freezer.tick(3 * 3600)
     waiting.corrections.load([{"entity_id": SOLAR, "at": statistics.now.timestamp() + 15, "watt_hours": -19e6}])
     waiting.corrections.async_start()
-    await waiting.look()
+    await statistics.look()
     assert len(waiting.corrections.dump()) == 1
     await statistics.row({SOLAR: 84_000_050}, tell=True)
-    await waiting.look()
+    await statistics.look()
     assert await statistics.changes(SOLAR) == [0, 50]
 
 
@@ -181,6 +171,6 @@ async def test_nothing_is_corrected_after_the_end(statistics: Statistics, waitin
     await statistics.row({SOLAR: 65_000_000})
     await statistics.row({SOLAR: 84_000_000}, tell=True)
     waiting.stop()
-    await waiting.look()
+    await statistics.look()
     assert waiting.done == []
     assert await statistics.changes(SOLAR) == [0, 19_000_000]
