@@ -38,6 +38,7 @@ from .simulator import (
     Missing,
     NightlyRestart,
     Null,
+    Silent,
     Slow,
     Status,
     Step,
@@ -60,12 +61,9 @@ RARE: Final = 720
 #: kWh that a counter may be ahead of the truth: rounding, and what is possible and still wrong.
 AHEAD: Final = 1.0
 
-#: What nobody waits for: real seconds, of which a step takes some hundredths.
-SILENCE: Final = Slow(20)
-
 FAULTS: Final[tuple[Callable[[], Fault], ...]] = (
     *(lambda: Status(500), lambda: Status(503), Drop, lambda: Drop(0.5), Truncated, Html, Null, EmptyObject),
-    *(EmptyList, lambda: Body("5"), lambda: SILENCE, lambda: Slow(0.5)),
+    *(EmptyList, lambda: Body("5"), Silent, lambda: Slow(20), lambda: Slow(0.5)),
 )
 #: Where records are left out of lists.
 RECORDS: Final = (
@@ -270,7 +268,7 @@ class Soak:
                 await asyncio.sleep(0.2)
                 self._move(WAIT)
 
-        slow = any(isinstance(active.fault, Slow) for active in self.house.gateway.faults.active)
+        slow = any(isinstance(active.fault, (Slow, Silent)) for active in self.house.gateway.faults.active)
         task = asyncio.create_task(fly()) if slow else None
         try:
             yield
@@ -315,7 +313,7 @@ class Soak:
             paths = draw.sample(self._paths, min(len(self._paths), 1 if kind == "one" else 3))
             return Trouble(kind, tuple((path, fault) for path in paths), minutes, wait=RARE)
         if kind == "whole":
-            return Trouble(kind, (("*", draw.choice((Status(503), Drop(), SILENCE))),), 2 * minutes, True, wait=RARE)
+            return Trouble(kind, (("*", draw.choice((Status(503), Drop(), Silent()))),), 2 * minutes, True, wait=RARE)
         if kind == "refused":
             refused = tuple((path, Status(401)) for path in (*self._paths, "/auth/check_jwt"))
             return Trouble(kind, refused, minutes, whole=True, wait=RARE)
@@ -357,7 +355,7 @@ class Soak:
 
     def _is_due(self, trouble: Trouble) -> bool:
         """Return whether the next poll asks all that failed: what fails quickly is asked in each, the rest later."""
-        slow = any(isinstance(fault, Slow) for _, fault in trouble.faults)
+        slow = any(isinstance(fault, (Slow, Silent)) for _, fault in trouble.faults)
         return not (slow or trouble.missing)
 
     async def _reload(self) -> None:

@@ -222,7 +222,6 @@ async def test_answers_that_are_all_late_are_no_loss(
     shown = house.states()
     with house.gateway.fault("/ivp/*", Slow(0.5)), house.gateway.fault("/production*", Slow(0.5)):
         await house.poll()
-        assert house.gateway.requests[-1].path == "/info"
         assert house.states() == shown
     await asyncio.sleep(1)
     await house.hass.async_block_till_done()

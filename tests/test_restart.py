@@ -1,5 +1,6 @@
 """What a restart of Home Assistant, or of the gateway, leaves as it was, whatever fails meanwhile."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 import logging
@@ -16,7 +17,7 @@ from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.memory import DOCUMENTS
 
 from .conftest import House
-from .simulator import Body, Cloud, Drop, Html, Silent, Status
+from .simulator import Body, Cloud, Drop, Html, Silent, Slow, Status
 from .simulator.faults import Fault
 
 type SetUp = Callable[..., Awaitable[House]]
@@ -94,6 +95,27 @@ async def test_whichever_endpoint_fails_during_a_restart_nothing_is_lost(
                 wrong[path, repr(fault())] = states.keys() - found[0].keys() | unavailable(house)
     assert not wrong
     assert not tracebacks(caplog)
+
+
+@pytest.mark.parametrize("path", ["/ivp/pdm/device_data", "/ivp/meters/readings", "/ivp/meters"])
+async def test_an_answer_that_comes_while_it_is_found_out_what_there_is_takes_nothing(
+    set_up: SetUp, entity_registry_enabled_by_default: None, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """It is late for the poll, and not read yet."""
+    house = await set_up("total_consumption")
+    await house.poll()
+    states, fed_by = house.states(), sources(house)
+    probe = gateway_module.Gateway.probe
+
+    async def probe_later(gateway: gateway_module.Gateway) -> None:
+        await asyncio.sleep(0.4)
+        await probe(gateway)
+
+    monkeypatch.setattr(gateway_module.Gateway, "probe", probe_later)
+    await stop(house)
+    with house.gateway.fault(path, Slow(0.4)):
+        await start(house)
+    assert (house.states(), sources(house)) == (states, fed_by)
 
 
 async def power_off(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

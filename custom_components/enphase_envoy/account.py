@@ -5,6 +5,8 @@ is for. Enlighten hands them out for a user name and a password, or the owner pa
 """
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
 import math
@@ -17,7 +19,7 @@ from pyenphase.auth import EnvoyTokenAuth
 from pyenphase.const import URL_AUTH_CHECK_JWT
 from pyenphase.exceptions import EnvoyAuthenticationError
 
-from .errors import GatewayError, Reason
+from .errors import BusyError, GatewayError, Reason
 
 #: Seconds that an installer's token lasts, an owner's lasts a year; a token that does not say counts as short-lived.
 INSTALLER_TOKEN_LIFE = 12 * 3600.0
@@ -88,6 +90,9 @@ class TokenAuth(EnvoyTokenAuth):
     password, a second factor and a refused token.
     """
 
+    #: Held while the gateway is asked at a path; raises BusyError.
+    place: Callable[[str], AbstractAsyncContextManager[object]] = nullcontext
+
     @override
     async def setup(self, client: aiohttp.ClientSession) -> None:
         """Fetch a token when there is none, then show it to the gateway. Raises GatewayError."""
@@ -138,13 +143,16 @@ class TokenAuth(EnvoyTokenAuth):
     @override
     async def _check_jwt(self, client: aiohttp.ClientSession) -> None:  # type: ignore[override]
         try:
-            async with client.get(
-                self.get_endpoint_url(URL_AUTH_CHECK_JWT), headers=self.headers, timeout=_CHECK_TIMEOUT
-            ) as response:
+            async with (
+                self.place(URL_AUTH_CHECK_JWT),
+                client.get(
+                    self.get_endpoint_url(URL_AUTH_CHECK_JWT), headers=self.headers, timeout=_CHECK_TIMEOUT
+                ) as response,
+            ):
                 if response.status == HTTPStatus.OK:
                     self._cookies = {name: morsel.value for name, morsel in response.cookies.items()}
                     return
-        except (aiohttp.ClientError, TimeoutError) as err:
+        except (BusyError, aiohttp.ClientError, TimeoutError) as err:
             raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
         if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise GatewayError(Reason.TOKEN_REJECTED, f"HTTP {response.status}")

@@ -1,8 +1,9 @@
 """How a gateway is asked: few requests at a time, slow endpoints in a lane of their own, late answers taken as well."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from contextlib import nullcontext
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -13,11 +14,15 @@ import aiohttp
 from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyError
 
 from .endpoints import NOT_AUTHORISED, SLOW, Document, Endpoint
+from .errors import BusyError
+from .paths import URL_INFO
 
 #: Why an endpoint said nothing, and the others will not either.
 NOBODY: Final = "the gateway does not answer"
 #: Requests at a time: the gateway is a small computer, more of them pile up and stop it.
 _IN_FLIGHT: Final = 2
+#: Seconds to wait for a place.
+_PLACE_LIMIT: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +53,13 @@ class Asker:
         self,
         request: Callable[[str], Awaitable[aiohttp.ClientResponse]],
         knock: Callable[[], Awaitable[None]],
-        take_late: Callable[[str, Reply], Coroutine[None, None, None]],
+        take_late: Callable[[str], Coroutine[None, None, None]],
         clock: Callable[[], float],
     ) -> None:
         """Prepare to ask.
 
         `request` asks for a path and `knock` for what everybody may see, as aiohttp does and with its exceptions.
-        `take_late` takes an answer that outlasted its round.
+        `take_late` is told of an answer that outlasted its round, to have it settled.
         """
         self._request = request
         self._knock = knock
@@ -70,8 +75,10 @@ class Asker:
         self.distrusted = False
         #: Held while it is found out whether anybody is there.
         self._making_sure = asyncio.Lock()
+        #: Held while an endpoint is asked; whoever waits for it has a place.
+        self._alone: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         #: A place for each request at a time.
-        self.places = asyncio.Semaphore(_IN_FLIGHT)
+        self._places = asyncio.Semaphore(_IN_FLIGHT)
         #: The place that slow endpoints may hold, one at a time.
         self._slow_place = asyncio.Semaphore(1)
         #: Requests that outlast their round, and what takes in their answers.
@@ -130,20 +137,21 @@ class Asker:
             return
         try:
             done, pending = await asyncio.wait(tasks, timeout=patience)
-            if pending and not any(task.result().document for task in done):
-                await self._make_sure()
-                if self.gone:
-                    for task in pending:
-                        task.cancel()
-                    await asyncio.wait(pending)
-                    done, pending = done | pending, set()
+            async with self._making_sure:
+                # It may just be found out that nobody is there; with whom there is a connection, that one is only slow.
+                pass
+            if pending and self.gone:
+                for task in pending:
+                    task.cancel()
+                await asyncio.wait(pending)
+                done, pending = done | pending, set()
         except asyncio.CancelledError:
             for task in tasks:
                 task.cancel()
             raise
         nobody = Reply(failure=NOBODY)
         for task in done:
-            self.settle(tasks[task], nobody if task.cancelled() else task.result())
+            self._settle(tasks[task], nobody if task.cancelled() else task.result())
         for task in pending:
             path = tasks[task]
             # From now on it waits in the lane of the slow ones, until it has answered faster.
@@ -151,62 +159,84 @@ class Asker:
             self._late[path] = task
             task.add_done_callback(partial(self._arrived, path))
 
-    async def wait_for_late(self, path: str) -> None:
-        """Wait for the answer of an endpoint that an earlier round asked."""
+    async def give_up_late(self, path: str) -> None:
+        """Wait for the answer of an endpoint that an earlier round asked, which may then be asked anew."""
         if path in self._late:
             await asyncio.wait([self._late[path]])
+            self._late.pop(path, None)
 
     def _arrived(self, path: str, task: asyncio.Task[Reply]) -> None:
-        """Take in an answer that came after its round."""
-        self._late.pop(path, None)
-        if not task.cancelled():
-            taker = asyncio.create_task(self._take_late(path, task.result()))
-            self._takers.add(taker)
-            taker.add_done_callback(self._takers.discard)
+        """Have an answer taken in that came after its round; until then it is still late."""
+        if task.cancelled():
+            self._late.pop(path, None)
+            return
+        taker = asyncio.create_task(self._take_late(path))
+        self._takers.add(taker)
+        taker.add_done_callback(self._takers.discard)
+
+    def settle_late(self, path: str) -> None:
+        """Keep what came after its round, in one of its own, unless somebody gave it up."""
+        self.begin()
+        if (task := self._late.get(path)) and task.done():
+            del self._late[path]
+            self.asked.add(path)
+            self._settle(path, task.result())
+
+    @asynccontextmanager
+    async def place(self, path: str) -> AsyncIterator[None]:
+        """Hold a place for a request that is part of no round. Raises BusyError when none gets free in time."""
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(_PLACE_LIMIT):
+                    await stack.enter_async_context(self._places)
+                    await stack.enter_async_context(self._alone[path])
+            except TimeoutError:
+                raise BusyError from None
+            yield
+
+    async def ask(self, path: str) -> Reply:
+        """Make one request, one of a few at a time. Once it is clear that nobody is there, nobody is asked."""
+        endpoint = self.endpoint(path)
+        async with self._slow_place if endpoint.is_slow else nullcontext(), self._places, self._alone[path]:
+            if self.gone:
+                return Reply(failure=NOBODY)
+            endpoint.asked, begin = self._clock(), time.monotonic()
+            reply = await self._once(path)
+            endpoint.took = time.monotonic() - begin
+            if reply.unreachable and not self.answered:
+                await self._make_sure()
+            return reply
+
+    async def _once(self, path: str) -> Reply:
+        """Make one request and read the answer to its end."""
+        try:
+            response = await self._request(path)
+            return Reply(Document(path, await response.read(), response.status))
+        except EnvoyAuthenticationRequired:
+            self.refused = True
+            return Reply(failure=NOT_AUTHORISED)
+        except aiohttp.ServerFingerprintMismatch:
+            self.distrusted = True
+            return Reply(failure="another certificate")
+        except (aiohttp.ClientConnectorError, TimeoutError) as err:
+            return Reply(failure=str(err) or type(err).__name__, unreachable=True)
+        except aiohttp.ClientError as err:
+            return Reply(failure=str(err) or type(err).__name__)
 
     async def _make_sure(self) -> None:
-        """Find out whether anybody is there at all, when nothing has answered yet."""
+        """Find out whether anybody is there at all, in the place of a request that got no answer."""
         async with self._making_sure:
             if self.answered or self.gone:
                 return
             try:
-                await self._knock()
+                async with self._alone[URL_INFO]:
+                    await self._knock()
             except aiohttp.ServerFingerprintMismatch:
                 self.gone = self.distrusted = True
             except aiohttp.ClientError, TimeoutError, OSError:
                 self.gone = True
 
-    async def ask(self, path: str) -> Reply:
-        """Make one request and read the answer to its end; a failure to connect makes sure that somebody is there."""
-        reply = await self._ask_in_turn(path)
-        if reply.unreachable and not self.answered:
-            await self._make_sure()
-        return reply
-
-    async def _ask_in_turn(self, path: str) -> Reply:
-        """Make one request, one of a few at a time. Once it is clear that nobody is there, nobody is asked."""
-        endpoint = self.endpoint(path)
-        async with self._slow_place if endpoint.is_slow else nullcontext(), self.places:
-            if self.gone:
-                return Reply(failure=NOBODY)
-            endpoint.asked, begin = self._clock(), time.monotonic()
-            try:
-                response = await self._request(path)
-                return Reply(Document(path, await response.read(), response.status))
-            except EnvoyAuthenticationRequired:
-                self.refused = True
-                return Reply(failure=NOT_AUTHORISED)
-            except aiohttp.ServerFingerprintMismatch:
-                self.distrusted = True
-                return Reply(failure="another certificate")
-            except (aiohttp.ClientConnectorError, TimeoutError) as err:
-                return Reply(failure=str(err) or type(err).__name__, unreachable=True)
-            except aiohttp.ClientError as err:
-                return Reply(failure=str(err) or type(err).__name__)
-            finally:
-                endpoint.took = time.monotonic() - begin
-
-    def settle(self, path: str, reply: Reply) -> None:
+    def _settle(self, path: str, reply: Reply) -> None:
         """Keep what an endpoint said, or that it did not."""
         endpoint = self.endpoint(path)
         if reply.document is None:
@@ -219,7 +249,7 @@ class Asker:
         begin = time.monotonic()
         status, body, failure = None, "", None
         try:
-            async with self.places:
+            async with self._places, self._alone[path]:
                 response = await self._request(path)
                 status, body = response.status, await response.text(errors="replace")
         except EnvoyAuthenticationRequired:

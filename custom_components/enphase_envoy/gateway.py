@@ -27,7 +27,7 @@ from .endpoints import NOT_AUTHORISED, Document
 from .errors import BusyError, GatewayError, Reason
 from .hush import hushed
 from .identity import Firmware
-from .paths import EVERYTHING, FED_BY, SOURCES
+from .paths import EVERYTHING, FED_BY, SOURCES, URL_INFO
 from .reading import UNEXPECTED_DOCUMENT, Reader
 from .recall import Clocks
 from .snapshot import Snapshot
@@ -44,8 +44,9 @@ _FEW = 3
 _PATIENCE = 8
 #: Seconds until a change is given up because an endpoint is still being waited for.
 _WRITE_LIMIT = 20
-#: Seconds for one request: `/production.json` of firmware 8.3.6086 takes up to 55.
-_TIMEOUT = aiohttp.ClientTimeout(total=90, connect=10)
+#: Seconds for one request: `/production.json` of firmware 8.3.6086 takes up to 55. Less for the connection than a poll
+#: waits, which so knows of what is late that somebody is there.
+_TIMEOUT = aiohttp.ClientTimeout(total=90, connect=_PATIENCE - 1)
 
 #: Fields that the library's writing calls change.
 _WRITTEN = (
@@ -131,7 +132,11 @@ class Gateway(Envoy):
         What was known of the gateway before is then still known.
         """
         found = Firmware(self._client, self.host)
-        identity = await found.look()
+        try:
+            async with self._asker.place(URL_INFO):
+                identity = await found.look()
+        except BusyError as err:
+            raise GatewayError(Reason.CANNOT_CONNECT, "busy") from err
         if expected not in (None, identity.serial):
             raise GatewayError(Reason.OTHER_GATEWAY, identity.serial)
         if self._pinned and not (found.version >= AUTH_TOKEN_MIN_VERSION and identity.secure):
@@ -152,6 +157,7 @@ class Gateway(Envoy):
         if not (credentials.token or credentials.account):
             raise GatewayError(Reason.CREDENTIALS_MISSING)
         auth = TokenAuth(self.host, credentials.username, credentials.password, self.serial, credentials.token)
+        auth.place = self._asker.place
         await auth.setup(self._client)
         self.auth = auth
 
@@ -322,7 +328,7 @@ class Gateway(Envoy):
             async with asyncio.timeout(_WRITE_LIMIT):
                 await self._turn.acquire()
                 try:
-                    await self._asker.wait_for_late(path)
+                    await self._asker.give_up_late(path)
                     await self._reread(path)
                 except BaseException:
                     self._turn.release()
@@ -421,15 +427,13 @@ class Gateway(Envoy):
         """Ask for what everybody may see."""
         scheme = "https" if self.uses_tokens else "http"
         async with asyncio.timeout(_PATIENCE):
-            async with self._client.get(f"{scheme}://{self.host}/info", allow_redirects=False) as response:
+            async with self._client.get(f"{scheme}://{self.host}{URL_INFO}", allow_redirects=False) as response:
                 await response.read()
 
-    async def _take_late(self, path: str, reply: Reply) -> None:
+    async def _take_late(self, path: str) -> None:
         """Read an answer that came after the round that asked for it."""
         async with self._turn:
-            self._asker.begin()
-            self._asker.asked.add(path)
-            self._asker.settle(path, reply)
+            self._asker.settle_late(path)
             await self._reader.read_all()
             self._tell_changes()
         if self._asker.answered:
@@ -441,9 +445,8 @@ class Gateway(Envoy):
         `/home` is slow to answer on some firmware: asked once, and not at the start.
         """
         try:
-            async with self._asker.places:
-                interface = await self.interface_settings()
-        except (aiohttp.ClientError, *UNEXPECTED_DOCUMENT):
+            interface = await self.interface_settings()
+        except (BusyError, aiohttp.ClientError, *UNEXPECTED_DOCUMENT):
             return None
         return interface.mac if interface and interface.mac != "unknown" else None
 
@@ -486,7 +489,13 @@ class Gateway(Envoy):
         # From now on the batteries say it themselves.
         self.sleep_band = None
 
-    # What pyenphase's probe and updaters call
+    # What pyenphase's probe, updaters and writing calls call
+
+    @override
+    async def _json_request(self, end_point: str, data: dict[str, Any] | None, method: str | None = None) -> Any:
+        """Change something, or ask what is part of no poll. Raises BusyError, or what the library does."""
+        async with self._asker.place(end_point):
+            return await super()._json_request(end_point, data, method)
 
     @override
     async def _make_cached_request(  # type: ignore[override]

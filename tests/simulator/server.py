@@ -32,6 +32,8 @@ TOKENS_SINCE: Final = (7,)
 #: State is written this often, in seconds of real time.
 SAVE_PERIOD: Final = 30.0
 REQUESTS_KEPT: Final = 20_000
+#: Seconds of real time after which a request counts as in flight: that somebody has hung up is not noticed at once.
+NOTICED: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,9 @@ class Simulator:
         self.requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
         self.writes: list[Write] = []
         self.revoked: set[str] = set()
+        #: Paths that are being answered, the most of them at a time, and the most to one.
+        self._in_flight: list[str] = []
+        self.most_in_flight = self.most_to_one = 0
         self._digest = access.Digest(self.profile.serial)
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
@@ -159,7 +164,8 @@ class Simulator:
         self._stopping = asyncio.Event()
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        # Who hangs up is answered no more.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handler_cancellation=True)
         await runner.setup()
         context = access.tls(self.certificate) if self.uses_tokens else None
         site = web.TCPSite(runner, self._address, self.port, ssl_context=context, reuse_address=True)
@@ -230,6 +236,19 @@ class Simulator:
     # -- answering ----------------------------------------------------------------------------------------------
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self._in_flight.append(request.path_qs)
+        noticed = asyncio.get_running_loop().call_later(NOTICED, self._count, request.path_qs)
+        try:
+            return await self._reply(request)
+        finally:
+            noticed.cancel()
+            self._in_flight.remove(request.path_qs)
+
+    def _count(self, path: str) -> None:
+        self.most_in_flight = max(self.most_in_flight, len(self._in_flight))
+        self.most_to_one = max(self.most_to_one, self._in_flight.count(path))
+
+    async def _reply(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         faults = self.faults.meet(request.path_qs, self.gateway)
         if request.path == "/stream/meter" and request.method == "GET" and not faults:
