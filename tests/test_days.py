@@ -196,3 +196,21 @@ def test_no_day_exceeds_what_was_counted_or_falls(polls: list[tuple[int, str]], 
         before = bench.lifetime
         if restarts:
             bench.restart()
+
+
+@pytest.mark.parametrize("days", [1, 3, 40])
+def test_a_clock_that_was_ahead_for_a_poll_changes_nothing(bench: Bench, days: int) -> None:
+    bench.read(20_000)
+    bench.read(0, minutes=20)
+    before = bench.read(500, minutes=10).watt_hours_today
+    ahead = days * 86_400
+    bench.now += ahead
+    bench.read(550)
+    bench.now -= ahead
+    for minute in range(1, 200):
+        seen = bench.read(600 + minute * MINUTE)
+        assert seen.watt_hours_lifetime == bench.lifetime
+        if days < 7:
+            assert seen.watt_hours_today == pytest.approx(before + (minute + 1) * MINUTE)
+    bench.read(0, minutes=24 * 60)
+    assert bench.read(50).watt_hours_today <= 24 * 60 * MINUTE

@@ -119,6 +119,8 @@ class Days:
             day = self._days[address] = _Day(today, lifetime, at)
         if today > day.day:
             _turn(day, today)
+        elif today < day.day:
+            _turn_back(day, today)
         limit = self._guard.limit(leaves, address, moment)
         is_new = lifetime != day.lifetime or at >= _midnight(today, moment.zone)
         if day.began is None and _is_possible_day(told, lifetime, limit):
@@ -177,6 +179,12 @@ def _turn(day: _Day, today: date) -> None:
     day.day, day.began, day.fresh = today, day.lifetime, True
     day.midnights = {when: value for when, value in day.midnights.items() if (today - when).days <= _WEEK}
     day.midnights[today] = day.lifetime
+
+
+def _turn_back(day: _Day, today: date) -> None:
+    """Return to a day, after a clock was ahead: what it saw of later midnights was none."""
+    day.midnights = {when: value for when, value in day.midnights.items() if when <= today}
+    day.day, day.began, day.fresh = today, day.midnights.get(today), False
 
 
 def _begin(day: _Day, told: float, lifetime: float, at: float, midnight: float) -> None:
