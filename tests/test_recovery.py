@@ -16,7 +16,7 @@ from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.gateway import Gateway
 
 from .conftest import House, entry_for
-from .simulator import Change, EmptyList, Simulator, Slow, Status
+from .simulator import Change, EmptyList, Replace, Simulator, Slow, Status
 from .simulator.faults import Fault
 
 type SetUp = Callable[..., Awaitable[House]]
@@ -228,3 +228,13 @@ async def test_answers_that_are_all_late_are_no_loss(
     assert house.states() != shown
     assert house.coordinator.last_update_success
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_what_was_found_out_from_an_odd_document_is_found_out_anew_soon(set_up_with: SetUp) -> None:
+    """Meters are looked up once in each probe: what was odd then can't be read by, however right it is later."""
+    house = await set_up_with("full_battery", "/ivp/meters", Replace("0.measurementType", []))
+    house.gateway.faults.clear()
+    for _ in range(2):
+        await house.pass_time(60)
+    assert house.coordinator.data.members("ctmeters")
+    assert not house.coordinator.gateway._asker.failures()

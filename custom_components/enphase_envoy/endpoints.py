@@ -15,6 +15,8 @@ from .snapshot import Freshness
 SLOW: Final = 5.0
 #: Why an endpoint says nothing to this user.
 NOT_AUTHORISED: Final = "not authorised"
+#: What is wrong with a document that holds something else than it should.
+UNEXPECTED: Final = "unexpected content"
 #: How a gateway says that not everybody may see it, and that, or that it has nothing of the kind.
 _REFUSED: Final = frozenset({"HTTP 401", "HTTP 403", NOT_AUTHORISED})
 _NOT_HERE: Final = _REFUSED | {"HTTP 404", "HTTP 204"}
@@ -135,7 +137,7 @@ class Endpoint:
         if (empty or self._is_other_kind(document)) and self._had_something():
             # {} and [] parse without an error: a gateway that restarts says so before it knows its devices.
             self.doubted += 1
-            self.fail("empty" if empty else "unexpected content")
+            self.fail("empty" if empty else UNEXPECTED)
             return False
         self.latest, self.failure, self.slow_failures = document, None, 0
         self.latest_stands, self.doubted = True, 0

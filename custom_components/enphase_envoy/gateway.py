@@ -23,7 +23,7 @@ from .account import Credentials, TokenAuth
 from .asking import NOBODY, Answer, Asker, Reply
 from .const import LOGGER
 from .derived import AcbFleet, derive
-from .endpoints import NOT_AUTHORISED, Document
+from .endpoints import NOT_AUTHORISED, UNEXPECTED, Document
 from .errors import BusyError, GatewayError, Reason
 from .hush import hushed
 from .identity import Firmware
@@ -96,8 +96,9 @@ class Gateway(Envoy):
         self.sleep_band: tuple[int, int] | None = None
         #: How often it was found out what the gateway offers.
         self.probes = 0
-        #: When to probe again, and after which pause if something fails then.
-        self._probe_at = 0.0
+        #: When that was, whether it has to be done again soon, and after which pause.
+        self._probed = float("-inf")
+        self._probe_again = False
         self._probe_pause = _FIRST_PROBE_PAUSE / 2
         #: No poll since the last answer of anybody.
         self._lost = False
@@ -215,6 +216,7 @@ class Gateway(Envoy):
                 self._asker.gone = True
                 await self._probe()
                 await self._reader.read_all()
+                self._plan_probe(probed=True)
                 self._lost = True
             return self.snapshot()
 
@@ -228,11 +230,12 @@ class Gateway(Envoy):
         async with self._turn:
             self._asker.begin()
             await self._asker.fetch(await self._due(), patience=self._patience)
-            if not self._lost and (not self._updaters or self.clock() >= self._probe_at):
+            if probes := not self._lost and self._probe_is_due():
                 await self._probe()
                 if not self._reader.known.leaves:
                     await self._asker.fetch(self._reader.in_use, patience=self._patience)
             await self._reader.read_all()
+            self._plan_probe(probed=probes)
             if new := self._reader.signs_of_new_hardware() - self._asker.asked:
                 await self._asker.fetch(new, patience=_PATIENCE)
                 await self._reader.read_all()
@@ -273,7 +276,7 @@ class Gateway(Envoy):
 
     def forget_probe(self) -> None:
         """Probe again with the next poll what the gateway offers; what is known stays until then."""
-        self._probe_at = 0.0
+        self._probed = float("-inf")
         for _, endpoint in self._asker.endpoints():
             endpoint.latest_stands = False
 
@@ -376,11 +379,21 @@ class Gateway(Envoy):
             self.__dict__.pop("envoy_model", None)
             self._reader.begin(self._updaters)
         self.probes += 1
-        failed = any(self._asker.is_failing(path) for path in self._asker.asked)
-        self._probe_pause = min(2 * self._probe_pause, _PROBE_PERIOD) if failed else _PROBE_PERIOD
-        self._probe_at = self.clock() + self._probe_pause
-        if not failed:
-            self._probe_pause = _FIRST_PROBE_PAUSE
+        self._probed = self.clock()
+
+    def _probe_is_due(self) -> bool:
+        """Return whether to find out what the gateway offers: once an hour, and soon where there was trouble."""
+        pause = self._probe_pause if self._probe_again else _PROBE_PERIOD
+        return not self._updaters or self.clock() >= self._probed + pause
+
+    def _plan_probe(self, *, probed: bool) -> None:
+        """Note whether to probe again soon: what can't be read may be right, and what was found before may be odd."""
+        failing = [path for path in self._asker.asked if self._asker.is_failing(path)]
+        if not probed:
+            self._probe_again |= any(self._asker.endpoint(path).failure == UNEXPECTED for path in failing)
+            return
+        self._probe_again = bool(failing)
+        self._probe_pause = min(2 * self._probe_pause, _PROBE_PERIOD) if failing else _FIRST_PROBE_PAUSE
 
     async def _try_probe(self) -> None:
         """Have the library probe. Raises GatewayError."""
@@ -408,7 +421,7 @@ class Gateway(Envoy):
         doubtful = [endpoint for path in self._asker.answered if (endpoint := self._asker.endpoint(path)).good]
         for endpoint in doubtful:
             endpoint.latest = endpoint.good
-            endpoint.fail("unexpected content")
+            endpoint.fail(UNEXPECTED)
         self._asker.answered.clear()
         return bool(doubtful)
 

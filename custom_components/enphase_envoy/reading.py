@@ -23,6 +23,7 @@ from pyenphase.updaters.base import EnvoyUpdater
 
 from .asking import Asker
 from .const import LOGGER
+from .endpoints import UNEXPECTED
 from .hush import hushed
 from .known import Known
 from .mend import attempts
@@ -109,13 +110,19 @@ class Reader:
                 endpoint.latest = candidate
                 if await self._try(updater) is None and await self._mend(updater, {path}) is None:
                     endpoint.latest = endpoint.good
-                    endpoint.fail("unexpected content")
+                    endpoint.fail(UNEXPECTED)
                     self._asker.answered.discard(path)
+                    self._doubt(updater)
             data = await self._try(updater)
         if data is not None:
             for path in self.needs[updater]:
                 self._asker.endpoint(path).approve(self._clock())
             self._take(updater, data)
+
+    def _doubt(self, updater: EnvoyUpdater) -> None:
+        """Have what an updater was told in the probe asked again in the next: it may have been told something odd."""
+        for path in self.needs[updater]:
+            self._asker.endpoint(path).latest_stands = False
 
     async def _mend(self, updater: EnvoyUpdater, paths: set[str]) -> EnvoyData | None:
         """Have an updater read without the records that make no sense; None when there is more wrong than those.
