@@ -323,6 +323,19 @@ def test_memory_that_makes_no_sense_is_left_out() -> None:
     assert guard.dump() == {}
 
 
+@pytest.mark.parametrize("odd", ["NaN", float("nan"), 1e18, 10**30, -5.0, True, "7"])
+def test_a_remembered_number_that_no_counter_shows_is_left_out(bench: Bench, odd: Any) -> None:
+    remembered = [LIFETIME, START, None, START, None, None]
+    for place in range(len(remembered)):
+        guard = Guard()
+        memory = [*remembered[:place], odd, *remembered[place + 1 :]]
+        guard.load({"system_production/watt_hours_lifetime": memory})
+        json.dumps(guard.dump(), allow_nan=False)
+        assert guard.dump() == {} or odd == -5.0
+    bench.guard.load({"system_production/watt_hours_lifetime": [odd, *remembered[1:]]})
+    assert bench.shown(LIFETIME) == LIFETIME
+
+
 def test_the_last_statistics_are_the_last_reading_of_who_came_before(bench: Bench) -> None:
     bench.guard.resume((PRODUCTION, "watt_hours_lifetime"), LIFETIME, START - 300)
     assert bench.shown(0.0) == LIFETIME

@@ -214,3 +214,12 @@ def test_a_clock_that_was_ahead_for_a_poll_changes_nothing(bench: Bench, days: i
             assert seen.watt_hours_today == pytest.approx(before + (minute + 1) * MINUTE)
     bench.read(0, minutes=24 * 60)
     assert bench.read(50).watt_hours_today <= 24 * 60 * MINUTE
+
+
+@pytest.mark.parametrize("odd", ["NaN", float("nan"), 1e18, True, "7"])
+def test_a_remembered_number_that_no_day_has_is_left_out(odd: Any) -> None:
+    days = Days(Guard())
+    for memory in ([odd, EVENING, 0.0], [LIFETIME, odd, 0.0], [LIFETIME, EVENING, odd]):
+        days.load({"system_production": ["2026-06-21", *memory, False, 0, {}]})
+    days.load({"system_production": ["2026-06-21", LIFETIME, EVENING, 0.0, False, 0, {"2026-06-21": odd}]})
+    assert days.dump() == {}

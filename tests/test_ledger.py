@@ -442,6 +442,12 @@ def test_a_memory_that_makes_no_sense_is_left_out(memory: dict[str, Any]) -> Non
     json.dumps(bench.ledger.dump(), allow_nan=False)
 
 
+def test_totals_that_no_house_reaches_are_left_out() -> None:
+    bench = Bench()
+    bench.ledger.load({"grid_energy": {"totals": {"imported": 1e308, "exported": True}}})
+    assert bench.ledger.dump()["grid_energy"] == Bench().ledger.dump()["grid_energy"]
+
+
 @pytest.mark.parametrize("address", [TOTAL, PRODUCTION, IQ])
 def test_what_is_not_known_is_no_reading(bench: Bench, address: Address) -> None:
     """A field that never made sense is left out of its object."""

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from custom_components.enphase_envoy.recorded import Correction, Corrections, async_last_recorded, booked
+from custom_components.enphase_envoy.recorded import Correction, Corrections, async_last_recorded, booked, corrections
 
 from .statistics import START, Statistics
 
@@ -33,6 +33,11 @@ async def waiting(statistics: Statistics) -> AsyncIterator[Waiting]:
     waiting = Waiting(statistics)
     yield waiting
     waiting.stop()
+
+
+@pytest.mark.parametrize("odd", [1e18, 1e12, -1.0, True, float("nan"), None])
+def test_a_remembered_correction_of_no_time_is_left_out(odd: float) -> None:
+    assert corrections([{"entity_id": SOLAR, "at": odd, "watt_hours": -19e6}]) == []
 
 
 @UNITS

@@ -14,6 +14,7 @@ from .days import Days
 from .issues import async_report_step
 from .ledger import Ledger
 from .memory import COUNTERS, Memory
+from .plausible import is_number
 from .recorded import Correction, Corrections, async_last_recorded, async_recorder, booked
 from .snapshot import Address, Snapshot
 
@@ -147,6 +148,6 @@ def _reports(memory: object) -> dict[str, tuple[float, float]]:
     reports = {}
     for entity_id, report in memory.items() if isinstance(memory, dict) else ():
         match report:
-            case [int() | float() as before, int() | float() as after]:
+            case [before, after] if is_number(before) and is_number(after):
                 reports[str(entity_id)] = (float(before), float(after))
     return reports

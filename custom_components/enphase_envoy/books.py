@@ -10,12 +10,20 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Protocol
 
+from .plausible import is_number
 from .snapshot import Address, Leaf, Snapshot
 
 #: What can be kept in a file.
 type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
 #: A field of the object at an address that counts energy, e.g. `(("inverters", "482243033093"), "lifetime_energy")`.
 type Counter = tuple[Address, str]
+
+
+def number(value: Json) -> float:
+    """Return a number that was remembered. Raises ValueError for what is none, or none that a house may have."""
+    if not is_number(value):
+        raise ValueError(value)
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)

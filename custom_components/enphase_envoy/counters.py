@@ -20,7 +20,7 @@ from pyenphase.models.meters import EnvoyMeterData
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from .books import Counter, Json, Moment
+from .books import Counter, Json, Moment, number
 from .capacity import watts
 from .snapshot import Address, Leaf, from_key, to_key
 
@@ -312,14 +312,14 @@ class Guard:
             *address, field = from_key(key)
             try:
                 value, at, own, moved, claim, before = entry
-                state = _State(float(value), float(at), None if own is None else float(own), float(moved))
-                state.before = None if before is None else float(before)
+                state = _State(number(value), number(at), None if own is None else number(own), number(moved))
+                state.before = None if before is None else number(before)
                 if claim:
-                    began, began_at, claimed, claimed_at, readings = claim
-                    state.claim = _Claim(
-                        float(began), float(began_at), float(claimed), float(claimed_at), int(readings)
-                    )
+                    began, began_at, claimed, claimed_at, readings = map(number, claim)
+                    state.claim = _Claim(began, began_at, claimed, claimed_at, int(readings))
             except TypeError, ValueError, IndexError:
+                continue
+            if state.value < 0:
                 continue
             self._states[tuple(address), field] = state
 

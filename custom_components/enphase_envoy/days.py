@@ -14,7 +14,7 @@ from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from .books import Json, Moment
+from .books import Json, Moment, number
 from .counters import Guard
 from .snapshot import Address, Leaf, from_key, to_key
 
@@ -163,12 +163,12 @@ class Days:
                 when, lifetime, at, began, fresh, way, midnights = entry
                 self._days[from_key(key)] = _Day(
                     date.fromisoformat(str(when)),
-                    float(lifetime),
-                    float(at),
-                    None if began is None else float(began),
+                    number(lifetime),
+                    number(at),
+                    None if began is None else number(began),
                     bool(fresh),
-                    {date.fromisoformat(then): float(value) for then, value in midnights.items()},
-                    int(way) % len(_WAYS),
+                    {date.fromisoformat(then): number(value) for then, value in midnights.items()},
+                    int(number(way)) % len(_WAYS),
                 )
             except TypeError, ValueError, AttributeError:
                 continue

@@ -5,10 +5,9 @@ The library puts into its objects whatever a document holds: a null, a string or
 
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
-import math
 import re
 import types
-from typing import Final, Union, get_args, get_origin, get_type_hints
+from typing import Final, TypeIs, Union, get_args, get_origin, get_type_hints
 
 from pyenphase.models.meters import CtType
 
@@ -25,6 +24,11 @@ _NAME: Final = re.compile(r"(?=.*\d)[\w-]{1,16}", re.ASCII)
 def is_name(key: object) -> bool:
     """Return whether a device or a phase can be called this; null, `n/a` or 1e18 name nobody."""
     return isinstance(key, str) and (key in _WORDS or _NAME.fullmatch(key) is not None)
+
+
+def is_number(value: object) -> TypeIs[int | float]:
+    """Return whether this is a number that a house may have."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_ABSURD < value < _ABSURD
 
 
 @cache
@@ -50,7 +54,7 @@ def _fits(value: object, allowed: tuple[type, ...]) -> bool:
     if isinstance(value, bool):
         return bool in allowed
     if isinstance(value, int | float):
-        return float in allowed and math.isfinite(value) and abs(value) < _ABSURD
+        return float in allowed and is_number(value)
     return isinstance(value, allowed)
 
 

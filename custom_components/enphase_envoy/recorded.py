@@ -30,6 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .books import Json
 from .const import LOGGER
 from .jumps import WINDOW, Jump, Row, bookings, find
+from .plausible import is_number
 
 #: What the recorder raises about a database that can't be read.
 DATABASE_ERRORS: Final = (SQLAlchemyError, HomeAssistantError, OSError, RuntimeError)
@@ -46,6 +47,8 @@ _COMMITTED_AFTER: Final = 10
 _PATIENCE: Final = 3600
 #: Watt-hours from which on a row that holds a jump is told from one that does not by the jump.
 _TELLING: Final = 10_000.0
+#: Seconds since the epoch, in the year 5138: no correction is of a later time.
+_NEVER: Final = 1e11
 #: Share of a jump that a row holds at least which holds that jump.
 _MOST: Final = 0.5
 
@@ -142,8 +145,9 @@ def corrections(memory: object) -> list[Correction]:
     made = []
     for item in memory if isinstance(memory, list) else []:
         match item:
-            case {"entity_id": str(entity_id), "at": int() | float() as at, "watt_hours": int() | float() as much}:
-                made.append(Correction(entity_id, at, much))
+            case {"entity_id": str(entity_id), "at": at, "watt_hours": much} if is_number(at) and is_number(much):
+                if 0 <= at < _NEVER:
+                    made.append(Correction(entity_id, at, much))
     return made
 
 

@@ -11,9 +11,10 @@ from pyenphase.models.system_production import EnvoySystemProduction
 from .. import capacity
 from ..books import Json
 from ..counters import Stepped
+from ..plausible import is_number
 from ..snapshot import Address, Leaf, from_key, to_key
 from .battery import BATTERY, BatteryEnergy
-from .readings import ANEW, Leaves, is_number
+from .readings import ANEW, Leaves
 from .totals import Totals, restored
 
 #: Seconds that a counter may be late with what it counted: microinverters report every five minutes.

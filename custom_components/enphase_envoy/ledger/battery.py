@@ -8,8 +8,9 @@ from pyenphase.models.acb import EnvoyACBPower
 from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
 
 from ..books import Json
+from ..plausible import is_number
 from ..snapshot import Address, Leaf
-from .readings import ANEW, STORAGE, Leaves, has_storage_meter, is_number
+from .readings import ANEW, STORAGE, Leaves, has_storage_meter
 from .totals import Totals, restored
 
 #: Where it is found.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, override
 
 from ..books import Json
+from ..plausible import is_number
 from ..snapshot import Address
 from .balance import Balance
 from .battery import storage
@@ -65,4 +66,4 @@ class House(Balance):
         """Go on from what was remembered."""
         super().load(memory)
         owed = memory.get("owed")
-        self._owed = min(max(0.0, owed), _OWED_AT_MOST) if isinstance(owed, int | float) else 0.0
+        self._owed = min(max(0.0, owed), _OWED_AT_MOST) if is_number(owed) else 0.0

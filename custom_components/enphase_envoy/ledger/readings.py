@@ -1,7 +1,6 @@
 """Which meters a system has, and what of a leaf can be reckoned with."""
 
 from collections.abc import Mapping
-import math
 from typing import Final
 
 from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterData
@@ -19,11 +18,6 @@ REPORTED: Final[Address] = ("system_production",)
 ANEW: Final = 0.5
 
 type Leaves = Mapping[Address, Leaf]
-
-
-def is_number(value: object) -> bool:
-    """Return whether a value can be reckoned with."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def meter(leaves: Leaves, address: Address) -> EnvoyMeterData | None:

@@ -4,7 +4,7 @@ from dataclasses import fields
 import math
 
 from ..books import Json
-from .readings import is_number
+from ..plausible import is_number
 
 
 def exact(watt_hours: float) -> float:
@@ -39,7 +39,7 @@ class Totals:
     def load(self, memory: Json) -> None:
         """Go on from what was remembered."""
         for name, value in memory.items() if isinstance(memory, dict) else ():
-            if isinstance(value, int | float):
+            if is_number(value):
                 self.raise_to(name, value)
 
 
