@@ -1,5 +1,6 @@
 """What is written down of a gateway, and read back with suspicion."""
 
+from dataclasses import asdict
 import json
 
 from hypothesis import given, strategies as st
@@ -71,3 +72,15 @@ def test_a_file_of_which_a_part_was_replaced_costs_no_more_than_it_says(data: st
     if found:
         assert all(endpoint.freshness.seen <= THEN.polls for endpoint in found.endpoints.values())
         assert all(isinstance(name, str) for name in found.sources.values())
+
+
+def test_firmware_that_no_version_can_be_compared_with_names_no_gateway() -> None:
+    content = saved() | {"gateway": {**asdict(IDENTITY), "firmware": "n/a"}}
+    assert read(content, THEN) is None
+
+
+def test_only_what_the_library_reads_with_is_known_as_a_source() -> None:
+    content = saved() | {"sources": {**SOURCES, "inverters": "NaN", "weather": "EnvoyMetersUpdater", "ctmeters": ["x"]}}
+    found = read(content, THEN)
+    assert found
+    assert found.sources == SOURCES

@@ -8,7 +8,7 @@ import inspect
 from typing import Final, Self
 
 import aiohttp
-from awesomeversion import AwesomeVersion
+from awesomeversion import AwesomeVersion, AwesomeVersionStrategy
 from awesomeversion.exceptions import AwesomeVersionException
 from pyenphase.const import LEGACY_ENVOY_VERSION
 from pyenphase.exceptions import EnvoyFirmwareCheckError, EnvoyFirmwareFatalCheckError
@@ -35,10 +35,12 @@ class Identity:
 
     @classmethod
     def read(cls, saved: Mapping[str, object]) -> Self:
-        """Return what was written. Raises LookupError or TypeError."""
+        """Return what was written. Raises LookupError, TypeError or ValueError."""
         serial, firmware, part_number = saved["serial"], saved["firmware"], saved["part_number"]
         if not (isinstance(serial, str) and isinstance(firmware, str) and isinstance(part_number, str | None)):
             raise TypeError
+        if AwesomeVersion(firmware).strategy is AwesomeVersionStrategy.UNKNOWN:
+            raise ValueError(firmware)
         return cls(serial, firmware, part_number, saved["metered"] is True, saved["secure"] is True)
 
 

@@ -6,11 +6,18 @@ Times are wall-clock times there, and seconds of the clock of the polls here: on
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 import math
+from typing import Final
 
+from pyenphase.envoy import get_updaters
 from pyenphase.json import json_loads
 
 from .endpoints import Document, Endpoint
 from .identity import Identity
+from .paths import COUNTERS
+from .plausible import is_number
+
+#: What may feed a field.
+_UPDATERS: Final = frozenset(updater.__name__ for updater in get_updaters())
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +72,11 @@ def read(saved: Mapping[str, object], now: Clocks) -> Recalled | None:
     gateway, sources, documents = (_part(saved, name) for name in ("gateway", "sources", "documents"))
     try:
         identity = Identity.read(gateway)
-    except LookupError, TypeError:
+    except LookupError, TypeError, ValueError:
         return None
     endpoints = {path: found for path in documents if (found := _endpoint(path, _part(documents, path), now))}
-    return Recalled(identity, {field: name for field, name in sources.items() if isinstance(name, str)}, endpoints)
+    fed_by = {field: name for field, name in sources.items() if field in COUNTERS and isinstance(name, str)}
+    return Recalled(identity, {field: name for field, name in fed_by.items() if name in _UPDATERS}, endpoints)
 
 
 def _part(saved: Mapping[str, object], name: str) -> dict[str, object]:
@@ -90,5 +98,5 @@ def _endpoint(path: str, saved: Mapping[str, object], now: Clocks) -> Endpoint |
     if saved.get("good"):
         endpoint.good = endpoint.latest
         endpoint.freshness.seen = now.read(saved.get("seen"))
-    endpoint.took = float(took) if isinstance(took, int | float) else 0.0
+    endpoint.took = float(took) if is_number(took) else 0.0
     return endpoint
