@@ -16,7 +16,7 @@ from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.gateway import Gateway
 
 from .conftest import House, entry_for
-from .simulator import Change, EmptyList, Replace, Simulator, Slow, Status
+from .simulator import Body, Change, EmptyList, Replace, Simulator, Slow, Status
 from .simulator.faults import Fault
 
 type SetUp = Callable[..., Awaitable[House]]
@@ -238,3 +238,17 @@ async def test_what_was_found_out_from_an_odd_document_is_found_out_anew_soon(se
         await house.pass_time(60)
     assert house.coordinator.data.members("ctmeters")
     assert not house.coordinator.gateway._asker.failures()
+
+
+@pytest.mark.parametrize("fault", [Status(503), Body("\ufeff[]"), Change(lambda readings: readings[:2])])
+async def test_batteries_with_a_meter_are_not_counted_otherwise_while_it_can_not_be_read(
+    set_up_with: SetUp, fault: Fault
+) -> None:
+    """What counts them meanwhile would have entities of its own, and the names of the meter's."""
+    house = await set_up_with("full_battery", "/ivp/meters/readings", fault)
+    assert ("battery_energy",) not in house.coordinator.data.leaves
+    house.gateway.faults.clear()
+    for _ in range(3):
+        await house.pass_time(60)
+    assert not unavailable(house)
+    assert not [name for name in house.states() if name.endswith("_2")]

@@ -86,7 +86,8 @@ class Bookkeeper:
     def enter(self, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot with counters that only tell the truth, and with what follows from them."""
         now = dt_util.utcnow().timestamp()
-        entered = self._books.enter(snapshot, Moment(now, now - self._clock(), dt_util.get_default_time_zone()))
+        moment = Moment(now, now - self._clock(), dt_util.get_default_time_zone(), snapshot.awaited)
+        entered = self._books.enter(snapshot, moment)
         if steps := self._guard.steps:
             entities = self._counters(entered, {step.counter[0] for step in steps})
             for step in steps:

@@ -36,6 +36,8 @@ class Moment:
     offset: float
     #: Where the day begins at midnight.
     zone: tzinfo
+    #: CT meters that nobody could read yet.
+    awaited: frozenset[Address] = frozenset()
 
     def seen(self, leaf: Leaf) -> float:
         """Return when the gateway last gave this leaf, in seconds since the epoch."""

@@ -17,6 +17,7 @@ from pyenphase import Envoy, EnvoyData
 from pyenphase.const import AUTH_TOKEN_MIN_VERSION, URL_PRODUCTION_INVERTERS
 from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyProbeFailed
 from pyenphase.models.acb import ACBSleepState
+from pyenphase.models.meters import CtType
 
 from . import recall
 from .account import Credentials, TokenAuth
@@ -290,7 +291,13 @@ class Gateway(Envoy):
             part_number=self.part_number,
             model=self.envoy_model,
             leaves=self._reader.known.leaves | dict(derive(self._reader.known.leaves, self.sleep_band)),
+            awaited=frozenset(("ctmeters", kind) for kind in self._meters() - self._reader.known.members("ctmeters")),
         )
+
+    def _meters(self) -> set[str]:
+        """Return the kinds of CT meters there are: all that there may be where it is only known that there are some."""
+        kinds = {kind for kind in self._common_properties.meter_types if isinstance(kind, str)}
+        return kinds or set(CtType if "ctmeters" in self._reader.sources else ())
 
     def _reason(self) -> Reason:
         """Say why nothing answered."""

@@ -60,6 +60,8 @@ class Snapshot:
     #: Model and what is connected, e.g. `Envoy, phases: 2, phase mode: split, production CT`.
     model: str
     leaves: Mapping[Address, Leaf]
+    #: Addresses of CT meters that the gateway has, and that could not be read yet.
+    awaited: frozenset[Address] = frozenset()
 
     def get[T](self, kind: type[T], address: Address) -> T | None:
         """Return the object at an address, or None when there is none of that kind."""

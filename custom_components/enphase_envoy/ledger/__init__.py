@@ -13,6 +13,7 @@ from .balance import Balance
 from .battery import BATTERY, Batteries
 from .grid import GRID, Grid
 from .house import HOUSE, House
+from .readings import STORAGE
 
 #: Seconds between two readings of power above which nobody knows what was between them, if a few polls are not longer.
 _GAP: Final = 210.0
@@ -48,6 +49,9 @@ class Ledger:
                 balance.follow(step)
         known, added = dict(leaves), dict[Address, Leaf]()
         for address, book in self._books.items():
+            # A CT that measures the batteries does so whether it can be read or not.
+            if address == BATTERY and STORAGE in moment.awaited:
+                continue
             if entered := book.enter(known):
                 known[address] = added[address] = self._leaf(address, *entered)
         return added
