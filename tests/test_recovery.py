@@ -252,3 +252,22 @@ async def test_batteries_with_a_meter_are_not_counted_otherwise_while_it_can_not
         await house.pass_time(60)
     assert not unavailable(house)
     assert not [name for name in house.states() if name.endswith("_2")]
+
+
+@pytest.mark.parametrize(("for_good", "meters"), [(False, 3), (True, 2)])
+async def test_what_a_probe_finds_otherwise_is_believed_when_it_lasts(
+    set_up: SetUp, for_good: bool, meters: int
+) -> None:
+    house = await set_up("full_battery")
+    gateway = house.coordinator.gateway
+    gateway.forget_probe()
+    await house.pass_time(60)
+    house.gateway.fault("/ivp/meters", Replace("2.state", "disabled"))
+    gateway.forget_probe()
+    await house.pass_time(60)
+    assert len(gateway._common_properties.meter_types) == 3
+    if not for_good:
+        house.gateway.faults.clear()
+    for _ in range(20):
+        await house.pass_time(60)
+    assert len(gateway._common_properties.meter_types) == meters

@@ -29,6 +29,7 @@ from .errors import BusyError, GatewayError, Reason
 from .hush import hushed
 from .identity import Firmware
 from .paths import EVERYTHING, FED_BY, SOURCES, URL_INFO
+from .probing import Probes, offer
 from .reading import UNEXPECTED_DOCUMENT, Reader
 from .recall import Clocks
 from .snapshot import Snapshot
@@ -36,9 +37,6 @@ from .snapshot import Snapshot
 #: Seconds after which no more of them are asked: a firmware that takes 45 s for an answer has 34 of them.
 _EVERYTHING_LIMIT = 240
 
-#: Seconds between looks for new kinds of hardware, and until the first look again at what failed.
-_PROBE_PERIOD = 3000.0
-_FIRST_PROBE_PAUSE = 60.0
 #: Below this many endpoints there is nothing to spare.
 _FEW = 3
 #: Seconds that a poll waits for answers; what takes longer is shown when it comes.
@@ -95,12 +93,7 @@ class Gateway(Envoy):
         self._failing: set[str] = set()
         #: The state of charge that AC batteries are to sleep at, chosen but not necessarily sent.
         self.sleep_band: tuple[int, int] | None = None
-        #: How often it was found out what the gateway offers.
-        self.probes = 0
-        #: When that was, whether it has to be done again soon, and after which pause.
-        self._probed = float("-inf")
-        self._probe_again = False
-        self._probe_pause = _FIRST_PROBE_PAUSE / 2
+        self._probes = Probes(clock)
         #: No poll since the last answer of anybody.
         self._lost = False
         #: Held while documents are read into the snapshot, by a poll or around a write.
@@ -147,7 +140,7 @@ class Gateway(Envoy):
         async with self._turn:
             if self.known_firmware not in (None, identity.firmware):
                 LOGGER.info("%s: firmware %s became %s", self.host, self.known_firmware, identity.firmware)
-                self.forget_probe()
+                self.forget_probe(sure=False)
             self._firmware = found
             self._interface_settings = None
 
@@ -217,7 +210,7 @@ class Gateway(Envoy):
                 self._asker.gone = True
                 await self._probe()
                 await self._reader.read_all()
-                self._plan_probe(probed=True)
+                self._plan_probe()
                 self._lost = True
             return self.snapshot()
 
@@ -231,12 +224,16 @@ class Gateway(Envoy):
         async with self._turn:
             self._asker.begin()
             await self._asker.fetch(await self._due(), patience=self._patience)
-            if probes := not self._lost and self._probe_is_due():
+            if probes := not self._lost and (not self._updaters or self._probes.are_due):
                 await self._probe()
                 if not self._reader.known.leaves:
                     await self._asker.fetch(self._reader.in_use, patience=self._patience)
             await self._reader.read_all()
-            self._plan_probe(probed=probes)
+            if probes:
+                self._plan_probe()
+            elif any(self._asker.endpoint(path).failure == UNEXPECTED for path in self._asker.asked):
+                # It may be right, and what was found out before odd.
+                self._probes.hasten()
             if new := self._reader.signs_of_new_hardware() - self._asker.asked:
                 await self._asker.fetch(new, patience=_PATIENCE)
                 await self._reader.read_all()
@@ -271,13 +268,18 @@ class Gateway(Envoy):
             if not self._asker.endpoint(path).failure:
                 self._asker.endpoint(path).freshness.seen = now
 
+    @property
+    def probes(self) -> int:
+        """How often it was found out what the gateway offers."""
+        return self._probes.count
+
     def stop(self) -> None:
         """Give up requests that outlast their poll."""
         self._asker.stop()
 
-    def forget_probe(self) -> None:
-        """Probe again with the next poll what the gateway offers; what is known stays until then."""
-        self._probed = float("-inf")
+    def forget_probe(self, *, sure: bool = True) -> None:
+        """Probe again with the next poll what the gateway offers; what is known stays until then, `sure` or not."""
+        self._probes.forget(sure=sure)
         for _, endpoint in self._asker.endpoints():
             endpoint.latest_stands = False
 
@@ -370,37 +372,30 @@ class Gateway(Envoy):
 
         What fails is answered by its last good document, so that a bad moment finds no less. Raises GatewayError.
         """
-        common = replace(self._common_properties)
+        common, found = replace(self._common_properties), (self._updaters, self._supported_features)
         try:
             await self._try_probe()
         except GatewayError as err:
             if not self._reader.needs:
                 self._updaters = []
                 raise
-            # It was known before what there is: that serves on.
             LOGGER.debug("%s: %s; looked for what it offers in vain", self.host, err)
-            for field in fields(common):
-                setattr(self._common_properties, field.name, getattr(common, field.name))
+            is_news = False
         else:
+            is_news = self._probes.believe(offer(self._updaters, self._common_properties))
+        if is_news:
             # The library keeps its description of the model for good.
             self.__dict__.pop("envoy_model", None)
             self._reader.begin(self._updaters)
-        self.probes += 1
-        self._probed = self.clock()
+        else:
+            # It was known before what there is: that serves on.
+            self._updaters, self._supported_features = found
+            for field in fields(common):
+                setattr(self._common_properties, field.name, getattr(common, field.name))
 
-    def _probe_is_due(self) -> bool:
-        """Return whether to find out what the gateway offers: once an hour, and soon where there was trouble."""
-        pause = self._probe_pause if self._probe_again else _PROBE_PERIOD
-        return not self._updaters or self.clock() >= self._probed + pause
-
-    def _plan_probe(self, *, probed: bool) -> None:
-        """Note whether to probe again soon: what can't be read may be right, and what was found before may be odd."""
-        failing = [path for path in self._asker.asked if self._asker.is_failing(path)]
-        if not probed:
-            self._probe_again |= any(self._asker.endpoint(path).failure == UNEXPECTED for path in failing)
-            return
-        self._probe_again = bool(failing)
-        self._probe_pause = min(2 * self._probe_pause, _PROBE_PERIOD) if failing else _FIRST_PROBE_PAUSE
+    def _plan_probe(self) -> None:
+        """Probe again soon after one in which something failed, or could not be read as it was found to be."""
+        self._probes.done(failing=any(self._asker.is_failing(path) for path in self._asker.asked))
 
     async def _try_probe(self) -> None:
         """Have the library probe. Raises GatewayError."""
