@@ -23,6 +23,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import asy
 from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotExtension
 from syrupy.assertion import SnapshotAssertion
 
+from custom_components.enphase_envoy import endpoints
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from custom_components.enphase_envoy.gateway import Gateway
@@ -86,6 +87,12 @@ def entity_registry_enabled_by_default() -> Iterator[None]:
     """Enable every entity from the start."""
     with patch("homeassistant.helpers.entity.Entity.entity_registry_enabled_default", new=True):
         yield
+
+
+@pytest.fixture
+def all_in_every_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every endpoint asked in every poll."""
+    monkeypatch.setattr(endpoints, "PERIODS", {})
 
 
 @pytest.fixture
