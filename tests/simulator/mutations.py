@@ -65,7 +65,8 @@ def _scaled(factor: float) -> Callable[[Json], Json]:
         if isinstance(value, bool | None):
             return factor
         if isinstance(value, int | float):
-            return type(value)(value * factor)
+            # No float is as large as some of these whole numbers.
+            return value * factor if isinstance(value, float) else value * round(2 * factor) // 2
         if isinstance(value, dict):
             return dict(list(value.items())[: int(len(value) * factor)])
         return value * int(factor) if factor >= 1 else value[: int(len(value) * factor)]
