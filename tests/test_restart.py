@@ -327,3 +327,20 @@ async def test_no_secret_is_remembered_and_nothing_after_the_end(
     await hass.config_entries.async_remove(house.entry.entry_id)
     await hass.async_block_till_done()
     assert key not in hass_storage
+
+
+@pytest.mark.parametrize("pair", [("/ivp/meters", "/ivp/meters/readings"), ("/production.json", "/ivp/meters")])
+@pytest.mark.parametrize("profile", ["total_consumption", "full_battery", "three_phase"])
+async def test_documents_that_changed_places_in_memory_do_not_keep_a_gateway_out(
+    set_up: SetUp, hass_storage: dict[str, Any], profile: str, pair: tuple[str, str]
+) -> None:
+    house = await set_up(profile)
+    states, fed_by = house.states(), sources(house)
+    await stop(house)
+    documents = hass_storage[f"{DOMAIN}.{house.entry.entry_id}.{DOCUMENTS}"]["data"]["documents"]
+    one, other = (next(path for path in documents if path.partition("?")[0] == name) for name in pair)
+    documents[one], documents[other] = documents[other], documents[one]
+    await start(house)
+    assert house.entry.state is ConfigEntryState.LOADED
+    await house.poll()
+    assert (house.states(), sources(house)) == (states, fed_by)

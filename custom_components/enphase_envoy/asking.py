@@ -99,6 +99,10 @@ class Asker:
         """Know endpoints as they were in an earlier life."""
         self._endpoints.update(endpoints)
 
+    def forget(self) -> None:
+        """Know nothing of any endpoint."""
+        self._endpoints.clear()
+
     @property
     def late(self) -> set[str]:
         """Endpoints that were asked in an earlier round, and may still answer."""

@@ -1,6 +1,6 @@
 """One poll a cycle, and who is told what came of it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -84,7 +84,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self.told: dict[Address, Told] = {}
         self.addresses: frozenset[Address] = frozenset()
         #: Who listens to which object.
-        self._interested: dict[Address | None, dict[int, CALLBACK_TYPE]] = {}
+        self._interested: dict[Address, list[CALLBACK_TYPE]] = {}
         self.bookkeeper = bookkeeper
         self._watch = SettingsWatch()
         #: From when on a token may be fetched because the gateway refused the old one, and why none came the last time.
@@ -146,13 +146,18 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             ) from err
 
     async def _restored(self, err: BaseException | None) -> Snapshot | None:
-        """Return what is remembered of a gateway that can't be read at set-up; None where that would not help."""
+        """Return what is remembered of a gateway that can't be read at set-up; None where that would not help.
+
+        Raises UpdateFailed or ConfigEntryAuthFailed where nothing is, and nothing can be read all the same.
+        """
         if not isinstance(err, GatewayError) or err.reason in _ANOTHER or not self.gateway.remembers:
             return None
         try:
             snapshot = await self.gateway.restore()
         except GatewayError:
-            return None
+            LOGGER.debug("%s: nothing can be made of what is remembered; it may be what stands in the way", self.name)
+            self.gateway.forget()
+            return await self._translated(self._poll)
         self._bridging = True
         LOGGER.warning("%s can't be read (%s); what is remembered of it is shown meanwhile", self.name, err)
         return snapshot
@@ -333,15 +338,11 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     @callback
     def async_add_listener(self, update_callback: CALLBACK_TYPE, context: Any = None) -> Callable[[], None]:
         """Listen to the object at an address, or without one to everything."""
-        remove = super().async_add_listener(update_callback, context)
-        self._interested.setdefault(context, {})[id(remove)] = update_callback
-
-        @callback
-        def forget() -> None:
-            remove()
-            self._interested[context].pop(id(remove), None)
-
-        return forget
+        if context is None:
+            return super().async_add_listener(update_callback)
+        listeners = self._interested.setdefault(context, [])
+        listeners.append(update_callback)
+        return partial(listeners.remove, update_callback)
 
     @override
     @callback
@@ -361,14 +362,19 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             changed |= self.addresses - now.keys()
             self.addresses = frozenset(now)
         self.told = now
-        for subject in (None, *changed):
-            for update in list(self._interested.get(subject, {}).values()):
-                try:
-                    update()
-                except Exception:  # noqa: BLE001  (as the framework's own loop does)
-                    # One entity that can't be shown must not keep the news from the others.
-                    LOGGER.exception("%s: an entity of %s could not be updated", self.name, subject)
+        for update in self._to_wake(changed):
+            try:
+                update()
+            except Exception:  # noqa: BLE001  (as the framework's own loop does)
+                # One entity that can't be shown must not keep the news from the others.
+                LOGGER.exception("%s: %s could not be updated", self.name, update)
         self._schedule_expiry()
+
+    def _to_wake(self, changed: Iterable[Address]) -> Iterator[CALLBACK_TYPE]:
+        """Yield who is to be told: who listens to everything, which may bring and remove entities, comes first."""
+        yield from [update for update, _ in self._listeners.values()]
+        for address in changed:
+            yield from list(self._interested.get(address, ()))
 
     @callback
     def _schedule_expiry(self) -> None:

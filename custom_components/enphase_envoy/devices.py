@@ -5,6 +5,7 @@ The only place that knows. Entities name their device by its identifier and noth
 
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
+from functools import cache
 
 from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant, callback
@@ -32,8 +33,9 @@ def identifier_of(info: DeviceInfo) -> str:
     return next(identifier for _, identifier in info["identifiers"])
 
 
+@cache
 def identified(identifier: str) -> DeviceInfo:
-    """Return what links an entity to its device."""
+    """Return what links an entity to its device: the same for all entities of a device."""
     return DeviceInfo(identifiers={(DOMAIN, identifier)})
 
 

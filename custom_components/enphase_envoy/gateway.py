@@ -202,6 +202,13 @@ class Gateway(Envoy):
             self._reader.sources = known.sources
             self._asker.recall(known.endpoints)
 
+    def forget(self) -> None:
+        """Know no more than who this is: what `recall` found makes no sense."""
+        self._updaters = []
+        self._reader.begin(())
+        self._reader.sources.clear()
+        self._asker.forget()
+
     async def restore(self) -> Snapshot:
         """Return all that is known again while nobody is there. Raises GatewayError when that is nothing."""
         async with self._turn:
