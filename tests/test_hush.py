@@ -40,7 +40,7 @@ async def test_an_endpoint_that_makes_no_sense_is_told_once_and_by_us(
     house.gateway.fault("/ivp/ss/gen_mode", Change(lambda _: {"error": "no"}))
     house.gateway.fault("/ivp/pdm/device_data", Change(lambda _: {"deviceCount": 0, "deviceDataLimit": 50}))
     caplog.clear()
-    for _ in range(4):
+    for _ in range(3):
         await house.poll_all()
     assert not of_the_library(caplog)
     ours = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
