@@ -184,7 +184,8 @@ class Soak:
         self._seed = seed
         self._random = Random(seed)
         self._trouble: Trouble | None = None
-        self._good_at = house.gateway.clock.now
+        #: When the last poll was that was surely good, and that may have been: the gateway restarts at night.
+        self._good_at = self._maybe_good_at = house.gateway.clock.now
         self._begin = self._good_at
         self._names = house.states().keys()
         self._paths: list[str] = []
@@ -287,9 +288,15 @@ class Soak:
             await self.house.hass.async_block_till_done(wait_background_tasks=True)
         polls = [r for r in self.house.gateway.requests if r.path == self._pulse and r.at > before]
         self.report.polls += len(polls)
-        if polls and not self._trouble and not self._night:
-            self._good_at = self._now
+        if polls and not self._trouble:
+            self._note_poll()
         self._look()
+
+    def _note_poll(self) -> None:
+        """Note that there was a poll while nothing was wrong but the night."""
+        self._maybe_good_at = self._now
+        if not self._night:
+            self._good_at = self._now
 
     async def _learn(self) -> None:
         """Find out what is asked, and what of it in every poll."""
@@ -329,8 +336,7 @@ class Soak:
             # The storage of tests keeps all that was ever written.
             cast("Mock", kept).reset_mock()
         await self.house.poll()
-        if not self._night:
-            self._good_at = self._now
+        self._note_poll()
         faults = self.house.gateway.faults
         self._trouble = trouble
         self.report.troubles[trouble.name] += 1
@@ -402,9 +408,10 @@ class Soak:
         hidden = [state.entity_id for state in states.async_all() if state.state == STATE_UNAVAILABLE]
         missing = self._trouble is not None and self._trouble.missing
         self._require(age >= SHOWN or not hidden or missing, f"unavailable after {age:.0f} s: {hidden}")
-        if self._trouble and self._trouble.whole and age != float("inf") and age >= GONE:
+        since = self._now - self._maybe_good_at
+        if self._trouble and self._trouble.whole and age != float("inf") and since >= GONE:
             power = next(name for name in self._names if name.endswith("current_power_production"))
-            self._require(power in hidden, f"{power} is shown after {age:.0f} s")
+            self._require(power in hidden, f"{power} is shown after {since:.0f} s")
         for state in states.async_all("sensor"):
             self._look_at_counter(state)
 
@@ -424,7 +431,7 @@ class Soak:
     async def _check(self) -> None:
         """Check that one poll makes everything right."""
         await self.house.poll()
-        self._good_at = self._now
+        self._good_at = self._maybe_good_at = self._now
         states = self.house.states()
         self._require(states.keys() == self._names, f"other entities: {states.keys() ^ self._names}")
         self._look()
