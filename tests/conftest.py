@@ -12,6 +12,7 @@ from unittest.mock import patch
 from aiohttp.resolver import ThreadedResolver
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder import Recorder
+from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import aiohttp_client
 from homeassistant.setup import async_setup_component
@@ -138,6 +139,10 @@ class House:
         """Return the states of all entities of the entry."""
         return {state.entity_id: state.state for state in self.hass.states.async_all()}
 
+    def unavailable(self) -> set[str]:
+        """Return the entities that show nothing."""
+        return {name for name, state in self.states().items() if state == STATE_UNAVAILABLE}
+
 
 def entry_for(gateway: Simulator, **changes: Any) -> MockConfigEntry:
     """Return an entry as Home Assistant's own integration would have written it."""
@@ -166,6 +171,12 @@ async def simulate() -> AsyncIterator[Callable[..., Awaitable[Simulator]]]:
         yield start
 
 
+def read_on_its_clock(gateway: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have entries that are set up from now on read gateways on the clock of this one."""
+    on_its_clock = partial(Gateway, clock=lambda: gateway.clock.now, wall=lambda: gateway.clock.now)
+    monkeypatch.setattr("custom_components.enphase_envoy.Gateway", on_its_clock)
+
+
 @pytest.fixture
 async def set_up(
     hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]], monkeypatch: pytest.MonkeyPatch
@@ -175,8 +186,7 @@ async def set_up(
 
     async def start(profile: str = "full_battery", **data: Any) -> House:
         gateway = await simulate(profile)
-        on_its_clock = partial(Gateway, clock=lambda: gateway.clock.now, wall=lambda: gateway.clock.now)
-        monkeypatch.setattr("custom_components.enphase_envoy.Gateway", on_its_clock)
+        read_on_its_clock(gateway, monkeypatch)
         entry = entry_for(gateway, **data)
         entry.add_to_hass(hass)
         houses.append(House(hass, gateway, entry))

@@ -11,6 +11,7 @@ import pytest
 from custom_components.enphase_envoy import endpoints
 
 from .conftest import House
+from .mutants import tracebacks
 from .simulator import Body, Cloud, Drop, EmptyList, EmptyObject, Html, Null, Status, Truncated
 from .simulator.faults import Fault
 
@@ -18,11 +19,6 @@ type SetUp = Callable[..., Awaitable[House]]
 
 POWER = "sensor.envoy_{}_current_power_production"
 COUNTER = "sensor.envoy_{}_lifetime_energy_production"
-
-
-def tracebacks(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what a reader of the log at its ordinary level would see tracebacks of."""
-    return [record.getMessage() for record in caplog.records if record.exc_info and record.levelno >= logging.INFO]
 
 
 def ours(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -32,6 +32,8 @@ from .simulator.mutations import Mutation
 
 type SetUp = Callable[..., Awaitable[House]]
 
+pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
+
 #: How the name of what is of a phase ends.
 PHASE: Final = re.compile(r"_l[123]$")
 
@@ -115,8 +117,6 @@ class Trial:
 def test_what_one_document_says_hurts_nothing_but_what_it_feeds(
     hass: HomeAssistant,
     set_up: SetUp,
-    entity_registry_enabled_by_default: None,
-    all_in_every_poll: None,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     profile: str,

@@ -24,6 +24,8 @@ from .simulator.mutations import Mutation
 type SetUp = Callable[..., Awaitable[House]]
 type Saved = dict[str, Any]
 
+pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
+
 
 class Forger:
     """Changes what a house remembers between an unload and the next set-up."""
@@ -125,8 +127,6 @@ def test_whatever_is_remembered_the_next_set_up_ends_as_one_without_a_memory(
     hass: HomeAssistant,
     set_up: SetUp,
     hass_storage: Saved,
-    entity_registry_enabled_by_default: None,
-    all_in_every_poll: None,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     profile: str,

@@ -28,6 +28,8 @@ from .mutants import (
 
 type SetUp = Callable[..., Awaitable[House]]
 
+pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
+
 #: Polls after which all is right: documents are asked for anew in the first, and what can't be read in the next ones.
 SOON = 3
 
@@ -93,8 +95,6 @@ class Trial:
 def trial_of(
     hass: HomeAssistant,
     set_up: SetUp,
-    entity_registry_enabled_by_default: None,
-    all_in_every_poll: None,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[str], Trial]:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from functools import partial
 import logging
 
 from homeassistant.config_entries import ConfigEntryState
@@ -12,9 +11,7 @@ from homeassistant.helpers import entity_registry as er
 from hypothesis import given, strategies as st
 import pytest
 
-from custom_components.enphase_envoy.gateway import Gateway
-
-from .conftest import House, entry_for
+from .conftest import House, entry_for, read_on_its_clock
 from .mutants import (
     MUTANTS,
     PROFILES,
@@ -30,6 +27,8 @@ from .mutants import (
 from .simulator import Simulator
 
 type Simulate = Callable[..., Awaitable[Simulator]]
+
+pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
 
 #: Minutes until all is right after what was said to fail, and until it is looked for what was not.
 SOON, LOOKS = 4, 60
@@ -127,16 +126,13 @@ class Newcomer:
 def test_whatever_is_said_at_the_first_set_up_all_is_there_once_it_is_right(
     hass: HomeAssistant,
     simulate: Simulate,
-    entity_registry_enabled_by_default: None,
-    all_in_every_poll: None,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     profile: str,
 ) -> None:
     run = hass.loop.run_until_complete
     gateway = run(simulate(profile))
-    on_its_clock = partial(Gateway, clock=lambda: gateway.clock.now, wall=lambda: gateway.clock.now)
-    monkeypatch.setattr("custom_components.enphase_envoy.Gateway", on_its_clock)
+    read_on_its_clock(gateway, monkeypatch)
     share_clock(monkeypatch, gateway)
     caplog.set_level(logging.INFO)
     newcomer = Newcomer(hass, gateway, caplog)

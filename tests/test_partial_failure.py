@@ -23,24 +23,19 @@ BATTERY = "492309017302"
 INVENTORY = "/ivp/ensemble/inventory"
 
 
-def unavailable(house: House) -> set[str]:
-    """Return the entities that show nothing."""
-    return {name for name, state in house.states().items() if state == STATE_UNAVAILABLE}
-
-
 async def lost(house: House, fault: Fault, *paths: str, minutes: int = 5) -> set[str]:
     """Return what is unavailable after some minutes with a fault, and let everything come back."""
     for path in paths:
         house.gateway.fault(path, fault)
     for _ in range(minutes):
         await house.pass_time(60)
-    gone = unavailable(house)
+    gone = house.unavailable()
     house.gateway.faults.clear()
     for _ in range(10):
-        if not unavailable(house):
+        if not house.unavailable():
             break
         await house.pass_time(300)
-    assert not unavailable(house)
+    assert not house.unavailable()
     return gone
 
 
@@ -96,7 +91,7 @@ async def test_a_connection_that_is_not_made_keeps_nobody_else_from_being_asked(
     asked = {request.path for request in house.gateway.requests} - {"/info"}
     assert asked == set(paths) - set(refused)
     await house.poll()
-    assert not unavailable(house)
+    assert not house.unavailable()
 
 
 async def test_an_inventory_without_its_system_controller_takes_no_more_than_one_that_fails(
@@ -192,6 +187,6 @@ async def test_who_polls_by_an_automation_decides_how_old_a_value_may_be(hass: H
         house.gateway.requests.clear()
         for _ in range(10):
             await house.pass_time(30)
-            assert not unavailable(house)
+            assert not house.unavailable()
         await house.poll()
         assert house.gateway.requests

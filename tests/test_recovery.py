@@ -2,20 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 import logging
 
 from homeassistant.config_entries import ConfigEntryState
-from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr
 import pytest
 
 from custom_components.enphase_envoy import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.gateway import Gateway
 
-from .conftest import House, entry_for
+from .conftest import House, entry_for, read_on_its_clock
 from .simulator import Body, Change, EmptyList, Replace, Simulator, Slow, Status
 from .simulator.faults import Fault
 
@@ -35,8 +32,7 @@ async def set_up_with(
     async def start(profile: str, path: str, fault: Fault) -> House:
         gateway = await simulate(profile)
         gateway.fault(path, fault)
-        on_its_clock = partial(Gateway, clock=lambda: gateway.clock.now, wall=lambda: gateway.clock.now)
-        monkeypatch.setattr("custom_components.enphase_envoy.Gateway", on_its_clock)
+        read_on_its_clock(gateway, monkeypatch)
         entry = entry_for(gateway)
         entry.add_to_hass(hass)
         entries.append(entry)
@@ -48,11 +44,6 @@ async def set_up_with(
     for entry in entries:
         await hass.config_entries.async_unload(entry.entry_id)
     await hass.async_block_till_done()
-
-
-def unavailable(house: House) -> list[str]:
-    """Return the entities that show nothing."""
-    return [name for name, state in house.states().items() if state == STATE_UNAVAILABLE]
 
 
 def asked(house: House) -> set[str]:
@@ -80,8 +71,8 @@ async def test_whichever_endpoint_fails_at_set_up_all_entities_are_there_minutes
             await reload(hass, house)
         for _ in range(5):
             await house.pass_time(60)
-        if house.states().keys() != healthy or unavailable(house) or house.entry.state is not ConfigEntryState.LOADED:
-            left[path] = (house.entry.state, unavailable(house), healthy - house.states().keys())
+        if house.states().keys() != healthy or house.unavailable() or house.entry.state is not ConfigEntryState.LOADED:
+            left[path] = (house.entry.state, house.unavailable(), healthy - house.states().keys())
     assert not left
 
 
@@ -130,7 +121,7 @@ async def test_new_kinds_of_hardware_are_found_within_an_hour(
     assert found > before
     await reload(hass, house)
     assert house.states().keys() == found, "a new set-up finds no more"
-    assert not unavailable(house)
+    assert not house.unavailable()
 
 
 async def test_hardware_whose_list_failed_at_the_first_set_up_is_found(hass: HomeAssistant, set_up_with: SetUp) -> None:
@@ -161,7 +152,7 @@ async def test_an_upgrade_during_which_an_endpoint_fails_takes_nothing_for_good(
         await house.pass_time(300)
     assert house.coordinator.data.firmware == "8.3.5433"
     assert house.states().keys() == before.keys()
-    assert not unavailable(house)
+    assert not house.unavailable()
 
 
 async def test_what_is_connected_is_told_anew_after_an_upgrade(hass: HomeAssistant, set_up_with: SetUp) -> None:
@@ -250,7 +241,7 @@ async def test_batteries_with_a_meter_are_not_counted_otherwise_while_it_can_not
     house.gateway.faults.clear()
     for _ in range(3):
         await house.pass_time(60)
-    assert not unavailable(house)
+    assert not house.unavailable()
     assert not [name for name in house.states() if name.endswith("_2")]
 
 

@@ -17,6 +17,7 @@ from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.memory import DOCUMENTS
 
 from .conftest import House
+from .mutants import sources, tracebacks
 from .simulator import Body, Cloud, Drop, Html, Silent, Slow, Status
 from .simulator.faults import Fault
 
@@ -38,27 +39,11 @@ def asked(house: House) -> set[str]:
     return {request.path.partition("?")[0] for request in house.gateway.requests} - DOOR
 
 
-def unavailable(house: House) -> set[str]:
-    """Return the entities that show nothing."""
-    return {name for name, state in house.states().items() if state == STATE_UNAVAILABLE}
-
-
 def unique_ids(house: House) -> set[tuple[str, str]]:
     """Return what entities are known by, of those that are there."""
     registry = er.async_get(house.hass)
     entries = (registry.async_get(entity_id) for entity_id in house.states())
     return {(entry.domain, entry.unique_id) for entry in entries if entry}
-
-
-def sources(house: House) -> dict[str, str]:
-    """Return what feeds each field of counters."""
-    return dict(house.coordinator.gateway._reader.sources)
-
-
-def tracebacks(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what was logged with a traceback that somebody sees."""
-    shown = (record for record in caplog.records if record.levelno > logging.DEBUG)
-    return [record.getMessage() for record in shown if record.exc_info]
 
 
 async def stop(house: House) -> None:
@@ -92,7 +77,7 @@ async def test_whichever_endpoint_fails_during_a_restart_nothing_is_lost(
                 await start(house)
                 found = house.states(), unique_ids(house), sources(house)
             if found != (states, ids, fed_by):
-                wrong[path, repr(fault())] = states.keys() - found[0].keys() | unavailable(house)
+                wrong[path, repr(fault())] = states.keys() - found[0].keys() | house.unavailable()
     assert not wrong
     assert not tracebacks(caplog)
 
@@ -169,11 +154,11 @@ async def test_a_gateway_that_is_silent_during_a_restart_is_shown_as_it_was(
         await house.gateway.come_back()
     await house.pass_time(60)
     assert house.states().keys() == states.keys()
-    assert not unavailable(house)
+    assert not house.unavailable()
     assert float(house.states()[power]) > 0
     assert (unique_ids(house), sources(house)) == (ids, fed_by)
     await house.pass_time(60)
-    assert not unavailable(house)
+    assert not house.unavailable()
     assert not tracebacks(caplog)
 
 
@@ -193,7 +178,7 @@ async def test_a_gateway_that_refuses_everything_before_and_during_a_restart_is_
         fault.remove()
     await house.pass_time(60)
     assert house.states().keys() == states.keys()
-    assert not unavailable(house)
+    assert not house.unavailable()
 
 
 async def test_what_is_remembered_is_as_old_as_it_is(set_up: SetUp) -> None:
@@ -205,11 +190,11 @@ async def test_what_is_remembered_is_as_old_as_it_is(set_up: SetUp) -> None:
     with house.gateway.fault("/ivp/ensemble/power", Status(503)):
         await start(house)
         assert house.states().keys() == states.keys()
-        gone = unavailable(house)
+        gone = house.unavailable()
         assert gone
         assert len(gone) < len(states) / 4
     await house.poll()
-    assert not unavailable(house)
+    assert not house.unavailable()
 
 
 async def test_a_clock_that_was_ahead_makes_nothing_young(set_up: SetUp) -> None:
@@ -260,7 +245,7 @@ async def test_without_a_cloud_and_a_token_what_is_remembered_is_shown_and_the_c
     cloud.trouble = None
     for _ in range(60):
         await house.pass_time(60)
-    assert not unavailable(house)
+    assert not house.unavailable()
     assert house.entry.data["token"] == cloud.tokens[0]
 
 
@@ -288,12 +273,12 @@ async def test_a_gateway_that_restarts_at_night_takes_nothing_for_three_minutes_
     await house.gateway.go_away()
     for seconds in (60, 60, 50):
         await house.pass_time(seconds)
-        assert not unavailable(house)
+        assert not house.unavailable()
     await house.gateway.come_back()
     house.gateway.requests.clear()
     await house.pass_time(30)
     assert len(house.gateway.requests) <= round_of_all + 2  # and who is there, and may we come in
-    assert not unavailable(house)
+    assert not house.unavailable()
 
 
 async def test_counters_that_come_from_elsewhere_after_an_upgrade_are_told_once(

@@ -131,7 +131,7 @@ class Asker:
     async def fetch(self, paths: Iterable[str], *, patience: float | None) -> None:
         """Ask endpoints that this round has not asked yet, and keep what they say within `patience` seconds.
 
-        What is still under way after that is taken in when it comes, unless it is all there is.
+        What is still under way after that is taken in when it comes, unless nobody is there.
         """
         paths = [path for path in paths if path not in self.asked and path not in self._late]
         paths.sort(key=lambda path: (self.endpoint(path).took, path))

@@ -75,8 +75,12 @@ def read(saved: Mapping[str, object], now: Clocks) -> Recalled | None:
     except LookupError, TypeError, ValueError:
         return None
     endpoints = {path: found for path in documents if (found := _endpoint(path, _part(documents, path), now))}
-    fed_by = {field: name for field, name in sources.items() if field in COUNTERS and isinstance(name, str)}
-    return Recalled(identity, {field: name for field, name in fed_by.items() if name in _UPDATERS}, endpoints)
+    fed_by = {
+        field: name
+        for field, name in sources.items()
+        if field in COUNTERS and isinstance(name, str) and name in _UPDATERS
+    }
+    return Recalled(identity, fed_by, endpoints)
 
 
 def _part(saved: Mapping[str, object], name: str) -> dict[str, object]:
