@@ -24,10 +24,10 @@ from pytest_homeassistant_custom_component.components.recorder.common import asy
 from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotExtension
 from syrupy.assertion import SnapshotAssertion
 
-from custom_components.enphase_envoy import endpoints
+from custom_components.enphase_envoy.client import endpoints
+from custom_components.enphase_envoy.client.gateway import Gateway
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
-from custom_components.enphase_envoy.gateway import Gateway
 
 from .simulator import Clock, Cloud, Simulator
 from .simulator.access import make_certificate

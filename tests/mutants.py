@@ -16,10 +16,10 @@ from homeassistant.util import dt as dt_util
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 import pytest
 
-from custom_components.enphase_envoy.account import Credentials
+from custom_components.enphase_envoy.client.auth import Credentials
+from custom_components.enphase_envoy.client.gateway import Gateway
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.entity import EnvoyEntity
-from custom_components.enphase_envoy.gateway import Gateway
 
 from .conftest import LONG, House
 from .simulator import Simulator

@@ -15,9 +15,9 @@ import jwt
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
-from custom_components.enphase_envoy.account import read_token
+from custom_components.enphase_envoy.client.auth import read_token
+from custom_components.enphase_envoy.client.errors import GatewayError, Reason
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.errors import GatewayError, Reason
 
 from .conftest import LONG, House, entry_for
 from .simulator import Cloud, Simulator, Status, cloud as simulated_cloud

@@ -3,8 +3,8 @@
 import jwt
 import pytest
 
-from custom_components.enphase_envoy.account import Credentials, check_token
-from custom_components.enphase_envoy.errors import GatewayError, Reason
+from custom_components.enphase_envoy.client.auth import Credentials, check_token
+from custom_components.enphase_envoy.client.errors import GatewayError, Reason
 
 SERIAL = "122334455667"
 NOW = 1_800_000_000.0

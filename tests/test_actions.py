@@ -85,7 +85,7 @@ async def owner(statistics: Statistics, hass: HomeAssistant, set_up: SetUp) -> A
     """Somebody with entities and no history."""
     owner = Owner(hass, statistics)
     # Its timers are not for a clock that leaps.
-    with patch("custom_components.enphase_envoy.upkeep.async_start"):
+    with patch("custom_components.enphase_envoy.maintenance.async_start"):
         await owner.moves_in(set_up)
         yield owner
         with patch("custom_components.enphase_envoy.PLATFORMS", []):
@@ -271,7 +271,7 @@ async def test_statistics_that_can_not_be_read_are_an_error(owner: Owner) -> Non
     await owner.records({owner.solar: [LIFETIME] * 5})
     broken = OperationalError("SELECT", {}, OSError("disk image is malformed"))
     with (
-        patch("custom_components.enphase_envoy.recorded.statistics_during_period", side_effect=broken),
+        patch("custom_components.enphase_envoy.statistics.recorder.statistics_during_period", side_effect=broken),
         pytest.raises(HomeAssistantError) as raised,
     ):
         await owner.repairs()
@@ -301,7 +301,7 @@ async def test_without_a_recorder_there_is_nothing_to_repair(hass: HomeAssistant
 
 async def test_what_is_recorded_of_another_kind_is_left_alone(owner: Owner) -> None:
     """Somebody may have told Home Assistant that it is something else altogether."""
-    with patch("custom_components.enphase_envoy.recorded.in_energy", return_value=False):
+    with patch("custom_components.enphase_envoy.statistics.recorder.in_energy", return_value=False):
         await owner.records({owner.solar: lie(counter(), MINUTES["in a row"], FAULTS["zero"])})
         assert (await owner.repairs())["jumps"] == []
     assert get_instance(owner.hass)

@@ -8,7 +8,7 @@ from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 import pytest
 
-from custom_components.enphase_envoy import endpoints
+from custom_components.enphase_envoy.client import endpoints
 
 from .conftest import House
 from .mutants import tracebacks

@@ -12,13 +12,13 @@ from homeassistant.util import dt as dt_util
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy import books
-from custom_components.enphase_envoy.books import Moment
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.counters import Guard
-from custom_components.enphase_envoy.days import Days
-from custom_components.enphase_envoy.memory import COUNTERS, Memory
-from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf, Snapshot
+from custom_components.enphase_envoy.energy import pipeline as books
+from custom_components.enphase_envoy.energy.counter_filter import Guard
+from custom_components.enphase_envoy.energy.daily import Days
+from custom_components.enphase_envoy.energy.pipeline import Moment
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf, Snapshot
+from custom_components.enphase_envoy.storage import COUNTERS, Memory
 
 from .conftest import NOON, House
 from .simulator import lies

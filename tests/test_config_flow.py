@@ -11,7 +11,7 @@ from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
-from custom_components.enphase_envoy import account, identity
+from custom_components.enphase_envoy.client import auth as account, firmware as identity
 from custom_components.enphase_envoy.config_flow import host_of
 from custom_components.enphase_envoy.const import DOMAIN
 

@@ -9,7 +9,7 @@ from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import entity_registry as er, issue_registry as ir
 import pytest
 
-from custom_components.enphase_envoy import gateway as gateway_module
+from custom_components.enphase_envoy.client import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
 
 from .conftest import House

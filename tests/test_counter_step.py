@@ -1,6 +1,7 @@
 """The message about a counter that has another value for good: its correction is kept, or undone."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.enphase_envoy import issues
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.recorded import Correction, async_correct, async_recorder
+from custom_components.enphase_envoy.statistics.recorder import Correction, async_correct, async_recorder
 
 from .conftest import House
 from .statistics import START, Statistics
@@ -61,7 +62,7 @@ async def test_the_owner_decides_what_a_step_was(
     async_correct(recorder, CORRECTION)
     await async_wait_recording_done(hass)
     assert await statistics.changes(SOLAR) == [0, 50, 50]
-    issues.async_report_step(hass, entry, CORRECTION, 65_000_000, 84_000_000)
+    issues.async_report_step(hass, entry, asdict(CORRECTION), 65_000_000, 84_000_000)
     flow, end = await answer(hass, hass_client, choice)
     assert (flow["type"], flow["menu_options"]) == ("menu", ["keep", "book"])
     texts = flow["description_placeholders"]
@@ -76,7 +77,7 @@ async def test_without_a_recorder_nothing_can_be_undone(
     hass: HomeAssistant, set_up: SetUp, hass_client: ClientSessionGenerator
 ) -> None:
     house = await set_up("full_battery")
-    issues.async_report_step(hass, house.entry, CORRECTION, 65_000_000, 84_000_000)
+    issues.async_report_step(hass, house.entry, asdict(CORRECTION), 65_000_000, 84_000_000)
     assert (await answer(hass, hass_client, "book"))[1] == "abort"
     assert message(hass)
 
@@ -87,7 +88,7 @@ async def test_a_message_outlasts_a_restart_but_not_its_entry(
     """Nobody notices the step again; one step gives one message, however often it is told."""
     house = await set_up("full_battery")
     for _ in range(2):
-        issues.async_report_step(hass, house.entry, CORRECTION, 400, 0)
+        issues.async_report_step(hass, house.entry, asdict(CORRECTION), 400, 0)
     registry = ir.async_get(hass)
     assert len([domain for domain, _ in registry.issues if domain == DOMAIN]) == 1
     await flush_store(registry._store)

@@ -14,11 +14,11 @@ from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.books import Moment
-from custom_components.enphase_envoy.capacity import watts
-from custom_components.enphase_envoy.counters import COUNTERS, WRAP, Cause, Guard, Stepped
 from custom_components.enphase_envoy.descriptions import SENSORS
-from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf
+from custom_components.enphase_envoy.energy.counter_filter import COUNTERS, WRAP, Cause, Guard, Stepped
+from custom_components.enphase_envoy.energy.limits import watts
+from custom_components.enphase_envoy.energy.pipeline import Moment
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 START = 1_750_500_000.0

@@ -12,10 +12,10 @@ from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.books import Books, Moment
-from custom_components.enphase_envoy.counters import Guard
-from custom_components.enphase_envoy.days import Days
-from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf, Snapshot
+from custom_components.enphase_envoy.energy.counter_filter import Guard
+from custom_components.enphase_envoy.energy.daily import Days
+from custom_components.enphase_envoy.energy.pipeline import Books, Moment
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf, Snapshot
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 EVENING = datetime(2026, 6, 21, 23, 50, tzinfo=ZONE).timestamp()

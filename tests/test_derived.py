@@ -5,8 +5,8 @@ from typing import Any
 from pyenphase.models.acb import ACBSleepState, EnvoyACB
 import pytest
 
-from custom_components.enphase_envoy.derived import AcbFleet, derive
-from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf
+from custom_components.enphase_envoy.model.derived import AcbFleet, derive
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf
 
 ASLEEP = ["envoy.cond_flags.pcu_ctrl.sleep-mode"]
 

@@ -18,7 +18,7 @@ from pytest_homeassistant_custom_component.components.diagnostics import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.enphase_envoy.const import DOMAIN, OPTION_FIXTURES
-from custom_components.enphase_envoy.scrub import REDACTED
+from custom_components.enphase_envoy.redact import REDACTED
 from scripts.replay import main as replay
 
 from .conftest import House, entry_for

@@ -6,7 +6,7 @@ import logging
 from pyenphase.updaters import device_data_inverters, generator
 import pytest
 
-from custom_components.enphase_envoy.hush import hushed
+from custom_components.enphase_envoy.client.log_filter import hushed
 
 from .conftest import House
 from .simulator import Change

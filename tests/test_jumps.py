@@ -6,8 +6,8 @@ from itertools import accumulate, pairwise
 from hypothesis import given, strategies as st
 import pytest
 
-from custom_components.enphase_envoy.jumps import Jump, Row, bookings, find
-from custom_components.enphase_envoy.recorded import booked
+from custom_components.enphase_envoy.statistics.recorder import booked
+from custom_components.enphase_envoy.statistics.spikes import Jump, Row, bookings, find
 
 WATTS = 12_000.0
 #: Minutes of a row, of an hour, and of a day that is looked at.

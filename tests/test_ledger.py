@@ -15,13 +15,13 @@ from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterDa
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.books import Moment
-from custom_components.enphase_envoy.counters import Cause, Guard, Stepped
-from custom_components.enphase_envoy.ledger import Ledger
-from custom_components.enphase_envoy.ledger.battery import BATTERY, BatteryEnergy
-from custom_components.enphase_envoy.ledger.grid import GRID, GridEnergy
-from custom_components.enphase_envoy.ledger.house import HOUSE, HouseEnergy
-from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf
+from custom_components.enphase_envoy.energy.counter_filter import Cause, Guard, Stepped
+from custom_components.enphase_envoy.energy.pipeline import Moment
+from custom_components.enphase_envoy.energy.virtual_meters import Ledger
+from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
+from custom_components.enphase_envoy.energy.virtual_meters.grid import GRID, GridEnergy
+from custom_components.enphase_envoy.energy.virtual_meters.house import HOUSE, HouseEnergy
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf
 
 from .conftest import NOON, House
 

@@ -18,13 +18,13 @@ from pyenphase.models.meters import EnvoyMeterData
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.books import Moment
-from custom_components.enphase_envoy.counters import Guard
-from custom_components.enphase_envoy.ledger import Ledger
-from custom_components.enphase_envoy.ledger.battery import BATTERY
-from custom_components.enphase_envoy.ledger.grid import GRID
-from custom_components.enphase_envoy.ledger.house import HOUSE
-from custom_components.enphase_envoy.snapshot import Address, Freshness, Leaf
+from custom_components.enphase_envoy.energy.counter_filter import Guard
+from custom_components.enphase_envoy.energy.pipeline import Moment
+from custom_components.enphase_envoy.energy.virtual_meters import Ledger
+from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY
+from custom_components.enphase_envoy.energy.virtual_meters.grid import GRID
+from custom_components.enphase_envoy.energy.virtual_meters.house import HOUSE
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf
 
 from .simulator import PROFILES, Clock
 from .simulator.documents import meters, storage

@@ -10,11 +10,11 @@ from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import entity_registry as er, issue_registry as ir
 import pytest
 
+from custom_components.enphase_envoy.client.gateway import Gateway
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
-from custom_components.enphase_envoy.gateway import Gateway
+from custom_components.enphase_envoy.energy.settings_monitor import Finding, Outcome
 from custom_components.enphase_envoy.issues import async_report_certificate, async_report_setting
-from custom_components.enphase_envoy.settings_watch import Finding, Outcome
 
 from .conftest import LONG, House, entry_for
 from .simulator import Simulator

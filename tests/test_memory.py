@@ -15,7 +15,7 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.memory import DOCUMENTS, Memory
+from custom_components.enphase_envoy.storage import DOCUMENTS, Memory
 
 ENTRY = MockConfigEntry(domain=DOMAIN, entry_id="01ENTRY")
 KEY = "enphase_envoy.01ENTRY.documents"

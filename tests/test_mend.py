@@ -8,9 +8,9 @@ import aiohttp
 from hypothesis import given, strategies as st
 import pytest
 
-from custom_components.enphase_envoy.account import Credentials
-from custom_components.enphase_envoy.gateway import Gateway
-from custom_components.enphase_envoy.mend import attempts
+from custom_components.enphase_envoy.client.auth import Credentials
+from custom_components.enphase_envoy.client.gateway import Gateway
+from custom_components.enphase_envoy.client.salvage import attempts
 
 from .conftest import House
 from .simulator import Change, Simulator

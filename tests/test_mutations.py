@@ -11,7 +11,7 @@ from homeassistant.core import HomeAssistant
 from hypothesis import given, strategies as st
 import pytest
 
-from custom_components.enphase_envoy.gateway import Gateway
+from custom_components.enphase_envoy.client.gateway import Gateway
 
 from .conftest import House
 from .mutants import (

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.memory import COUNTERS, DOCUMENTS, SUBJECTS
+from custom_components.enphase_envoy.storage import COUNTERS, DOCUMENTS, SUBJECTS
 
 from .conftest import House
 from .mutants import EDITED, PROFILES, absent, absurd, counters, share_clock, sources, tracebacks, trying

@@ -9,7 +9,8 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr, entity_registry as er
 import pytest
 
-from custom_components.enphase_envoy import async_remove_config_entry_device, gateway as gateway_module
+from custom_components.enphase_envoy import async_remove_config_entry_device
+from custom_components.enphase_envoy.client import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
 
 from .conftest import House

@@ -7,7 +7,12 @@ import aiohttp
 from homeassistant.core import HomeAssistant
 import pytest
 
-from custom_components.enphase_envoy import account, asking, gateway as gateway_module, identity
+from custom_components.enphase_envoy.client import (
+    auth as account,
+    firmware as identity,
+    gateway as gateway_module,
+    scheduler as asking,
+)
 
 from .conftest import House
 from .simulator import Silent, Slow

@@ -10,7 +10,7 @@ from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.meters import CtType
 import pytest
 
-from custom_components.enphase_envoy.plausible import believable, is_name
+from custom_components.enphase_envoy.model.validation import believable, is_name
 
 GOOD = EnvoyInverter("482213010021", 1_750_000_000, 250, 360, dc_voltage=32.1, temperature=None)
 BATTERY = EnvoyEncharge(

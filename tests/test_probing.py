@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from custom_components.enphase_envoy.probing import Probes
+from custom_components.enphase_envoy.client.probe import Probes
 
 
 class Bench:

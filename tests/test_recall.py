@@ -6,9 +6,9 @@ import json
 from hypothesis import given, strategies as st
 import pytest
 
-from custom_components.enphase_envoy.endpoints import Document, Endpoint
-from custom_components.enphase_envoy.identity import Identity
-from custom_components.enphase_envoy.recall import Clocks, read, written
+from custom_components.enphase_envoy.client.endpoints import Document, Endpoint
+from custom_components.enphase_envoy.client.firmware import Identity
+from custom_components.enphase_envoy.client.persistence import Clocks, read, written
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -9,7 +9,13 @@ from hypothesis import given, strategies as st
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from custom_components.enphase_envoy.recorded import Correction, Corrections, async_last_recorded, booked, corrections
+from custom_components.enphase_envoy.statistics.recorder import (
+    Correction,
+    Corrections,
+    async_last_recorded,
+    booked,
+    corrections,
+)
 
 from .statistics import START, Statistics
 
@@ -55,7 +61,7 @@ async def test_what_was_recorded_last_is_known_in_watt_hours(statistics: Statist
 async def test_hours_are_known_when_the_short_rows_are_gone(statistics: Statistics) -> None:
     for count in range(12):
         await statistics.row({SOLAR: 65_000_000 + count})
-    with patch("custom_components.enphase_envoy.recorded.get_last_short_term_statistics", return_value={}):
+    with patch("custom_components.enphase_envoy.statistics.recorder.get_last_short_term_statistics", return_value={}):
         last = await async_last_recorded(statistics.hass, [SOLAR])
     assert last == {SOLAR: pytest.approx((65_000_011, START.timestamp() + 3600))}
 
@@ -67,7 +73,9 @@ async def test_nothing_is_known_without_a_recorder(hass: HomeAssistant) -> None:
 async def test_nothing_is_known_of_a_broken_database(statistics: Statistics) -> None:
     await statistics.row({SOLAR: 65_000_000})
     broken = OperationalError("SELECT", {}, OSError("disk image is malformed"))
-    with patch("custom_components.enphase_envoy.recorded.get_last_short_term_statistics", side_effect=broken):
+    with patch(
+        "custom_components.enphase_envoy.statistics.recorder.get_last_short_term_statistics", side_effect=broken
+    ):
         assert await async_last_recorded(statistics.hass, [SOLAR]) == {}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
 
-from custom_components.enphase_envoy.registered import async_counters, async_energy_meters
+from custom_components.enphase_envoy.statistics.entities import async_counters, async_energy_meters
 
 from .conftest import House
 

@@ -12,9 +12,9 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
 import pytest
 
-from custom_components.enphase_envoy import gateway as gateway_module, identity
+from custom_components.enphase_envoy.client import firmware as identity, gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.memory import DOCUMENTS
+from custom_components.enphase_envoy.storage import DOCUMENTS
 
 from .conftest import House
 from .mutants import sources, tracebacks

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, strategies as st
 import pytest
 
-from custom_components.enphase_envoy.scrub import REDACTED, Scrubber
+from custom_components.enphase_envoy.redact import REDACTED, Scrubber
 
 SERIAL = "122035013273"
 TOKEN = "eyJraWQiOiI3ZDEwMDA1ZCJ9.eyJhdWQiOiIxMjIwMzUwMTMyNzMifQ.c2lnbmF0dXJl"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pyenphase.models.tariff import EnvoyStorageMode, EnvoyStorageSettings
 import pytest
 
-from custom_components.enphase_envoy.settings_watch import WATCHED, Outcome, SettingsWatch
+from custom_components.enphase_envoy.energy.settings_monitor import WATCHED, Outcome, SettingsWatch
 
 BEFORE = EnvoyStorageSettings(
     mode=EnvoyStorageMode.SELF_CONSUMPTION,

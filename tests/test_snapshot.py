@@ -6,7 +6,7 @@ from pyenphase import EnvoyData
 from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from custom_components.enphase_envoy.snapshot import Freshness, Leaf, Snapshot, leaves
+from custom_components.enphase_envoy.model.snapshot import Freshness, Leaf, Snapshot, leaves
 
 INVERTER = EnvoyInverter(serial_number="1", last_report_date=1, last_report_watts=2, max_report_watts=3)
 PRODUCTION = EnvoySystemProduction(watt_hours_lifetime=4, watt_hours_last_7_days=3, watt_hours_today=2, watts_now=1)

@@ -1,6 +1,7 @@
 """Texts: every language says everything that English says, and English says everything that the code asks for."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from itertools import combinations
 import json
 from pathlib import Path
@@ -15,10 +16,10 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.enphase_envoy import issues
+from custom_components.enphase_envoy.client.errors import Reason
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.errors import Reason
-from custom_components.enphase_envoy.recorded import Correction
-from custom_components.enphase_envoy.settings_watch import Finding, Outcome
+from custom_components.enphase_envoy.energy.settings_monitor import Finding, Outcome
+from custom_components.enphase_envoy.statistics.recorder import Correction
 
 TRANSLATIONS = Path(__file__).parents[1] / "custom_components" / DOMAIN / "translations"
 LANGUAGES = sorted(path.stem for path in TRANSLATIONS.glob("*.json") if path.stem != "en")
@@ -155,7 +156,7 @@ async def test_every_message_has_a_text_whose_placeholders_are_filled(hass: Home
     issues.async_report_certificate(hass, entry, "envoy.local")
     for setting, outcome in (("reserved_soc", Outcome.OVERWRITTEN), ("mode", Outcome.IGNORED)):
         issues.async_report_setting(hass, entry, "8.2.4225", Finding(setting, "number.reserve", outcome, 1, 2))
-    issues.async_report_step(hass, entry, Correction("sensor.solar", 0, -19e6), 65e6, 84e6)
+    issues.async_report_step(hass, entry, asdict(Correction("sensor.solar", 0, -19e6)), 65e6, 84e6)
     texts = tree("en")["issues"]
     raised = [issue for (domain, _), issue in ir.async_get(hass).issues.items() if domain == DOMAIN]
     assert {issue.translation_key for issue in raised} == set(texts)

@@ -79,7 +79,7 @@ async def test_a_late_answer_ends_with_the_entry(
     hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = await set_up("full_battery")
-    monkeypatch.setattr("custom_components.enphase_envoy.gateway._PATIENCE", 0.2)
+    monkeypatch.setattr("custom_components.enphase_envoy.client.gateway._PATIENCE", 0.2)
     house.gateway.fault("/ivp/ensemble/power", Slow(0.5))
     await house.poll()
     await unload(hass, house, caplog)

@@ -11,7 +11,7 @@ from homeassistant.setup import async_setup_component
 import jwt
 import pytest
 
-from custom_components.enphase_envoy.account import RENEW_AHEAD, TokenLife
+from custom_components.enphase_envoy.client.auth import RENEW_AHEAD, TokenLife
 from custom_components.enphase_envoy.const import DOMAIN
 
 from .conftest import House

@@ -8,15 +8,15 @@ from homeassistant.exceptions import ConfigEntryNotReady
 from homeassistant.helpers import config_validation as cv, device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
-from . import actions, devices, issues, upkeep
-from .bookkeeper import Bookkeeper
+from . import devices, issues, maintenance as upkeep, services as actions
+from .client.errors import GatewayError
+from .client.gateway import Gateway
 from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
-from .errors import GatewayError
-from .gateway import Gateway
-from .memory import SUBJECTS, Memory
-from .registered import async_counters
+from .energy_manager import Bookkeeper
 from .session import async_session_for
+from .statistics.entities import async_counters
+from .storage import SUBJECTS, Memory
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 

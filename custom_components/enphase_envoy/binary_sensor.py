@@ -19,9 +19,10 @@ from pyenphase.models.encharge import EnvoyEncharge
 from pyenphase.models.enpower import EnvoyEnpower
 from pyenphase.models.generator import EnvoyGenerator
 
-from . import devices
 from .coordinator import EnvoyConfigEntry
-from .entity import EnvoyEntity, Row, Table, async_setup_tables
+from .descriptions.base import Row, Table
+from .entity import EnvoyEntity, async_setup_tables
+from .model import identifiers
 
 PARALLEL_UPDATES = 0
 
@@ -88,12 +89,12 @@ _GENERATOR: Final = (
 )
 
 BINARY_SENSORS: Final[tuple[Table[Any, BinarySensor[Any]], ...]] = (
-    Table(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=devices.own),
-    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=devices.enpower),
-    Table(kind=EnvoyCollar, at=("collar",), rows=(_communicating(EnvoyCollar),), device_fn=devices.collar),
-    Table(kind=EnvoyC6CC, at=("c6cc",), rows=(_communicating(EnvoyC6CC),), device_fn=devices.c6_combiner),
-    Table(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=devices.own),
-    Table(kind=EnvoyGenerator, at=("generator",), rows=_GENERATOR, device_fn=devices.generator),
+    Table(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=identifiers.own),
+    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
+    Table(kind=EnvoyCollar, at=("collar",), rows=(_communicating(EnvoyCollar),), device_fn=identifiers.collar),
+    Table(kind=EnvoyC6CC, at=("c6cc",), rows=(_communicating(EnvoyC6CC),), device_fn=identifiers.c6_combiner),
+    Table(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=identifiers.own),
+    Table(kind=EnvoyGenerator, at=("generator",), rows=_GENERATOR, device_fn=identifiers.generator),
 )
 
 

@@ -8,11 +8,12 @@ from homeassistant.components.button import ButtonEntity, ButtonEntityDescriptio
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
-from . import devices
+from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry
-from .derived import AcbFleet
-from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
-from .gateway import Gateway
+from .descriptions.base import Row, Table
+from .entity import EnvoyEntity, action, async_setup_tables
+from .model import identifiers
+from .model.derived import AcbFleet
 
 PARALLEL_UPDATES = 1
 
@@ -30,7 +31,13 @@ _ACB_FLEET: Final = (
 )
 
 BUTTONS: Final[tuple[Table[Any, Button[Any]], ...]] = (
-    Table(kind=AcbFleet, at=("acb_fleet",), rows=_ACB_FLEET, device_fn=devices.acb_fleet, prefix_fn=devices.gateway),
+    Table(
+        kind=AcbFleet,
+        at=("acb_fleet",),
+        rows=_ACB_FLEET,
+        device_fn=identifiers.acb_fleet,
+        prefix_fn=identifiers.gateway,
+    ),
 )
 
 

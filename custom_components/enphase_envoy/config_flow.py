@@ -29,7 +29,9 @@ from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 import voluptuous as vol
 from yarl import URL
 
-from .account import Credentials
+from .client.auth import Credentials
+from .client.errors import GatewayError, Reason
+from .client.gateway import Gateway
 from .const import (
     CONF_FINGERPRINT,
     CONF_USE_MANUAL_TOKEN,
@@ -42,8 +44,6 @@ from .const import (
     POLL_INTERVALS,
 )
 from .energy_dashboard import AGAIN, async_add, async_panels
-from .errors import GatewayError, Reason
-from .gateway import Gateway
 from .session import async_session_to_try
 
 SECRET = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))

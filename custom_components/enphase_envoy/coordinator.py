@@ -15,15 +15,15 @@ from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, Upda
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.tariff import EnvoyStorageSettings
 
-from .account import Credentials
-from .bookkeeper import Bookkeeper
+from .client.auth import Credentials
+from .client.errors import GatewayError, Reason
+from .client.gateway import Gateway
 from .const import CONF_USE_MANUAL_TOKEN, DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER, OPTION_POLL_INTERVAL
-from .errors import GatewayError, Reason
-from .gateway import Gateway
+from .energy.settings_monitor import LOOKS, SettingsWatch
+from .energy_manager import Bookkeeper
 from .issues import async_report_certificate, async_report_setting
-from .memory import DOCUMENTS, Memory
-from .settings_watch import LOOKS, SettingsWatch
-from .snapshot import Address, Leaf, Snapshot
+from .model.snapshot import Address, Leaf, Snapshot
+from .storage import DOCUMENTS, Memory
 
 type EnvoyConfigEntry = ConfigEntry[EnvoyCoordinator]
 

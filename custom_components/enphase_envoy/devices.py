@@ -21,7 +21,7 @@ from pyenphase.models.generator import EnvoyGeneratorConfig
 
 from .const import DOMAIN
 from .coordinator import EnvoyConfigEntry
-from .snapshot import Address, Snapshot
+from .model.snapshot import Address, Snapshot
 
 _MANUFACTURER = "Enphase"
 #: Seconds that a device is missing from everything before the owner may delete it, whatever the gateway says otherwise.
@@ -37,65 +37,6 @@ def identifier_of(info: DeviceInfo) -> str:
 def identified(identifier: str) -> DeviceInfo:
     """Return what links an entity to its device: the same for all entities of a device."""
     return DeviceInfo(identifiers={(DOMAIN, identifier)})
-
-
-# Which device an object of the snapshot belongs to, for the tables of entities.
-
-
-def gateway(snapshot: Snapshot, _address: Address) -> str:
-    """Identify the gateway itself."""
-    return snapshot.serial
-
-
-def own(_snapshot: Snapshot, address: Address) -> str:
-    """Identify a device by the key it has in the snapshot: a serial number, or the id of a relay."""
-    return address[-1]
-
-
-def enpower(snapshot: Snapshot, _address: Address) -> str | None:
-    """Identify the Enpower (System Controller)."""
-    return next((found.serial_number for found in snapshot.all(EnvoyEnpower)), None)
-
-
-def collar(snapshot: Snapshot, _address: Address) -> str | None:
-    """Identify the IQ Meter Collar."""
-    return next((found.serial_number for found in snapshot.all(EnvoyCollar)), None)
-
-
-def c6_combiner(snapshot: Snapshot, _address: Address) -> str | None:
-    """Identify the C6 Combiner controller."""
-    return next((found.serial_number for found in snapshot.all(EnvoyC6CC)), None)
-
-
-def acb_fleet(snapshot: Snapshot, _address: Address) -> str:
-    """Identify what stands for all AC batteries together."""
-    return f"{snapshot.serial}_acb"
-
-
-def generator(snapshot: Snapshot, _address: Address) -> str:
-    """Identify the generator."""
-    return f"{snapshot.serial}_generator"
-
-
-def listed_as_inverter(snapshot: Snapshot, address: Address) -> str | None:
-    """Name an AC battery as it is among the inverters, where the gateway lists it as well."""
-    is_battery = snapshot.get(EnvoyACB, ("acb_inventory", address[-1])) is not None
-    return f"Inverter {address[-1]}" if is_battery else None
-
-
-def relay_prefix(snapshot: Snapshot, address: Address) -> str:
-    """Begin the unique ids of a relay, whose own id (`NC1`) is the same in every Enpower."""
-    return f"{enpower(snapshot, address)}_relay_{address[-1]}"
-
-
-def battery_controller(snapshot: Snapshot, address: Address) -> str | None:
-    """Identify where the settings of the batteries are: the Enpower, or the gateway where there is none.
-
-    A gateway without batteries may have such settings too; they control nothing.
-    """
-    if found := enpower(snapshot, address):
-        return found
-    return snapshot.serial if any(snapshot.members("encharge_inventory")) else None
 
 
 @callback

@@ -16,12 +16,12 @@ from homeassistant.core import HomeAssistant, State
 from homeassistant.helpers import device_registry as dr, entity_registry as er
 from homeassistant.util import slugify
 
-from .account import read_token
-from .asking import Answer
+from .client.auth import read_token
+from .client.errors import GatewayError
+from .client.scheduler import Answer
 from .const import DOMAIN, OPTION_FIXTURES
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
-from .errors import GatewayError
-from .scrub import REDACTED, Scrubber
+from .redact import REDACTED, Scrubber
 
 type Report = dict[str, object]
 

@@ -19,7 +19,7 @@ import voluptuous as vol
 
 from .const import DOMAIN
 from .coordinator import EnvoyConfigEntry
-from .snapshot import Snapshot
+from .model.snapshot import Snapshot
 
 type Kind = Literal["solar", "grid", "battery", "home"]
 #: A source as the dashboard keeps it.

@@ -7,7 +7,6 @@ descriptions: a phase adds its letters to the unique id and the name, and starts
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, override
 
@@ -15,7 +14,7 @@ import aiohttp
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import entity_registry as er
-from homeassistant.helpers.entity import Entity, EntityDescription
+from homeassistant.helpers.entity import Entity
 from homeassistant.helpers.entity_platform import (
     AddConfigEntryEntitiesCallback,
     EntityPlatform,
@@ -26,57 +25,12 @@ from homeassistant.util import slugify
 from pyenphase.exceptions import EnvoyError
 
 from . import devices
+from .client.errors import BusyError, GatewayError, Reason
+from .client.gateway import Gateway
 from .const import DOMAIN
 from .coordinator import GONE, EnvoyConfigEntry, EnvoyCoordinator
-from .errors import BusyError, GatewayError, Reason
-from .gateway import Gateway
-from .snapshot import Address, Snapshot
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row[T](EntityDescription):
-    """Description of one entity of an object; each platform adds how it reads and writes."""
-
-    #: Whether this object has such an entity at all.
-    exists_fn: Callable[[T], bool] = lambda _: True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table[T, R: Row[Any]]:
-    """Descriptions of one kind of object, where to find such objects, and on which device they live."""
-
-    kind: type[T]
-    #: Beginning of the addresses of these objects, e.g. `("inverters",)`.
-    at: Address
-    #: How many more parts the address of an object has: 0 for a single one, 1 for each of a dictionary.
-    below: int = 0
-    rows: Sequence[R]
-    #: Identifier of the device; None where these objects have no entities on this system.
-    device_fn: Callable[[Snapshot, Address], str | None] = lambda snapshot, _: snapshot.serial
-    #: Beginning of the unique ids, where it is not the identifier of the device.
-    prefix_fn: Callable[[Snapshot, Address], str] | None = None
-    #: Beginning of new entity ids, where history has it otherwise than the name of the device.
-    object_id_fn: Callable[[Snapshot, Address], str | None] = lambda _snapshot, _address: None
-
-    def covers(self, address: Address) -> bool:
-        """Return whether this table speaks of the object at an address."""
-        return len(address) == len(self.at) + self.below and address[: len(self.at)] == self.at
-
-    def rows_for(self, snapshot: Snapshot, address: Address) -> Iterator[R]:
-        """Yield what describes the object at an address."""
-        source = snapshot.get(self.kind, address)
-        if source is not None and self.device_fn(snapshot, address) is not None:
-            yield from (row for row in self.rows if row.exists_fn(source))
-
-    def unique_id(self, snapshot: Snapshot, address: Address, row: Row[Any]) -> str:
-        """Return the unique id of the entity that shows a row of the object at an address."""
-        prefix = (self.prefix_fn or self.device_fn)(snapshot, address) or snapshot.serial
-        return "_".join(filter(None, (prefix, row.key, _phase(address))))
-
-
-def _phase(address: Address) -> str:
-    """Return the phase that an object is of, e.g. `l1`, and nothing for what is of all."""
-    return address[-1].lower() if address[0].endswith("_phases") else ""
+from .descriptions.base import Row, Table, phase_of
+from .model.snapshot import Address
 
 
 class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
@@ -100,7 +54,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         self._object_id = table.object_id_fn(coordinator.data, address)
         self._attr_unique_id = table.unique_id(coordinator.data, address, row)
         self._attr_translation_key = row.translation_key or row.key
-        if phase := _phase(address):
+        if phase := phase_of(address):
             self._attr_translation_key += "_phase"
             self._attr_translation_placeholders = {"phase": phase}
             self._attr_entity_registry_enabled_default = False

@@ -1,7 +1,6 @@
 """What the owner should know: raised once, and taken back when it is no longer so."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from homeassistant.config_entries import ConfigEntry
@@ -10,8 +9,7 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.util import dt as dt_util
 
 from .const import DOMAIN
-from .recorded import Correction
-from .settings_watch import Finding, Outcome
+from .energy.settings_monitor import Finding, Outcome
 
 TOKEN_ENDS = "token_ends"  # noqa: S105
 CERTIFICATE_CHANGED = "certificate_changed"
@@ -91,20 +89,24 @@ def async_report_certificate(hass: HomeAssistant, entry: ConfigEntry[Any], host:
 
 @callback
 def async_report_step(
-    hass: HomeAssistant, entry: ConfigEntry[Any], correction: Correction, before: float, after: float
+    hass: HomeAssistant,
+    entry: ConfigEntry[Any],
+    correction: Mapping[str, Any],
+    before: float,
+    after: float,
 ) -> None:
-    """Tell that a counter went from one value to another, in Wh, for good, and what was corrected because of that."""
-    state = hass.states.get(correction.entity_id)
-    when = dt_util.as_local(dt_util.utc_from_timestamp(correction.at))
+    """Report a permanent step of a counter, in Wh, and the correction that was made: `entity_id`, `at`, `watt_hours`."""
+    state = hass.states.get(correction["entity_id"])
+    when = dt_util.as_local(dt_util.utc_from_timestamp(correction["at"]))
     texts = {
-        "entity": state.name if state else correction.entity_id,
+        "entity": state.name if state else correction["entity_id"],
         "when": f"{when:%Y-%m-%d %H:%M}",
         "before": _energy(before),
         "after": _energy(after),
-        "correction": _energy(correction.watt_hours),
+        "correction": _energy(correction["watt_hours"]),
     }
-    subject = f"{COUNTER_STEP}_{correction.entity_id}_{correction.at:.0f}"
-    _raise(hass, entry, subject, COUNTER_STEP, texts, fixable=True, about=asdict(correction))
+    subject = f"{COUNTER_STEP}_{correction['entity_id']}_{correction['at']:.0f}"
+    _raise(hass, entry, subject, COUNTER_STEP, texts, fixable=True, about=correction)
 
 
 def _energy(watt_hours: float) -> str:

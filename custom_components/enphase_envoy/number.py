@@ -12,10 +12,11 @@ from pyenphase.models.dry_contacts import EnvoyDryContactSettings
 from pyenphase.models.generator import EnvoyGeneratorSchedule
 from pyenphase.models.tariff import EnvoyStorageSettings
 
-from . import devices
+from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry
-from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
-from .gateway import Gateway
+from .descriptions.base import Row, Table
+from .entity import EnvoyEntity, action, async_setup_tables
+from .model import identifiers
 
 PARALLEL_UPDATES = 1
 
@@ -110,17 +111,17 @@ NUMBERS: Final[tuple[Table[Any, Number[Any]], ...]] = (
         kind=EnvoyStorageSettings,
         at=("storage_settings",),
         rows=_BATTERY_SETTINGS,
-        device_fn=devices.battery_controller,
+        device_fn=identifiers.battery_controller,
     ),
     Table(
         kind=EnvoyDryContactSettings,
         at=("dry_contact_settings",),
         below=1,
         rows=_RELAY,
-        device_fn=devices.own,
-        prefix_fn=devices.relay_prefix,
+        device_fn=identifiers.own,
+        prefix_fn=identifiers.relay_prefix,
     ),
-    Table(kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR, device_fn=devices.generator),
+    Table(kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR, device_fn=identifiers.generator),
 )
 
 

@@ -11,12 +11,13 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
 import voluptuous as vol
 
-from . import issues, recorded, session
+from . import issues, session
+from .client.errors import GatewayError
+from .client.gateway import Gateway
 from .config_flow import SECRET, validate
 from .const import CONF_FINGERPRINT, CONF_USE_MANUAL_TOKEN
 from .coordinator import EnvoyConfigEntry
-from .errors import GatewayError
-from .gateway import Gateway
+from .statistics import recorder as recorded
 
 
 async def async_create_fix_flow(

@@ -13,11 +13,12 @@ from pyenphase.models.dry_contacts import DryContactAction, DryContactMode, Envo
 from pyenphase.models.generator import EnvoyGeneratorMode, EnvoyGeneratorSchedule
 from pyenphase.models.tariff import EnvoyStorageMode, EnvoyStorageSettings
 
-from . import devices
+from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry
-from .derived import AcbFleet
-from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
-from .gateway import Gateway
+from .descriptions.base import Row, Table
+from .entity import EnvoyEntity, action, async_setup_tables
+from .model import identifiers
+from .model.derived import AcbFleet
 
 PARALLEL_UPDATES = 1
 
@@ -122,20 +123,29 @@ SELECTS: Final[tuple[Table[Any, Select[Any]], ...]] = (
         kind=EnvoyStorageSettings,
         at=("storage_settings",),
         rows=_BATTERY_SETTINGS,
-        device_fn=devices.battery_controller,
+        device_fn=identifiers.battery_controller,
     ),
     Table(
         kind=EnvoyDryContactSettings,
         at=("dry_contact_settings",),
         below=1,
         rows=_RELAY,
-        device_fn=devices.own,
-        prefix_fn=devices.relay_prefix,
+        device_fn=identifiers.own,
+        prefix_fn=identifiers.relay_prefix,
     ),
-    Table(kind=AcbFleet, at=("acb_fleet",), rows=_ACB_FLEET, device_fn=devices.acb_fleet, prefix_fn=devices.gateway),
-    Table(kind=EnvoyGeneratorMode, at=("generator_mode",), rows=_GENERATOR_MODE, device_fn=devices.generator),
     Table(
-        kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR_SCHEDULE, device_fn=devices.generator
+        kind=AcbFleet,
+        at=("acb_fleet",),
+        rows=_ACB_FLEET,
+        device_fn=identifiers.acb_fleet,
+        prefix_fn=identifiers.gateway,
+    ),
+    Table(kind=EnvoyGeneratorMode, at=("generator_mode",), rows=_GENERATOR_MODE, device_fn=identifiers.generator),
+    Table(
+        kind=EnvoyGeneratorSchedule,
+        at=("generator_schedule",),
+        rows=_GENERATOR_SCHEDULE,
+        device_fn=identifiers.generator,
     ),
 )
 

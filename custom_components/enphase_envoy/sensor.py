@@ -9,9 +9,9 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions import SENSORS
-from .descriptions.rows import Sensor
-from .entity import EnvoyEntity, Table, async_setup_tables
-from .snapshot import Address
+from .descriptions.base import Sensor, Table
+from .entity import EnvoyEntity, async_setup_tables
+from .model.snapshot import Address
 
 PARALLEL_UPDATES = 0
 

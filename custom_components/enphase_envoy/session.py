@@ -4,22 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 import hashlib
+from typing import Any
 
 import aiohttp
 from aiohttp import Fingerprint, TCPConnector
+from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.aiohttp_client import DATA_RESOLVER, async_create_clientsession, async_get_clientsession
 from homeassistant.util.ssl import get_default_no_verify_context
 from yarl import URL
 
+from .client.errors import GatewayError, Reason
 from .const import CONF_FINGERPRINT, OPTION_DISABLE_KEEP_ALIVE, OPTION_PIN_CERTIFICATE
-from .coordinator import EnvoyConfigEntry
-from .errors import GatewayError, Reason
 
 _LOOK_LIMIT = 10
 
 
-async def async_session_for(hass: HomeAssistant, entry: EnvoyConfigEntry) -> aiohttp.ClientSession:
+async def async_session_for(hass: HomeAssistant, entry: ConfigEntry[Any]) -> aiohttp.ClientSession:
     """Return a session for one gateway, which is closed with its entry.
 
     With pinning it talks to the one certificate that was seen first, before a byte is sent. Raises GatewayError.
@@ -44,7 +45,7 @@ async def async_session_for(hass: HomeAssistant, entry: EnvoyConfigEntry) -> aio
 
 @asynccontextmanager
 async def async_session_to_try(
-    hass: HomeAssistant, entry: EnvoyConfigEntry | None
+    hass: HomeAssistant, entry: ConfigEntry[Any] | None
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Give a session to try an address with: pinned, where the entry that this is about is."""
     pinned = entry and entry.options.get(OPTION_PIN_CERTIFICATE) and entry.data.get(CONF_FINGERPRINT)
@@ -56,13 +57,13 @@ async def async_session_to_try(
         yield session
 
 
-def _own_session(entry: EnvoyConfigEntry, connector: TCPConnector) -> aiohttp.ClientSession:
+def _own_session(entry: ConfigEntry[Any], connector: TCPConnector) -> aiohttp.ClientSession:
     session = aiohttp.ClientSession(connector=connector)
     entry.async_on_unload(session.close)
     return session
 
 
-def remember(hass: HomeAssistant, entry: EnvoyConfigEntry, fingerprint: str | None) -> None:
+def remember(hass: HomeAssistant, entry: ConfigEntry[Any], fingerprint: str | None) -> None:
     """Keep the fingerprint of a certificate that is trusted, or forget it."""
     data = {key: value for key, value in entry.data.items() if key != CONF_FINGERPRINT}
     hass.config_entries.async_update_entry(entry, data=data | ({CONF_FINGERPRINT: fingerprint} if fingerprint else {}))

@@ -13,11 +13,12 @@ from pyenphase.models.enpower import EnvoyEnpower
 from pyenphase.models.generator import EnvoyGeneratorConfig
 from pyenphase.models.tariff import EnvoyStorageSettings
 
-from . import devices
+from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
-from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
-from .gateway import Gateway
-from .snapshot import Address
+from .descriptions.base import Row, Table
+from .entity import EnvoyEntity, action, async_setup_tables
+from .model import identifiers
+from .model.snapshot import Address
 
 PARALLEL_UPDATES = 1
 
@@ -72,22 +73,22 @@ _GENERATOR: Final = (
 )
 
 SWITCHES: Final[tuple[Table[Any, Switch[Any]], ...]] = (
-    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=devices.enpower),
+    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
     Table(
         kind=EnvoyStorageSettings,
         at=("storage_settings",),
         rows=_BATTERY_SETTINGS,
-        device_fn=devices.battery_controller,
+        device_fn=identifiers.battery_controller,
     ),
     Table(
         kind=EnvoyDryContactStatus,
         at=("dry_contact_status",),
         below=1,
         rows=_RELAY,
-        device_fn=devices.own,
-        prefix_fn=devices.relay_prefix,
+        device_fn=identifiers.own,
+        prefix_fn=identifiers.relay_prefix,
     ),
-    Table(kind=EnvoyGeneratorConfig, at=("generator_config",), rows=_GENERATOR, device_fn=devices.generator),
+    Table(kind=EnvoyGeneratorConfig, at=("generator_config",), rows=_GENERATOR, device_fn=identifiers.generator),
 )
 
 

@@ -11,10 +11,11 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from pyenphase.models.generator import EnvoyGeneratorSchedule
 
-from . import devices
+from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry
-from .entity import EnvoyEntity, Row, Table, action, async_setup_tables
-from .gateway import Gateway
+from .descriptions.base import Row, Table
+from .entity import EnvoyEntity, action, async_setup_tables
+from .model import identifiers
 
 PARALLEL_UPDATES = 1
 
@@ -39,7 +40,7 @@ _GENERATOR: Final = (
 )
 
 TIMES: Final[tuple[Table[Any, TimeOfDay[Any]], ...]] = (
-    Table(kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR, device_fn=devices.generator),
+    Table(kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR, device_fn=identifiers.generator),
 )
 
 

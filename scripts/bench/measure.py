@@ -210,7 +210,7 @@ async def client_of(
         hass = await stack.enter_async_context(home_assistant(folder))
         await choose(hass, subject)
         if subject == "ours":
-            from custom_components.enphase_envoy.gateway import Gateway  # noqa: PLC0415
+            from custom_components.enphase_envoy.client.gateway import Gateway  # noqa: PLC0415
 
             # A minute between polls, of which only an instant passes here.
             on_its_clock = partial(Gateway, clock=lambda: time.monotonic() + gateway.now)

@@ -2,12 +2,12 @@
 
 from typing import Final
 
+from .base import Sensors
 from .batteries import BATTERIES
 from .controllers import CONTROLLERS
 from .inverters import INVERTERS
-from .ledger import LEDGER
 from .meters import METERS
 from .production import PRODUCTION
-from .rows import Sensors
+from .virtual_meters import LEDGER
 
 SENSORS: Final[Sensors] = (*PRODUCTION, *METERS, *INVERTERS, *BATTERIES, *CONTROLLERS, *LEDGER)

@@ -8,10 +8,9 @@ from homeassistant.util import dt as dt_util
 from pyenphase.models.acb import ACBChargeStatus, ACBSleepState, EnvoyACB, EnvoyACBPower, EnvoyBatteryAggregate
 from pyenphase.models.encharge import EnvoyEncharge, EnvoyEnchargeAggregate, EnvoyEnchargePower
 
-from .. import devices
-from ..derived import AcbFleet
-from ..entity import Table
-from .rows import CHARGE, STORED_ENERGY, Sensor, Sensors, communication_levels
+from ..model import identifiers
+from ..model.derived import AcbFleet
+from .base import CHARGE, STORED_ENERGY, Sensor, Sensors, Table, communication_levels
 
 _ENCHARGE_POWER: Final = (
     Sensor[EnvoyEnchargePower](key="soc", name=None, **CHARGE, value_fn=lambda battery: battery.soc),
@@ -152,24 +151,24 @@ _ALL_BATTERIES: Final = (
 )
 
 BATTERIES: Final[Sensors] = (
-    Table(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=devices.own),
-    Table(kind=EnvoyEnchargePower, at=("encharge_power",), below=1, rows=_ENCHARGE_POWER, device_fn=devices.own),
+    Table(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=identifiers.own),
+    Table(kind=EnvoyEnchargePower, at=("encharge_power",), below=1, rows=_ENCHARGE_POWER, device_fn=identifiers.own),
     Table(kind=EnvoyEnchargeAggregate, at=("encharge_aggregate",), rows=_ENCHARGE_TOGETHER),
     Table(
         kind=EnvoyACBPower,
         at=("acb_power",),
         rows=_ACB_TOGETHER,
-        device_fn=devices.acb_fleet,
-        prefix_fn=devices.gateway,
+        device_fn=identifiers.acb_fleet,
+        prefix_fn=identifiers.gateway,
     ),
     Table(kind=EnvoyACBPower, at=("acb_power",), rows=_ACB_ON_GATEWAY),
     Table(
         kind=AcbFleet,
         at=("acb_fleet",),
         rows=_ACB_FLEET,
-        device_fn=devices.acb_fleet,
-        prefix_fn=devices.gateway,
+        device_fn=identifiers.acb_fleet,
+        prefix_fn=identifiers.gateway,
     ),
-    Table(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=devices.own),
+    Table(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=identifiers.own),
     Table(kind=EnvoyBatteryAggregate, at=("battery_aggregate",), rows=_ALL_BATTERIES),
 )

@@ -9,9 +9,8 @@ from pyenphase.models.c6combiner import EnvoyC6CC
 from pyenphase.models.collar import EnvoyCollar
 from pyenphase.models.enpower import EnvoyEnpower
 
-from .. import devices
-from ..entity import Table
-from .rows import Sensor, Sensors, communication_levels
+from ..model import identifiers
+from .base import Sensor, Sensors, Table, communication_levels
 
 _ENPOWER: Final = (
     Sensor[EnvoyEnpower](
@@ -63,7 +62,7 @@ _C6_COMBINER: Final = (
 )
 
 CONTROLLERS: Final[Sensors] = (
-    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=devices.enpower),
-    Table(kind=EnvoyCollar, at=("collar",), rows=_COLLAR, device_fn=devices.collar),
-    Table(kind=EnvoyC6CC, at=("c6cc",), rows=_C6_COMBINER, device_fn=devices.c6_combiner),
+    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
+    Table(kind=EnvoyCollar, at=("collar",), rows=_COLLAR, device_fn=identifiers.collar),
+    Table(kind=EnvoyC6CC, at=("c6cc",), rows=_C6_COMBINER, device_fn=identifiers.c6_combiner),
 )

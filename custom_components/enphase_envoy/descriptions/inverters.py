@@ -16,9 +16,8 @@ from homeassistant.const import (
 from homeassistant.util import dt as dt_util
 from pyenphase.models.inverter import EnvoyInverter
 
-from .. import devices
-from ..entity import Table
-from .rows import Sensor, Sensors
+from ..model import identifiers
+from .base import Sensor, Sensors, Table
 
 #: The first three are in every list of inverters, the others only in the detailed one of firmware 8.
 _INVERTER: Final = (
@@ -145,7 +144,7 @@ INVERTERS: Final[Sensors] = (
         at=("inverters",),
         below=1,
         rows=_INVERTER,
-        device_fn=devices.own,
-        object_id_fn=devices.listed_as_inverter,
+        device_fn=identifiers.own,
+        object_id_fn=identifiers.listed_as_inverter,
     ),
 )

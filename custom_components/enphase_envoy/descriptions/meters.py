@@ -12,8 +12,7 @@ from homeassistant.components.sensor import SensorDeviceClass, SensorStateClass
 from homeassistant.const import EntityCategory, UnitOfElectricCurrent, UnitOfElectricPotential, UnitOfFrequency
 from pyenphase.models.meters import CtMeterStatus, CtType, EnvoyMeterData
 
-from ..entity import Table
-from .rows import LIFETIME_ENERGY, POWER, Sensor, Sensors
+from .base import LIFETIME_ENERGY, POWER, Sensor, Sensors, Table
 
 _METRICS: Final = (
     Sensor[EnvoyMeterData](

@@ -8,8 +8,7 @@ from typing import Final
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from ..entity import Table
-from .rows import ENERGY_SEVEN_DAYS, ENERGY_TODAY, LIFETIME_ENERGY, NET_ENERGY, POWER, Sensor, Sensors
+from .base import ENERGY_SEVEN_DAYS, ENERGY_TODAY, LIFETIME_ENERGY, NET_ENERGY, POWER, Sensor, Sensors, Table
 
 _PRODUCTION: Final = (
     Sensor[EnvoySystemProduction](key="production", **POWER, value_fn=lambda production: production.watts_now),

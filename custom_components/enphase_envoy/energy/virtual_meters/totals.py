@@ -3,8 +3,8 @@
 from dataclasses import fields
 import math
 
-from ..books import Json
-from ..plausible import is_number
+from ...model.validation import is_number
+from ..pipeline import Json
 
 
 def exact(watt_hours: float) -> float:

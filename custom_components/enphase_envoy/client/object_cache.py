@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping, Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
+from ..model.snapshot import Address, Freshness, Leaf
+from ..model.validation import believable
 from .endpoints import Endpoint
 from .paths import FED_BY
-from .plausible import believable
-from .snapshot import Address, Freshness, Leaf
 
 #: Good answers that an object must be missing from before it is taken for gone: lists come back short now and then.
 _GONE_AFTER: Final = 5

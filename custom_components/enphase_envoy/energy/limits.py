@@ -10,7 +10,7 @@ from pyenphase.models.encharge import EnvoyEncharge
 from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.meters import CtType
 
-from .snapshot import Address, Leaf
+from ..model.snapshot import Address, Leaf
 
 #: How much more than its rating anything is trusted with.
 _MARGIN: Final = 1.5

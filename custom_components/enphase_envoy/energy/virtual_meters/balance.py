@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 from pyenphase.models.meters import EnvoyMeterData
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from .. import capacity
-from ..books import Json
-from ..counters import Stepped
-from ..plausible import is_number
-from ..snapshot import Address, Leaf, from_key, to_key
+from ...model.snapshot import Address, Leaf, from_key, to_key
+from ...model.validation import is_number
+from .. import limits as capacity
+from ..counter_filter import Stepped
+from ..pipeline import Json
 from .battery import BATTERY, BatteryEnergy
-from .readings import ANEW, Leaves
+from .meters import ANEW, Leaves
 from .totals import Totals, restored
 
 #: Seconds that a counter may be late with what it counted: microinverters report every five minutes.

@@ -6,14 +6,14 @@ How, and with which error, is told in `docs/energy.md`. No Home Assistant here.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ..books import Counter, Json, Moment
-from ..counters import Guard
-from ..snapshot import Address, Leaf
+from ...model.snapshot import Address, Leaf
+from ..counter_filter import Guard
+from ..pipeline import Counter, Json, Moment
 from .balance import Balance
 from .battery import BATTERY, Batteries
 from .grid import GRID, Grid
 from .house import HOUSE, House
-from .readings import STORAGE
+from .meters import STORAGE
 
 #: Seconds between two readings of power above which nobody knows what was between them, if a few polls are not longer.
 _GAP: Final = 210.0

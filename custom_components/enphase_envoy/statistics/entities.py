@@ -7,11 +7,11 @@ from homeassistant.components.sensor import DOMAIN as SENSOR_DOMAIN, SensorDevic
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import entity_registry as er
 
-from .books import Counter
-from .const import DOMAIN
-from .descriptions import SENSORS
-from .descriptions.rows import Sensor
-from .snapshot import Address, Snapshot
+from ..const import DOMAIN
+from ..descriptions import SENSORS
+from ..descriptions.base import Sensor
+from ..energy.pipeline import Counter
+from ..model.snapshot import Address, Snapshot
 
 
 @callback

@@ -11,10 +11,10 @@ from typing import Final
 from pyenphase.envoy import get_updaters
 from pyenphase.json import json_loads
 
+from ..model.validation import is_number
 from .endpoints import Document, Endpoint
-from .identity import Identity
+from .firmware import Identity
 from .paths import COUNTERS
-from .plausible import is_number
 
 #: What may feed a field.
 _UPDATERS: Final = frozenset(updater.__name__ for updater in get_updaters())

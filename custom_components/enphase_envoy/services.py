@@ -12,12 +12,12 @@ from homeassistant.helpers import config_validation as cv, service
 from homeassistant.util import dt as dt_util
 import voluptuous as vol
 
-from . import capacity
 from .const import DOMAIN, LOGGER
 from .coordinator import EnvoyConfigEntry
-from .jumps import Jump
-from .recorded import DATABASE_ERRORS, Correction, async_correct, async_jumps, async_recorder
-from .registered import async_energy_meters
+from .energy import limits as capacity
+from .statistics.entities import async_energy_meters
+from .statistics.recorder import DATABASE_ERRORS, Correction, async_correct, async_jumps, async_recorder
+from .statistics.spikes import Jump
 
 REPAIR_STATISTICS: Final = "repair_statistics"
 ATTR_CONFIG_ENTRY_ID: Final = "config_entry_id"

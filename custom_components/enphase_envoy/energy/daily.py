@@ -14,9 +14,9 @@ from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from .books import Json, Moment, number
-from .counters import Guard
-from .snapshot import Address, Leaf, from_key, to_key
+from ..model.snapshot import Address, Leaf, from_key, to_key
+from .counter_filter import Guard
+from .pipeline import Json, Moment, number
 
 
 class _Fields(NamedTuple):

@@ -7,10 +7,10 @@ from typing import Final
 from pyenphase.models.acb import EnvoyACBPower
 from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
 
-from ..books import Json
-from ..plausible import is_number
-from ..snapshot import Address, Leaf
-from .readings import ANEW, STORAGE, Leaves, has_storage_meter
+from ...model.snapshot import Address, Leaf
+from ...model.validation import is_number
+from ..pipeline import Json
+from .meters import ANEW, STORAGE, Leaves, has_storage_meter
 from .totals import Totals, restored
 
 #: Where it is found.

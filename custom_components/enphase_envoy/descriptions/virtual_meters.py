@@ -4,11 +4,10 @@ from typing import Final
 
 from homeassistant.const import UnitOfEnergy
 
-from ..entity import Table
-from ..ledger.battery import BATTERY, BatteryEnergy
-from ..ledger.grid import GRID, GridEnergy
-from ..ledger.house import HOUSE, HouseEnergy
-from .rows import LIFETIME_ENERGY, POWER, Measure, Sensor, Sensors
+from ..energy.virtual_meters.battery import BATTERY, BatteryEnergy
+from ..energy.virtual_meters.grid import GRID, GridEnergy
+from ..energy.virtual_meters.house import HOUSE, HouseEnergy
+from .base import LIFETIME_ENERGY, POWER, Measure, Sensor, Sensors, Table
 
 #: They begin at zero: megawatt-hours are a long way.
 _LIFETIME_ENERGY: Final = Measure(**(LIFETIME_ENERGY | {"suggested_unit_of_measurement": UnitOfEnergy.KILO_WATT_HOUR}))

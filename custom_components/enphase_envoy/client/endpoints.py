@@ -8,8 +8,8 @@ from typing import Final, Self
 
 from pyenphase.json import json_loads
 
+from ..model.snapshot import Freshness
 from .paths import PERIODS
-from .snapshot import Freshness
 
 #: Seconds above which an endpoint counts as slow: it then waits in a lane of its own.
 SLOW: Final = 5.0

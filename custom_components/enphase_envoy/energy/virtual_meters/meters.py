@@ -5,7 +5,7 @@ from typing import Final
 
 from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterData
 
-from ..snapshot import Address, Leaf
+from ...model.snapshot import Address, Leaf
 
 PRODUCTION: Final[Address] = ("ctmeters", CtType.PRODUCTION)
 THIRD_PARTY: Final[Address] = ("ctmeters", CtType.PV3P)

@@ -1,22 +1,23 @@
 """The books of an entry: opened when its first snapshot comes, kept over restarts, and told to the recorder."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from typing import Final
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 
-from .books import Books, Counter, Json, Moment
 from .const import DEFAULT_POLL_INTERVAL, LOGGER, OPTION_POLL_INTERVAL
-from .counters import Cause, Guard, Stepped
-from .days import Days
+from .energy.counter_filter import Cause, Guard, Stepped
+from .energy.daily import Days
+from .energy.pipeline import Books, Counter, Json, Moment
+from .energy.virtual_meters import Ledger
 from .issues import async_report_step
-from .ledger import Ledger
-from .memory import COUNTERS, Memory
-from .plausible import is_number
-from .recorded import Correction, Corrections, async_last_recorded, async_recorder, booked
-from .snapshot import Address, Snapshot
+from .model.snapshot import Address, Snapshot
+from .model.validation import is_number
+from .statistics.recorder import Correction, Corrections, async_last_recorded, async_recorder, booked
+from .storage import COUNTERS, Memory
 
 #: Seconds within which what was entered is saved.
 _SAVED_WITHIN: Final = 600
@@ -128,7 +129,7 @@ class Bookkeeper:
         """Tell the owner, who may know better."""
         self._memory.keep(self._dump, _SAVED_SOON)
         if report := self._reports.pop(correction.entity_id, None):
-            async_report_step(self._hass, self._entry, correction, *report)
+            async_report_step(self._hass, self._entry, asdict(correction), *report)
 
     @callback
     def _tell_doubts(self) -> None:

@@ -5,6 +5,7 @@ No Home Assistant here.
 
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
+import logging
 from typing import Final
 
 import aiohttp
@@ -21,14 +22,13 @@ from pyenphase.exceptions import EnvoyError
 from pyenphase.json import json_loads
 from pyenphase.updaters.base import EnvoyUpdater
 
-from .asking import Asker
-from .const import LOGGER
+from ..model.snapshot import leaves
 from .endpoints import UNEXPECTED
-from .hush import hushed
-from .known import Known
-from .mend import attempts
+from .log_filter import hushed
+from .object_cache import Known
 from .paths import COUNTERS, SOURCES
-from .snapshot import leaves
+from .salvage import attempts
+from .scheduler import Asker
 
 #: What pyenphase's updaters raise on a document that is not what they expect.
 UNEXPECTED_DOCUMENT: Final = (
@@ -40,6 +40,8 @@ UNEXPECTED_DOCUMENT: Final = (
     ArithmeticError,
     NameError,
 )
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 class Reader:
@@ -137,7 +139,7 @@ class Reader:
             for less in attempts(json_loads(path, whole.body), good):
                 endpoint.latest = replace(whole, body=json_dumps(less))
                 if (data := await self._try(updater)) is not None:
-                    LOGGER.debug("%s: left out of %s what makes no sense", self._name, path)
+                    _LOGGER.debug("%s: left out of %s what makes no sense", self._name, path)
                     return data
             endpoint.latest = whole
         return None
@@ -151,7 +153,7 @@ class Reader:
                 await updater.update(data)
             self._validate(data)
         except (aiohttp.ClientError, *UNEXPECTED_DOCUMENT) as err:
-            LOGGER.debug("%s: %s: %r", self._name, type(updater).__name__, err)
+            _LOGGER.debug("%s: %s: %r", self._name, type(updater).__name__, err)
             return None
         return data
 
@@ -171,7 +173,7 @@ class Reader:
             self.sources[field] for field in COUNTERS if getattr(data, field) and self.sources.get(field, name) != name
         }
         if changed:
-            LOGGER.warning(
+            _LOGGER.warning(
                 "%s: counters came from %s and come from %s now", self._name, ", ".join(sorted(changed)), name
             )
         self.sources |= {field: name for field in COUNTERS if getattr(data, field)}

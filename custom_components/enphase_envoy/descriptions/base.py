@@ -1,16 +1,63 @@
 """What one line of the tables says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
 
 from homeassistant.components.sensor import SensorDeviceClass, SensorEntityDescription, SensorStateClass
 from homeassistant.const import PERCENTAGE, EntityCategory, UnitOfEnergy, UnitOfPower
+from homeassistant.helpers.entity import EntityDescription
 from pyenphase.models.encharge import EnvoyEncharge
 from pyenphase.models.enpower import EnvoyEnpower
 
-from ..entity import Row, Table
+from ..model.snapshot import Address, Snapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row[T](EntityDescription):
+    """Description of one entity of an object; each platform adds how it reads and writes."""
+
+    #: Whether this object has such an entity at all.
+    exists_fn: Callable[[T], bool] = lambda _: True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table[T, R: Row[Any]]:
+    """Descriptions of one kind of object, where to find such objects, and on which device they live."""
+
+    kind: type[T]
+    #: Beginning of the addresses of these objects, e.g. `("inverters",)`.
+    at: Address
+    #: How many more parts the address of an object has: 0 for a single one, 1 for each of a dictionary.
+    below: int = 0
+    rows: Sequence[R]
+    #: Identifier of the device; None where these objects have no entities on this system.
+    device_fn: Callable[[Snapshot, Address], str | None] = lambda snapshot, _: snapshot.serial
+    #: Beginning of the unique ids, where it is not the identifier of the device.
+    prefix_fn: Callable[[Snapshot, Address], str] | None = None
+    #: Beginning of new entity ids, where history has it otherwise than the name of the device.
+    object_id_fn: Callable[[Snapshot, Address], str | None] = lambda _snapshot, _address: None
+
+    def covers(self, address: Address) -> bool:
+        """Return whether this table speaks of the object at an address."""
+        return len(address) == len(self.at) + self.below and address[: len(self.at)] == self.at
+
+    def rows_for(self, snapshot: Snapshot, address: Address) -> Iterator[R]:
+        """Yield what describes the object at an address."""
+        source = snapshot.get(self.kind, address)
+        if source is not None and self.device_fn(snapshot, address) is not None:
+            yield from (row for row in self.rows if row.exists_fn(source))
+
+    def unique_id(self, snapshot: Snapshot, address: Address, row: Row[Any]) -> str:
+        """Return the unique id of the entity that shows a row of the object at an address."""
+        prefix = (self.prefix_fn or self.device_fn)(snapshot, address) or snapshot.serial
+        return "_".join(filter(None, (prefix, row.key, phase_of(address))))
+
+
+def phase_of(address: Address) -> str:
+    """Return the phase that an object is of, e.g. `l1`, and nothing for what is of all."""
+    return address[-1].lower() if address[0].endswith("_phases") else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import fields, replace
+import logging
 import time
-from typing import Any, override
+from typing import Any, Final, override
 
 import aiohttp
 from pyenphase import Envoy, EnvoyData
@@ -19,20 +20,19 @@ from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyProbeFailed
 from pyenphase.models.acb import ACBSleepState
 from pyenphase.models.meters import CtType
 
-from . import recall
-from .account import Credentials, TokenAuth
-from .asking import NOBODY, Answer, Asker, Reply
-from .const import LOGGER
-from .derived import AcbFleet, derive
+from ..model.derived import AcbFleet, derive
+from ..model.snapshot import Snapshot
+from . import persistence as recall
+from .auth import Credentials, TokenAuth
 from .endpoints import NOT_AUTHORISED, UNEXPECTED, Document
 from .errors import BusyError, GatewayError, Reason
-from .hush import hushed
-from .identity import Firmware
+from .firmware import Firmware
+from .log_filter import hushed
+from .parser import UNEXPECTED_DOCUMENT, Reader
 from .paths import EVERYTHING, FED_BY, SOURCES, URL_INFO
-from .probing import Probes, offer
-from .reading import UNEXPECTED_DOCUMENT, Reader
-from .recall import Clocks
-from .snapshot import Snapshot
+from .persistence import Clocks
+from .probe import Probes, offer
+from .scheduler import NOBODY, Answer, Asker, Reply
 
 #: Seconds after which no more of them are asked: a firmware that takes 45 s for an answer has 34 of them.
 _EVERYTHING_LIMIT = 240
@@ -56,6 +56,8 @@ _WRITTEN = (
     "generator_config",
     "generator_schedule",
 )
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 class Gateway(Envoy):
@@ -139,7 +141,7 @@ class Gateway(Envoy):
             raise GatewayError(Reason.CERTIFICATE_CHANGED, "plain HTTP")
         async with self._turn:
             if self.known_firmware not in (None, identity.firmware):
-                LOGGER.info("%s: firmware %s became %s", self.host, self.known_firmware, identity.firmware)
+                _LOGGER.info("%s: firmware %s became %s", self.host, self.known_firmware, identity.firmware)
                 self.forget_probe(sure=False)
             self._firmware = found
             self._interface_settings = None
@@ -386,7 +388,7 @@ class Gateway(Envoy):
             if not self._reader.needs:
                 self._updaters = []
                 raise
-            LOGGER.debug("%s: %s; looked for what it offers in vain", self.host, err)
+            _LOGGER.debug("%s: %s; looked for what it offers in vain", self.host, err)
             is_news = False
         else:
             is_news = self._probes.believe(offer(self._updaters, self._common_properties))
@@ -440,10 +442,10 @@ class Gateway(Envoy):
             endpoint = self._asker.endpoint(path)
             if endpoint.failure and path not in self._failing:
                 self._failing.add(path)
-                LOGGER.warning("%s: %s fails (%s); its last values are kept", self.host, path, endpoint.failure)
+                _LOGGER.warning("%s: %s fails (%s); its last values are kept", self.host, path, endpoint.failure)
             elif not endpoint.failure and path in self._failing:
                 self._failing.discard(path)
-                LOGGER.info("%s: %s answers again", self.host, path)
+                _LOGGER.info("%s: %s answers again", self.host, path)
 
     async def _knock(self) -> None:
         """Ask for what everybody may see."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 from pyenphase import EnvoyData
 
-from .plausible import is_name
+from .validation import is_name
 
 type Address = tuple[str, ...]
 

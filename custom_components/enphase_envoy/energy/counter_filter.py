@@ -20,9 +20,9 @@ from pyenphase.models.meters import EnvoyMeterData
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from .books import Counter, Json, Moment, number
-from .capacity import watts
-from .snapshot import Address, Leaf, from_key, to_key
+from ..model.snapshot import Address, Leaf, from_key, to_key
+from .limits import watts
+from .pipeline import Counter, Json, Moment, number
 
 #: The fields that count energy, in Wh. The net of consumption may fall, and `energy_produced` is no counter.
 COUNTERS: Final[Mapping[type, tuple[str, ...]]] = {

@@ -27,10 +27,10 @@ from homeassistant.util import dt as dt_util
 from homeassistant.util.unit_conversion import EnergyConverter
 from sqlalchemy.exc import SQLAlchemyError
 
-from .books import Json
-from .const import LOGGER
-from .jumps import WINDOW, Jump, Row, bookings, find
-from .plausible import is_number
+from ..const import LOGGER
+from ..energy.pipeline import Json
+from ..model.validation import is_number
+from .spikes import WINDOW, Jump, Row, bookings, find
 
 #: What the recorder raises about a database that can't be read.
 DATABASE_ERRORS: Final = (SQLAlchemyError, HomeAssistantError, OSError, RuntimeError)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, override
 
-from ..snapshot import Address
+from ...model.snapshot import Address
 from .balance import Balance
 from .battery import storage
-from .readings import NET_CONSUMPTION, TOTAL_CONSUMPTION, Leaves, meter, production
+from .meters import NET_CONSUMPTION, TOTAL_CONSUMPTION, Leaves, meter, production
 from .totals import exact
 
 #: Where it is found.

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Protocol
 
-from .plausible import is_number
-from .snapshot import Address, Leaf, Snapshot
+from ..model.snapshot import Address, Leaf, Snapshot
+from ..model.validation import is_number
 
 #: What can be kept in a file.
 type Json = bool | int | float | str | list[Json] | dict[str, Json] | None

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, override
 
-from ..books import Json
-from ..plausible import is_number
-from ..snapshot import Address
+from ...model.snapshot import Address
+from ...model.validation import is_number
+from ..pipeline import Json
 from .balance import Balance
 from .battery import storage
-from .readings import NET_CONSUMPTION, Leaves, meter, production
+from .meters import NET_CONSUMPTION, Leaves, meter, production
 
 #: Where it is found.
 HOUSE: Final[Address] = ("house_energy",)

@@ -10,10 +10,10 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later, async_track_time_change
 
 from . import devices, issues
-from .account import read_token
+from .client.auth import read_token
+from .client.errors import GatewayError
 from .const import CONF_USE_MANUAL_TOKEN, LOGGER
 from .coordinator import EnvoyConfigEntry
-from .errors import GatewayError
 
 #: Seconds after set-up at which the gateway is asked for its MAC address, which some answer slowly.
 _MAC_DELAY: Final = 30

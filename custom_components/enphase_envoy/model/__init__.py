@@ -1,0 +1,1 @@
+"""What a gateway reports: snapshots, addresses, validation. Imports nothing else of this integration."""

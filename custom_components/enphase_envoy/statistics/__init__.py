@@ -1,0 +1,1 @@
+"""What the recorder holds of our counters, and corrections of it."""
