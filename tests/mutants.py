@@ -157,15 +157,15 @@ class Witness:
 
     async def contradicts(self, house: House) -> list[str]:
         """Return what a house has otherwise than it is, and what is not as of now."""
-        truth = (await self._gateway.poll()).leaves
-        shown, now = house.coordinator.gateway.snapshot().leaves, self._simulator.clock.now
+        truth = (await self._gateway.poll()).objects
+        shown, now = house.coordinator.gateway.snapshot().objects, self._simulator.clock.now
         wrong = []
-        for address, leaf in truth.items():
+        for address, timed in truth.items():
             found, name = shown.get(address), " ".join(address)
             if not found:
                 wrong.append(f"{name} is missing")
-            elif found.value != leaf.value:
-                wrong.append(f"{name} is {found.value} and not {leaf.value}")
-            elif found.seen < now:
-                wrong.append(f"{name} is of {now - found.seen} s ago")
+            elif found.value != timed.value:
+                wrong.append(f"{name} is {found.value} and not {timed.value}")
+            elif found.updated_at < now:
+                wrong.append(f"{name} is of {now - found.updated_at} s ago")
         return wrong

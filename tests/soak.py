@@ -491,7 +491,7 @@ class Soak:
         for what in ("tasks", "timers", "listeners"):
             before, after = getattr(first, what), getattr(last, what)
             self._require(after <= before + 3, f"{before} {what} became {after}")
-        for name in ("coordinator.EnvoyCoordinator", "gateway.Gateway"):
+        for name in ("coordinator.EnvoyCoordinator", "client.gateway.Gateway"):
             alive = last.objects[f"custom_components.enphase_envoy.{name}"]
             self._require(alive == 1, f"{alive} {name} after {self.report.reloads} reloads")
         for name, after in last.objects.items():

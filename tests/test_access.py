@@ -15,7 +15,7 @@ import jwt
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
-from custom_components.enphase_envoy.client.auth import read_token
+from custom_components.enphase_envoy.client.auth import token_validity
 from custom_components.enphase_envoy.client.errors import GatewayError, Reason
 from custom_components.enphase_envoy.const import DOMAIN
 
@@ -58,7 +58,7 @@ async def test_a_cloud_whose_tokens_are_always_to_be_renewed_is_asked_ever_more_
 def test_a_token_without_an_end_is_none() -> None:
     for claims in ({"exp": float("nan")}, {"exp": float("inf")}, {"exp": 4e9, "iat": float("nan")}, {}):
         with pytest.raises(GatewayError) as caught:
-            read_token(token(**claims), SERIAL)
+            token_validity(token(**claims), SERIAL)
         assert caught.value.reason is Reason.TOKEN_MALFORMED
 
 

@@ -3,7 +3,7 @@
 import jwt
 import pytest
 
-from custom_components.enphase_envoy.client.auth import Credentials, check_token
+from custom_components.enphase_envoy.client.auth import Credentials, verify_token
 from custom_components.enphase_envoy.client.errors import GatewayError, Reason
 
 SERIAL = "122334455667"
@@ -19,7 +19,7 @@ def token(**claims: object) -> str:
 @pytest.mark.parametrize("claims", [{}, {"aud": [SERIAL]}, {"aud": None}], ids=["plain", "list", "no audience"])
 def test_a_good_token_passes(claims: dict[str, object]) -> None:
     """The audience may be a list, or missing."""
-    check_token(token(**claims), SERIAL, NOW)
+    verify_token(token(**claims), SERIAL, NOW)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_good_token_passes(claims: dict[str, object]) -> None:
 def test_what_is_wrong_with_a_token_is_told_apart(text: str, reason: Reason) -> None:
     """Each has its own reason, so that the owner knows what to do."""
     with pytest.raises(GatewayError) as raised:
-        check_token(text, SERIAL, NOW)
+        verify_token(text, SERIAL, NOW)
     assert raised.value.reason is reason
 
 

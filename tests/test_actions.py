@@ -301,7 +301,7 @@ async def test_without_a_recorder_there_is_nothing_to_repair(hass: HomeAssistant
 
 async def test_what_is_recorded_of_another_kind_is_left_alone(owner: Owner) -> None:
     """Somebody may have told Home Assistant that it is something else altogether."""
-    with patch("custom_components.enphase_envoy.statistics.recorder.in_energy", return_value=False):
+    with patch("custom_components.enphase_envoy.statistics.recorder.is_energy", return_value=False):
         await owner.records({owner.solar: lie(counter(), MINUTES["in a row"], FAULTS["zero"])})
         assert (await owner.repairs())["jumps"] == []
     assert get_instance(owner.hass)

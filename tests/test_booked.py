@@ -14,11 +14,11 @@ import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.energy import pipeline as books
-from custom_components.enphase_envoy.energy.counter_filter import Guard
-from custom_components.enphase_envoy.energy.daily import Days
-from custom_components.enphase_envoy.energy.pipeline import Moment
-from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf, Snapshot
-from custom_components.enphase_envoy.storage import COUNTERS, Memory
+from custom_components.enphase_envoy.energy.counter_filter import CounterFilter
+from custom_components.enphase_envoy.energy.daily import DailyEnergy
+from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Snapshot, TimedValue
+from custom_components.enphase_envoy.storage import COUNTERS, EntryStore
 
 from .conftest import NOON, House
 from .simulator import lies
@@ -103,8 +103,8 @@ class _Bad:
         self.entities = (f"sensor.total_{seed}", f"sensor.today_{seed}")
         self.left = 0
         self.lies: tuple[Callable[[float], float], ...] = ()
-        guard = Guard()
-        self.steps = books.Books((guard, Days(guard)))
+        guard = CounterFilter()
+        self.steps = books.Pipeline((guard, DailyEnergy(guard)))
 
     def read(self, now: float, *, lies: bool) -> dict[str, float | None]:
         """Poll, and return the states."""
@@ -123,9 +123,9 @@ class _Bad:
             self.left -= 1
             lifetime, today = (lie(value) for lie, value in zip(self.lies, (lifetime, today), strict=True))
         report = EnvoySystemProduction(lifetime, 0, today, 0)  # type: ignore[arg-type]
-        leaves: dict[Address, Leaf] = {("system_production",): Leaf(report, Freshness(now))}
-        shown = self.steps.enter(Snapshot("1", "8", None, "", leaves), Moment(now, 0.0, ZONE))
-        value = shown.leaves["system_production",].value
+        objects: dict[Address, TimedValue] = {("system_production",): TimedValue(report, Freshness(now))}
+        shown = self.steps.process(Snapshot("1", "8", None, "", objects), ProcessingContext(now, 0.0, ZONE))
+        value = shown.objects["system_production",].value
         assert isinstance(value, EnvoySystemProduction)
         return dict(zip(self.entities, (value.watt_hours_lifetime, value.watt_hours_today), strict=True))
 
@@ -185,7 +185,7 @@ async def test_no_counter_of_a_full_system_books_what_never_flowed(
     await kept.poll(7)
     with kept.house.gateway.fault("*", fault):
         await kept.house.poll_all()
-        said, shown = kept.house.coordinator.gateway.snapshot().leaves, kept.house.coordinator.data.leaves
+        said, shown = kept.house.coordinator.gateway.snapshot().objects, kept.house.coordinator.data.objects
         assert said["system_production",].value != shown["system_production",].value
     await kept.poll(8)
     found = await kept.statistics.rows(None, {"sum", "state"})
@@ -267,7 +267,7 @@ async def test_who_comes_from_home_assistants_own_begins_with_what_was_recorded(
     true = (await kept.changes("lifetime_production"))[-1]
     # As if there had never been any books, and with a gateway that lies at the first poll.
     assert await hass.config_entries.async_unload(entry.entry_id)
-    await Memory(hass, entry, COUNTERS).async_remove()
+    await EntryStore(hass, entry, COUNTERS).async_remove()
     with kept.house.gateway.fault("*", Scaled(0.5)):
         assert await hass.config_entries.async_setup(entry.entry_id)
         await hass.async_block_till_done()

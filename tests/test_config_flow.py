@@ -181,8 +181,8 @@ async def test_a_gateway_that_never_answers_is_given_up_in_time(
 
 
 def test_all_limits_together_are_within_15_seconds() -> None:
-    assert identity.IDENTIFY_LIMIT + 1 <= 15
-    assert account.CLOUD_LIMIT + 5 <= 15
+    assert identity.IDENTIFY_TIMEOUT + 1 <= 15
+    assert account.CLOUD_TIMEOUT + 5 <= 15
 
 
 async def test_nothing_there(hass: HomeAssistant, simulate: Simulate) -> None:

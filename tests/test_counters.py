@@ -15,10 +15,10 @@ from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
 from custom_components.enphase_envoy.descriptions import SENSORS
-from custom_components.enphase_envoy.energy.counter_filter import COUNTERS, WRAP, Cause, Guard, Stepped
+from custom_components.enphase_envoy.energy.counter_filter import COUNTERS, WRAP, CounterFilter, CounterStep, StepCause
 from custom_components.enphase_envoy.energy.limits import watts
-from custom_components.enphase_envoy.energy.pipeline import Moment
-from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf
+from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 START = 1_750_500_000.0
@@ -44,15 +44,15 @@ def meter(delivered: float, received: float = 0.0, timestamp: float = 0.0) -> En
 class Bench:
     """A guard that is given readings, one poll after another."""
 
-    guard: Guard
+    guard: CounterFilter
     now: float = START
 
     def read(self, objects: Mapping[Address, object], seconds: float = POLL) -> dict[Address, Any]:
         """Let time pass, give new documents, and return the objects as everyone sees them."""
         self.now += seconds
-        leaves = {address: Leaf(value, Freshness(self.now)) for address, value in objects.items()}
-        held = self.guard.enter(leaves, Moment(self.now, 0.0, ZONE))
-        return {address: leaf.value for address, leaf in (leaves | dict(held)).items()}
+        timed_values = {address: TimedValue(value, Freshness(self.now)) for address, value in objects.items()}
+        held = self.guard.process(timed_values, timed_values, ProcessingContext(self.now, 0.0, ZONE))
+        return {address: timed.value for address, timed in (timed_values | dict(held)).items()}
 
     def shown(self, lifetime: float, seconds: float = POLL) -> float:
         """Return what is shown of a lifetime production."""
@@ -63,7 +63,7 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     """A guard that knows nothing yet."""
-    return Bench(Guard())
+    return Bench(CounterFilter())
 
 
 def booked(states: Iterable[float]) -> Iterator[float]:
@@ -104,27 +104,27 @@ def test_a_passing_lie_is_never_shown_and_books_nothing(
 
 @pytest.mark.parametrize("after", [12_000.0, 84_000_000.0, 60_000_000.0, LIFETIME % WRAP])
 def test_a_step_that_lasts_is_published_after_an_hour_with_what_flowed(bench: Bench, after: float) -> None:
-    states, steps = [bench.shown(LIFETIME + STEP * poll) for poll in range(5)], list[Stepped]()
+    states, steps = [bench.shown(LIFETIME + STEP * poll) for poll in range(5)], list[CounterStep]()
     for poll in range(80):
         states.append(bench.shown(after + STEP * poll))
         steps += bench.guard.steps
     (step,) = steps
     assert states[5 + 59] == LIFETIME + STEP * 4
     assert states[5 + 60] == after + STEP * 60
-    assert step.cause is Cause.LASTING
+    assert step.cause is StepCause.LASTING
     assert (step.before, step.after) == (LIFETIME + STEP * 4, after + STEP * 60)
     # What flowed in the poll before the step is not known, and taken for the mean of the hour.
     assert step.gained == pytest.approx(STEP * 61)
 
 
 def test_a_lie_of_hours_is_undone_when_it_ends(bench: Bench) -> None:
-    states, steps = [], list[Stepped]()
+    states, steps = [], list[CounterStep]()
     truth = [LIFETIME + STEP * poll for poll in range(400)]
     for poll, true in enumerate(truth):
         states.append(bench.shown(true - 30_000_000 if 50 <= poll < 200 else true))
         steps += bench.guard.steps
     correction = sum(step.gained - next(booked((step.before, step.after))) for step in steps)
-    assert [step.cause for step in steps] == [Cause.LASTING, Cause.LASTING]
+    assert [step.cause for step in steps] == [StepCause.LASTING, StepCause.LASTING]
     assert sum(booked(states)) + correction == pytest.approx(truth[-1] - truth[0], abs=2 * STEP)
 
 
@@ -151,7 +151,7 @@ def test_a_counter_that_wraps_goes_on_at_once(bench: Bench) -> None:
     assert bench.shown(WRAP - STEP / 2) == WRAP - STEP / 2
     assert bench.shown(STEP / 2) == STEP / 2
     (step,) = bench.guard.steps
-    assert step.cause is Cause.WRAPPED
+    assert step.cause is StepCause.WRAPPED
     assert step.gained == pytest.approx(STEP)
 
 
@@ -222,16 +222,17 @@ def test_the_same_document_is_no_second_opinion(bench: Bench) -> None:
     for poll in range(40):
         bench.now += POLL
         value = LIFETIME + STEP * poll if poll < 5 else STEP * poll
-        leaf = Leaf(meter(value), Freshness(bench.now))
-        bench.guard.enter({phase: leaf, METER: leaf}, Moment(bench.now, 0.0, ZONE))
+        timed = TimedValue(meter(value), Freshness(bench.now))
+        objects = {phase: timed, METER: timed}
+        bench.guard.process(objects, objects, ProcessingContext(bench.now, 0.0, ZONE))
         assert not bench.guard.steps
 
 
-def corrected(states: list[float], steps: list[Stepped]) -> float:
+def corrected(states: list[float], steps: list[CounterStep]) -> float:
     """Return what the statistics hold in the end."""
     total = sum(booked(states))
     for step in steps:
-        due = step.after - step.before if step.cause is Cause.TAKEN_BACK else step.gained
+        due = step.after - step.before if step.cause is StepCause.TAKEN_BACK else step.gained
         total += due - next(booked((step.before, step.after)))
     return total
 
@@ -239,7 +240,7 @@ def corrected(states: list[float], steps: list[Stepped]) -> float:
 @pytest.mark.parametrize(("standing", "lie", "flow"), [(200, 20_000, 0.0), (2, 3_000, 10.0)])
 def test_a_lie_that_was_believed_is_taken_back(bench: Bench, standing: int, lie: float, flow: float) -> None:
     """In the night there is room for much, and a new system may lie by little."""
-    states, steps = [], list[Stepped]()
+    states, steps = [], list[CounterStep]()
     for poll in range(standing + 200):
         true = LIFETIME + flow * poll
         states.append(bench.shown(true + (lie if poll == standing else 0)))
@@ -255,7 +256,7 @@ def test_a_restart_during_a_long_lie_loses_nothing(bench: Bench) -> None:
         true += STEP
         assert bench.shown(0.0) == held
     memory = json.loads(json.dumps(bench.guard.dump()))
-    bench.guard = Guard()
+    bench.guard = CounterFilter()
     bench.guard.load(memory)
     # What was held was recorded all the time.
     bench.guard.resume((PRODUCTION, "watt_hours_lifetime"), held, bench.now - 200)
@@ -298,7 +299,7 @@ def test_random_lies_are_never_booked(
     polls: list[tuple[float, float, str | None]], lifetime: float, restarts: bool
 ) -> None:
     """Whatever lies come and go, states never fall and what is booked is the truth, or behind it."""
-    bench, states, true = Bench(Guard()), [], lifetime
+    bench, states, true = Bench(CounterFilter()), [], lifetime
     for number, (seconds, sun, lie) in enumerate(polls):
         true += POWER * sun * seconds / 3600
         # One lie in three polls at most, and the first reading is true: who lies for an hour is believed.
@@ -307,9 +308,9 @@ def test_random_lies_are_never_booked(
         assert not bench.guard.steps
         if restarts:
             memory = json.loads(json.dumps(bench.guard.dump()))
-            bench.guard = Guard()
+            bench.guard = CounterFilter()
             bench.guard.load(memory)
-    room = watts({PRODUCTION: Leaf(production(0), Freshness(0))}, PRODUCTION)
+    room = watts({PRODUCTION: TimedValue(production(0), Freshness(0))}, PRODUCTION)
     assert all(before <= after for before, after in pairwise(states))
     # A lie that the system could have carried is indistinguishable from the truth: bounded by one poll's capacity.
     bound = room * (max(seconds for seconds, _, _ in polls) + 7200 + 240) / 3600
@@ -318,7 +319,7 @@ def test_random_lies_are_never_booked(
 
 
 def test_memory_that_makes_no_sense_is_left_out() -> None:
-    guard = Guard()
+    guard = CounterFilter()
     guard.load({"system_production/watt_hours_lifetime": ["x"], "nonsense": None, "a/b": [1, 2, None, 3, [1]]})
     assert guard.dump() == {}
 
@@ -327,7 +328,7 @@ def test_memory_that_makes_no_sense_is_left_out() -> None:
 def test_a_remembered_number_that_no_counter_shows_is_left_out(bench: Bench, odd: Any) -> None:
     remembered = [LIFETIME, START, None, START, None, None]
     for place in range(len(remembered)):
-        guard = Guard()
+        guard = CounterFilter()
         memory = [*remembered[:place], odd, *remembered[place + 1 :]]
         guard.load({"system_production/watt_hours_lifetime": memory})
         json.dumps(guard.dump(), allow_nan=False)
@@ -372,5 +373,5 @@ def test_a_row_shows_the_counter_that_it_names(value: object, kind: type) -> Non
 )
 def test_capacity_is_generous_but_no_megawatts(address: Address, low: float, high: float) -> None:
     inverters = {("inverters", str(number)): EnvoyInverter(str(number), 0, 0, 366) for number in range(20)}
-    leaves = {where: Leaf(value, Freshness(0)) for where, value in (inverters | {address: meter(0)}).items()}
-    assert low <= watts(leaves, address) <= high
+    objects = {where: TimedValue(value, Freshness(0)) for where, value in (inverters | {address: meter(0)}).items()}
+    assert low <= watts(objects, address) <= high

@@ -12,10 +12,10 @@ from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.energy.counter_filter import Guard
-from custom_components.enphase_envoy.energy.daily import Days
-from custom_components.enphase_envoy.energy.pipeline import Books, Moment
-from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf, Snapshot
+from custom_components.enphase_envoy.energy.counter_filter import CounterFilter
+from custom_components.enphase_envoy.energy.daily import DailyEnergy
+from custom_components.enphase_envoy.energy.pipeline import Pipeline, ProcessingContext
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Snapshot, TimedValue
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 EVENING = datetime(2026, 6, 21, 23, 50, tzinfo=ZONE).timestamp()
@@ -25,10 +25,10 @@ LIFETIME = 9_000_000.0
 MINUTE = 50.0
 
 
-def books() -> Books:
+def books() -> Pipeline:
     """Return books that know nothing yet."""
-    guard = Guard()
-    return Books((guard, Days(guard)))
+    guard = CounterFilter()
+    return Pipeline((guard, DailyEnergy(guard)))
 
 
 @dataclass
@@ -37,19 +37,19 @@ class Bench:
 
     now: float = EVENING
     lifetime: float = LIFETIME
-    books: Books = field(default_factory=books)
+    books: Pipeline = field(default_factory=books)
 
-    def pass_over(self, leaves: dict[Address, Leaf]) -> Snapshot:
+    def pass_over(self, objects: dict[Address, TimedValue]) -> Snapshot:
         """Enter leaves now."""
-        return self.books.enter(Snapshot("1", "8", None, "", leaves), Moment(self.now, 0.0, ZONE))
+        return self.books.process(Snapshot("1", "8", None, "", objects), ProcessingContext(self.now, 0.0, ZONE))
 
     def read(self, today: Any, *, week: float = 60_000, minutes: float = 1) -> EnvoySystemProduction:
         """Let minutes pass and the counter run, and return what is shown of a report that says `today`."""
         self.now += minutes * 60
         self.lifetime += minutes * MINUTE
         report = EnvoySystemProduction(self.lifetime, week, today, 3000)  # type: ignore[arg-type]
-        self.leaves = {PRODUCTION: Leaf(report, Freshness(self.now))}
-        seen = self.pass_over(self.leaves).leaves[PRODUCTION].value
+        self.objects = {PRODUCTION: TimedValue(report, Freshness(self.now))}
+        seen = self.pass_over(self.objects).objects[PRODUCTION].value
         assert isinstance(seen, EnvoySystemProduction)
         return seen
 
@@ -109,7 +109,7 @@ def test_after_a_midnight_that_was_seen_the_day_is_what_was_counted(
 def test_at_midnight_the_day_is_over_before_the_gateway_says_anything(bench: Bench) -> None:
     bench.read(20_000, minutes=9)
     bench.now += 60
-    report = bench.pass_over(bench.leaves).leaves[PRODUCTION].value
+    report = bench.pass_over(bench.objects).objects[PRODUCTION].value
     assert isinstance(report, EnvoySystemProduction)
     assert report.watt_hours_today == 0
 
@@ -157,7 +157,7 @@ def test_an_inverters_day_begins_at_midnight_too(bench: Bench) -> None:
     def shown(today: int, lifetime: int, at: float) -> int | None:
         bench.now = at
         inverter = EnvoyInverter("1", int(at), 100, 300, lifetime_energy=lifetime, energy_today=today)
-        value = bench.pass_over({address: Leaf(inverter, Freshness(at))}).leaves[address].value
+        value = bench.pass_over({address: TimedValue(inverter, Freshness(at))}).objects[address].value
         assert isinstance(value, EnvoyInverter)
         return value.energy_today
 
@@ -169,11 +169,11 @@ def test_an_inverters_day_begins_at_midnight_too(bench: Bench) -> None:
 
 def test_the_same_figures_stay_the_same_object(bench: Bench) -> None:
     bench.read(20_000, minutes=20)
-    first = bench.pass_over(bench.leaves).leaves[PRODUCTION].value
-    bench.leaves = {PRODUCTION: Leaf(bench.leaves[PRODUCTION].value, Freshness(bench.now + 60))}
-    again = bench.pass_over(bench.leaves).leaves[PRODUCTION]
+    first = bench.pass_over(bench.objects).objects[PRODUCTION].value
+    bench.objects = {PRODUCTION: TimedValue(bench.objects[PRODUCTION].value, Freshness(bench.now + 60))}
+    again = bench.pass_over(bench.objects).objects[PRODUCTION]
     assert again.value is first
-    assert again.freshness is bench.leaves[PRODUCTION].freshness
+    assert again.freshness is bench.objects[PRODUCTION].freshness
 
 
 @settings(max_examples=200, deadline=None)
@@ -218,7 +218,7 @@ def test_a_clock_that_was_ahead_for_a_poll_changes_nothing(bench: Bench, days: i
 
 @pytest.mark.parametrize("odd", ["NaN", float("nan"), 1e18, True, "7"])
 def test_a_remembered_number_that_no_day_has_is_left_out(odd: Any) -> None:
-    days = Days(Guard())
+    days = DailyEnergy(CounterFilter())
     for memory in ([odd, EVENING, 0.0], [LIFETIME, odd, 0.0], [LIFETIME, EVENING, odd]):
         days.load({"system_production": ["2026-06-21", *memory, False, 0, {}]})
     days.load({"system_production": ["2026-06-21", LIFETIME, EVENING, 0.0, False, 0, {"2026-06-21": odd}]})

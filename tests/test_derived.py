@@ -6,7 +6,7 @@ from pyenphase.models.acb import ACBSleepState, EnvoyACB
 import pytest
 
 from custom_components.enphase_envoy.model.derived import AcbFleet, derive
-from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
 
 ASLEEP = ["envoy.cond_flags.pcu_ctrl.sleep-mode"]
 
@@ -18,14 +18,14 @@ def battery(serial: str, **changes: Any) -> EnvoyACB:
 
 def fleet(*batteries: EnvoyACB) -> AcbFleet:
     """Return what is derived from batteries."""
-    leaves: dict[Address, Leaf] = {
-        ("acb_inventory", acb.serial_num): Leaf(acb, Freshness(float(age))) for age, acb in enumerate(batteries)
+    objects: dict[Address, TimedValue] = {
+        ("acb_inventory", acb.serial_num): TimedValue(acb, Freshness(float(age))) for age, acb in enumerate(batteries)
     }
-    ((address, leaf),) = derive(leaves)
+    ((address, timed),) = derive(objects)
     assert address == ("acb_fleet",)
-    assert leaf.seen == 0.0, "as old as the oldest"
-    assert isinstance(leaf.value, AcbFleet)
-    return leaf.value
+    assert timed.updated_at == 0.0, "as old as the oldest"
+    assert isinstance(timed.value, AcbFleet)
+    return timed.value
 
 
 def test_batteries_that_agree() -> None:

@@ -6,7 +6,7 @@ import logging
 from pyenphase.updaters import device_data_inverters, generator
 import pytest
 
-from custom_components.enphase_envoy.client.log_filter import hushed
+from custom_components.enphase_envoy.client.log_filter import library_warnings_suppressed
 
 from .conftest import House
 from .simulator import Change
@@ -25,7 +25,7 @@ def of_the_library(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_warnings_are_for_who_debugs_the_library(caplog: pytest.LogCaptureFixture, level: int) -> None:
     caplog.set_level(level, "pyenphase")
     for logger in LOGGERS:
-        with hushed():
+        with library_warnings_suppressed():
             logger.warning("hushed")
         logger.warning("of somebody else")
     heard = ["hushed", "of somebody else"] if level == logging.DEBUG else ["of somebody else"]

@@ -6,8 +6,8 @@ from itertools import accumulate, pairwise
 from hypothesis import given, strategies as st
 import pytest
 
-from custom_components.enphase_envoy.statistics.recorder import booked
-from custom_components.enphase_envoy.statistics.spikes import Jump, Row, bookings, find
+from custom_components.enphase_envoy.statistics.recorder import recorded_change
+from custom_components.enphase_envoy.statistics.spikes import Spike, StatisticsRow, find_spikes, recorded_changes
 
 WATTS = 12_000.0
 #: Minutes of a row, of an hour, and of a day that is looked at.
@@ -32,11 +32,11 @@ class Recorded:
 
     def __init__(self, states: Sequence[float]) -> None:
         """Record."""
-        sums = [*accumulate((booked(before, after) for before, after in pairwise(states)), initial=0.0)]
+        sums = [*accumulate((recorded_change(before, after) for before, after in pairwise(states)), initial=0.0)]
 
-        def rows(length: int) -> list[Row]:
+        def rows(length: int) -> list[StatisticsRow]:
             ends = range(length, len(states) + 1, length)
-            return [Row((end - length) * 60, end * 60, states[end - 1], sums[end - 1]) for end in ends]
+            return [StatisticsRow((end - length) * 60, end * 60, states[end - 1], sums[end - 1]) for end in ends]
 
         self.short = rows(ROW)
         self.hours = rows(HOUR)
@@ -45,23 +45,23 @@ class Recorded:
         """Forget the short rows of the first minutes."""
         self.short = [row for row in self.short if row.start >= minutes * 60]
 
-    def jumps(self, watts: float = WATTS) -> list[Jump]:
+    def jumps(self, watts: float = WATTS) -> list[Spike]:
         """Return what is found."""
-        return find(bookings(self.hours, self.short), watts)
+        return find_spikes(recorded_changes(self.hours, self.short), watts)
 
-    def correct(self, jumps: Sequence[Jump]) -> None:
+    def correct(self, jumps: Sequence[Spike]) -> None:
         """Correct as the recorder does."""
         for jump in jumps:
             self.short = [shifted(row, jump) if row.start >= jump.at else row for row in self.short]
             self.hours = [shifted(row, jump) if row.start >= jump.at - jump.at % 3600 else row for row in self.hours]
 
 
-def shifted(row: Row, jump: Jump) -> Row:
+def shifted(row: StatisticsRow, jump: Spike) -> StatisticsRow:
     """Return a row with another sum."""
-    return Row(row.start, row.end, row.state, row.sum + jump.correction)
+    return StatisticsRow(row.start, row.end, row.state, row.sum + jump.correction)
 
 
-def changes(rows: Sequence[Row]) -> dict[float, float]:
+def changes(rows: Sequence[StatisticsRow]) -> dict[float, float]:
     """Return what was booked in each row, to the hundredth of a watt-hour."""
     return {after.start: round(after.sum - before.sum, 2) for before, after in pairwise(rows)}
 
@@ -177,7 +177,7 @@ def test_an_imported_history_without_states_is_mended_at_its_seam() -> None:
     true = Recorded(counter([3000]))
     ends = 600 * 60
     true.short = [row for row in true.short if row.start >= ends]
-    true.hours = [Row(r.start, r.end, None, r.sum + 30_000_000) if r.end <= ends else r for r in true.hours]
+    true.hours = [StatisticsRow(r.start, r.end, None, r.sum + 30_000_000) if r.end <= ends else r for r in true.hours]
     beginning, seam = true.jumps()
     assert (beginning.at, round(beginning.booked + beginning.correction)) == (0, 3000)
     assert (seam.at, seam.booked, seam.correction) == (ends, 250 - 30_000_000, 30_000_000)
@@ -204,5 +204,5 @@ def test_a_lie_within_the_first_row_is_found() -> None:
 
 
 def test_nothing_recorded_has_no_jumps() -> None:
-    assert find(bookings([], []), WATTS) == []
-    assert find(bookings([Row(0, 3600, 5.0, 5.0)], []), WATTS) == []
+    assert find_spikes(recorded_changes([], []), WATTS) == []
+    assert find_spikes(recorded_changes([StatisticsRow(0, 3600, 5.0, 5.0)], []), WATTS) == []

@@ -15,13 +15,13 @@ from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterDa
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.energy.counter_filter import Cause, Guard, Stepped
-from custom_components.enphase_envoy.energy.pipeline import Moment
-from custom_components.enphase_envoy.energy.virtual_meters import Ledger
+from custom_components.enphase_envoy.energy.counter_filter import CounterFilter, CounterStep, StepCause
+from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
+from custom_components.enphase_envoy.energy.virtual_meters import VirtualMeters
 from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
 from custom_components.enphase_envoy.energy.virtual_meters.grid import GRID, GridEnergy
 from custom_components.enphase_envoy.energy.virtual_meters.house import HOUSE, HouseEnergy
-from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
 
 from .conftest import NOON, House
 
@@ -61,34 +61,36 @@ def store(stored: float, capacity: float = 10_000) -> EnvoyEnchargeAggregate:
 class Bench:
     """A ledger that is given readings, one poll after another."""
 
-    guard: Guard = field(default_factory=Guard)
-    ledger: Ledger = field(init=False)
+    guard: CounterFilter = field(default_factory=CounterFilter)
+    ledger: VirtualMeters = field(init=False)
     now: float = 1000.0
     offset: float = 1_000_000.0
-    leaves: dict[Address, Leaf] = field(default_factory=dict)
+    objects: dict[Address, TimedValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begin without a memory."""
-        self.ledger = Ledger(self.guard)
+        self.ledger = VirtualMeters(self.guard)
 
     def read(self, objects: Objects, seconds: float = 60.0) -> dict[Address, Any]:
         """Let time pass, take new documents, and return the objects that are added."""
         self.now += seconds
         fresh = Freshness(self.now)
-        self.leaves |= {address: Leaf(value, fresh) for address, value in objects.items()}
-        return {address: leaf.value for address, leaf in self.again().items()}
+        self.objects |= {address: TimedValue(value, fresh) for address, value in objects.items()}
+        return {address: timed.value for address, timed in self.again().items()}
 
-    def again(self) -> dict[Address, Leaf]:
+    def again(self) -> dict[Address, TimedValue]:
         """Return the leaves that are added to those last given."""
-        return dict(self.ledger.enter(self.leaves, Moment(self.now + self.offset, self.offset, UTC)))
+        return dict(
+            self.ledger.process(self.objects, self.objects, ProcessingContext(self.now + self.offset, self.offset, UTC))
+        )
 
     def restart(self, offset: float = 2_000_000.0) -> None:
         """Go on in another process, whose clock began elsewhere: the time of day stays."""
         memory = json.loads(json.dumps(self.ledger.dump()))
         self.now += self.offset - offset
         self.offset = offset
-        self.leaves = {}
-        self.ledger = Ledger(self.guard)
+        self.objects = {}
+        self.ledger = VirtualMeters(self.guard)
         self.ledger.load(memory)
 
 
@@ -218,7 +220,7 @@ def test_a_new_meter_counts_for_nothing(bench: Bench, to: int) -> None:
 def test_a_step_that_the_guard_lets_through_counts_for_what_flowed(bench: Bench) -> None:
     """Including the hour that it took to prove itself."""
     bench.read({TOTAL: meter(5000, 1000), PRODUCTION: meter(100)})
-    bench.guard.steps = [Stepped((TOTAL, "energy_delivered"), Cause.LASTING, 0.0, 5000, 70, 1000)]
+    bench.guard.steps = [CounterStep((TOTAL, "energy_delivered"), StepCause.LASTING, 0.0, 5000, 70, 1000)]
     found = bench.read({TOTAL: meter(70, 1000), PRODUCTION: meter(100)}, 3600)[GRID]
     assert (found.imported, found.exported) == (1000, 0)
 
@@ -226,7 +228,7 @@ def test_a_step_that_the_guard_lets_through_counts_for_what_flowed(bench: Bench)
 def test_a_step_of_what_a_meter_receives_counts_for_what_flowed(bench: Bench) -> None:
     """Export that began anew was 40 Wh meanwhile."""
     house(bench, 0, -9000, 0, 0)
-    bench.guard.steps = [Stepped((NET, "energy_received"), Cause.LASTING, 0.0, 9000, 15, 40)]
+    bench.guard.steps = [CounterStep((NET, "energy_received"), StepCause.LASTING, 0.0, 9000, 15, 40)]
     assert house(bench, 100, -15, 0, 0).consumed == 60
 
 
@@ -389,16 +391,16 @@ def test_leaves_stay_the_same_while_nothing_changes(bench: Bench) -> None:
     bench.read(objects)
     first, again = bench.again(), bench.again()
     assert first.keys() == {BATTERY, HOUSE}
-    assert all(again[address] is leaf for address, leaf in first.items())
+    assert all(again[address] is timed for address, timed in first.items())
     bench.read({PRODUCTION: meter(0), NET: meter(0)})
     later = bench.again()
     assert later[BATTERY] is first[BATTERY]
     assert later[HOUSE].value is first[HOUSE].value
-    assert later[HOUSE].seen == first[HOUSE].seen == bench.leaves[IQ].seen
+    assert later[HOUSE].updated_at == first[HOUSE].updated_at == bench.objects[IQ].updated_at
     bench.read(objects)
     last = bench.again()
-    assert all(last[address].value is leaf.value for address, leaf in first.items())
-    assert last[HOUSE].seen == bench.now
+    assert all(last[address].value is timed.value for address, timed in first.items())
+    assert last[HOUSE].updated_at == bench.now
 
 
 def test_a_lost_memory_is_made_good(bench: Bench) -> None:

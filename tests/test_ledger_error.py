@@ -18,13 +18,13 @@ from pyenphase.models.meters import EnvoyMeterData
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.energy.counter_filter import Guard
-from custom_components.enphase_envoy.energy.pipeline import Moment
-from custom_components.enphase_envoy.energy.virtual_meters import Ledger
+from custom_components.enphase_envoy.energy.counter_filter import CounterFilter
+from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
+from custom_components.enphase_envoy.energy.virtual_meters import VirtualMeters
 from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY
 from custom_components.enphase_envoy.energy.virtual_meters.grid import GRID
 from custom_components.enphase_envoy.energy.virtual_meters.house import HOUSE
-from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Leaf
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
 
 from .simulator import PROFILES, Clock
 from .simulator.documents import meters, storage
@@ -70,11 +70,11 @@ class Reader:
 
     gateway: Gateway
 
-    def leaves(self, at: float) -> dict[Address, Leaf]:
+    def objects(self, at: float) -> dict[Address, TimedValue]:
         """Read everything at a time of the clock of the polls."""
-        made = dict[Address, Leaf]()
+        made = dict[Address, TimedValue]()
         for (address, value), late in self._objects():
-            made[address] = Leaf(value, Freshness(at + late))
+            made[address] = TimedValue(value, Freshness(at + late))
         return made
 
     def _objects(self) -> Iterator[tuple[tuple[Address, Any], float]]:
@@ -115,16 +115,16 @@ def live(profile: Profile, interval: float, *, troubles: bool, seed: int = 1, st
     chance = random.Random(f"{profile.name} {interval} {seed}")
     clock = Clock(start, running=False)
     gateway = Gateway(profile, House.at(profile, clock.now, seed=seed), clock)
-    reader, offset, guard = Reader(gateway), 1e6, Guard()
-    ledger = Ledger(guard, interval)
+    reader, offset, guard = Reader(gateway), 1e6, CounterFilter()
+    ledger = VirtualMeters(guard, interval)
     first: dict[str, float] = {}
     end = clock.now + DAYS * 86400
-    shown: dict[Address, Leaf] = {}
+    shown: dict[Address, TimedValue] = {}
     while clock.now < end:
-        made = reader.leaves(clock.now - offset)
-        moment = Moment(clock.now + 1, offset, UTC)
-        held = guard.enter(made, moment)
-        shown = dict(ledger.enter({**made, **held}, moment))
+        made = reader.objects(clock.now - offset)
+        moment = ProcessingContext(clock.now + 1, offset, UTC)
+        held = guard.process(made, made, moment)
+        shown = dict(ledger.process({**made, **held}, made, moment))
         first = first or {flow: gateway.house.total(flow) for flow in TRUTH.values()}  # type: ignore[arg-type]
         last = {flow: gateway.house.total(flow) for flow in TRUTH.values()}  # type: ignore[arg-type]
         away = 0.0
@@ -132,7 +132,7 @@ def live(profile: Profile, interval: float, *, troubles: bool, seed: int = 1, st
             away = chance.uniform(300, 7200)
         if troubles and chance.random() < 2 * interval / 86400:
             remembered, offset = json.loads(json.dumps(ledger.dump())), offset + chance.uniform(-1e5, 1e5)
-            ledger = Ledger(guard, interval)
+            ledger = VirtualMeters(guard, interval)
             ledger.load(remembered)
             away += chance.uniform(30, 180)
         clock.advance(interval + chance.uniform(-2, 2) + away)

@@ -13,7 +13,7 @@ import pytest
 from custom_components.enphase_envoy.client.gateway import Gateway
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
-from custom_components.enphase_envoy.energy.settings_monitor import Finding, Outcome
+from custom_components.enphase_envoy.energy.settings_monitor import SettingOutcome, SettingResult
 from custom_components.enphase_envoy.issues import async_report_certificate, async_report_setting
 
 from .conftest import LONG, House, entry_for
@@ -121,7 +121,7 @@ async def test_what_was_told_about_a_gateway_goes_with_it_and_with_no_other(
 ) -> None:
     registry = ir.async_get(hass)
     entries = [entry_for(await simulate("full_battery")), entry_for(await simulate("metered_1phase"))]
-    finding = Finding("reserve", "number.reserve", Outcome.OVERWRITTEN, 30, 20)
+    finding = SettingResult("reserve", "number.reserve", SettingOutcome.OVERWRITTEN, 30, 20)
     for entry in entries:
         entry.add_to_hass(hass)
         async_report_certificate(hass, entry, "envoy.local")

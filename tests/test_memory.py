@@ -15,7 +15,7 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.storage import DOCUMENTS, Memory
+from custom_components.enphase_envoy.storage import DOCUMENTS, EntryStore
 
 ENTRY = MockConfigEntry(domain=DOMAIN, entry_id="01ENTRY")
 KEY = "enphase_envoy.01ENTRY.documents"
@@ -54,21 +54,23 @@ def disk(hass: HomeAssistant, tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def memory(hass: HomeAssistant) -> Memory:
+def memory(hass: HomeAssistant) -> EntryStore:
     """A memory of which nothing is saved."""
-    return Memory(hass, ENTRY, DOCUMENTS)
+    return EntryStore(hass, ENTRY, DOCUMENTS)
 
 
-async def test_what_was_saved_is_known_again(hass: HomeAssistant, memory: Memory, hass_storage: dict[str, Any]) -> None:
+async def test_what_was_saved_is_known_again(
+    hass: HomeAssistant, memory: EntryStore, hass_storage: dict[str, Any]
+) -> None:
     assert await memory.async_load() is None
     await memory.async_save_now({"a": [1, 2.5, None, "text"], "b": {"c": True}})
     assert hass_storage[KEY]["data"] == {"a": [1, 2.5, None, "text"], "b": {"c": True}}
-    assert await Memory(hass, ENTRY, DOCUMENTS).async_load() == {"a": [1, 2.5, None, "text"], "b": {"c": True}}
-    assert await Memory(hass, ENTRY, "another").async_load() is None
+    assert await EntryStore(hass, ENTRY, DOCUMENTS).async_load() == {"a": [1, 2.5, None, "text"], "b": {"c": True}}
+    assert await EntryStore(hass, ENTRY, "another").async_load() is None
 
 
 async def test_a_save_is_not_put_off_by_asking_for_it_again(
-    hass: HomeAssistant, memory: Memory, hass_storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    hass: HomeAssistant, memory: EntryStore, hass_storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has something new each minute and asks for a save each time gets one in time, with the newest."""
     now = hass.loop.time()
@@ -91,7 +93,7 @@ async def test_a_save_is_not_put_off_by_asking_for_it_again(
 
 
 async def test_a_save_can_be_wanted_sooner(
-    hass: HomeAssistant, memory: Memory, hass_storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    hass: HomeAssistant, memory: EntryStore, hass_storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = hass.loop.time()
     monkeypatch.setattr(hass.loop, "time", lambda: now)
@@ -104,7 +106,7 @@ async def test_a_save_can_be_wanted_sooner(
 
 
 async def test_what_is_due_is_saved_when_home_assistant_stops(
-    hass: HomeAssistant, memory: Memory, hass_storage: dict[str, Any]
+    hass: HomeAssistant, memory: EntryStore, hass_storage: dict[str, Any]
 ) -> None:
     memory.keep(lambda: {"made": "in the end"}, 900)
     hass.set_state(CoreState.final_write)
@@ -113,7 +115,7 @@ async def test_what_is_due_is_saved_when_home_assistant_stops(
     assert hass_storage[KEY]["data"] == {"made": "in the end"}
 
 
-async def test_what_is_removed_does_not_come_back(hass: HomeAssistant, memory: Memory, disk: Disk) -> None:
+async def test_what_is_removed_does_not_come_back(hass: HomeAssistant, memory: EntryStore, disk: Disk) -> None:
     await memory.async_save_now({"made": 1})
     assert disk.holds()
     memory.keep(lambda: {"made": 2}, 10)
@@ -121,7 +123,7 @@ async def test_what_is_removed_does_not_come_back(hass: HomeAssistant, memory: M
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=20))
     await hass.async_block_till_done()
     assert disk.holds() is None
-    assert await Memory(hass, ENTRY, DOCUMENTS).async_load() is None
+    assert await EntryStore(hass, ENTRY, DOCUMENTS).async_load() is None
     await memory.async_remove()
 
 
@@ -145,7 +147,7 @@ async def test_what_is_removed_does_not_come_back(hass: HomeAssistant, memory: M
     ids=range(13),
 )
 async def test_a_broken_file_is_nothing_and_is_written_anew(
-    memory: Memory, disk: Disk, caplog: pytest.LogCaptureFixture, content: bytes
+    memory: EntryStore, disk: Disk, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     disk.write(content)
     assert await memory.async_load() is None

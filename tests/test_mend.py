@@ -10,7 +10,7 @@ import pytest
 
 from custom_components.enphase_envoy.client.auth import Credentials
 from custom_components.enphase_envoy.client.gateway import Gateway
-from custom_components.enphase_envoy.client.salvage import attempts
+from custom_components.enphase_envoy.client.salvage import candidates
 
 from .conftest import House
 from .simulator import Change, Simulator
@@ -50,17 +50,17 @@ def test_only_the_bad_record_is_left_out(listed: list[str], data: st.DataObject)
     field = data.draw(st.sampled_from(["percentFull", "last"]))
     worse = data.draw(BAD.filter(lambda value: not (field == "last" and value == {})))
     record[field] = worse
-    assert [names(mended) for mended in attempts(new, good)] == [[name for name in listed if name != listed[bad]]]
+    assert [names(mended) for mended in candidates(new, good)] == [[name for name in listed if name != listed[bad]]]
     del record[field]
-    assert [names(mended) for mended in attempts(new, good)] == [[name for name in listed if name != listed[bad]]]
+    assert [names(mended) for mended in candidates(new, good)] == [[name for name in listed if name != listed[bad]]]
     rest = [name for name in listed if name != listed[bad]]
-    assert rest in [names(mended) for mended in attempts(new, None)], "nor is anything known but the others"
+    assert rest in [names(mended) for mended in candidates(new, None)], "nor is anything known but the others"
 
 
 @given(JSON, JSON)
 def test_any_document_can_be_tried(new: object, good: object) -> None:
     before = deepcopy((new, good))
-    tried = list(attempts(new, good))
+    tried = list(candidates(new, good))
     assert (new, good) == before
     assert len(tried) <= 21
     assert all(len(repr(less)) <= len(repr(new)) for less in tried)
@@ -68,7 +68,7 @@ def test_any_document_can_be_tried(new: object, good: object) -> None:
 
 @given(NAMES)
 def test_what_makes_sense_is_left_alone(listed: list[str]) -> None:
-    assert not list(attempts(document(listed), document(listed)))
+    assert not list(candidates(document(listed), document(listed)))
 
 
 def spoil(groups: list[dict[str, list[dict[str, object]]]]) -> list[dict[str, list[dict[str, object]]]]:
@@ -82,14 +82,14 @@ async def test_a_battery_that_makes_no_sense_costs_that_battery(
     set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
     house = await set_up("full_battery")
-    batteries = sorted(address for address in house.coordinator.data.leaves if address[0] == "encharge_inventory")
+    batteries = sorted(address for address in house.coordinator.data.objects if address[0] == "encharge_inventory")
     assert len(batteries) == 2
     house.gateway.fault("/ivp/ensemble/inventory", Change(spoil))
     caplog.clear()
     for _ in range(4):
         await house.poll_all()
     now = house.gateway.clock.now
-    fresh = {address for address, leaf in house.coordinator.data.leaves.items() if leaf.seen == now}
+    fresh = {address for address, timed in house.coordinator.data.objects.items() if timed.updated_at == now}
     assert batteries[1] in fresh
     assert batteries[0] not in fresh
     assert ("enpower",) in fresh
@@ -105,7 +105,7 @@ async def test_a_battery_that_made_no_sense_from_the_start_costs_that_battery(si
         await gateway.log_in(Credentials(token=simulator.token()))
         snapshot = await gateway.poll()
     assert len(list(snapshot.members("encharge_inventory"))) == 1
-    assert ("enpower",) in snapshot.leaves
+    assert ("enpower",) in snapshot.objects
 
 
 @pytest.mark.parametrize("levels", [300, 900])
@@ -116,5 +116,5 @@ def test_a_document_of_too_many_levels_is_left_alone(levels: int) -> None:
         inmost = [inmost]
     good = [{"serialNumber": str(number), "power": 1} for number in range(3)]
     spoilt = [{"serialNumber": "0", "power": inmost}, *good[1:]]
-    assert not list(attempts(spoilt, good))
-    assert list(attempts([{"serialNumber": "0", "power": [1]}, *good[1:]], good)) == [good[1:]]
+    assert not list(candidates(spoilt, good))
+    assert list(candidates([{"serialNumber": "0", "power": [1]}, *good[1:]], good)) == [good[1:]]

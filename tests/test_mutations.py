@@ -102,7 +102,7 @@ class Trial:
         unknown = {name for name in self.entities if during[name] == STATE_UNKNOWN != before[name]}
         assert len({PHASE.sub("", name) for name in unknown}) <= 3
         assert not absurd(during)
-        assert all(NAME.fullmatch(part) for address in self.house.coordinator.data.leaves for part in address)
+        assert all(NAME.fullmatch(part) for address in self.house.coordinator.data.objects for part in address)
 
     def look_back(self, before: dict[str, str], counted: dict[str, float]) -> None:
         """Look at what is shown after it."""

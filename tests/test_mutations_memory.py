@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.storage import COUNTERS, DOCUMENTS, SUBJECTS
+from custom_components.enphase_envoy.storage import COUNTERS, DOCUMENTS, STORES
 
 from .conftest import House
 from .mutants import EDITED, PROFILES, absent, absurd, counters, share_clock, sources, tracebacks, trying
@@ -33,7 +33,7 @@ class Forger:
     def __init__(self, house: House, storage: Saved, caplog: pytest.LogCaptureFixture) -> None:
         """Note how it is."""
         self.hass, self.house, self.storage, self.caplog = house.hass, house, storage, caplog
-        self.keys = {subject: f"{DOMAIN}.{house.entry.entry_id}.{subject}" for subject in SUBJECTS}
+        self.keys = {subject: f"{DOMAIN}.{house.entry.entry_id}.{subject}" for subject in STORES}
         self.states, self.absent, self.sources = house.states(), absent(house), sources(house)
         self.counters = counters(house).keys()
         self.noon = house.gateway.clock.now, deepcopy(house.gateway.gateway._house)

@@ -10,7 +10,7 @@ from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.meters import CtType
 import pytest
 
-from custom_components.enphase_envoy.model.validation import believable, is_name
+from custom_components.enphase_envoy.model.validation import is_identifier, validated
 
 GOOD = EnvoyInverter("482213010021", 1_750_000_000, 250, 360, dc_voltage=32.1, temperature=None)
 BATTERY = EnvoyEncharge(
@@ -31,48 +31,48 @@ def but(**changes: Any) -> EnvoyInverter:
 
 @pytest.mark.parametrize("value", NONSENSE, ids=repr)
 def test_nonsense_where_there_was_sense_keeps_the_old_object(value: Any) -> None:
-    assert believable(but(last_report_watts=value), GOOD) is None
+    assert validated(but(last_report_watts=value), GOOD) is None
 
 
 @pytest.mark.parametrize("value", NONSENSE, ids=repr)
 def test_nonsense_from_the_start_is_left_out(value: Any) -> None:
-    believed = believable(but(last_report_watts=value), None)
+    believed = validated(but(last_report_watts=value), None)
     assert believed == but(last_report_watts=None)
 
 
 @pytest.mark.parametrize("value", [0, -5, 12.5, 2**32])
 def test_numbers_that_a_house_may_see_are_believed(value: float) -> None:
-    assert believable(but(last_report_watts=value), GOOD) == but(last_report_watts=value)
+    assert validated(but(last_report_watts=value), GOOD) == but(last_report_watts=value)
 
 
 def test_what_was_never_known_may_stay_unknown_and_become_known() -> None:
-    assert believable(but(temperature=None), GOOD) == GOOD
-    assert believable(but(temperature=30), GOOD) == but(temperature=30)
-    assert believable(but(temperature="hot"), GOOD) == GOOD
+    assert validated(but(temperature=None), GOOD) == GOOD
+    assert validated(but(temperature=30), GOOD) == but(temperature=30)
+    assert validated(but(temperature="hot"), GOOD) == GOOD
 
 
 def test_flags_and_texts_are_held_to_their_kinds() -> None:
-    assert believable(replace(BATTERY, communicating=None), BATTERY) is None  # type: ignore[arg-type]
-    assert believable(replace(BATTERY, communicating=1), BATTERY) is None  # type: ignore[arg-type]
-    assert believable(replace(BATTERY, firmware_version=7), BATTERY) is None  # type: ignore[arg-type]
-    assert believable(BATTERY, None) == BATTERY
+    assert validated(replace(BATTERY, communicating=None), BATTERY) is None  # type: ignore[arg-type]
+    assert validated(replace(BATTERY, communicating=1), BATTERY) is None  # type: ignore[arg-type]
+    assert validated(replace(BATTERY, firmware_version=7), BATTERY) is None  # type: ignore[arg-type]
+    assert validated(BATTERY, None) == BATTERY
     # Some firmware says null where others say whether the DC switch is off.
     unsure: EnvoyEncharge = replace(BATTERY, dc_switch_off=None)  # type: ignore[arg-type]
-    assert believable(unsure, None) == unsure
-    assert believable(unsure, unsure) == unsure
+    assert validated(unsure, None) == unsure
+    assert validated(unsure, unsure) == unsure
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(0, 2 * 10**9))
 def test_a_sensible_object_is_always_believed(watts: int, date: int) -> None:
     new = but(last_report_watts=watts, last_report_date=date)
-    assert believable(new, GOOD) is new
+    assert validated(new, GOOD) is new
 
 
 @pytest.mark.parametrize("key", ["482213010021", "NC1", "L1", CtType.PRODUCTION])
 def test_a_name_is_a_serial_number_or_a_word_of_the_library(key: object) -> None:
-    assert is_name(key)
+    assert is_identifier(key)
 
 
 @pytest.mark.parametrize("key", [None, True, 1e18, math.nan, "", "n/a", "NaN", "None", "1" * 17, "4822\x00", "½2", ()])
 def test_what_names_nobody_makes_no_device(key: object) -> None:
-    assert not is_name(key)
+    assert not is_identifier(key)

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from custom_components.enphase_envoy.client.probe import Probes
+from custom_components.enphase_envoy.client.probe import ProbeSchedule
 
 
 class Bench:
@@ -11,7 +11,7 @@ class Bench:
     def __init__(self) -> None:
         """Begin at noon."""
         self.now = 1000.0
-        self.probes = Probes(lambda: self.now)
+        self.probes = ProbeSchedule(lambda: self.now)
 
     def probe(self, found: str, *, failing: bool = False) -> bool:
         """Find something, and return whether it is believed."""

@@ -11,10 +11,10 @@ from sqlalchemy.exc import OperationalError
 
 from custom_components.enphase_envoy.statistics.recorder import (
     Correction,
-    Corrections,
+    PendingCorrections,
     async_last_recorded,
-    booked,
-    corrections,
+    recorded_change,
+    restore_corrections,
 )
 
 from .statistics import START, Statistics
@@ -29,7 +29,7 @@ class Waiting:
     def __init__(self, statistics: Statistics) -> None:
         """Begin to look."""
         self.done: list[Correction] = []
-        self.corrections = Corrections(statistics.hass, self.done.append)
+        self.corrections = PendingCorrections(statistics.hass, self.done.append)
         self.stop = self.corrections.async_start()
 
 
@@ -43,7 +43,7 @@ async def waiting(statistics: Statistics) -> AsyncIterator[Waiting]:
 
 @pytest.mark.parametrize("odd", [1e18, 1e12, -1.0, True, float("nan"), None])
 def test_a_remembered_correction_of_no_time_is_left_out(odd: float) -> None:
-    assert corrections([{"entity_id": SOLAR, "at": odd, "watt_hours": -19e6}]) == []
+    assert restore_corrections([{"entity_id": SOLAR, "at": odd, "watt_hours": -19e6}]) == []
 
 
 @UNITS
@@ -85,13 +85,13 @@ async def test_nothing_is_known_of_a_broken_database(statistics: Statistics) -> 
 async def test_home_assistant_books_as_we_think_it_does(statistics: Statistics, after: float) -> None:
     await statistics.row({SOLAR: 65_000_000})
     await statistics.row({SOLAR: after})
-    assert await statistics.changes(SOLAR) == [0, pytest.approx(booked(65_000_000, after))]
+    assert await statistics.changes(SOLAR) == [0, pytest.approx(recorded_change(65_000_000, after))]
 
 
 @given(st.floats(0, 1e9), st.floats(0, 1e9))
 def test_a_fall_books_little_or_a_new_cycle(before: float, after: float) -> None:
-    assert booked(before, after) in (after, after - before)
-    assert booked(before, after) >= -0.1 * before
+    assert recorded_change(before, after) in (after, after - before)
+    assert recorded_change(before, after) >= -0.1 * before
 
 
 @pytest.mark.parametrize("row", [0, 5, 10, 11])
@@ -108,7 +108,7 @@ async def test_a_lasting_step_is_corrected_in_its_row_alone(
         if number == row:
             counter += step
             at = statistics.now.timestamp() + 15
-            waiting.corrections.async_add(Correction(SOLAR, at, 50 - booked(before, counter)))
+            waiting.corrections.async_add(Correction(SOLAR, at, 50 - recorded_change(before, counter)))
         await statistics.row({SOLAR: counter}, tell=True)
         await statistics.look()
     assert await statistics.changes(SOLAR) == [0, *[50] * 25]

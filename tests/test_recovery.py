@@ -237,7 +237,7 @@ async def test_batteries_with_a_meter_are_not_counted_otherwise_while_it_can_not
 ) -> None:
     """What counts them meanwhile would have entities of its own, and the names of the meter's."""
     house = await set_up_with("full_battery", "/ivp/meters/readings", fault)
-    assert ("battery_energy",) not in house.coordinator.data.leaves
+    assert ("battery_energy",) not in house.coordinator.data.objects
     house.gateway.faults.clear()
     for _ in range(3):
         await house.pass_time(60)

@@ -8,14 +8,14 @@ from typing import Any
 from hypothesis import given, strategies as st
 import pytest
 
-from custom_components.enphase_envoy.redact import REDACTED, Scrubber
+from custom_components.enphase_envoy.redact import REDACTED, Redactor
 
 SERIAL = "122035013273"
 TOKEN = "eyJraWQiOiI3ZDEwMDA1ZCJ9.eyJhdWQiOiIxMjIwMzUwMTMyNzMifQ.c2lnbmF0dXJl"
 
 
 def scrub(document: Any, *more: object) -> Any:
-    return Scrubber(document, *more).scrub(document)
+    return Redactor(document, *more).scrub(document)
 
 
 def stand_in(serial: str = SERIAL) -> str:
@@ -195,8 +195,8 @@ def test_what_is_no_identifier_stays(document: object) -> None:
 
 def test_numbers_do_not_change_with_what_else_is_there() -> None:
     """Files of one system can be compared as long as it has the same devices."""
-    first = Scrubber({"a": {"sn": "122035013273"}, "b": {"sn": "122029016399"}})
-    second = Scrubber({"z": [{"serial_num": "122029016399"}, {"serialNumber": "122035013273"}]})
+    first = Redactor({"a": {"sn": "122035013273"}, "b": {"sn": "122029016399"}})
+    second = Redactor({"z": [{"serial_num": "122029016399"}, {"serialNumber": "122035013273"}]})
     assert first.scrub({"sn": SERIAL}) == second.scrub({"sn": SERIAL})
 
 
@@ -279,7 +279,7 @@ def test_numbers_stay_and_so_do_words(made: tuple[Any, dict[str, set[str]]]) -> 
 
 @given(documents())
 def test_scrubbing_twice_is_scrubbing_once(made: tuple[Any, dict[str, set[str]]]) -> None:
-    scrubber = Scrubber(made[0])
+    scrubber = Redactor(made[0])
     once = scrubber.scrub(made[0])
     assert scrubber.scrub(once) == once
 
@@ -287,7 +287,7 @@ def test_scrubbing_twice_is_scrubbing_once(made: tuple[Any, dict[str, set[str]]]
 @given(documents())
 def test_different_stays_different_and_same_stays_same(made: tuple[Any, dict[str, set[str]]]) -> None:
     document, known = made
-    scrubber = Scrubber(document)
+    scrubber = Redactor(document)
     for key, found in known.items():
         stand_ins = [scrubber.scrub({key: item})[key] for item in sorted(found)]
         assert len(set(stand_ins)) == len(found)
@@ -304,7 +304,7 @@ def test_different_stays_different_and_same_stays_same(made: tuple[Any, dict[str
 
 @given(st.recursive(st.one_of(values, st.text()), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_any_document_can_be_scrubbed(document: Any) -> None:
-    scrubber = Scrubber(document)
+    scrubber = Redactor(document)
     once = scrubber.scrub(document)
     assert scrubber.scrub(once) == once
     json.dumps(once)

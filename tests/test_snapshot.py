@@ -6,7 +6,7 @@ from pyenphase import EnvoyData
 from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from custom_components.enphase_envoy.model.snapshot import Freshness, Leaf, Snapshot, leaves
+from custom_components.enphase_envoy.model.snapshot import Freshness, Snapshot, TimedValue, flatten
 
 INVERTER = EnvoyInverter(serial_number="1", last_report_date=1, last_report_watts=2, max_report_watts=3)
 PRODUCTION = EnvoySystemProduction(watt_hours_lifetime=4, watt_hours_last_7_days=3, watt_hours_today=2, watts_now=1)
@@ -19,7 +19,9 @@ def snapshot(data: EnvoyData) -> Snapshot:
         firmware="8.2.4345",
         part_number=None,
         model="Envoy",
-        leaves={at: Leaf(value, Freshness(0.0)) for objects in leaves(data).values() for at, value in objects.items()},
+        objects={
+            at: TimedValue(value, Freshness(0.0)) for objects in flatten(data).values() for at, value in objects.items()
+        },
     )
 
 
@@ -31,7 +33,7 @@ def test_every_object_has_an_address() -> None:
         inverters={"1": INVERTER},
         raw={"/production": {"a": 1}},
     )
-    assert leaves(data) == {
+    assert flatten(data) == {
         "system_production": {("system_production",): PRODUCTION},
         "system_production_phases": {("system_production_phases", "L1"): PRODUCTION},
         "inverters": {("inverters", "1"): INVERTER},

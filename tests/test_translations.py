@@ -18,7 +18,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.enphase_envoy import issues
 from custom_components.enphase_envoy.client.errors import Reason
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.energy.settings_monitor import Finding, Outcome
+from custom_components.enphase_envoy.energy.settings_monitor import SettingOutcome, SettingResult
 from custom_components.enphase_envoy.statistics.recorder import Correction
 
 TRANSLATIONS = Path(__file__).parents[1] / "custom_components" / DOMAIN / "translations"
@@ -34,18 +34,18 @@ def tree(language: str) -> dict[str, Any]:
     return texts
 
 
-def leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+def objects(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
     """Yield each text with its path."""
     for key, value in node.items():
         if isinstance(value, dict):
-            yield from leaves(value, f"{path}{key}/")
+            yield from objects(value, f"{path}{key}/")
         else:
             yield f"{path}{key}", value
 
 
 def flat(language: str) -> dict[str, str]:
     """Return the texts of a language by their paths."""
-    return dict(leaves(tree(language)))
+    return dict(objects(tree(language)))
 
 
 def names(language: str) -> dict[str, str]:
@@ -154,8 +154,8 @@ async def test_every_message_has_a_text_whose_placeholders_are_filled(hass: Home
     entry.add_to_hass(hass)
     issues.async_report_token_ends(hass, entry, 0)
     issues.async_report_certificate(hass, entry, "envoy.local")
-    for setting, outcome in (("reserved_soc", Outcome.OVERWRITTEN), ("mode", Outcome.IGNORED)):
-        issues.async_report_setting(hass, entry, "8.2.4225", Finding(setting, "number.reserve", outcome, 1, 2))
+    for setting, outcome in (("reserved_soc", SettingOutcome.OVERWRITTEN), ("mode", SettingOutcome.IGNORED)):
+        issues.async_report_setting(hass, entry, "8.2.4225", SettingResult(setting, "number.reserve", outcome, 1, 2))
     issues.async_report_step(hass, entry, asdict(Correction("sensor.solar", 0, -19e6)), 65e6, 84e6)
     texts = tree("en")["issues"]
     raised = [issue for (domain, _), issue in ir.async_get(hass).issues.items() if domain == DOMAIN]

@@ -11,7 +11,7 @@ from homeassistant.setup import async_setup_component
 import jwt
 import pytest
 
-from custom_components.enphase_envoy.client.auth import RENEW_AHEAD, TokenLife
+from custom_components.enphase_envoy.client.auth import RENEW_AHEAD, TokenValidity
 from custom_components.enphase_envoy.const import DOMAIN
 
 from .conftest import House
@@ -42,7 +42,7 @@ SERIAL = "122303027790"
     ("life", "ahead"), [(365 * DAY, RENEW_AHEAD), (DAY / 2, DAY / 8)], ids=["owner, a year", "installer, 12 hours"]
 )
 def test_when_a_token_is_renewed(life: float, ahead: float) -> None:
-    assert TokenLife(0, life).renew_from == life - ahead
+    assert TokenValidity(0, life).renew_from == life - ahead
 
 
 async def test_a_token_that_lasts_asks_nothing_of_the_cloud(set_up: SetUp, cloud: Cloud) -> None:

@@ -13,10 +13,10 @@ from .client.errors import GatewayError
 from .client.gateway import Gateway
 from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
-from .energy_manager import Bookkeeper
+from .energy_manager import EnergyManager
 from .session import async_session_for
-from .statistics.entities import async_counters
-from .storage import SUBJECTS, Memory
+from .statistics.entities import async_counter_entities
+from .storage import STORES, EntryStore
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 
@@ -30,8 +30,8 @@ async def async_setup(hass: HomeAssistant, _config: ConfigType) -> bool:
 async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bool:
     """Set up a gateway: log in, poll once, then devices and entities."""
     gateway = await _gateway(hass, entry)
-    bookkeeper = Bookkeeper(hass, entry, gateway.clock, partial(async_counters, hass))
-    coordinator = EnvoyCoordinator(hass, entry, gateway, bookkeeper)
+    energy_manager = EnergyManager(hass, entry, gateway.clock, partial(async_counter_entities, hass))
+    coordinator = EnvoyCoordinator(hass, entry, gateway, energy_manager)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
     devices.async_keep_registered(hass, entry)
@@ -57,16 +57,16 @@ async def async_unload_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bo
     """Unload a gateway."""
     unloaded = await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
     if unloaded:
-        await entry.runtime_data.bookkeeper.async_close()
+        await entry.runtime_data.energy_manager.async_close()
         await entry.runtime_data.async_close()
     return unloaded
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     """Forget a gateway that was removed."""
-    issues.async_take_all_back(hass, entry)
-    for subject in SUBJECTS:
-        await Memory(hass, entry, subject).async_remove()
+    issues.async_clear_all(hass, entry)
+    for subject in STORES:
+        await EntryStore(hass, entry, subject).async_remove()
 
 
 async def async_remove_config_entry_device(

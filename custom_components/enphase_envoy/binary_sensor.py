@@ -20,15 +20,15 @@ from pyenphase.models.enpower import EnvoyEnpower
 from pyenphase.models.generator import EnvoyGenerator
 
 from .coordinator import EnvoyConfigEntry
-from .descriptions.base import Row, Table
-from .entity import EnvoyEntity, async_setup_tables
+from .descriptions.base import EntitySet, EnvoyEntityDescription
+from .entity import EnvoyEntity, async_setup_entity_sets
 from .model import identifiers
 
 PARALLEL_UPDATES = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class BinarySensor[T](Row[T], BinarySensorEntityDescription):
+class EnvoyBinarySensorEntityDescription[T](EnvoyEntityDescription[T], BinarySensorEntityDescription):
     """One binary sensor of an object of the snapshot."""
 
     value_fn: Callable[[T], bool | None]
@@ -36,9 +36,9 @@ class BinarySensor[T](Row[T], BinarySensorEntityDescription):
 
 def _communicating[T: (EnvoyACB, EnvoyC6CC, EnvoyCollar, EnvoyEncharge, EnvoyEnpower)](
     _kind: type[T],
-) -> BinarySensor[T]:
+) -> EnvoyBinarySensorEntityDescription[T]:
     """Return whether the gateway hears from a device."""
-    return BinarySensor[T](
+    return EnvoyBinarySensorEntityDescription[T](
         key="communicating",
         device_class=BinarySensorDeviceClass.CONNECTIVITY,
         entity_category=EntityCategory.DIAGNOSTIC,
@@ -48,7 +48,7 @@ def _communicating[T: (EnvoyACB, EnvoyC6CC, EnvoyCollar, EnvoyEncharge, EnvoyEnp
 
 _ENCHARGE: Final = (
     _communicating(EnvoyEncharge),
-    BinarySensor[EnvoyEncharge](
+    EnvoyBinarySensorEntityDescription[EnvoyEncharge](
         key="dc_switch",
         entity_category=EntityCategory.DIAGNOSTIC,
         value_fn=lambda battery: not battery.dc_switch_off,
@@ -57,7 +57,7 @@ _ENCHARGE: Final = (
 
 _ENPOWER: Final = (
     _communicating(EnvoyEnpower),
-    BinarySensor[EnvoyEnpower](
+    EnvoyBinarySensorEntityDescription[EnvoyEnpower](
         key="mains_oper_state",
         translation_key="grid_status",
         value_fn=lambda enpower: enpower.mains_oper_state == "closed",
@@ -66,20 +66,20 @@ _ENPOWER: Final = (
 
 _ACB: Final = (
     _communicating(EnvoyACB),
-    BinarySensor[EnvoyACB](
+    EnvoyBinarySensorEntityDescription[EnvoyACB](
         key="operating", entity_category=EntityCategory.DIAGNOSTIC, value_fn=lambda acb: acb.operating
     ),
-    BinarySensor[EnvoyACB](key="producing", value_fn=lambda acb: acb.producing),
+    EnvoyBinarySensorEntityDescription[EnvoyACB](key="producing", value_fn=lambda acb: acb.producing),
 )
 
 _GENERATOR: Final = (
-    BinarySensor[EnvoyGenerator](
+    EnvoyBinarySensorEntityDescription[EnvoyGenerator](
         key="connected",
         translation_key="generator_connected",
         device_class=BinarySensorDeviceClass.POWER,
         value_fn=lambda generator: generator.oper_state == "closed",
     ),
-    BinarySensor[EnvoyGenerator](
+    EnvoyBinarySensorEntityDescription[EnvoyGenerator](
         key="exercising",
         translation_key="generator_exercising",
         device_class=BinarySensorDeviceClass.RUNNING,
@@ -88,13 +88,13 @@ _GENERATOR: Final = (
     ),
 )
 
-BINARY_SENSORS: Final[tuple[Table[Any, BinarySensor[Any]], ...]] = (
-    Table(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=identifiers.own),
-    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
-    Table(kind=EnvoyCollar, at=("collar",), rows=(_communicating(EnvoyCollar),), device_fn=identifiers.collar),
-    Table(kind=EnvoyC6CC, at=("c6cc",), rows=(_communicating(EnvoyC6CC),), device_fn=identifiers.c6_combiner),
-    Table(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=identifiers.own),
-    Table(kind=EnvoyGenerator, at=("generator",), rows=_GENERATOR, device_fn=identifiers.generator),
+BINARY_SENSORS: Final[tuple[EntitySet[Any, EnvoyBinarySensorEntityDescription[Any]], ...]] = (
+    EntitySet(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=identifiers.own),
+    EntitySet(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
+    EntitySet(kind=EnvoyCollar, at=("collar",), rows=(_communicating(EnvoyCollar),), device_fn=identifiers.collar),
+    EntitySet(kind=EnvoyC6CC, at=("c6cc",), rows=(_communicating(EnvoyC6CC),), device_fn=identifiers.c6_combiner),
+    EntitySet(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=identifiers.own),
+    EntitySet(kind=EnvoyGenerator, at=("generator",), rows=_GENERATOR, device_fn=identifiers.generator),
 )
 
 
@@ -102,13 +102,13 @@ async def async_setup_entry(
     _hass: HomeAssistant, entry: EnvoyConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
 ) -> None:
     """Set up the binary sensors of a gateway."""
-    async_setup_tables(entry, async_add_entities, BINARY_SENSORS, EnvoyBinarySensor)
+    async_setup_entity_sets(entry, async_add_entities, BINARY_SENSORS, EnvoyBinarySensor)
 
 
 class EnvoyBinarySensor[T](EnvoyEntity[T], BinarySensorEntity):
     """A binary sensor that reads one object of the snapshot."""
 
-    entity_description: BinarySensor[T]
+    entity_description: EnvoyBinarySensorEntityDescription[T]
 
     @property
     @override

@@ -10,8 +10,8 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry
-from .descriptions.base import Row, Table
-from .entity import EnvoyEntity, action, async_setup_tables
+from .descriptions.base import EntitySet, EnvoyEntityDescription
+from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
 from .model import identifiers
 from .model.derived import AcbFleet
 
@@ -19,19 +19,23 @@ PARALLEL_UPDATES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Button[T](Row[T], ButtonEntityDescription):
+class EnvoyButtonEntityDescription[T](EnvoyEntityDescription[T], ButtonEntityDescription):
     """One button of an object of the snapshot."""
 
     press_fn: Callable[[Gateway, T], Awaitable[object]]
 
 
 _ACB_FLEET: Final = (
-    Button[AcbFleet](key="acb_sleep", press_fn=lambda gateway, fleet: gateway.send_to_sleep(fleet)),
-    Button[AcbFleet](key="acb_wake", press_fn=lambda gateway, fleet: gateway.clear_acb_sleep(list(fleet.serials))),
+    EnvoyButtonEntityDescription[AcbFleet](
+        key="acb_sleep", press_fn=lambda gateway, fleet: gateway.send_to_sleep(fleet)
+    ),
+    EnvoyButtonEntityDescription[AcbFleet](
+        key="acb_wake", press_fn=lambda gateway, fleet: gateway.clear_acb_sleep(list(fleet.serials))
+    ),
 )
 
-BUTTONS: Final[tuple[Table[Any, Button[Any]], ...]] = (
-    Table(
+BUTTONS: Final[tuple[EntitySet[Any, EnvoyButtonEntityDescription[Any]], ...]] = (
+    EntitySet(
         kind=AcbFleet,
         at=("acb_fleet",),
         rows=_ACB_FLEET,
@@ -45,17 +49,17 @@ async def async_setup_entry(
     _hass: HomeAssistant, entry: EnvoyConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
 ) -> None:
     """Set up the buttons of a gateway."""
-    async_setup_tables(entry, async_add_entities, BUTTONS, EnvoyButton)
+    async_setup_entity_sets(entry, async_add_entities, BUTTONS, EnvoyButton)
 
 
 class EnvoyButton[T](EnvoyEntity[T], ButtonEntity):
     """A button that acts on one object of the snapshot."""
 
-    entity_description: Button[T]
+    entity_description: EnvoyButtonEntityDescription[T]
     _lasting = True
 
     @override
-    @action
+    @gateway_action
     async def async_press(self) -> None:
         """Act. Raises HomeAssistantError."""
         await self._write(self.entity_description.press_fn)

@@ -43,7 +43,7 @@ from .const import (
     OPTION_POLL_INTERVAL,
     POLL_INTERVALS,
 )
-from .energy_dashboard import AGAIN, async_add, async_panels
+from .energy_dashboard import AGAIN, async_add, async_proposals
 from .session import async_session_to_try
 
 SECRET = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
@@ -270,7 +270,7 @@ class EnvoyOptionsFlow(OptionsFlowWithReload):
         """Show what would be added to the Energy dashboard, and add what the owner leaves ticked."""
         if not self._is_read:
             return self.async_abort(reason="not_read")
-        panels = await async_panels(self.hass, self.config_entry)
+        panels = await async_proposals(self.hass, self.config_entry)
         missing = [panel for panel in panels if panel.source]
         if not missing:
             return self.async_abort(reason="all_there" if panels else "nothing_to_add")

@@ -19,11 +19,11 @@ from .client.auth import Credentials
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
 from .const import CONF_USE_MANUAL_TOKEN, DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER, OPTION_POLL_INTERVAL
-from .energy.settings_monitor import LOOKS, SettingsWatch
-from .energy_manager import Bookkeeper
+from .energy.settings_monitor import RECHECK_DELAYS, SettingsMonitor
+from .energy_manager import EnergyManager
 from .issues import async_report_certificate, async_report_setting
-from .model.snapshot import Address, Leaf, Snapshot
-from .storage import DOCUMENTS, Memory
+from .model.snapshot import Address, Snapshot, TimedValue
+from .storage import DOCUMENTS, EntryStore
 
 type EnvoyConfigEntry = ConfigEntry[EnvoyCoordinator]
 
@@ -50,9 +50,9 @@ _ANOTHER: Final = frozenset({Reason.NOT_A_GATEWAY, Reason.OTHER_GATEWAY, Reason.
 _STORAGE_SETTINGS: Final = ("storage_settings",)
 
 #: An object, and how many of the holds it has outlived: none, that of states, or that of lasting values as well.
-type Told = tuple[object, int]
+type Published = tuple[object, int]
 #: What is told of an object that is not there.
-GONE: Final[Told] = (None, 2)
+MISSING: Final[Published] = (None, 2)
 
 
 class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
@@ -64,7 +64,9 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     config_entry: EnvoyConfigEntry
 
-    def __init__(self, hass: HomeAssistant, entry: EnvoyConfigEntry, gateway: Gateway, bookkeeper: Bookkeeper) -> None:
+    def __init__(
+        self, hass: HomeAssistant, entry: EnvoyConfigEntry, gateway: Gateway, energy_manager: EnergyManager
+    ) -> None:
         """Prepare to poll `gateway`, on the same clock as it, and to have `bookkeeper` look at what it says."""
         interval = entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL)
         super().__init__(
@@ -81,17 +83,17 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._holds = (max(3 * interval, _HOLD_STATE), max(3 * interval, _HOLD_LASTING))
         self._clock = gateway.clock
         #: What the entities were last told, and where there is anything: another set only when it is another.
-        self.told: dict[Address, Told] = {}
+        self.published: dict[Address, Published] = {}
         self.addresses: frozenset[Address] = frozenset()
         #: Who listens to which object.
         self._interested: dict[Address, list[CALLBACK_TYPE]] = {}
-        self.bookkeeper = bookkeeper
-        self._watch = SettingsWatch()
+        self.energy_manager = energy_manager
+        self._watch = SettingsMonitor()
         #: From when on a token may be fetched because the gateway refused the old one, and why none came the last time.
         self._fetch_at = float("-inf")
         self._fetch_failure: tuple[Reason, str] | None = None
         self._cloud_pause = _CLOUD_PAUSE
-        self._memory = Memory(hass, entry, DOCUMENTS)
+        self._memory = EntryStore(hass, entry, DOCUMENTS)
         #: What is remembered is shown, since the gateway could not be read at set-up.
         self._bridging = False
         #: Probes that were saved.
@@ -127,8 +129,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         else:
             self._has_access()
             self._remember()
-        await self.bookkeeper.async_open(snapshot)
-        return self._watched(self.bookkeeper.enter(snapshot))
+        await self.energy_manager.async_load(snapshot)
+        return self._watched(self.energy_manager.process(snapshot))
 
     async def _translated[T](self, action: Callable[[], Awaitable[T]]) -> T:
         """Run an action, turning what is wrong with the gateway into Home Assistant's errors."""
@@ -283,7 +285,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         """Read a field again in a while: relays take seconds to move, and replies get lost."""
         for cancel in self._looks.pop(field, ()):
             cancel()
-        delays = (*_SETTLING, *(LOOKS if field == "storage_settings" else ()))
+        delays = (*_SETTLING, *(RECHECK_DELAYS if field == "storage_settings" else ()))
         self._looks[field] = [async_call_later(self.hass, delay, partial(self._look, field)) for delay in delays]
 
     @callback
@@ -306,7 +308,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         """Show what is known now; the next poll comes when it would have."""
         if self._shutdown_requested or self.data is None:
             return
-        self.data = self._watched(self.bookkeeper.enter(self.gateway.snapshot()))
+        self.data = self._watched(self.energy_manager.process(self.gateway.snapshot()))
         self.async_update_listeners()
 
     def _watched(self, snapshot: Snapshot) -> Snapshot:
@@ -317,13 +319,13 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         batteries = snapshot.get(EnvoyEnchargeAggregate, ("encharge_aggregate",))
         reserve = batteries.configured_reserve_state_of_charge if batteries else None
         just_read = self.gateway.just_read(_STORAGE_SETTINGS[0])
-        controller = None if reserve is None else (reserve, snapshot.leaves["encharge_aggregate",].seen)
+        controller = None if reserve is None else (reserve, snapshot.objects["encharge_aggregate",].updated_at)
         for finding in self._watch.judge(settings, controller, self._clock(), just_read=just_read):
             async_report_setting(self.hass, self.config_entry, snapshot.firmware, finding)
         if (real := self._watch.real_reserve(reserve)) is None:
             return snapshot
-        leaf = Leaf(replace(settings, reserved_soc=real), snapshot.leaves[_STORAGE_SETTINGS].freshness)
-        return replace(snapshot, leaves={**snapshot.leaves, _STORAGE_SETTINGS: leaf})
+        timed = TimedValue(replace(settings, reserved_soc=real), snapshot.objects[_STORAGE_SETTINGS].freshness)
+        return replace(snapshot, objects={**snapshot.objects, _STORAGE_SETTINGS: timed})
 
     # Who is told
 
@@ -351,17 +353,19 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         if (snapshot := self.data) is None:
             return
         outlived: dict[int, int] = {}
-        now: dict[Address, Told] = {}
-        for address, leaf in snapshot.leaves.items():
+        now: dict[Address, Published] = {}
+        for address, timed in snapshot.objects.items():
             # Hundreds of objects share a dozen documents: how old those are is worked out once.
-            if (level := outlived.get(key := id(leaf.freshness))) is None:
-                level = outlived[key] = sum(self.expired(leaf.seen, lasting=lasting) for lasting in (False, True))
-            now[address] = (leaf.value, level)
-        changed = {address for address, state in now.items() if self.told.get(address) != state}
+            if (level := outlived.get(key := id(timed.freshness))) is None:
+                level = outlived[key] = sum(
+                    self.expired(timed.updated_at, lasting=lasting) for lasting in (False, True)
+                )
+            now[address] = (timed.value, level)
+        changed = {address for address, state in now.items() if self.published.get(address) != state}
         if now.keys() != self.addresses:
             changed |= self.addresses - now.keys()
             self.addresses = frozenset(now)
-        self.told = now
+        self.published = now
         for update in self._to_wake(changed):
             try:
                 update()
@@ -383,7 +387,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         if self._shutdown_requested:
             return
         now = self._clock()
-        seen = {leaf.seen for leaf in self.data.leaves.values()}
+        seen = {timed.updated_at for timed in self.data.objects.values()}
         ends = (since + hold for since in seen for hold in self._holds)
         if (nearest := min((end for end in ends if end > now), default=None)) is not None:
             self._cancel_expiry = async_call_later(self.hass, nearest - now, self._expire)

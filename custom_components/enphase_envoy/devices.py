@@ -58,7 +58,7 @@ def async_keep_registered(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
 
 def _looks(snapshot: Snapshot, addresses: frozenset[Address]) -> Hashable:
     """Return what changes when the devices do, at less cost than making them."""
-    told = (_tells(leaf.value) for leaf in snapshot.leaves.values())
+    told = (_tells(timed.value) for timed in snapshot.objects.values())
     return snapshot.firmware, snapshot.model, addresses, *told
 
 
@@ -83,8 +83,8 @@ def async_is_present(entry: EnvoyConfigEntry, device: dr.DeviceEntry) -> bool:
     if coordinator is None or not coordinator.last_update_success:
         return True
     oldest = coordinator.gateway.clock() - _FORGOTTEN_AFTER
-    young = {address: leaf for address, leaf in coordinator.data.leaves.items() if leaf.seen > oldest}
-    snapshot = replace(coordinator.data, leaves=young)
+    recent = {address: timed for address, timed in coordinator.data.objects.items() if timed.updated_at > oldest}
+    snapshot = replace(coordinator.data, objects=recent)
     present = {snapshot.serial, *(identifier_of(info) for _, info in _behind(snapshot))}
     return any(domain == DOMAIN and identifier in present for domain, identifier in device.identifiers)
 

@@ -16,12 +16,12 @@ from homeassistant.core import HomeAssistant, State
 from homeassistant.helpers import device_registry as dr, entity_registry as er
 from homeassistant.util import slugify
 
-from .client.auth import read_token
+from .client.auth import token_validity
 from .client.errors import GatewayError
-from .client.scheduler import Answer
+from .client.scheduler import RawResponse
 from .const import DOMAIN, OPTION_FIXTURES
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
-from .redact import REDACTED, Scrubber
+from .redact import REDACTED, Redactor
 
 type Report = dict[str, object]
 
@@ -52,7 +52,7 @@ async def async_get_config_entry_diagnostics(hass: HomeAssistant, entry: EnvoyCo
     """Return everything about a gateway."""
     report = await _collect(entry)
     if coordinator := _coordinator(entry):
-        report["envoy_model_data"] = _model(coordinator, coordinator.data.leaves)
+        report["envoy_model_data"] = _model(coordinator, coordinator.data.objects)
         if entry.options.get(OPTION_FIXTURES):
             answers = await coordinator.gateway.documents(ask=True)
             report["fixtures"] = {path: _fixture(answer) for path, answer in answers.items()}
@@ -65,7 +65,7 @@ async def async_get_device_diagnostics(hass: HomeAssistant, entry: EnvoyConfigEn
     raw = report.pop("raw_data")
     if coordinator := _coordinator(entry):
         claimed = {other.id: _leaves_of(coordinator, other) for other in _devices(hass, entry)}
-        everything = coordinator.data.leaves
+        everything = coordinator.data.objects
         if (DOMAIN, coordinator.data.serial) in device.identifiers:
             addresses = everything.keys() - set().union(*claimed.values())
         else:
@@ -100,7 +100,7 @@ async def _published(
 ) -> Report:
     """Return a report with devices and entities, scrubbed; what is hidden shows only which identifiers there are."""
     known = [{"serial": device.serial_number, "mac": _macs(device)} for device in _devices(hass, entry)]
-    scrubber = await hass.async_add_executor_job(Scrubber, report, {"serial": entry.unique_id}, known, *hidden)
+    scrubber = await hass.async_add_executor_job(Redactor, report, {"serial": entry.unique_id}, known, *hidden)
     blocks = [_device(hass, entry, device, scrubber) for device in devices]
     fixtures = report.pop("fixtures", None)
     whole = report | {"envoy_entities_by_device": blocks} | ({} if fixtures is None else {"fixtures": fixtures})
@@ -120,7 +120,7 @@ def _title(value: object) -> object:
 # What the gateway says
 
 
-def _properties(coordinator: EnvoyCoordinator, answers: Mapping[str, Answer]) -> Report:
+def _properties(coordinator: EnvoyCoordinator, answers: Mapping[str, RawResponse]) -> Report:
     gateway = coordinator.gateway
     error = coordinator.last_exception
     return {
@@ -150,10 +150,10 @@ def _authentication(token: str | None, serial: str) -> Report:
     if not token:
         return {"by": "local user"}
     try:
-        life = read_token(token, serial)
+        life = token_validity(token, serial)
     except GatewayError as err:
         return {"by": "web token", "wrong": err.reason.value}
-    begins, ends = (datetime.fromtimestamp(moment, UTC).isoformat() for moment in (life.begins, life.ends))
+    begins, ends = (datetime.fromtimestamp(context, UTC).isoformat() for context in (life.begins, life.ends))
     return {"by": "web token", "begins": begins, "ends": ends}
 
 
@@ -165,7 +165,7 @@ def _document(body: str) -> object:
         return body
 
 
-def _fixture(answer: Answer) -> Report:
+def _fixture(answer: RawResponse) -> Report:
     """Return an answer word for word, so that it can be replayed."""
     return {"status": answer.status, "failure": answer.failure, "seconds": answer.took, "body": answer.body}
 
@@ -175,12 +175,12 @@ def _model(coordinator: EnvoyCoordinator, addresses: Iterable[tuple[str, ...]]) 
     tree: Report = {}
     now = coordinator.gateway.clock()
     for address in addresses:
-        leaf = coordinator.data.leaves[address]
+        timed = coordinator.data.objects[address]
         branch = tree
         for part in address[:-1]:
             branch = branch.setdefault(part, {})  # type: ignore[assignment]
-        branch[address[-1]] = {"class": type(leaf.value).__name__, "age": round(now - leaf.seen, 1)} | _fields(
-            leaf.value
+        branch[address[-1]] = {"class": type(timed.value).__name__, "age": round(now - timed.updated_at, 1)} | _fields(
+            timed.value
         )
     return tree
 
@@ -221,18 +221,18 @@ def _leaves_of(coordinator: EnvoyCoordinator, device: dr.DeviceEntry) -> set[tup
     kinds = tuple(name.removeprefix(f"{serial}_") for name in names if name.startswith(f"{serial}_"))
 
     def is_about(address: tuple[str, ...]) -> bool:
-        value = coordinator.data.leaves[address].value
+        value = coordinator.data.objects[address].value
         own = {getattr(value, "serial_number", None), getattr(value, "serial_num", None), *address[1:]}
         return bool(own & names) or (bool(kinds) and len(address) == 1 and address[0].startswith(kinds))
 
-    return {address for address in coordinator.data.leaves if is_about(address)}
+    return {address for address in coordinator.data.objects if is_about(address)}
 
 
 def _macs(device: dr.DeviceEntry) -> list[str]:
     return [value for kind, value in device.connections if kind == dr.CONNECTION_NETWORK_MAC]
 
 
-def _device(hass: HomeAssistant, entry: EnvoyConfigEntry, device: dr.DeviceEntry, scrubber: Scrubber) -> Report:
+def _device(hass: HomeAssistant, entry: EnvoyConfigEntry, device: dr.DeviceEntry, scrubber: Redactor) -> Report:
     """Return a device as registered, and its entities."""
     registry = er.async_get(hass)
     parent = dr.async_get(hass).async_get(device.via_device_id) if device.via_device_id else None
@@ -256,7 +256,7 @@ def _device(hass: HomeAssistant, entry: EnvoyConfigEntry, device: dr.DeviceEntry
     }
 
 
-def _device_name(device: dr.DeviceEntry, scrubber: Scrubber) -> str:
+def _device_name(device: dr.DeviceEntry, scrubber: Redactor) -> str:
     """Return the name of a device, or what stands in for it if a person chose it: a relay's load, an entry's name."""
     name = device.name or ""
     known = {text for _, text in device.identifiers}

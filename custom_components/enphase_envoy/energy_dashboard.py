@@ -45,7 +45,7 @@ _EMPTY: Final[Mapping[Kind, Source]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _SourceTemplate:
     """One way to fill a source: keys of sensors, with which their unique ids end."""
 
     kind: Kind
@@ -56,24 +56,24 @@ class _Way:
 
 
 #: The ways of one kind follow each other, the best first.
-_WAYS: Final = (
-    _Way("solar", {"energy_from": "lifetime_production"}, "production"),
-    _Way(
+_TEMPLATES: Final = (
+    _SourceTemplate("solar", {"energy_from": "lifetime_production"}, "production"),
+    _SourceTemplate(
         "grid",
         {"energy_from": "lifetime_net_consumption", "energy_to": "lifetime_net_production"},
         "net_consumption",
     ),
-    _Way(
+    _SourceTemplate(
         "grid",
         {"energy_from": "lifetime_grid_import", "energy_to": "lifetime_grid_export"},
         "grid_power",
     ),
-    _Way(
+    _SourceTemplate(
         "battery",
         {"energy_from": "lifetime_battery_discharged", "energy_to": "lifetime_battery_charged"},
         "battery_discharge",
     ),
-    _Way(
+    _SourceTemplate(
         "battery",
         {
             "energy_from": "lifetime_battery_energy_discharged",
@@ -81,8 +81,8 @@ _WAYS: Final = (
         },
         "battery_power",
     ),
-    _Way("home", {"energy_to": "lifetime_house_consumption"}, "house_power"),
-    _Way("home", {"energy_to": "lifetime_consumption"}, "consumption"),
+    _SourceTemplate("home", {"energy_to": "lifetime_house_consumption"}, "house_power"),
+    _SourceTemplate("home", {"energy_to": "lifetime_consumption"}, "consumption"),
 )
 #: State of charge, the most comprehensive first.
 _CHARGE: Final = ("aggregated_soc", "battery_level", "acb_soc")
@@ -94,7 +94,7 @@ _ENABLED_AT_WILL: Final = (er.RegistryEntryDisabler.USER, er.RegistryEntryDisabl
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class SourceProposal:
     """A source of the dashboard that a gateway can fill."""
 
     kind: Kind
@@ -119,15 +119,15 @@ class Panel:
         return {f"{self.kind}_{role}": text for role, text in shown.items()}
 
 
-async def async_panels(hass: HomeAssistant, entry: EnvoyConfigEntry) -> list[Panel]:
+async def async_proposals(hass: HomeAssistant, entry: EnvoyConfigEntry) -> list[SourceProposal]:
     """Return what a gateway can fill, whether the dashboard has it or not. The gateway must be read."""
     sources = cast("list[Source]", await _async_sources(hass))
-    ours = _Ours(hass, entry)
-    panels = (_panel(ours, list(ways), sources) for _, ways in groupby(_WAYS, lambda way: way.kind))
+    ours = _GatewaySensors(hass, entry)
+    panels = (_proposal(ours, list(ways), sources) for _, ways in groupby(_TEMPLATES, lambda way: way.kind))
     return [panel for panel in panels if panel]
 
 
-async def async_add(hass: HomeAssistant, panels: Iterable[Panel]) -> None:
+async def async_add(hass: HomeAssistant, panels: Iterable[SourceProposal]) -> None:
     """Add panels to what the dashboard has, and enable their sensors."""
     panels = list(panels)
     added = cast("list[energy.SourceType]", [panel.source for panel in panels if panel.source])
@@ -142,7 +142,7 @@ async def _async_sources(hass: HomeAssistant) -> list[energy.SourceType]:
     return manager.data["energy_sources"] if manager.data else []
 
 
-class _Ours:
+class _GatewaySensors:
     """The sensors of one gateway, told from those of others."""
 
     def __init__(self, hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
@@ -191,7 +191,7 @@ class _Ours:
         return together[0].max_available_capacity / 1000 if together else None
 
 
-def _panel(ours: _Ours, ways: list[_Way], sources: list[Source]) -> Panel | None:
+def _proposal(ours: _GatewaySensors, ways: list[_SourceTemplate], sources: list[Source]) -> SourceProposal | None:
     """Return what the best way gives, None when there is none, it has no values or the dashboard no such source."""
     for way in ways:
         counters = {role: sensor for role, key in way.counters.items() if (sensor := ours.sensor(key))}
@@ -200,7 +200,9 @@ def _panel(ours: _Ours, ways: list[_Way], sources: list[Source]) -> Panel | None
     return None
 
 
-def _filled(ours: _Ours, way: _Way, counters: dict[str, er.RegistryEntry], sources: list[Source]) -> Panel | None:
+def _filled(
+    ours: _GatewaySensors, way: _SourceTemplate, counters: dict[str, er.RegistryEntry], sources: list[Source]
+) -> SourceProposal | None:
     used = {statistic for source in sources for statistic in _statistics(source)}
     sensors = {role: sensor for role, sensor in counters.items() if sensor.entity_id not in used}
     same_kind = [source for source in sources if source["type"] == way.kind]
@@ -212,7 +214,7 @@ def _filled(ours: _Ours, way: _Way, counters: dict[str, er.RegistryEntry], sourc
         or (way.kind == "home" and same_kind)
     )
     if is_there:
-        return Panel(way.kind)
+        return SourceProposal(way.kind)
     filled = {f"stat_{role}": sensor.entity_id for role, sensor in sensors.items()}
     source: Source = {"type": way.kind, **_EMPTY[way.kind], **filled}
     if not _known(source):
@@ -223,10 +225,10 @@ def _filled(ours: _Ours, way: _Way, counters: dict[str, er.RegistryEntry], sourc
             sensors |= {role: sensor} if sensor else {}
     others = {statistic for source in same_kind for statistic in _statistics(source, "stat_energy_")}
     others -= {sensor.entity_id for sensor in counters.values()}
-    return Panel(way.kind, source, sensors, again=any(ours.may_count(way.kind, other) for other in others))
+    return SourceProposal(way.kind, source, sensors, again=any(ours.may_count(way.kind, other) for other in others))
 
 
-def _extras(ours: _Ours, way: _Way) -> Iterator[tuple[str, er.RegistryEntry | None, Source]]:
+def _extras(ours: _GatewaySensors, way: _SourceTemplate) -> Iterator[tuple[str, er.RegistryEntry | None, Source]]:
     """Yield what a source need not have: what it tells, the sensor and the fields."""
     if power := way.power and ours.sensor(way.power):
         rate = {"stat_rate": power.entity_id}

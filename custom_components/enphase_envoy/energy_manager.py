@@ -9,15 +9,16 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 
 from .const import DEFAULT_POLL_INTERVAL, LOGGER, OPTION_POLL_INTERVAL
-from .energy.counter_filter import Cause, Guard, Stepped
-from .energy.daily import Days
-from .energy.pipeline import Books, Counter, Json, Moment
-from .energy.virtual_meters import Ledger
+from .energy.counter_filter import CounterFilter, CounterStep, StepCause
+from .energy.daily import DailyEnergy
+from .energy.pipeline import Pipeline, ProcessingContext
+from .energy.virtual_meters import VirtualMeters
 from .issues import async_report_step
-from .model.snapshot import Address, Snapshot
+from .model.json_data import Json
+from .model.snapshot import Address, CounterKey, Snapshot
 from .model.validation import is_number
-from .statistics.recorder import Correction, Corrections, async_last_recorded, async_recorder, booked
-from .storage import COUNTERS, Memory
+from .statistics.recorder import Correction, PendingCorrections, async_last_recorded, async_recorder, recorded_change
+from .storage import COUNTERS, EntryStore
 
 #: Seconds within which what was entered is saved.
 _SAVED_WITHIN: Final = 600
@@ -30,7 +31,7 @@ _CORRECTIONS: Final = "corrections"
 _REPORTS: Final = "reports"
 
 
-class Bookkeeper:
+class EnergyManager:
     """Enters each snapshot into the books, and has corrected what the statistics book of a counter's leap."""
 
     def __init__(
@@ -38,44 +39,46 @@ class Bookkeeper:
         hass: HomeAssistant,
         entry: ConfigEntry,
         clock: Callable[[], float],
-        counters: Callable[[Snapshot, Collection[Address]], Mapping[Counter, str]],
+        counters: Callable[[Snapshot, Collection[Address]], Mapping[CounterKey, str]],
     ) -> None:
         """Prepare to keep the books, on the clock of the polls. `counters` tells which entities show which of them."""
         self._hass = hass
         self._entry = entry
         self._clock = clock
         self._counters = counters
-        self._memory = Memory(hass, entry, COUNTERS)
-        self._guard = Guard()
-        self._ledger = Ledger(self._guard, entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL))
-        self._books = Books((self._guard, Days(self._guard), self._ledger))
-        self._corrections = Corrections(hass, self._corrected)
+        self._memory = EntryStore(hass, entry, COUNTERS)
+        self._guard = CounterFilter()
+        self._ledger = VirtualMeters(self._guard, entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL))
+        self._pipeline = Pipeline((self._guard, DailyEnergy(self._guard), self._ledger))
+        self._corrections = PendingCorrections(hass, self._corrected)
         #: From what to what the counters of entities went whose correction the owner is to be told of.
         self._reports: dict[str, tuple[float, float]] = {}
         self._stop: CALLBACK_TYPE | None = None
         #: Something is held back.
         self._doubting = False
 
-    async def async_open(self, snapshot: Snapshot) -> None:
+    async def async_load(self, snapshot: Snapshot) -> None:
         """Remember what was entered before, or else what was recorded, once."""
         if self._stop:
             return
         memory = await self._memory.async_load() or {}
-        self._books.load(memory)
+        self._pipeline.load(memory)
         self._corrections.load(memory.get(_CORRECTIONS))
         self._reports = _reports(memory.get(_REPORTS))
         since = dt_util.utcnow().timestamp() - _OLD
-        unread = {address for address, _ in self._guard.unread(snapshot.leaves, since)}
+        unread = {address for address, _ in self._guard.unread(snapshot.objects, since)}
         for counter, (watt_hours, at) in (await self._recorded(snapshot, unread)).items():
             self._guard.resume(counter, watt_hours, at)
         # What is worked out is known only after that, and was kept more rarely than it was recorded.
-        entered = self.enter(snapshot)
-        worked_out = entered.leaves.keys() - snapshot.leaves.keys()
+        entered = self.process(snapshot)
+        worked_out = entered.objects.keys() - snapshot.objects.keys()
         for counter, (watt_hours, _) in (await self._recorded(entered, worked_out)).items():
             self._ledger.resume(counter, watt_hours)
         self._stop = self._corrections.async_start()
 
-    async def _recorded(self, snapshot: Snapshot, addresses: Collection[Address]) -> dict[Counter, tuple[float, float]]:
+    async def _recorded(
+        self, snapshot: Snapshot, addresses: Collection[Address]
+    ) -> dict[CounterKey, tuple[float, float]]:
         """Return what was last recorded of the counters at some addresses in Wh, and when."""
         if not addresses or async_recorder(self._hass) is None:
             return {}
@@ -84,11 +87,11 @@ class Bookkeeper:
         return {counter: recorded[entity] for counter, entity in entities.items() if entity in recorded}
 
     @callback
-    def enter(self, snapshot: Snapshot) -> Snapshot:
+    def process(self, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot with counters that only tell the truth, and with what follows from them."""
         now = dt_util.utcnow().timestamp()
-        moment = Moment(now, now - self._clock(), dt_util.get_default_time_zone(), snapshot.awaited)
-        entered = self._books.enter(snapshot, moment)
+        context = ProcessingContext(now, now - self._clock(), dt_util.get_default_time_zone(), snapshot.unread_meters)
+        entered = self._pipeline.process(snapshot, context)
         if steps := self._guard.steps:
             entities = self._counters(entered, {step.counter[0] for step in steps})
             for step in steps:
@@ -107,21 +110,21 @@ class Bookkeeper:
 
     def _dump(self) -> dict[str, Json]:
         reports: dict[str, Json] = {entity_id: [*report] for entity_id, report in self._reports.items()}
-        return self._books.dump() | {_CORRECTIONS: self._corrections.dump(), _REPORTS: reports}
+        return self._pipeline.dump() | {_CORRECTIONS: self._corrections.dump(), _REPORTS: reports}
 
     @callback
-    def _correct(self, step: Stepped, entity_id: str | None) -> None:
+    def _correct(self, step: CounterStep, entity_id: str | None) -> None:
         """Have corrected what the statistics will book of a leap."""
         name = entity_id or " ".join((*step.counter[0], step.counter[1]))
         # A lie that was believed was booked: the way back is booked as well, and makes it good.
-        due = step.after - step.before if step.cause is Cause.TAKEN_BACK else step.gained
-        surplus = due - booked(step.before, step.after)
+        due = step.after - step.before if step.cause is StepCause.TAKEN_BACK else step.gained
+        surplus = due - recorded_change(step.before, step.after)
         texts = (name, step.before / 1000, step.after / 1000, step.gained / 1000)
         LOGGER.warning("%s went from %.3f to %.3f kWh for good; %.3f kWh of that is energy that flowed", *texts)
         if entity_id is None or not surplus:
             return
         self._corrections.async_add(Correction(entity_id, step.at, surplus))
-        if step.cause is Cause.LASTING:
+        if step.cause is StepCause.LASTING:
             self._reports[entity_id] = (step.before, step.after)
 
     @callback
@@ -134,7 +137,7 @@ class Bookkeeper:
     @callback
     def _tell_doubts(self) -> None:
         """Log one line when readings begin to be held back, and one when that is over."""
-        doubts = self._guard.doubts
+        doubts = self._guard.held_counters
         if doubts and not self._doubting:
             LOGGER.info(
                 "%s: %d counters can't have counted what they read, %s first; their last true values are kept",

@@ -25,11 +25,11 @@ from homeassistant.util import slugify
 from pyenphase.exceptions import EnvoyError
 
 from . import devices
-from .client.errors import BusyError, GatewayError, Reason
+from .client.errors import GatewayBusyError, GatewayError, Reason
 from .client.gateway import Gateway
 from .const import DOMAIN
-from .coordinator import GONE, EnvoyConfigEntry, EnvoyCoordinator
-from .descriptions.base import Row, Table, phase_of
+from .coordinator import MISSING, EnvoyConfigEntry, EnvoyCoordinator
+from .descriptions.base import EntitySet, EnvoyEntityDescription, phase_of
 from .model.snapshot import Address
 
 
@@ -42,7 +42,13 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     #: Whether there is a state, and the value that a description makes of the source: as of the last look.
     _shown: tuple[bool, Any] = (False, None)
 
-    def __init__(self, coordinator: EnvoyCoordinator, table: Table[T, Row[T]], address: Address, row: Row[T]) -> None:
+    def __init__(
+        self,
+        coordinator: EnvoyCoordinator,
+        table: EntitySet[T, EnvoyEntityDescription[T]],
+        address: Address,
+        row: EnvoyEntityDescription[T],
+    ) -> None:
         """Show the object at `address`, and be woken only when that object changes."""
         super().__init__(coordinator, context=address)
         self.entity_description = row
@@ -75,7 +81,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
 
     def _look(self) -> tuple[bool, Any]:
         """Return whether there is a state, and the value: None where a field of the source that it needs is null."""
-        source, outlived = self.coordinator.told.get(self._address, GONE)
+        source, outlived = self.coordinator.published.get(self._address, MISSING)
         is_young = outlived <= self._lasting
         if self._value_fn is None or not isinstance(source, self._kind):
             return is_young, None
@@ -109,7 +115,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         await self.coordinator.async_write(self.entity_id, self._address[0], with_what_is_there_now)
 
 
-def action[E: EnvoyEntity[Any], **P](
+def gateway_action[E: EnvoyEntity[Any], **P](
     method: Callable[Concatenate[E, P], Awaitable[None]],
 ) -> Callable[Concatenate[E, P], Coroutine[Any, Any, None]]:
     """Turn whatever can go wrong in a method that changes a setting into an error that a person understands."""
@@ -118,7 +124,7 @@ def action[E: EnvoyEntity[Any], **P](
     async def run(self: E, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             await method(self, *args, **kwargs)
-        except BusyError as err:
+        except GatewayBusyError as err:
             raise HomeAssistantError(
                 translation_domain=DOMAIN,
                 translation_key="gateway_busy",
@@ -140,11 +146,11 @@ def action[E: EnvoyEntity[Any], **P](
 
 
 @callback
-def async_setup_tables[R: Row[Any]](
+def async_setup_entity_sets[R: EnvoyEntityDescription[Any]](
     entry: EnvoyConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
-    tables: Sequence[Table[Any, R]],
-    make: Callable[[EnvoyCoordinator, Table[Any, R], Address, R], Entity],
+    tables: Sequence[EntitySet[Any, R]],
+    make: Callable[[EnvoyCoordinator, EntitySet[Any, R], Address, R], Entity],
 ) -> None:
     """Add the entities of all objects in the snapshot, and of those that later snapshots bring."""
     coordinator = entry.runtime_data
@@ -172,7 +178,7 @@ def async_setup_tables[R: Row[Any]](
             return
         # What went and came back has its entities, unless the owner deleted the device in between.
         back = (addresses & served) - present
-        new = [address for address in coordinator.data.leaves if address not in served]
+        new = [address for address in coordinator.data.objects if address not in served]
         present = addresses
         async_add_entities((*made(new), *(entity for entity in made(back) if not is_registered(entity))))
 

@@ -9,7 +9,7 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.util import dt as dt_util
 
 from .const import DOMAIN
-from .energy.settings_monitor import Finding, Outcome
+from .energy.settings_monitor import SettingOutcome, SettingResult
 
 TOKEN_ENDS = "token_ends"  # noqa: S105
 CERTIFICATE_CHANGED = "certificate_changed"
@@ -44,13 +44,13 @@ def _raise(
 
 
 @callback
-def async_take_back(hass: HomeAssistant, entry: ConfigEntry[Any], subject: str) -> None:
+def async_clear(hass: HomeAssistant, entry: ConfigEntry[Any], subject: str) -> None:
     """Take a message back."""
     ir.async_delete_issue(hass, DOMAIN, f"{subject}_{entry.entry_id}")
 
 
 @callback
-def async_take_all_back(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+def async_clear_all(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     """Take back all that was told about an entry."""
     for domain, issue_id in list(ir.async_get(hass).issues):
         if domain == DOMAIN and issue_id.endswith(f"_{entry.entry_id}"):
@@ -58,11 +58,11 @@ def async_take_all_back(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
 
 
 @callback
-def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware: str, finding: Finding) -> None:
+def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware: str, finding: SettingResult) -> None:
     """Tell that a battery setting was not kept; take it back once one is."""
     subject = f"setting_{finding.setting}"
-    if finding.outcome is Outcome.KEPT:
-        async_take_back(hass, entry, subject)
+    if finding.outcome is SettingOutcome.KEPT:
+        async_clear(hass, entry, subject)
         return
     state = hass.states.get(finding.asker)
     texts = {
@@ -95,7 +95,7 @@ def async_report_step(
     before: float,
     after: float,
 ) -> None:
-    """Report a permanent step of a counter, in Wh, and the correction that was made: `entity_id`, `at`, `watt_hours`."""
+    """Report a permanent step of a counter, in Wh, and its correction (`entity_id`, `at`, `watt_hours`)."""
     state = hass.states.get(correction["entity_id"])
     when = dt_util.as_local(dt_util.utc_from_timestamp(correction["at"]))
     texts = {

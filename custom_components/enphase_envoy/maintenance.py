@@ -10,7 +10,7 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later, async_track_time_change
 
 from . import devices, issues
-from .client.auth import read_token
+from .client.auth import token_validity
 from .client.errors import GatewayError
 from .const import CONF_USE_MANUAL_TOKEN, LOGGER
 from .coordinator import EnvoyConfigEntry
@@ -29,12 +29,12 @@ _LONGEST_WAIT: Final = 86400
 @callback
 def async_start(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     """Begin, until the entry is unloaded."""
-    _Chore(hass, entry, _MAC_DELAY, lambda: _connect_mac(hass, entry))
-    _Chore(hass, entry, _FIRMWARE_PERIOD, lambda: _look_at_firmware(entry))
+    _PeriodicTask(hass, entry, _MAC_DELAY, lambda: _connect_mac(hass, entry))
+    _PeriodicTask(hass, entry, _FIRMWARE_PERIOD, lambda: _check_firmware(entry))
     entry.async_on_unload(async_track_time_change(hass, partial(_begin_day, entry), 0, 0, 0))
     if entry.runtime_data.gateway.uses_tokens:
-        keeper = _TokenKeeper(hass, entry)
-        _Chore(hass, entry, 0, keeper.keep)
+        keeper = _TokenRenewal(hass, entry)
+        _PeriodicTask(hass, entry, 0, keeper.keep)
 
 
 @callback
@@ -43,7 +43,7 @@ def _begin_day(entry: EnvoyConfigEntry, _now: datetime) -> None:
     entry.runtime_data.publish()
 
 
-class _Chore:
+class _PeriodicTask:
     """Something that is done, and says in how many seconds to do it again; None for never."""
 
     def __init__(
@@ -84,7 +84,7 @@ async def _connect_mac(hass: HomeAssistant, entry: EnvoyConfigEntry) -> float | 
     return None
 
 
-async def _look_at_firmware(entry: EnvoyConfigEntry) -> float:
+async def _check_firmware(entry: EnvoyConfigEntry) -> float:
     """Notice new firmware, which may offer more and wants to be probed again."""
     coordinator = entry.runtime_data
     try:
@@ -94,7 +94,7 @@ async def _look_at_firmware(entry: EnvoyConfigEntry) -> float:
     return _FIRMWARE_PERIOD
 
 
-class _TokenKeeper:
+class _TokenRenewal:
     """Renews tokens in time, and tells the owner of a pasted one that it ends."""
 
     def __init__(self, hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
@@ -108,10 +108,10 @@ class _TokenKeeper:
         if (token := gateway.token) is None:
             # Nobody has let us in since the start; logging in looks after the token.
             return _FIRST_PAUSE
-        life = read_token(token, gateway.serial)
+        life = token_validity(token, gateway.serial)
         wait = life.renew_from - time.time()
         if wait > 0:
-            issues.async_take_back(self._hass, self._entry, issues.TOKEN_ENDS)
+            issues.async_clear(self._hass, self._entry, issues.TOKEN_ENDS)
             return min(wait, _LONGEST_WAIT)
         if self._entry.data.get(CONF_USE_MANUAL_TOKEN):
             issues.async_report_token_ends(self._hass, self._entry, life.ends)
@@ -128,7 +128,7 @@ class _TokenKeeper:
             if pause == _FIRST_PAUSE:
                 LOGGER.warning("%s: no new token (%s); the old one is used until its end", coordinator.name, err.reason)
         else:
-            life = read_token(coordinator.gateway.token or "", coordinator.gateway.serial)
+            life = token_validity(coordinator.gateway.token or "", coordinator.gateway.serial)
             if life.renew_from > time.time():
                 self._pause = _FIRST_PAUSE
                 return min(life.renew_from - time.time(), _LONGEST_WAIT)

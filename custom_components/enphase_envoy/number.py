@@ -14,15 +14,15 @@ from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry
-from .descriptions.base import Row, Table
-from .entity import EnvoyEntity, action, async_setup_tables
+from .descriptions.base import EntitySet, EnvoyEntityDescription
+from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
 from .model import identifiers
 
 PARALLEL_UPDATES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Number[T](Row[T], NumberEntityDescription):
+class EnvoyNumberEntityDescription[T](EnvoyEntityDescription[T], NumberEntityDescription):
     """One number of an object of the snapshot."""
 
     native_min_value: float = 0
@@ -33,7 +33,7 @@ class Number[T](Row[T], NumberEntityDescription):
 
 
 _BATTERY_SETTINGS: Final = (
-    Number[EnvoyStorageSettings](
+    EnvoyNumberEntityDescription[EnvoyStorageSettings](
         key="reserve_soc",
         device_class=NumberDeviceClass.BATTERY,
         native_unit_of_measurement=PERCENTAGE,
@@ -44,7 +44,7 @@ _BATTERY_SETTINGS: Final = (
 
 #: Levels between which a relay that follows the battery connects its load. Their unit is left out since ever.
 _RELAY: Final = (
-    Number[EnvoyDryContactSettings](
+    EnvoyNumberEntityDescription[EnvoyDryContactSettings](
         key="soc_low",
         translation_key="cutoff_battery_level",
         device_class=NumberDeviceClass.BATTERY,
@@ -52,7 +52,7 @@ _RELAY: Final = (
         value_fn=lambda relay: relay.soc_low,
         set_fn=lambda gateway, relay, value: gateway.update_dry_contact({"id": relay.id, "soc_low": value}),
     ),
-    Number[EnvoyDryContactSettings](
+    EnvoyNumberEntityDescription[EnvoyDryContactSettings](
         key="soc_high",
         translation_key="restore_battery_level",
         device_class=NumberDeviceClass.BATTERY,
@@ -63,7 +63,7 @@ _RELAY: Final = (
 )
 
 _GENERATOR: Final = (
-    Number[EnvoyGeneratorSchedule](
+    EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="start_soc",
         translation_key="generator_start_soc",
         device_class=NumberDeviceClass.BATTERY,
@@ -72,7 +72,7 @@ _GENERATOR: Final = (
         value_fn=lambda schedule: schedule.default_start_soc,
         set_fn=lambda gateway, _, value: gateway.update_generator_schedule({"default_start_soc": value}),
     ),
-    Number[EnvoyGeneratorSchedule](
+    EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="stop_soc",
         translation_key="generator_stop_soc",
         device_class=NumberDeviceClass.BATTERY,
@@ -81,7 +81,7 @@ _GENERATOR: Final = (
         value_fn=lambda schedule: schedule.default_stop_soc,
         set_fn=lambda gateway, _, value: gateway.update_generator_schedule({"default_stop_soc": value}),
     ),
-    Number[EnvoyGeneratorSchedule](
+    EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="exercise_duration",
         translation_key="generator_exercise_duration",
         device_class=NumberDeviceClass.DURATION,
@@ -93,7 +93,7 @@ _GENERATOR: Final = (
         value_fn=lambda schedule: schedule.exercise_duration,
         set_fn=lambda gateway, _, value: gateway.update_generator_schedule({"exercise_duration": value}),
     ),
-    Number[EnvoyGeneratorSchedule](
+    EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="exercise_interval",
         translation_key="generator_exercise_interval",
         device_class=NumberDeviceClass.DURATION,
@@ -106,14 +106,14 @@ _GENERATOR: Final = (
     ),
 )
 
-NUMBERS: Final[tuple[Table[Any, Number[Any]], ...]] = (
-    Table(
+NUMBERS: Final[tuple[EntitySet[Any, EnvoyNumberEntityDescription[Any]], ...]] = (
+    EntitySet(
         kind=EnvoyStorageSettings,
         at=("storage_settings",),
         rows=_BATTERY_SETTINGS,
         device_fn=identifiers.battery_controller,
     ),
-    Table(
+    EntitySet(
         kind=EnvoyDryContactSettings,
         at=("dry_contact_settings",),
         below=1,
@@ -121,7 +121,9 @@ NUMBERS: Final[tuple[Table[Any, Number[Any]], ...]] = (
         device_fn=identifiers.own,
         prefix_fn=identifiers.relay_prefix,
     ),
-    Table(kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR, device_fn=identifiers.generator),
+    EntitySet(
+        kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR, device_fn=identifiers.generator
+    ),
 )
 
 
@@ -129,13 +131,13 @@ async def async_setup_entry(
     _hass: HomeAssistant, entry: EnvoyConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
 ) -> None:
     """Set up the numbers of a gateway."""
-    async_setup_tables(entry, async_add_entities, NUMBERS, EnvoyNumber)
+    async_setup_entity_sets(entry, async_add_entities, NUMBERS, EnvoyNumber)
 
 
 class EnvoyNumber[T](EnvoyEntity[T], NumberEntity):
     """A number that reads and changes one object of the snapshot."""
 
-    entity_description: Number[T]
+    entity_description: EnvoyNumberEntityDescription[T]
     _lasting = True
 
     @property
@@ -146,7 +148,7 @@ class EnvoyNumber[T](EnvoyEntity[T], NumberEntity):
         return value
 
     @override
-    @action
+    @gateway_action
     async def async_set_native_value(self, value: float) -> None:
         """Change the value. Raises HomeAssistantError."""
         await self._write(lambda gateway, source: self.entity_description.set_fn(gateway, source, int(value)))

@@ -123,7 +123,7 @@ _PRIVATE, _SPARE, _PUBLIC = (int(IPv4Address(net)) for net in ("192.0.2.0", "198
 _IPV6_RANGE: Final = int(IPv6Address("2001:db8::"))
 
 
-class Scrubber:
+class Redactor:
     """Knows the identifiers of some documents and what stands in for each."""
 
     def __init__(self, *documents: object) -> None:

@@ -27,7 +27,7 @@ async def async_create_fix_flow(
     data = data or {}
     entry = hass.config_entries.async_get_known_entry(str(data["entry_id"]))
     if issue_id.startswith(issues.COUNTER_STEP):
-        return CounterStep(entry, recorded.corrections([data])[0])
+        return CounterStep(entry, recorded.restore_corrections([data])[0])
     return NewToken(entry) if issue_id.startswith(issues.TOKEN_ENDS) else NewCertificate(entry)
 
 
@@ -91,7 +91,7 @@ class NewCertificate(_Repair):
         except GatewayError as err:
             return self.async_abort(reason=err.reason, description_placeholders={"host": host})
         if user_input is not None and user_input["fingerprint"] == seen:
-            session.remember(self.hass, self._entry, seen)
+            session.store_fingerprint(self.hass, self._entry, seen)
             self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
             return self.async_create_entry(data={})
         return self.async_show_form(

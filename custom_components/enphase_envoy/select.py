@@ -15,8 +15,8 @@ from pyenphase.models.tariff import EnvoyStorageMode, EnvoyStorageSettings
 
 from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry
-from .descriptions.base import Row, Table
-from .entity import EnvoyEntity, action, async_setup_tables
+from .descriptions.base import EntitySet, EnvoyEntityDescription
+from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
 from .model import identifiers
 from .model.derived import AcbFleet
 
@@ -24,7 +24,7 @@ PARALLEL_UPDATES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Select[T](Row[T], SelectEntityDescription):
+class EnvoySelectEntityDescription[T](EnvoyEntityDescription[T], SelectEntityDescription):
     """One select of an object of the snapshot."""
 
     #: What the gateway calls each option.
@@ -35,7 +35,7 @@ class Select[T](Row[T], SelectEntityDescription):
 
 
 _BATTERY_SETTINGS: Final = (
-    Select[EnvoyStorageSettings](
+    EnvoySelectEntityDescription[EnvoyStorageSettings](
         key="storage_mode",
         choices={
             "backup": EnvoyStorageMode.BACKUP,
@@ -56,28 +56,28 @@ _ACTIONS: Final = {
 }
 
 _RELAY: Final = (
-    Select[EnvoyDryContactSettings](
+    EnvoySelectEntityDescription[EnvoyDryContactSettings](
         key="mode",
         translation_key="relay_mode",
         choices={"standard": DryContactMode.MANUAL, "battery": DryContactMode.STATE_OF_CHARGE},
         value_fn=lambda relay: relay.mode,
         set_fn=lambda gateway, relay, mode: gateway.update_dry_contact({"id": relay.id, "mode": mode}),
     ),
-    Select[EnvoyDryContactSettings](
+    EnvoySelectEntityDescription[EnvoyDryContactSettings](
         key="grid_action",
         translation_key="relay_grid_action",
         choices=_ACTIONS,
         value_fn=lambda relay: relay.grid_action,
         set_fn=lambda gateway, relay, act: gateway.update_dry_contact({"id": relay.id, "grid_action": act}),
     ),
-    Select[EnvoyDryContactSettings](
+    EnvoySelectEntityDescription[EnvoyDryContactSettings](
         key="microgrid_action",
         translation_key="relay_microgrid_action",
         choices=_ACTIONS,
         value_fn=lambda relay: relay.micro_grid_action,
         set_fn=lambda gateway, relay, act: gateway.update_dry_contact({"id": relay.id, "micro_grid_action": act}),
     ),
-    Select[EnvoyDryContactSettings](
+    EnvoySelectEntityDescription[EnvoyDryContactSettings](
         key="generator_action",
         translation_key="relay_generator_action",
         choices=_ACTIONS,
@@ -88,7 +88,7 @@ _RELAY: Final = (
 
 #: AC batteries fall asleep within a band of five percent.
 _ACB_FLEET: Final = (
-    Select[AcbFleet](
+    EnvoySelectEntityDescription[AcbFleet](
         key="acb_sleep_soc",
         entity_category=EntityCategory.CONFIG,
         choices={f"{low}-{low + 5}": (low, low + 5) for low in range(0, 100, 5)},
@@ -98,7 +98,7 @@ _ACB_FLEET: Final = (
 )
 
 _GENERATOR_MODE: Final = (
-    Select[EnvoyGeneratorMode](
+    EnvoySelectEntityDescription[EnvoyGeneratorMode](
         key="mode",
         translation_key="generator_mode",
         choices={"off": "off", "on": "on", "auto": "auto"},
@@ -108,7 +108,7 @@ _GENERATOR_MODE: Final = (
 )
 
 _GENERATOR_SCHEDULE: Final = (
-    Select[EnvoyGeneratorSchedule](
+    EnvoySelectEntityDescription[EnvoyGeneratorSchedule](
         key="exercise_day",
         translation_key="generator_exercise_day",
         entity_category=EntityCategory.CONFIG,
@@ -118,14 +118,14 @@ _GENERATOR_SCHEDULE: Final = (
     ),
 )
 
-SELECTS: Final[tuple[Table[Any, Select[Any]], ...]] = (
-    Table(
+SELECTS: Final[tuple[EntitySet[Any, EnvoySelectEntityDescription[Any]], ...]] = (
+    EntitySet(
         kind=EnvoyStorageSettings,
         at=("storage_settings",),
         rows=_BATTERY_SETTINGS,
         device_fn=identifiers.battery_controller,
     ),
-    Table(
+    EntitySet(
         kind=EnvoyDryContactSettings,
         at=("dry_contact_settings",),
         below=1,
@@ -133,15 +133,15 @@ SELECTS: Final[tuple[Table[Any, Select[Any]], ...]] = (
         device_fn=identifiers.own,
         prefix_fn=identifiers.relay_prefix,
     ),
-    Table(
+    EntitySet(
         kind=AcbFleet,
         at=("acb_fleet",),
         rows=_ACB_FLEET,
         device_fn=identifiers.acb_fleet,
         prefix_fn=identifiers.gateway,
     ),
-    Table(kind=EnvoyGeneratorMode, at=("generator_mode",), rows=_GENERATOR_MODE, device_fn=identifiers.generator),
-    Table(
+    EntitySet(kind=EnvoyGeneratorMode, at=("generator_mode",), rows=_GENERATOR_MODE, device_fn=identifiers.generator),
+    EntitySet(
         kind=EnvoyGeneratorSchedule,
         at=("generator_schedule",),
         rows=_GENERATOR_SCHEDULE,
@@ -154,13 +154,13 @@ async def async_setup_entry(
     _hass: HomeAssistant, entry: EnvoyConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
 ) -> None:
     """Set up the selects of a gateway."""
-    async_setup_tables(entry, async_add_entities, SELECTS, EnvoySelect)
+    async_setup_entity_sets(entry, async_add_entities, SELECTS, EnvoySelect)
 
 
 class EnvoySelect[T](EnvoyEntity[T], SelectEntity):
     """A select that reads and changes one object of the snapshot."""
 
-    entity_description: Select[T]
+    entity_description: EnvoySelectEntityDescription[T]
     _lasting = True
 
     @property
@@ -177,7 +177,7 @@ class EnvoySelect[T](EnvoyEntity[T], SelectEntity):
         return next((option for option, name in choices if name == self._shown[1]), None)
 
     @override
-    @action
+    @gateway_action
     async def async_select_option(self, option: str) -> None:
         """Choose an option. Raises HomeAssistantError."""
         row = self.entity_description

@@ -9,8 +9,8 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions import SENSORS
-from .descriptions.base import Sensor, Table
-from .entity import EnvoyEntity, async_setup_tables
+from .descriptions.base import EntitySet, EnvoySensorEntityDescription
+from .entity import EnvoyEntity, async_setup_entity_sets
 from .model.snapshot import Address
 
 PARALLEL_UPDATES = 0
@@ -20,16 +20,20 @@ async def async_setup_entry(
     _hass: HomeAssistant, entry: EnvoyConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
 ) -> None:
     """Set up the sensors of a gateway."""
-    async_setup_tables(entry, async_add_entities, SENSORS, EnvoySensor)
+    async_setup_entity_sets(entry, async_add_entities, SENSORS, EnvoySensor)
 
 
 class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
     """A sensor that reads one object of the snapshot."""
 
-    entity_description: Sensor[T]
+    entity_description: EnvoySensorEntityDescription[T]
 
     def __init__(
-        self, coordinator: EnvoyCoordinator, table: Table[T, Sensor[T]], address: Address, row: Sensor[T]
+        self,
+        coordinator: EnvoyCoordinator,
+        table: EntitySet[T, EnvoySensorEntityDescription[T]],
+        address: Address,
+        row: EnvoySensorEntityDescription[T],
     ) -> None:
         """Hold counters for longer than power: they lose nothing by waiting."""
         super().__init__(coordinator, table, address, row)

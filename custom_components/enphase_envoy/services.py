@@ -15,9 +15,9 @@ import voluptuous as vol
 from .const import DOMAIN, LOGGER
 from .coordinator import EnvoyConfigEntry
 from .energy import limits as capacity
-from .statistics.entities import async_energy_meters
-from .statistics.recorder import DATABASE_ERRORS, Correction, async_correct, async_jumps, async_recorder
-from .statistics.spikes import Jump
+from .statistics.entities import async_energy_sensors
+from .statistics.recorder import DATABASE_ERRORS, Correction, async_correct, async_recorder, async_spikes
+from .statistics.spikes import Spike
 
 REPAIR_STATISTICS: Final = "repair_statistics"
 ATTR_CONFIG_ENTRY_ID: Final = "config_entry_id"
@@ -58,7 +58,7 @@ async def _repair_statistics(call: ServiceCall) -> ServiceResponse:
     meters = _meters(call, entry)
     try:
         jumps = {
-            entity_id: await async_jumps(hass, recorder, entity_id, watts, start, end)
+            entity_id: await async_spikes(hass, recorder, entity_id, watts, start, end)
             for entity_id, watts in meters.items()
         }
     except DATABASE_ERRORS as err:
@@ -84,8 +84,8 @@ def _meters(call: ServiceCall, entry: EnvoyConfigEntry) -> dict[str, float]:
     """Return the entities to look at, and the watts that each counts at most."""
     snapshot = entry.runtime_data.data
     meters = {
-        entity_id: capacity.watts(snapshot.leaves, address)
-        for address, _, entity_id in async_energy_meters(call.hass, snapshot)
+        entity_id: capacity.watts(snapshot.objects, address)
+        for address, _, entity_id in async_energy_sensors(call.hass, snapshot)
     }
     wanted = call.data.get(ATTR_ENTITY_ID, meters)
     if unknown := [entity_id for entity_id in wanted if entity_id not in meters]:
@@ -97,7 +97,7 @@ def _meters(call: ServiceCall, entry: EnvoyConfigEntry) -> dict[str, float]:
     return {entity_id: meters[entity_id] for entity_id in wanted}
 
 
-async def _apply(recorder: Recorder, jumps: Mapping[str, list[Jump]]) -> None:
+async def _apply(recorder: Recorder, jumps: Mapping[str, list[Spike]]) -> None:
     for entity_id, found in jumps.items():
         for jump in found:
             async_correct(recorder, Correction(entity_id, jump.at, jump.correction))
@@ -107,7 +107,7 @@ async def _apply(recorder: Recorder, jumps: Mapping[str, list[Jump]]) -> None:
     await recorder.async_block_till_done()
 
 
-def _shown(entity_id: str, jump: Jump) -> dict[str, str | float]:
+def _shown(entity_id: str, jump: Spike) -> dict[str, str | float]:
     return {
         "when": dt_util.as_local(dt_util.utc_from_timestamp(jump.at)).isoformat(),
         "entity_id": entity_id,

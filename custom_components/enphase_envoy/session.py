@@ -29,7 +29,7 @@ async def async_session_for(hass: HomeAssistant, entry: ConfigEntry[Any]) -> aio
     pinned = entry.data.get(CONF_FINGERPRINT)
     if not entry.options.get(OPTION_PIN_CERTIFICATE):
         if pinned:
-            remember(hass, entry, None)
+            store_fingerprint(hass, entry, None)
         if not close:
             return async_create_clientsession(hass, verify_ssl=False)
         return _own_session(
@@ -37,7 +37,7 @@ async def async_session_for(hass: HomeAssistant, entry: ConfigEntry[Any]) -> aio
         )
     if not pinned:
         pinned = await async_fingerprint(hass, entry.data["host"])
-        remember(hass, entry, pinned)
+        store_fingerprint(hass, entry, pinned)
     return _own_session(
         entry, TCPConnector(ssl=Fingerprint(bytes.fromhex(pinned)), resolver=_resolver(hass), force_close=close)
     )
@@ -63,7 +63,7 @@ def _own_session(entry: ConfigEntry[Any], connector: TCPConnector) -> aiohttp.Cl
     return session
 
 
-def remember(hass: HomeAssistant, entry: ConfigEntry[Any], fingerprint: str | None) -> None:
+def store_fingerprint(hass: HomeAssistant, entry: ConfigEntry[Any], fingerprint: str | None) -> None:
     """Keep the fingerprint of a certificate that is trusted, or forget it."""
     data = {key: value for key, value in entry.data.items() if key != CONF_FINGERPRINT}
     hass.config_entries.async_update_entry(entry, data=data | ({CONF_FINGERPRINT: fingerprint} if fingerprint else {}))

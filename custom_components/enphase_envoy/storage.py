@@ -19,7 +19,7 @@ DOCUMENTS: Final = "documents"
 #: What was counted.
 COUNTERS: Final = "counters"
 #: All that is remembered of an entry, and forgotten with it.
-SUBJECTS: Final = (DOCUMENTS, COUNTERS)
+STORES: Final = (DOCUMENTS, COUNTERS)
 
 _VERSION: Final = 1
 #: What Home Assistant raises, as itself or by accident, about a file that it did not write.
@@ -27,7 +27,7 @@ _UNREADABLE: Final = (HomeAssistantError, OSError, LookupError, TypeError, Value
 _NOTHING: Final = float("inf")
 
 
-class Memory:
+class EntryStore:
     """One such file. What is due to be saved is also saved when Home Assistant stops."""
 
     def __init__(self, hass: HomeAssistant, entry: ConfigEntry[Any], subject: str) -> None:

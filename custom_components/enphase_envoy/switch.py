@@ -15,8 +15,8 @@ from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
-from .descriptions.base import Row, Table
-from .entity import EnvoyEntity, action, async_setup_tables
+from .descriptions.base import EntitySet, EnvoyEntityDescription
+from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
 from .model import identifiers
 from .model.snapshot import Address
 
@@ -24,7 +24,7 @@ PARALLEL_UPDATES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Switch[T](Row[T], SwitchEntityDescription):
+class EnvoySwitchEntityDescription[T](EnvoyEntityDescription[T], SwitchEntityDescription):
     """One switch of an object of the snapshot."""
 
     #: Whether it is a setting, rather than where a relay stands.
@@ -34,7 +34,7 @@ class Switch[T](Row[T], SwitchEntityDescription):
 
 
 _ENPOWER: Final = (
-    Switch[EnvoyEnpower](
+    EnvoySwitchEntityDescription[EnvoyEnpower](
         key="mains_admin_state",
         translation_key="grid_enabled",
         value_fn=lambda enpower: enpower.mains_admin_state == "closed",
@@ -43,7 +43,7 @@ _ENPOWER: Final = (
 )
 
 _BATTERY_SETTINGS: Final = (
-    Switch[EnvoyStorageSettings](
+    EnvoySwitchEntityDescription[EnvoyStorageSettings](
         key="charge_from_grid",
         lasting=True,
         value_fn=lambda settings: settings.charge_from_grid,
@@ -52,7 +52,7 @@ _BATTERY_SETTINGS: Final = (
 )
 
 _RELAY: Final = (
-    Switch[EnvoyDryContactStatus](
+    EnvoySwitchEntityDescription[EnvoyDryContactStatus](
         key="relay_status",
         name=None,
         value_fn=lambda relay: relay.status == DryContactStatus.CLOSED,
@@ -63,7 +63,7 @@ _RELAY: Final = (
 )
 
 _GENERATOR: Final = (
-    Switch[EnvoyGeneratorConfig](
+    EnvoySwitchEntityDescription[EnvoyGeneratorConfig](
         key="charge_from_generator",
         lasting=True,
         entity_category=EntityCategory.CONFIG,
@@ -72,15 +72,15 @@ _GENERATOR: Final = (
     ),
 )
 
-SWITCHES: Final[tuple[Table[Any, Switch[Any]], ...]] = (
-    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
-    Table(
+SWITCHES: Final[tuple[EntitySet[Any, EnvoySwitchEntityDescription[Any]], ...]] = (
+    EntitySet(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
+    EntitySet(
         kind=EnvoyStorageSettings,
         at=("storage_settings",),
         rows=_BATTERY_SETTINGS,
         device_fn=identifiers.battery_controller,
     ),
-    Table(
+    EntitySet(
         kind=EnvoyDryContactStatus,
         at=("dry_contact_status",),
         below=1,
@@ -88,7 +88,7 @@ SWITCHES: Final[tuple[Table[Any, Switch[Any]], ...]] = (
         device_fn=identifiers.own,
         prefix_fn=identifiers.relay_prefix,
     ),
-    Table(kind=EnvoyGeneratorConfig, at=("generator_config",), rows=_GENERATOR, device_fn=identifiers.generator),
+    EntitySet(kind=EnvoyGeneratorConfig, at=("generator_config",), rows=_GENERATOR, device_fn=identifiers.generator),
 )
 
 
@@ -96,16 +96,20 @@ async def async_setup_entry(
     _hass: HomeAssistant, entry: EnvoyConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
 ) -> None:
     """Set up the switches of a gateway."""
-    async_setup_tables(entry, async_add_entities, SWITCHES, EnvoySwitch)
+    async_setup_entity_sets(entry, async_add_entities, SWITCHES, EnvoySwitch)
 
 
 class EnvoySwitch[T](EnvoyEntity[T], SwitchEntity):
     """A switch that reads and changes one object of the snapshot."""
 
-    entity_description: Switch[T]
+    entity_description: EnvoySwitchEntityDescription[T]
 
     def __init__(
-        self, coordinator: EnvoyCoordinator, table: Table[T, Switch[T]], address: Address, row: Switch[T]
+        self,
+        coordinator: EnvoyCoordinator,
+        table: EntitySet[T, EnvoySwitchEntityDescription[T]],
+        address: Address,
+        row: EnvoySwitchEntityDescription[T],
     ) -> None:
         """Hold settings for longer than what is switched right now."""
         super().__init__(coordinator, table, address, row)
@@ -119,13 +123,13 @@ class EnvoySwitch[T](EnvoyEntity[T], SwitchEntity):
         return value
 
     @override
-    @action
+    @gateway_action
     async def async_turn_on(self, /, **_kwargs: Any) -> None:
         """Switch on. Raises HomeAssistantError."""
         await self._write(lambda gateway, source: self.entity_description.set_fn(gateway, source, True))
 
     @override
-    @action
+    @gateway_action
     async def async_turn_off(self, /, **_kwargs: Any) -> None:
         """Switch off. Raises HomeAssistantError."""
         await self._write(lambda gateway, source: self.entity_description.set_fn(gateway, source, False))

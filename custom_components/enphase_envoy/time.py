@@ -13,15 +13,15 @@ from pyenphase.models.generator import EnvoyGeneratorSchedule
 
 from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry
-from .descriptions.base import Row, Table
-from .entity import EnvoyEntity, action, async_setup_tables
+from .descriptions.base import EntitySet, EnvoyEntityDescription
+from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
 from .model import identifiers
 
 PARALLEL_UPDATES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class TimeOfDay[T](Row[T], TimeEntityDescription):
+class EnvoyTimeEntityDescription[T](EnvoyEntityDescription[T], TimeEntityDescription):
     """One time of day of an object of the snapshot."""
 
     value_fn: Callable[[T], time | None]
@@ -29,7 +29,7 @@ class TimeOfDay[T](Row[T], TimeEntityDescription):
 
 
 _GENERATOR: Final = (
-    TimeOfDay[EnvoyGeneratorSchedule](
+    EnvoyTimeEntityDescription[EnvoyGeneratorSchedule](
         key="exercise_start",
         translation_key="generator_exercise_start",
         entity_category=EntityCategory.CONFIG,
@@ -39,8 +39,10 @@ _GENERATOR: Final = (
     ),
 )
 
-TIMES: Final[tuple[Table[Any, TimeOfDay[Any]], ...]] = (
-    Table(kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR, device_fn=identifiers.generator),
+TIMES: Final[tuple[EntitySet[Any, EnvoyTimeEntityDescription[Any]], ...]] = (
+    EntitySet(
+        kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR, device_fn=identifiers.generator
+    ),
 )
 
 
@@ -48,13 +50,13 @@ async def async_setup_entry(
     _hass: HomeAssistant, entry: EnvoyConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
 ) -> None:
     """Set up the times of a gateway."""
-    async_setup_tables(entry, async_add_entities, TIMES, EnvoyTime)
+    async_setup_entity_sets(entry, async_add_entities, TIMES, EnvoyTime)
 
 
 class EnvoyTime[T](EnvoyEntity[T], TimeEntity):
     """A time of day that reads and changes one object of the snapshot."""
 
-    entity_description: TimeOfDay[T]
+    entity_description: EnvoyTimeEntityDescription[T]
     _lasting = True
 
     @property
@@ -65,7 +67,7 @@ class EnvoyTime[T](EnvoyEntity[T], TimeEntity):
         return value
 
     @override
-    @action
+    @gateway_action
     async def async_set_value(self, value: time) -> None:
         """Change the time of day. Raises HomeAssistantError."""
         await self._write(lambda gateway, source: self.entity_description.set_fn(gateway, source, value))

@@ -19,14 +19,14 @@ from pyenphase.auth import EnvoyTokenAuth
 from pyenphase.const import URL_AUTH_CHECK_JWT
 from pyenphase.exceptions import EnvoyAuthenticationError
 
-from .errors import BusyError, GatewayError, Reason
+from .errors import GatewayBusyError, GatewayError, Reason
 
 #: Seconds that an installer's token lasts, an owner's lasts a year; a token that does not say counts as short-lived.
-INSTALLER_TOKEN_LIFE = 12 * 3600.0
+INSTALLER_TOKEN_LIFETIME = 12 * 3600.0
 #: Seconds before the end of a token that a new one is asked for.
 RENEW_AHEAD = 30 * 86400.0
 #: Seconds to log in to the cloud and fetch a token.
-CLOUD_LIMIT = 10
+CLOUD_TIMEOUT = 10
 #: For the check of a token by the gateway, once it has answered before.
 _CHECK_TIMEOUT = aiohttp.ClientTimeout(total=10)
 
@@ -46,7 +46,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenLife:
+class TokenValidity:
     """How long a token is good for, in epoch seconds."""
 
     begins: float
@@ -58,7 +58,7 @@ class TokenLife:
         return self.ends - min(RENEW_AHEAD, (self.ends - self.begins) / 4)
 
 
-def read_token(token: str, serial: str) -> TokenLife:
+def token_validity(token: str, serial: str) -> TokenValidity:
     """Return how long a token is good for. Raises GatewayError when it is none, or for another gateway.
 
     The signature is not checked: only Enphase could.
@@ -66,7 +66,7 @@ def read_token(token: str, serial: str) -> TokenLife:
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
         ends = float(claims["exp"])
-        begins = float(claims.get("iat", ends - INSTALLER_TOKEN_LIFE))
+        begins = float(claims.get("iat", ends - INSTALLER_TOKEN_LIFETIME))
         if not (math.isfinite(ends) and math.isfinite(begins)):
             raise GatewayError(Reason.TOKEN_MALFORMED, "no end")
     except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as err:
@@ -74,12 +74,12 @@ def read_token(token: str, serial: str) -> TokenLife:
     audience = claims.get("aud", serial)
     if serial not in (audience if isinstance(audience, list) else [audience]):
         raise GatewayError(Reason.TOKEN_OTHER_GATEWAY)
-    return TokenLife(begins, ends)
+    return TokenValidity(begins, ends)
 
 
-def check_token(token: str, serial: str, now: float | None = None) -> None:
+def verify_token(token: str, serial: str, now: float | None = None) -> None:
     """Raise GatewayError for a token that the gateway can't accept, without asking it."""
-    if read_token(token, serial).ends <= (time.time() if now is None else now):
+    if token_validity(token, serial).ends <= (time.time() if now is None else now):
         raise GatewayError(Reason.TOKEN_EXPIRED)
 
 
@@ -98,7 +98,7 @@ class TokenAuth(EnvoyTokenAuth):
         """Fetch a token when there is none, then show it to the gateway. Raises GatewayError."""
         if not self._token:
             await self.refresh()
-        check_token(self.token, self.envoy_serial or "")
+        verify_token(self.token, self.envoy_serial or "")
         await self._check_jwt(client)
 
     @override
@@ -107,9 +107,9 @@ class TokenAuth(EnvoyTokenAuth):
         if not (self.cloud_username and self.cloud_password):
             raise GatewayError(Reason.CREDENTIALS_MISSING)
         try:
-            async with asyncio.timeout(CLOUD_LIMIT):
+            async with asyncio.timeout(CLOUD_TIMEOUT):
                 token = await self._obtain_token()
-            check_token(token, self.envoy_serial or "")
+            verify_token(token, self.envoy_serial or "")
         except EnvoyAuthenticationError as err:
             # The replies were looked at as they came in: what is left is a login without a session.
             # Nothing is chained: the library's messages hold what the cloud said, sessions and all.
@@ -152,7 +152,7 @@ class TokenAuth(EnvoyTokenAuth):
                 if response.status == HTTPStatus.OK:
                     self._cookies = {name: morsel.value for name, morsel in response.cookies.items()}
                     return
-        except (BusyError, aiohttp.ClientError, TimeoutError) as err:
+        except (GatewayBusyError, aiohttp.ClientError, TimeoutError) as err:
             raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
         if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise GatewayError(Reason.TOKEN_REJECTED, f"HTTP {response.status}")

@@ -14,11 +14,11 @@ from .paths import PERIODS
 #: Seconds above which an endpoint counts as slow: it then waits in a lane of its own.
 SLOW: Final = 5.0
 #: Why an endpoint says nothing to this user.
-NOT_AUTHORISED: Final = "not authorised"
+NOT_AUTHORIZED: Final = "not authorised"
 #: What is wrong with a document that holds something else than it should.
 UNEXPECTED: Final = "unexpected content"
 #: How a gateway says that not everybody may see it, and that, or that it has nothing of the kind.
-_REFUSED: Final = frozenset({"HTTP 401", "HTTP 403", NOT_AUTHORISED})
+_REFUSED: Final = frozenset({"HTTP 401", "HTTP 403", NOT_AUTHORIZED})
 _NOT_HERE: Final = _REFUSED | {"HTTP 404", "HTTP 204"}
 #: How some firmware says the same for good.
 _LASTING: Final = _NOT_HERE | {"HTTP 500", "no JSON"}

@@ -35,7 +35,7 @@ class Reason(StrEnum):
 
 
 #: What may pass by itself, or has a message of its own: everything else needs new credentials.
-PASSING = frozenset(
+TEMPORARY = frozenset(
     {
         Reason.CANNOT_CONNECT,
         Reason.NOT_A_GATEWAY,
@@ -59,8 +59,8 @@ class GatewayError(Exception):
     @property
     def passes(self) -> bool:
         """True when waiting helps, False when only the owner can."""
-        return self.reason in PASSING
+        return self.reason in TEMPORARY
 
 
-class BusyError(Exception):
+class GatewayBusyError(Exception):
     """The gateway is still at something else: the change was not made, and may be tried again."""

@@ -17,11 +17,11 @@ from pyenphase.firmware import EnvoyFirmware
 from .errors import GatewayError, Reason
 
 #: Seconds to find out what answers at an address: HTTPS first (10 s to connect), then the plain HTTP of old firmware.
-IDENTIFY_LIMIT: Final = 14
+IDENTIFY_TIMEOUT: Final = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class GatewayInfo:
     """Who a gateway said it is."""
 
     serial: str
@@ -51,19 +51,19 @@ class Firmware(EnvoyFirmware):
     _get_info = inspect.unwrap(EnvoyFirmware._get_info)  # noqa: SLF001
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> GatewayInfo:
         """All that was found out. Raises GatewayError where that is no gateway that could be read."""
         if not (self.serial and isinstance(self.version, AwesomeVersion)):
             raise GatewayError(Reason.NOT_A_GATEWAY, "/info names no serial number or no firmware")
         if self.version < LEGACY_ENVOY_VERSION:
             raise GatewayError(Reason.FIRMWARE_TOO_OLD, str(self.version))
         secure = self._url.startswith("https://")
-        return Identity(self.serial, str(self.version), self.part_number, self.is_metered, secure)
+        return GatewayInfo(self.serial, str(self.version), self.part_number, self.is_metered, secure)
 
-    async def look(self) -> Identity:
+    async def look(self) -> GatewayInfo:
         """Ask who is there. Raises GatewayError: nothing, or no gateway that could be read."""
         try:
-            async with asyncio.timeout(IDENTIFY_LIMIT):
+            async with asyncio.timeout(IDENTIFY_TIMEOUT):
                 await self.setup()
             identity = self.identity
         except (EnvoyFirmwareFatalCheckError, TimeoutError) as err:
@@ -79,7 +79,7 @@ class Firmware(EnvoyFirmware):
             raise GatewayError(Reason.NOT_A_GATEWAY, type(err).__name__) from err
         return identity
 
-    def recall(self, identity: Identity) -> None:
+    def recall(self, identity: GatewayInfo) -> None:
         """Know again what was found out in an earlier life."""
         self._firmware_version = AwesomeVersion(identity.firmware)
         self._serial_number = identity.serial

@@ -24,15 +24,15 @@ from ..model.derived import AcbFleet, derive
 from ..model.snapshot import Snapshot
 from . import persistence as recall
 from .auth import Credentials, TokenAuth
-from .endpoints import NOT_AUTHORISED, UNEXPECTED, Document
-from .errors import BusyError, GatewayError, Reason
+from .endpoints import NOT_AUTHORIZED, UNEXPECTED, Document
+from .errors import GatewayBusyError, GatewayError, Reason
 from .firmware import Firmware
-from .log_filter import hushed
-from .parser import UNEXPECTED_DOCUMENT, Reader
-from .paths import EVERYTHING, FED_BY, SOURCES, URL_INFO
-from .persistence import Clocks
-from .probe import Probes, offer
-from .scheduler import NOBODY, Answer, Asker, Reply
+from .log_filter import library_warnings_suppressed
+from .parser import PARSE_ERRORS, DocumentParser
+from .paths import ALL_PATHS, COUNTER_PATHS, FED_BY, URL_INFO
+from .persistence import ClockPair
+from .probe import ProbeSchedule, fingerprint
+from .scheduler import UNREACHABLE, FetchResult, RawResponse, RequestScheduler
 
 #: Seconds after which no more of them are asked: a firmware that takes 45 s for an answer has 34 of them.
 _EVERYTHING_LIMIT = 240
@@ -87,15 +87,15 @@ class Gateway(Envoy):
         self.on_late: Callable[[], None] = lambda: None
         #: Seconds between polls, as whoever polls has it.
         self.poll_interval: float = 60.0
-        self._asker = Asker(self._request, self._knock, self._take_late, clock)
-        self._reader = Reader(self._asker, self._validate_update, clock, host)
+        self._asker = RequestScheduler(self._request, self._knock, self._take_late, clock)
+        self._reader = DocumentParser(self._asker, self._validate_update, clock, host)
         # What the library's writing calls start from.
         self.data: EnvoyData = self._reader.data
         #: Endpoints that were reported to fail.
         self._failing: set[str] = set()
         #: The state of charge that AC batteries are to sleep at, chosen but not necessarily sent.
         self.sleep_band: tuple[int, int] | None = None
-        self._probes = Probes(clock)
+        self._probes = ProbeSchedule(clock)
         #: No poll since the last answer of anybody.
         self._lost = False
         #: Held while documents are read into the snapshot, by a poll or around a write.
@@ -132,7 +132,7 @@ class Gateway(Envoy):
         try:
             async with self._asker.place(URL_INFO):
                 identity = await found.look()
-        except BusyError as err:
+        except GatewayBusyError as err:
             raise GatewayError(Reason.CANNOT_CONNECT, "busy") from err
         if expected not in (None, identity.serial):
             raise GatewayError(Reason.OTHER_GATEWAY, identity.serial)
@@ -170,7 +170,7 @@ class Gateway(Envoy):
             raise GatewayError(Reason.INVALID_AUTH) from err
         async with self._turn:
             self._asker.begin()
-            reply = Reply()
+            reply = FetchResult()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience):
                     reply = await self._asker.ask(URL_PRODUCTION_INVERTERS)
@@ -194,11 +194,11 @@ class Gateway(Envoy):
 
     def remember(self) -> dict[str, object]:
         """Return who this is and what it said, to be saved as JSON."""
-        return recall.written(self._firmware.identity, self._reader.sources, self._asker.endpoints(), self._clocks())
+        return recall.dump(self._firmware.identity, self._reader.sources, self._asker.endpoints(), self._clocks())
 
     def recall(self, saved: Mapping[str, object], expected: str | None) -> None:
         """Know again what `remember` returned in an earlier life, if it is about the `expected` serial number."""
-        known = recall.read(saved, self._clocks())
+        known = recall.load(saved, self._clocks())
         if known and expected in (None, known.identity.serial):
             self._firmware.recall(known.identity)
             self._reader.sources = known.sources
@@ -214,7 +214,7 @@ class Gateway(Envoy):
     async def restore(self) -> Snapshot:
         """Return all that is known again while nobody is there. Raises GatewayError when that is nothing."""
         async with self._turn:
-            if not self._reader.known.leaves:
+            if not self._reader.known.objects:
                 self._asker.begin()
                 self._asker.gone = True
                 await self._probe()
@@ -223,8 +223,8 @@ class Gateway(Envoy):
                 self._lost = True
             return self.snapshot()
 
-    def _clocks(self) -> Clocks:
-        return Clocks(self.clock(), self._wall())
+    def _clocks(self) -> ClockPair:
+        return ClockPair(self.clock(), self._wall())
 
     # The poll
 
@@ -235,7 +235,7 @@ class Gateway(Envoy):
             await self._asker.fetch(await self._due(), patience=self._patience)
             if probes := not self._lost and (not self._updaters or self._probes.are_due):
                 await self._probe()
-                if not self._reader.known.leaves:
+                if not self._reader.known.objects:
                     await self._asker.fetch(self._reader.in_use, patience=self._patience)
             await self._reader.read_all()
             if probes:
@@ -260,7 +260,7 @@ class Gateway(Envoy):
             return {path for path, endpoint in self._asker.endpoints() if endpoint.good}
         in_use, late = self._reader.in_use, self._asker.late
         due = in_use
-        if len(in_use) >= _FEW and self._reader.known.leaves:
+        if len(in_use) >= _FEW and self._reader.known.objects:
             now, slack = self.clock(), self.poll_interval / 2
             due = {path for path in in_use if self._asker.endpoint(path).is_due(now, slack)}
         if due - late and not self._lost:
@@ -275,7 +275,7 @@ class Gateway(Envoy):
         now = self.clock()
         for path in self._reader.in_use - self._asker.asked - self._asker.late:
             if not self._asker.endpoint(path).failure:
-                self._asker.endpoint(path).freshness.seen = now
+                self._asker.endpoint(path).freshness.updated_at = now
 
     @property
     def probes(self) -> int:
@@ -294,15 +294,17 @@ class Gateway(Envoy):
 
     def snapshot(self) -> Snapshot:
         """Return all that is known. Raises GatewayError when that is nothing."""
-        if not self._reader.known.leaves:
+        if not self._reader.known.objects:
             raise GatewayError(Reason.NO_DATA, self._asker.failures())
         return Snapshot(
             serial=self.serial,
             firmware=str(self.firmware),
             part_number=self.part_number,
             model=self.envoy_model,
-            leaves=self._reader.known.leaves | dict(derive(self._reader.known.leaves, self.sleep_band)),
-            awaited=frozenset(("ctmeters", kind) for kind in self._meters() - self._reader.known.members("ctmeters")),
+            objects=self._reader.known.objects | dict(derive(self._reader.known.objects, self.sleep_band)),
+            unread_meters=frozenset(
+                ("ctmeters", kind) for kind in self._meters() - self._reader.known.members("ctmeters")
+            ),
         )
 
     def _meters(self) -> set[str]:
@@ -355,7 +357,7 @@ class Gateway(Envoy):
                     self._turn.release()
                     raise
         except TimeoutError:
-            raise BusyError from None
+            raise GatewayBusyError from None
         try:
             yield
         finally:
@@ -391,7 +393,7 @@ class Gateway(Envoy):
             _LOGGER.debug("%s: %s; looked for what it offers in vain", self.host, err)
             is_news = False
         else:
-            is_news = self._probes.believe(offer(self._updaters, self._common_properties))
+            is_news = self._probes.believe(fingerprint(self._updaters, self._common_properties))
         if is_news:
             # The library keeps its description of the model for good.
             self.__dict__.pop("envoy_model", None)
@@ -409,19 +411,21 @@ class Gateway(Envoy):
     async def _try_probe(self) -> None:
         """Have the library probe. Raises GatewayError."""
         try:
-            with hushed():
+            with library_warnings_suppressed():
                 await self.probe()
         except EnvoyAuthenticationRequired as err:
             self._asker.refused = True
             raise GatewayError(self._reason()) from err
         except EnvoyProbeFailed as err:
             raise GatewayError(self._reason(), self._asker.failures()) from err
-        except UNEXPECTED_DOCUMENT as err:
+        except PARSE_ERRORS as err:
             if not self._fall_back():
                 raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
             await self._try_probe()
         unknown = (
-            endpoint for path in SOURCES & self._asker.asked if not (endpoint := self._asker.endpoint(path)).latest
+            endpoint
+            for path in COUNTER_PATHS & self._asker.asked
+            if not (endpoint := self._asker.endpoint(path)).latest
         )
         if not self._reader.sources and any(endpoint.is_busy for endpoint in unknown):
             # The library would take another source for the counters, and with it other counts.
@@ -470,27 +474,27 @@ class Gateway(Envoy):
         """
         try:
             interface = await self.interface_settings()
-        except (BusyError, aiohttp.ClientError, *UNEXPECTED_DOCUMENT):
+        except (GatewayBusyError, aiohttp.ClientError, *PARSE_ERRORS):
             return None
         return interface.mac if interface and interface.mac != "unknown" else None
 
-    async def documents(self, *, ask: bool) -> dict[str, Answer]:
+    async def documents(self, *, ask: bool) -> dict[str, RawResponse]:
         """Return what every endpoint said in the polls or, if told to ask, what all that gateways may have say now.
 
         One after another, beside the polls, and no more once nobody is there or it takes too long.
         """
         known = {
-            path: Answer(document.status, document.text, endpoint.failure)
+            path: RawResponse(document.status, document.text, endpoint.failure)
             if (document := endpoint.latest)
-            else Answer(None, "", endpoint.failure)
+            else RawResponse(None, "", endpoint.failure)
             for path, endpoint in self._asker.endpoints()
         }
         begin = time.monotonic()
-        for path in EVERYTHING if ask else ():
+        for path in ALL_PATHS if ask else ():
             answer = await self._asker.look_at(path)
             if answer.status or path not in known:
                 known[path] = answer
-            if time.monotonic() - begin > _EVERYTHING_LIMIT or answer.failure == NOBODY:
+            if time.monotonic() - begin > _EVERYTHING_LIMIT or answer.failure == UNREACHABLE:
                 break
         return known
 
@@ -537,7 +541,7 @@ class Gateway(Envoy):
             await self._asker.fetch([endpoint], patience=self._patience)
         if known.latest and (stands or endpoint in self._asker.answered or self._asker.is_failing(endpoint)):
             return known.latest
-        if known.failure == NOT_AUTHORISED:
+        if known.failure == NOT_AUTHORIZED:
             raise EnvoyAuthenticationRequired(known.failure)
         raise aiohttp.ClientError(known.failure)
 

@@ -23,7 +23,7 @@ for _module in iter_modules(updaters.__path__, f"{updaters.__name__}."):
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def library_warnings_suppressed() -> Iterator[None]:
     """Run updaters without their warnings."""
     token = _OURS.set(True)
     try:

@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping, Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
-from ..model.snapshot import Address, Freshness, Leaf
-from ..model.validation import believable
+from ..model.snapshot import Address, Freshness, TimedValue, oldest
+from ..model.validation import validated
 from .endpoints import Endpoint
 from .paths import FED_BY
 
@@ -16,12 +16,12 @@ _GONE_AFTER: Final = 5
 _BELIEVED_AFTER: Final = 20
 
 
-class Known:
+class ObjectCache:
     """The leaves of the snapshots to come."""
 
     def __init__(self) -> None:
         """Know nothing yet."""
-        self.leaves: dict[Address, Leaf] = {}
+        self.objects: dict[Address, TimedValue] = {}
         #: The same addresses, field by field.
         self._addresses: defaultdict[str, dict[Address, None]] = defaultdict(dict)
         #: How many good answers in a row an object was missing from.
@@ -50,7 +50,7 @@ class Known:
             freshness, known = _freshness(field, needs), self._addresses[field]
             for address, value in objects.items():
                 if (believed := self._believe(address, value)) is not None:
-                    self.leaves[address] = Leaf(believed, freshness)
+                    self.objects[address] = TimedValue(believed, freshness)
                     known[address] = None
             if self._missed:
                 for address in objects.keys() & self._missed.keys():
@@ -61,13 +61,13 @@ class Known:
 
     def _believe(self, address: Address, value: object) -> object:
         """Return an object as far as it makes sense; None to keep the last good one, for a while."""
-        leaf = self.leaves.get(address)
-        if leaf is not None and leaf.value == value:
+        timed = self.objects.get(address)
+        if timed is not None and timed.value == value:
             # The same again: the object stays the same too, which whoever looks for changes sees at once.
             self._doubted.pop(address, None)
-            return leaf.value
-        old = leaf.value if leaf and self._doubted.get(address, 0) < _BELIEVED_AFTER else None
-        if (believed := believable(value, old)) is None:
+            return timed.value
+        old = timed.value if timed and self._doubted.get(address, 0) < _BELIEVED_AFTER else None
+        if (believed := validated(value, old)) is None:
             self._doubted[address] += 1
         else:
             self._doubted.pop(address, None)
@@ -80,10 +80,10 @@ class Known:
             self._missed[address] += 1
             if self._missed[address] == 1:
                 # One short list says nothing: what it lacks is still as fresh as the others.
-                self.leaves[address] = replace(self.leaves[address], freshness=_freshness(field, needs))
+                self.objects[address] = replace(self.objects[address], freshness=_freshness(field, needs))
             elif self._missed[address] >= _GONE_AFTER and address[1:]:
                 # What there is only one of is never gone, but for its age: it may come and go with the hour.
-                del self.leaves[address], known[address], self._missed[address]
+                del self.objects[address], known[address], self._missed[address]
         if not known:
             makes.discard(field)
         elif not made:
@@ -100,4 +100,4 @@ def _freshness(field: str, needs: Mapping[str, Endpoint]) -> Freshness:
     """Return how fresh a field is: as the endpoint that feeds it, or as the oldest that may."""
     if (path := FED_BY.get(field, "")) in needs:
         return needs[path].freshness
-    return min((endpoint.freshness for endpoint in needs.values()), key=lambda freshness: freshness.seen)
+    return oldest(endpoint.freshness for endpoint in needs.values())

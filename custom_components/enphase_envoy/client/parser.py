@@ -22,16 +22,16 @@ from pyenphase.exceptions import EnvoyError
 from pyenphase.json import json_loads
 from pyenphase.updaters.base import EnvoyUpdater
 
-from ..model.snapshot import leaves
+from ..model.snapshot import flatten
 from .endpoints import UNEXPECTED
-from .log_filter import hushed
-from .object_cache import Known
-from .paths import COUNTERS, SOURCES
-from .salvage import attempts
-from .scheduler import Asker
+from .log_filter import library_warnings_suppressed
+from .object_cache import ObjectCache
+from .paths import COUNTER_FIELDS, COUNTER_PATHS
+from .salvage import candidates
+from .scheduler import RequestScheduler
 
 #: What pyenphase's updaters raise on a document that is not what they expect.
-UNEXPECTED_DOCUMENT: Final = (
+PARSE_ERRORS: Final = (
     EnvoyError,
     LookupError,
     TypeError,
@@ -44,11 +44,11 @@ UNEXPECTED_DOCUMENT: Final = (
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class Reader:
+class DocumentParser:
     """Reads the documents of one gateway."""
 
     def __init__(
-        self, asker: Asker, validate: Callable[[EnvoyData], None], clock: Callable[[], float], name: str
+        self, asker: RequestScheduler, validate: Callable[[EnvoyData], None], clock: Callable[[], float], name: str
     ) -> None:
         """Prepare to read what `asker` is told.
 
@@ -61,7 +61,7 @@ class Reader:
         #: All that was read, as the library has it.
         self.data = EnvoyData()
         #: All that was read and can be believed.
-        self.known = Known()
+        self.known = ObjectCache()
         #: Which updater feeds each field that holds counters.
         self.sources: dict[str, str] = {}
         #: What each updater reads and makes, as seen when it ran.
@@ -131,12 +131,12 @@ class Reader:
 
         Where counters come from, a record less may mean another source: nothing is left out there.
         """
-        for path in sorted(paths - SOURCES):
+        for path in sorted(paths - COUNTER_PATHS):
             endpoint = self._asker.endpoint(path)
             if (whole := endpoint.latest) is None:
                 continue
             good = endpoint.good and json_loads(path, endpoint.good.body)
-            for less in attempts(json_loads(path, whole.body), good):
+            for less in candidates(json_loads(path, whole.body), good):
                 endpoint.latest = replace(whole, body=json_dumps(less))
                 if (data := await self._try(updater)) is not None:
                     _LOGGER.debug("%s: left out of %s what makes no sense", self._name, path)
@@ -149,10 +149,10 @@ class Reader:
         data = EnvoyData()
         self._reading = self.needs[updater]
         try:
-            with hushed():
+            with library_warnings_suppressed():
                 await updater.update(data)
             self._validate(data)
-        except (aiohttp.ClientError, *UNEXPECTED_DOCUMENT) as err:
+        except (aiohttp.ClientError, *PARSE_ERRORS) as err:
             _LOGGER.debug("%s: %s: %r", self._name, type(updater).__name__, err)
             return None
         return data
@@ -164,19 +164,21 @@ class Reader:
                 setattr(self.data, field.name, value if field.name != "raw" else self.data.raw | value)
         self._note_sources(updater, data)
         needs = {path: self._asker.endpoint(path) for path in self.needs[updater]}
-        self.known.take(leaves(data), needs, self.makes[updater], self._asker.answered)
+        self.known.take(flatten(data), needs, self.makes[updater], self._asker.answered)
 
     def _note_sources(self, updater: EnvoyUpdater, data: EnvoyData) -> None:
         """Remember what feeds the counters, and say when that is another than before."""
         name = type(updater).__name__
         changed = {
-            self.sources[field] for field in COUNTERS if getattr(data, field) and self.sources.get(field, name) != name
+            self.sources[field]
+            for field in COUNTER_FIELDS
+            if getattr(data, field) and self.sources.get(field, name) != name
         }
         if changed:
             _LOGGER.warning(
                 "%s: counters came from %s and come from %s now", self._name, ", ".join(sorted(changed)), name
             )
-        self.sources |= {field: name for field in COUNTERS if getattr(data, field)}
+        self.sources |= {field: name for field in COUNTER_FIELDS if getattr(data, field)}
 
     def signs_of_new_hardware(self) -> set[str]:
         """Return lists to read now, since what is asked in every poll tells of members that they did not."""

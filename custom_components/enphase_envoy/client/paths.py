@@ -31,7 +31,7 @@ from pyenphase.const import (
 URL_INFO: Final = "/info"
 
 #: All that gateways are known to answer, what is light first. Diagnostics ask for it, once and when told to.
-EVERYTHING: Final = (
+ALL_PATHS: Final = (
     *(URL_INFO, URL_PRODUCTION_V1, URL_PRODUCTION_INVERTERS, ENDPOINT_URL_METERS, ENDPOINT_URL_METERS_READINGS),
     *("/ivp/meters/reports", "/ivp/meters/gridReading", "/ivp/meters/pvReading", "/ivp/livedata/status"),
     *(URL_ENSEMBLE_INVENTORY, URL_ENSEMBLE_STATUS, URL_ENSEMBLE_SECCTRL, URL_ENCHARGE_BATTERY, URL_GRID_RELAY),
@@ -83,10 +83,10 @@ PERIODS: Final = {
 }
 
 #: Where counters come from: while one of these fails, nobody knows which to take.
-SOURCES: Final = frozenset({ENDPOINT_URL_METERS, URL_PRODUCTION_JSON, URL_PRODUCTION, URL_PRODUCTION_V1})
+COUNTER_PATHS: Final = frozenset({ENDPOINT_URL_METERS, URL_PRODUCTION_JSON, URL_PRODUCTION, URL_PRODUCTION_V1})
 
 #: Fields that hold them.
-COUNTERS: Final = (
+COUNTER_FIELDS: Final = (
     *("system_production", "system_production_phases", "system_consumption", "system_consumption_phases"),
     *("system_net_consumption", "system_net_consumption_phases", "ctmeters", "ctmeters_phases", "inverters"),
 )

@@ -13,15 +13,15 @@ from pyenphase.json import json_loads
 
 from ..model.validation import is_number
 from .endpoints import Document, Endpoint
-from .firmware import Identity
-from .paths import COUNTERS
+from .firmware import GatewayInfo
+from .paths import COUNTER_FIELDS
 
 #: What may feed a field.
 _UPDATERS: Final = frozenset(updater.__name__ for updater in get_updaters())
 
 
 @dataclass(frozen=True, slots=True)
-class Clocks:
+class ClockPair:
     """What both clocks show now."""
 
     #: Seconds of the clock of the polls.
@@ -29,11 +29,11 @@ class Clocks:
     #: Epoch seconds.
     wall: float
 
-    def written(self, seen: float) -> float | None:
+    def to_wall(self, seen: float) -> float | None:
         """Return a time of the clock of the polls as epoch seconds; None for never."""
         return self.wall - (self.polls - seen) if math.isfinite(seen) else None
 
-    def read(self, seen: object) -> float:
+    def from_wall(self, seen: object) -> float:
         """Return epoch seconds on the clock of the polls; 1970 where they can't be: a clock was wrong."""
         if not isinstance(seen, int | float) or not 0 <= seen <= self.wall:
             seen = 0
@@ -41,24 +41,24 @@ class Clocks:
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class StoredGateway:
     """All that is known again."""
 
-    identity: Identity
+    identity: GatewayInfo
     #: Which updater of the library feeds each field that holds counters.
     sources: dict[str, str]
     endpoints: dict[str, Endpoint]
 
 
-def written(
-    identity: Identity, sources: Mapping[str, str], endpoints: Iterable[tuple[str, Endpoint]], now: Clocks
+def dump(
+    identity: GatewayInfo, sources: Mapping[str, str], endpoints: Iterable[tuple[str, Endpoint]], now: ClockPair
 ) -> dict[str, object]:
     """Return what to save, in JSON's types."""
     documents = {
         path: {
             "body": document.text,
             "good": endpoint.good is not None,
-            "seen": now.written(endpoint.freshness.seen if endpoint.good else endpoint.asked),
+            "seen": now.to_wall(endpoint.freshness.updated_at if endpoint.good else endpoint.asked),
             "took": endpoint.took,
         }
         for path, endpoint in endpoints
@@ -67,20 +67,20 @@ def written(
     return {"gateway": asdict(identity), "sources": dict(sources), "documents": documents}
 
 
-def read(saved: Mapping[str, object], now: Clocks) -> Recalled | None:
+def load(saved: Mapping[str, object], now: ClockPair) -> StoredGateway | None:
     """Return what was saved, as far as it makes sense; None when nobody can tell which gateway it is about."""
     gateway, sources, documents = (_part(saved, name) for name in ("gateway", "sources", "documents"))
     try:
-        identity = Identity.read(gateway)
+        identity = GatewayInfo.read(gateway)
     except LookupError, TypeError, ValueError:
         return None
     endpoints = {path: found for path in documents if (found := _endpoint(path, _part(documents, path), now))}
     fed_by = {
         field: name
         for field, name in sources.items()
-        if field in COUNTERS and isinstance(name, str) and name in _UPDATERS
+        if field in COUNTER_FIELDS and isinstance(name, str) and name in _UPDATERS
     }
-    return Recalled(identity, fed_by, endpoints)
+    return StoredGateway(identity, fed_by, endpoints)
 
 
 def _part(saved: Mapping[str, object], name: str) -> dict[str, object]:
@@ -88,7 +88,7 @@ def _part(saved: Mapping[str, object], name: str) -> dict[str, object]:
     return part if isinstance(part, dict) else {}
 
 
-def _endpoint(path: str, saved: Mapping[str, object], now: Clocks) -> Endpoint | None:
+def _endpoint(path: str, saved: Mapping[str, object], now: ClockPair) -> Endpoint | None:
     """Return an endpoint as it was, None when its document is none."""
     body, took = saved.get("body"), saved.get("took")
     try:
@@ -101,6 +101,6 @@ def _endpoint(path: str, saved: Mapping[str, object], now: Clocks) -> Endpoint |
     endpoint.latest = Document(path, body.encode())
     if saved.get("good"):
         endpoint.good = endpoint.latest
-        endpoint.freshness.seen = now.read(saved.get("seen"))
+        endpoint.freshness.updated_at = now.from_wall(saved.get("seen"))
     endpoint.took = float(took) if is_number(took) else 0.0
     return endpoint

@@ -13,7 +13,7 @@ _FIRST_PAUSE: Final = 60.0
 _LASTING: Final = 600.0
 
 
-def offer(updaters: Iterable[EnvoyUpdater], common: CommonProperties) -> str:
+def fingerprint(updaters: Iterable[EnvoyUpdater], common: CommonProperties) -> str:
     """Return all that the library found in a probe, to be compared: which updaters read what, and how."""
     notes = {
         type(updater).__name__: {
@@ -26,7 +26,7 @@ def offer(updaters: Iterable[EnvoyUpdater], common: CommonProperties) -> str:
     return repr((notes, common))
 
 
-class Probes:
+class ProbeSchedule:
     """The probes of one gateway."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -15,7 +15,7 @@ _LEVELS: Final = 100
 _GUESSES: Final = 20
 
 
-def attempts(document: object, good: object) -> Iterator[object]:
+def candidates(document: object, good: object) -> Iterator[object]:
     """Yield documents with less in them that may make sense, given the last good one or None."""
     if _is_deep(document):
         return

@@ -13,12 +13,12 @@ from typing import Final
 import aiohttp
 from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyError
 
-from .endpoints import NOT_AUTHORISED, SLOW, Document, Endpoint
-from .errors import BusyError
+from .endpoints import NOT_AUTHORIZED, SLOW, Document, Endpoint
+from .errors import GatewayBusyError
 from .paths import URL_INFO
 
 #: Why an endpoint said nothing, and the others will not either.
-NOBODY: Final = "the gateway does not answer"
+UNREACHABLE: Final = "the gateway does not answer"
 #: Requests at a time: the gateway is a small computer, more of them pile up and stop it.
 _IN_FLIGHT: Final = 2
 #: Seconds to wait for a place.
@@ -26,7 +26,7 @@ _PLACE_LIMIT: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class FetchResult:
     """What came of a request: an answer read to its end, or why there is none."""
 
     document: Document | None = None
@@ -36,7 +36,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RawResponse:
     """What an endpoint said, word for word, or why it did not."""
 
     status: int | None
@@ -46,7 +46,7 @@ class Answer:
     took: float | None = None
 
 
-class Asker:
+class RequestScheduler:
     """Asks the endpoints of one gateway in rounds: a poll is one, and so is a look at a single endpoint."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Asker:
         #: The place that slow endpoints may hold, one at a time.
         self._slow_place = asyncio.Semaphore(1)
         #: Requests that outlast their round, and what takes in their answers.
-        self._late: dict[str, asyncio.Task[Reply]] = {}
+        self._late: dict[str, asyncio.Task[FetchResult]] = {}
         self._takers: set[asyncio.Task[None]] = set()
 
     def endpoint(self, path: str) -> Endpoint:
@@ -153,7 +153,7 @@ class Asker:
             for task in tasks:
                 task.cancel()
             raise
-        nobody = Reply(failure=NOBODY)
+        nobody = FetchResult(failure=UNREACHABLE)
         for task in done:
             self._settle(tasks[task], nobody if task.cancelled() else task.result())
         for task in pending:
@@ -169,7 +169,7 @@ class Asker:
             await asyncio.wait([self._late[path]])
             self._late.pop(path, None)
 
-    def _arrived(self, path: str, task: asyncio.Task[Reply]) -> None:
+    def _arrived(self, path: str, task: asyncio.Task[FetchResult]) -> None:
         """Have an answer taken in that came after its round; until then it is still late."""
         if task.cancelled():
             self._late.pop(path, None)
@@ -195,15 +195,15 @@ class Asker:
                     await stack.enter_async_context(self._places)
                     await stack.enter_async_context(self._alone[path])
             except TimeoutError:
-                raise BusyError from None
+                raise GatewayBusyError from None
             yield
 
-    async def ask(self, path: str) -> Reply:
+    async def ask(self, path: str) -> FetchResult:
         """Make one request, one of a few at a time. Once it is clear that nobody is there, nobody is asked."""
         endpoint = self.endpoint(path)
         async with self._slow_place if endpoint.is_slow else nullcontext(), self._places, self._alone[path]:
             if self.gone:
-                return Reply(failure=NOBODY)
+                return FetchResult(failure=UNREACHABLE)
             endpoint.asked, begin = self._clock(), time.monotonic()
             reply = await self._once(path)
             endpoint.took = time.monotonic() - begin
@@ -211,21 +211,21 @@ class Asker:
                 await self._make_sure()
             return reply
 
-    async def _once(self, path: str) -> Reply:
+    async def _once(self, path: str) -> FetchResult:
         """Make one request and read the answer to its end."""
         try:
             response = await self._request(path)
-            return Reply(Document(path, await response.read(), response.status))
+            return FetchResult(Document(path, await response.read(), response.status))
         except EnvoyAuthenticationRequired:
             self.refused = True
-            return Reply(failure=NOT_AUTHORISED)
+            return FetchResult(failure=NOT_AUTHORIZED)
         except aiohttp.ServerFingerprintMismatch:
             self.distrusted = True
-            return Reply(failure="another certificate")
+            return FetchResult(failure="another certificate")
         except (aiohttp.ClientConnectorError, TimeoutError) as err:
-            return Reply(failure=str(err) or type(err).__name__, unreachable=True)
+            return FetchResult(failure=str(err) or type(err).__name__, unreachable=True)
         except aiohttp.ClientError as err:
-            return Reply(failure=str(err) or type(err).__name__)
+            return FetchResult(failure=str(err) or type(err).__name__)
 
     async def _make_sure(self) -> None:
         """Find out whether anybody is there at all, in the place of a request that got no answer."""
@@ -240,7 +240,7 @@ class Asker:
             except aiohttp.ClientError, TimeoutError, OSError:
                 self.gone = True
 
-    def _settle(self, path: str, reply: Reply) -> None:
+    def _settle(self, path: str, reply: FetchResult) -> None:
         """Keep what an endpoint said, or that it did not."""
         endpoint = self.endpoint(path)
         if reply.document is None:
@@ -248,7 +248,7 @@ class Asker:
         elif endpoint.take(reply.document):
             self.answered.add(path)
 
-    async def look_at(self, path: str) -> Answer:
+    async def look_at(self, path: str) -> RawResponse:
         """Ask an endpoint for what it says, whatever it is."""
         begin = time.monotonic()
         status, body, failure = None, "", None
@@ -257,9 +257,9 @@ class Asker:
                 response = await self._request(path)
                 status, body = response.status, await response.text(errors="replace")
         except EnvoyAuthenticationRequired:
-            status, failure = HTTPStatus.UNAUTHORIZED.value, NOT_AUTHORISED
+            status, failure = HTTPStatus.UNAUTHORIZED.value, NOT_AUTHORIZED
         except aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError:
-            failure = NOBODY
+            failure = UNREACHABLE
         except (aiohttp.ClientError, TimeoutError, EnvoyError) as err:
             failure = type(err).__name__
-        return Answer(status, body, failure, round(time.monotonic() - begin, 3))
+        return RawResponse(status, body, failure, round(time.monotonic() - begin, 3))

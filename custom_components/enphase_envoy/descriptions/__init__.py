@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from .base import Sensors
+from .base import SensorSets
 from .batteries import BATTERIES
 from .controllers import CONTROLLERS
 from .inverters import INVERTERS
 from .meters import METERS
 from .production import PRODUCTION
-from .virtual_meters import LEDGER
+from .virtual_meters import VIRTUAL_METERS
 
-SENSORS: Final[Sensors] = (*PRODUCTION, *METERS, *INVERTERS, *BATTERIES, *CONTROLLERS, *LEDGER)
+SENSORS: Final[SensorSets] = (*PRODUCTION, *METERS, *INVERTERS, *BATTERIES, *CONTROLLERS, *VIRTUAL_METERS)

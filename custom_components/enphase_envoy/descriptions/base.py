@@ -15,7 +15,7 @@ from ..model.snapshot import Address, Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row[T](EntityDescription):
+class EnvoyEntityDescription[T](EntityDescription):
     """Description of one entity of an object; each platform adds how it reads and writes."""
 
     #: Whether this object has such an entity at all.
@@ -23,7 +23,7 @@ class Row[T](EntityDescription):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table[T, R: Row[Any]]:
+class EntitySet[T, R: EnvoyEntityDescription[Any]]:
     """Descriptions of one kind of object, where to find such objects, and on which device they live."""
 
     kind: type[T]
@@ -49,7 +49,7 @@ class Table[T, R: Row[Any]]:
         if source is not None and self.device_fn(snapshot, address) is not None:
             yield from (row for row in self.rows if row.exists_fn(source))
 
-    def unique_id(self, snapshot: Snapshot, address: Address, row: Row[Any]) -> str:
+    def unique_id(self, snapshot: Snapshot, address: Address, row: EnvoyEntityDescription[Any]) -> str:
         """Return the unique id of the entity that shows a row of the object at an address."""
         prefix = (self.prefix_fn or self.device_fn)(snapshot, address) or snapshot.serial
         return "_".join(filter(None, (prefix, row.key, phase_of(address))))
@@ -61,7 +61,7 @@ def phase_of(address: Address) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sensor[T](Row[T], SensorEntityDescription):
+class EnvoySensorEntityDescription[T](EnvoyEntityDescription[T], SensorEntityDescription):
     """One sensor of an object of the snapshot."""
 
     #: The value in the native unit, None when the gateway does not say.
@@ -71,7 +71,7 @@ class Sensor[T](Row[T], SensorEntityDescription):
 
 
 #: Tables of sensors, each of another kind of object.
-type Sensors = tuple[Table[Any, Sensor[Any]], ...]
+type SensorSets = tuple[EntitySet[Any, EnvoySensorEntityDescription[Any]], ...]
 
 
 class Quantity(TypedDict):
@@ -139,17 +139,19 @@ STORED_ENERGY = Quantity(
 )
 
 
-def communication_levels[T: (EnvoyEncharge, EnvoyEnpower)](_kind: type[T]) -> tuple[Sensor[T], ...]:
+def communication_levels[T: (EnvoyEncharge, EnvoyEnpower)](
+    _kind: type[T],
+) -> tuple[EnvoySensorEntityDescription[T], ...]:
     """Return how well a device of the battery system is heard on its two radios, 0 (not at all) to 5."""
     return (
-        Sensor[T](
+        EnvoySensorEntityDescription[T](
             key="comm_level_2_4_ghz",
             state_class=SensorStateClass.MEASUREMENT,
             entity_category=EntityCategory.DIAGNOSTIC,
             entity_registry_enabled_default=False,
             value_fn=lambda device: device.comm_level_2_4_ghz,
         ),
-        Sensor[T](
+        EnvoySensorEntityDescription[T](
             key="comm_level_sub_ghz",
             state_class=SensorStateClass.MEASUREMENT,
             entity_category=EntityCategory.DIAGNOSTIC,

@@ -10,18 +10,20 @@ from pyenphase.models.encharge import EnvoyEncharge, EnvoyEnchargeAggregate, Env
 
 from ..model import identifiers
 from ..model.derived import AcbFleet
-from .base import CHARGE, STORED_ENERGY, Sensor, Sensors, Table, communication_levels
+from .base import CHARGE, STORED_ENERGY, EntitySet, EnvoySensorEntityDescription, SensorSets, communication_levels
 
 _ENCHARGE_POWER: Final = (
-    Sensor[EnvoyEnchargePower](key="soc", name=None, **CHARGE, value_fn=lambda battery: battery.soc),
-    Sensor[EnvoyEnchargePower](
+    EnvoySensorEntityDescription[EnvoyEnchargePower](
+        key="soc", name=None, **CHARGE, value_fn=lambda battery: battery.soc
+    ),
+    EnvoySensorEntityDescription[EnvoyEnchargePower](
         key="apparent_power_mva",
         device_class=SensorDeviceClass.APPARENT_POWER,
         state_class=SensorStateClass.MEASUREMENT,
         native_unit_of_measurement=UnitOfApparentPower.VOLT_AMPERE,
         value_fn=lambda battery: battery.apparent_power_mva / 1000,
     ),
-    Sensor[EnvoyEnchargePower](
+    EnvoySensorEntityDescription[EnvoyEnchargePower](
         key="real_power_mw",
         device_class=SensorDeviceClass.POWER,
         state_class=SensorStateClass.MEASUREMENT,
@@ -31,14 +33,14 @@ _ENCHARGE_POWER: Final = (
 )
 
 _ENCHARGE: Final = (
-    Sensor[EnvoyEncharge](
+    EnvoySensorEntityDescription[EnvoyEncharge](
         key="temperature",
         device_class=SensorDeviceClass.TEMPERATURE,
         state_class=SensorStateClass.MEASUREMENT,
         native_unit_of_measurement=UnitOfTemperature.CELSIUS,
         value_fn=lambda battery: battery.temperature,
     ),
-    Sensor[EnvoyEncharge](
+    EnvoySensorEntityDescription[EnvoyEncharge](
         key="last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
         value_fn=lambda battery: dt_util.utc_from_timestamp(battery.last_report_date),
@@ -47,32 +49,36 @@ _ENCHARGE: Final = (
 )
 
 _ENCHARGE_TOGETHER: Final = (
-    Sensor[EnvoyEnchargeAggregate](key="battery_level", **CHARGE, value_fn=lambda all_: all_.state_of_charge),
-    Sensor[EnvoyEnchargeAggregate](
+    EnvoySensorEntityDescription[EnvoyEnchargeAggregate](
+        key="battery_level", **CHARGE, value_fn=lambda all_: all_.state_of_charge
+    ),
+    EnvoySensorEntityDescription[EnvoyEnchargeAggregate](
         key="reserve_soc",
         state_class=SensorStateClass.MEASUREMENT,
         native_unit_of_measurement=PERCENTAGE,
         value_fn=lambda all_: all_.reserve_state_of_charge,
     ),
-    Sensor[EnvoyEnchargeAggregate](
+    EnvoySensorEntityDescription[EnvoyEnchargeAggregate](
         key="available_energy", **STORED_ENERGY, value_fn=lambda all_: all_.available_energy
     ),
-    Sensor[EnvoyEnchargeAggregate](key="reserve_energy", **STORED_ENERGY, value_fn=lambda all_: all_.backup_reserve),
-    Sensor[EnvoyEnchargeAggregate](
+    EnvoySensorEntityDescription[EnvoyEnchargeAggregate](
+        key="reserve_energy", **STORED_ENERGY, value_fn=lambda all_: all_.backup_reserve
+    ),
+    EnvoySensorEntityDescription[EnvoyEnchargeAggregate](
         key="max_capacity", **(STORED_ENERGY | {"state_class": None}), value_fn=lambda all_: all_.max_available_capacity
     ),
 )
 
 _ACB_TOGETHER: Final = (
-    Sensor[EnvoyACBPower](
+    EnvoySensorEntityDescription[EnvoyACBPower](
         key="acb_power",
         device_class=SensorDeviceClass.POWER,
         state_class=SensorStateClass.MEASUREMENT,
         native_unit_of_measurement=UnitOfPower.WATT,
         value_fn=lambda acb: acb.power,
     ),
-    Sensor[EnvoyACBPower](key="acb_soc", **CHARGE, value_fn=lambda acb: acb.state_of_charge),
-    Sensor[EnvoyACBPower](
+    EnvoySensorEntityDescription[EnvoyACBPower](key="acb_soc", **CHARGE, value_fn=lambda acb: acb.state_of_charge),
+    EnvoySensorEntityDescription[EnvoyACBPower](
         key="acb_battery_state",
         device_class=SensorDeviceClass.ENUM,
         options=["discharging", "idle", "charging", "full"],
@@ -81,11 +87,13 @@ _ACB_TOGETHER: Final = (
 )
 
 _ACB_ON_GATEWAY: Final = (
-    Sensor[EnvoyACBPower](key="acb_available_energy", **STORED_ENERGY, value_fn=lambda acb: acb.charge_wh),
+    EnvoySensorEntityDescription[EnvoyACBPower](
+        key="acb_available_energy", **STORED_ENERGY, value_fn=lambda acb: acb.charge_wh
+    ),
 )
 
 _ACB_FLEET: Final = (
-    Sensor[AcbFleet](
+    EnvoySensorEntityDescription[AcbFleet](
         key="acb_aggregate_sleep_state",
         device_class=SensorDeviceClass.ENUM,
         options=[*ACBSleepState, "mixed"],
@@ -94,15 +102,15 @@ _ACB_FLEET: Final = (
 )
 
 _ACB: Final = (
-    Sensor[EnvoyACB](key="acb_battery_soc", **CHARGE, value_fn=lambda acb: acb.percent_full),
-    Sensor[EnvoyACB](
+    EnvoySensorEntityDescription[EnvoyACB](key="acb_battery_soc", **CHARGE, value_fn=lambda acb: acb.percent_full),
+    EnvoySensorEntityDescription[EnvoyACB](
         key="acb_battery_power",
         device_class=SensorDeviceClass.POWER,
         state_class=SensorStateClass.MEASUREMENT,
         native_unit_of_measurement=UnitOfPower.WATT,
         value_fn=lambda acb: acb.last_report_watts,
     ),
-    Sensor[EnvoyACB](
+    EnvoySensorEntityDescription[EnvoyACB](
         key="acb_battery_temperature",
         device_class=SensorDeviceClass.TEMPERATURE,
         state_class=SensorStateClass.MEASUREMENT,
@@ -110,26 +118,26 @@ _ACB: Final = (
         entity_category=EntityCategory.DIAGNOSTIC,
         value_fn=lambda acb: acb.max_cell_temp,
     ),
-    Sensor[EnvoyACB](
+    EnvoySensorEntityDescription[EnvoyACB](
         key="acb_battery_charge_status",
         device_class=SensorDeviceClass.ENUM,
         options=["charging", "discharging", "idle"],
         value_fn=lambda acb: None if acb.charge_status is ACBChargeStatus.UNKNOWN else acb.charge_status,
     ),
-    Sensor[EnvoyACB](
+    EnvoySensorEntityDescription[EnvoyACB](
         key="acb_battery_sleep_state",
         device_class=SensorDeviceClass.ENUM,
         options=list(ACBSleepState),
         value_fn=lambda acb: acb.sleep_state,
     ),
-    Sensor[EnvoyACB](
+    EnvoySensorEntityDescription[EnvoyACB](
         key="acb_battery_sleep_soc_target",
         entity_category=EntityCategory.DIAGNOSTIC,
         value_fn=lambda acb: (
             None if None in (acb.sleep_min_soc, acb.sleep_max_soc) else f"{acb.sleep_min_soc}-{acb.sleep_max_soc}"
         ),
     ),
-    Sensor[EnvoyACB](
+    EnvoySensorEntityDescription[EnvoyACB](
         key="acb_battery_last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_category=EntityCategory.DIAGNOSTIC,
@@ -139,36 +147,40 @@ _ACB: Final = (
 
 #: IQ and AC batteries in one system.
 _ALL_BATTERIES: Final = (
-    Sensor[EnvoyBatteryAggregate](
+    EnvoySensorEntityDescription[EnvoyBatteryAggregate](
         key="aggregated_available_energy", **STORED_ENERGY, value_fn=lambda all_: all_.available_energy
     ),
-    Sensor[EnvoyBatteryAggregate](
+    EnvoySensorEntityDescription[EnvoyBatteryAggregate](
         key="aggregated_max_battery_capacity",
         **(STORED_ENERGY | {"state_class": None}),
         value_fn=lambda all_: all_.max_available_capacity,
     ),
-    Sensor[EnvoyBatteryAggregate](key="aggregated_soc", **CHARGE, value_fn=lambda all_: all_.state_of_charge),
+    EnvoySensorEntityDescription[EnvoyBatteryAggregate](
+        key="aggregated_soc", **CHARGE, value_fn=lambda all_: all_.state_of_charge
+    ),
 )
 
-BATTERIES: Final[Sensors] = (
-    Table(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=identifiers.own),
-    Table(kind=EnvoyEnchargePower, at=("encharge_power",), below=1, rows=_ENCHARGE_POWER, device_fn=identifiers.own),
-    Table(kind=EnvoyEnchargeAggregate, at=("encharge_aggregate",), rows=_ENCHARGE_TOGETHER),
-    Table(
+BATTERIES: Final[SensorSets] = (
+    EntitySet(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=identifiers.own),
+    EntitySet(
+        kind=EnvoyEnchargePower, at=("encharge_power",), below=1, rows=_ENCHARGE_POWER, device_fn=identifiers.own
+    ),
+    EntitySet(kind=EnvoyEnchargeAggregate, at=("encharge_aggregate",), rows=_ENCHARGE_TOGETHER),
+    EntitySet(
         kind=EnvoyACBPower,
         at=("acb_power",),
         rows=_ACB_TOGETHER,
         device_fn=identifiers.acb_fleet,
         prefix_fn=identifiers.gateway,
     ),
-    Table(kind=EnvoyACBPower, at=("acb_power",), rows=_ACB_ON_GATEWAY),
-    Table(
+    EntitySet(kind=EnvoyACBPower, at=("acb_power",), rows=_ACB_ON_GATEWAY),
+    EntitySet(
         kind=AcbFleet,
         at=("acb_fleet",),
         rows=_ACB_FLEET,
         device_fn=identifiers.acb_fleet,
         prefix_fn=identifiers.gateway,
     ),
-    Table(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=identifiers.own),
-    Table(kind=EnvoyBatteryAggregate, at=("battery_aggregate",), rows=_ALL_BATTERIES),
+    EntitySet(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=identifiers.own),
+    EntitySet(kind=EnvoyBatteryAggregate, at=("battery_aggregate",), rows=_ALL_BATTERIES),
 )

@@ -10,10 +10,10 @@ from pyenphase.models.collar import EnvoyCollar
 from pyenphase.models.enpower import EnvoyEnpower
 
 from ..model import identifiers
-from .base import Sensor, Sensors, Table, communication_levels
+from .base import EntitySet, EnvoySensorEntityDescription, SensorSets, communication_levels
 
 _ENPOWER: Final = (
-    Sensor[EnvoyEnpower](
+    EnvoySensorEntityDescription[EnvoyEnpower](
         key="temperature",
         device_class=SensorDeviceClass.TEMPERATURE,
         state_class=SensorStateClass.MEASUREMENT,
@@ -21,7 +21,7 @@ _ENPOWER: Final = (
         native_unit_of_measurement=UnitOfTemperature.FAHRENHEIT,
         value_fn=lambda enpower: enpower.temperature,
     ),
-    Sensor[EnvoyEnpower](
+    EnvoySensorEntityDescription[EnvoyEnpower](
         key="last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
         value_fn=lambda enpower: dt_util.utc_from_timestamp(enpower.last_report_date),
@@ -33,36 +33,36 @@ _ENPOWER: Final = (
 _COLLAR_MODES: Final = {"ENCMN_MDE_ON_GRID": "on_grid", "ENCMN_MDE_OFF_GRID": "off_grid"}
 
 _COLLAR: Final = (
-    Sensor[EnvoyCollar](
+    EnvoySensorEntityDescription[EnvoyCollar](
         key="temperature",
         device_class=SensorDeviceClass.TEMPERATURE,
         state_class=SensorStateClass.MEASUREMENT,
         native_unit_of_measurement=UnitOfTemperature.CELSIUS,
         value_fn=lambda collar: collar.temperature,
     ),
-    Sensor[EnvoyCollar](
+    EnvoySensorEntityDescription[EnvoyCollar](
         key="last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
         value_fn=lambda collar: dt_util.utc_from_timestamp(collar.last_report_date),
     ),
-    Sensor[EnvoyCollar](key="grid_state", value_fn=lambda collar: collar.grid_state),
-    Sensor[EnvoyCollar](key="mid_state", value_fn=lambda collar: collar.mid_state),
-    Sensor[EnvoyCollar](
+    EnvoySensorEntityDescription[EnvoyCollar](key="grid_state", value_fn=lambda collar: collar.grid_state),
+    EnvoySensorEntityDescription[EnvoyCollar](key="mid_state", value_fn=lambda collar: collar.mid_state),
+    EnvoySensorEntityDescription[EnvoyCollar](
         key="admin_state_str",
         value_fn=lambda collar: _COLLAR_MODES.get(collar.admin_state_str, collar.admin_state_str),
     ),
 )
 
 _C6_COMBINER: Final = (
-    Sensor[EnvoyC6CC](
+    EnvoySensorEntityDescription[EnvoyC6CC](
         key="last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
         value_fn=lambda c6cc: dt_util.utc_from_timestamp(c6cc.last_report_date),
     ),
 )
 
-CONTROLLERS: Final[Sensors] = (
-    Table(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
-    Table(kind=EnvoyCollar, at=("collar",), rows=_COLLAR, device_fn=identifiers.collar),
-    Table(kind=EnvoyC6CC, at=("c6cc",), rows=_C6_COMBINER, device_fn=identifiers.c6_combiner),
+CONTROLLERS: Final[SensorSets] = (
+    EntitySet(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
+    EntitySet(kind=EnvoyCollar, at=("collar",), rows=_COLLAR, device_fn=identifiers.collar),
+    EntitySet(kind=EnvoyC6CC, at=("c6cc",), rows=_C6_COMBINER, device_fn=identifiers.c6_combiner),
 )

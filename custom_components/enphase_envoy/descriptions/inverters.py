@@ -17,11 +17,11 @@ from homeassistant.util import dt as dt_util
 from pyenphase.models.inverter import EnvoyInverter
 
 from ..model import identifiers
-from .base import Sensor, Sensors, Table
+from .base import EntitySet, EnvoySensorEntityDescription, SensorSets
 
 #: The first three are in every list of inverters, the others only in the detailed one of firmware 8.
 _INVERTER: Final = (
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="",  # the device's main value: its unique id is the serial number alone
         translation_key="inverter",
         name=None,
@@ -30,13 +30,13 @@ _INVERTER: Final = (
         native_unit_of_measurement=UnitOfPower.WATT,
         value_fn=lambda inverter: inverter.last_report_watts,
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_registry_enabled_default=False,
         value_fn=lambda inverter: dt_util.utc_from_timestamp(inverter.last_report_date),
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="max_reported",
         device_class=SensorDeviceClass.POWER,
         state_class=SensorStateClass.MEASUREMENT,
@@ -45,7 +45,7 @@ _INVERTER: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda inverter: inverter.max_report_watts,
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="dc_voltage",
         device_class=SensorDeviceClass.VOLTAGE,
         state_class=SensorStateClass.MEASUREMENT,
@@ -54,7 +54,7 @@ _INVERTER: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda inverter: inverter.dc_voltage,
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="dc_current",
         device_class=SensorDeviceClass.CURRENT,
         state_class=SensorStateClass.MEASUREMENT,
@@ -63,7 +63,7 @@ _INVERTER: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda inverter: inverter.dc_current,
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="ac_voltage",
         device_class=SensorDeviceClass.VOLTAGE,
         state_class=SensorStateClass.MEASUREMENT,
@@ -72,7 +72,7 @@ _INVERTER: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda inverter: inverter.ac_voltage,
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="ac_current",
         device_class=SensorDeviceClass.CURRENT,
         state_class=SensorStateClass.MEASUREMENT,
@@ -81,7 +81,7 @@ _INVERTER: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda inverter: inverter.ac_current,
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="ac_frequency",
         device_class=SensorDeviceClass.FREQUENCY,
         state_class=SensorStateClass.MEASUREMENT,
@@ -90,7 +90,7 @@ _INVERTER: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda inverter: inverter.ac_frequency,
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="temperature",
         device_class=SensorDeviceClass.TEMPERATURE,
         state_class=SensorStateClass.MEASUREMENT,
@@ -100,7 +100,7 @@ _INVERTER: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda inverter: inverter.temperature,
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="lifetime_energy",
         device_class=SensorDeviceClass.ENERGY,
         state_class=SensorStateClass.TOTAL_INCREASING,
@@ -110,7 +110,7 @@ _INVERTER: Final = (
         counter="lifetime_energy",
         value_fn=lambda inverter: inverter.lifetime_energy,
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="energy_today",
         device_class=SensorDeviceClass.ENERGY,
         state_class=SensorStateClass.TOTAL_INCREASING,
@@ -118,7 +118,7 @@ _INVERTER: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda inverter: inverter.energy_today,
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="last_report_duration",
         device_class=SensorDeviceClass.DURATION,
         state_class=SensorStateClass.MEASUREMENT,
@@ -127,7 +127,7 @@ _INVERTER: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda inverter: inverter.last_report_duration,
     ),
-    Sensor[EnvoyInverter](
+    EnvoySensorEntityDescription[EnvoyInverter](
         key="energy_produced",
         device_class=SensorDeviceClass.ENERGY,
         state_class=SensorStateClass.TOTAL,
@@ -138,8 +138,8 @@ _INVERTER: Final = (
     ),
 )
 
-INVERTERS: Final[Sensors] = (
-    Table(
+INVERTERS: Final[SensorSets] = (
+    EntitySet(
         kind=EnvoyInverter,
         at=("inverters",),
         below=1,

@@ -12,23 +12,23 @@ from homeassistant.components.sensor import SensorDeviceClass, SensorStateClass
 from homeassistant.const import EntityCategory, UnitOfElectricCurrent, UnitOfElectricPotential, UnitOfFrequency
 from pyenphase.models.meters import CtMeterStatus, CtType, EnvoyMeterData
 
-from .base import LIFETIME_ENERGY, POWER, Sensor, Sensors, Table
+from .base import LIFETIME_ENERGY, POWER, EntitySet, EnvoySensorEntityDescription, SensorSets
 
 _METRICS: Final = (
-    Sensor[EnvoyMeterData](
+    EnvoySensorEntityDescription[EnvoyMeterData](
         key="energy_delivered",
         **LIFETIME_ENERGY,
         counter="energy_delivered",
         value_fn=lambda meter: meter.energy_delivered,
     ),
-    Sensor[EnvoyMeterData](
+    EnvoySensorEntityDescription[EnvoyMeterData](
         key="energy_received",
         **LIFETIME_ENERGY,
         counter="energy_received",
         value_fn=lambda meter: meter.energy_received,
     ),
-    Sensor[EnvoyMeterData](key="power", **POWER, value_fn=lambda meter: meter.active_power),
-    Sensor[EnvoyMeterData](
+    EnvoySensorEntityDescription[EnvoyMeterData](key="power", **POWER, value_fn=lambda meter: meter.active_power),
+    EnvoySensorEntityDescription[EnvoyMeterData](
         key="frequency",
         device_class=SensorDeviceClass.FREQUENCY,
         state_class=SensorStateClass.MEASUREMENT,
@@ -37,7 +37,7 @@ _METRICS: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda meter: meter.frequency,
     ),
-    Sensor[EnvoyMeterData](
+    EnvoySensorEntityDescription[EnvoyMeterData](
         key="voltage",
         device_class=SensorDeviceClass.VOLTAGE,
         state_class=SensorStateClass.MEASUREMENT,
@@ -46,7 +46,7 @@ _METRICS: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda meter: meter.voltage,
     ),
-    Sensor[EnvoyMeterData](
+    EnvoySensorEntityDescription[EnvoyMeterData](
         key="current",
         device_class=SensorDeviceClass.CURRENT,
         state_class=SensorStateClass.MEASUREMENT,
@@ -55,7 +55,7 @@ _METRICS: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda meter: meter.current,
     ),
-    Sensor[EnvoyMeterData](
+    EnvoySensorEntityDescription[EnvoyMeterData](
         key="powerfactor",
         device_class=SensorDeviceClass.POWER_FACTOR,
         state_class=SensorStateClass.MEASUREMENT,
@@ -63,7 +63,7 @@ _METRICS: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda meter: meter.power_factor,
     ),
-    Sensor[EnvoyMeterData](
+    EnvoySensorEntityDescription[EnvoyMeterData](
         key="metering_status",
         device_class=SensorDeviceClass.ENUM,
         options=list(CtMeterStatus),
@@ -71,7 +71,7 @@ _METRICS: Final = (
         entity_registry_enabled_default=False,
         value_fn=lambda meter: meter.metering_status,
     ),
-    Sensor[EnvoyMeterData](
+    EnvoySensorEntityDescription[EnvoyMeterData](
         key="status_flags",
         entity_category=EntityCategory.DIAGNOSTIC,
         entity_registry_enabled_default=False,
@@ -99,15 +99,15 @@ _HISTORIC_KEYS: Final[Mapping[CtType, Mapping[str, str]]] = {
 }
 
 
-def _rows(ct_type: CtType) -> tuple[Sensor[EnvoyMeterData], ...]:
+def _rows(ct_type: CtType) -> tuple[EnvoySensorEntityDescription[EnvoyMeterData], ...]:
     """Return the metrics under the keys they have at one place."""
     historic = _HISTORIC_KEYS.get(ct_type, {})
     name = ct_type.replace("-", "_")
     return tuple(replace(row, key=historic.get(row.key, f"{name}_ct_{row.key}")) for row in _METRICS)
 
 
-METERS: Final[Sensors] = tuple(
-    Table(kind=EnvoyMeterData, at=(field, ct_type), below=below, rows=_rows(ct_type))
+METERS: Final[SensorSets] = tuple(
+    EntitySet(kind=EnvoyMeterData, at=(field, ct_type), below=below, rows=_rows(ct_type))
     for ct_type in CtType
     for field, below in (("ctmeters", 0), ("ctmeters_phases", 1))
 )

@@ -8,19 +8,30 @@ from typing import Final
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from .base import ENERGY_SEVEN_DAYS, ENERGY_TODAY, LIFETIME_ENERGY, NET_ENERGY, POWER, Sensor, Sensors, Table
+from .base import (
+    ENERGY_SEVEN_DAYS,
+    ENERGY_TODAY,
+    LIFETIME_ENERGY,
+    NET_ENERGY,
+    POWER,
+    EntitySet,
+    EnvoySensorEntityDescription,
+    SensorSets,
+)
 
 _PRODUCTION: Final = (
-    Sensor[EnvoySystemProduction](key="production", **POWER, value_fn=lambda production: production.watts_now),
-    Sensor[EnvoySystemProduction](
+    EnvoySensorEntityDescription[EnvoySystemProduction](
+        key="production", **POWER, value_fn=lambda production: production.watts_now
+    ),
+    EnvoySensorEntityDescription[EnvoySystemProduction](
         key="daily_production", **ENERGY_TODAY, value_fn=lambda production: production.watt_hours_today
     ),
-    Sensor[EnvoySystemProduction](
+    EnvoySensorEntityDescription[EnvoySystemProduction](
         key="seven_days_production",
         **ENERGY_SEVEN_DAYS,
         value_fn=lambda production: production.watt_hours_last_7_days,
     ),
-    Sensor[EnvoySystemProduction](
+    EnvoySensorEntityDescription[EnvoySystemProduction](
         key="lifetime_production",
         **LIFETIME_ENERGY,
         counter="watt_hours_lifetime",
@@ -29,16 +40,18 @@ _PRODUCTION: Final = (
 )
 
 _CONSUMPTION: Final = (
-    Sensor[EnvoySystemConsumption](key="consumption", **POWER, value_fn=lambda consumption: consumption.watts_now),
-    Sensor[EnvoySystemConsumption](
+    EnvoySensorEntityDescription[EnvoySystemConsumption](
+        key="consumption", **POWER, value_fn=lambda consumption: consumption.watts_now
+    ),
+    EnvoySensorEntityDescription[EnvoySystemConsumption](
         key="daily_consumption", **ENERGY_TODAY, value_fn=lambda consumption: consumption.watt_hours_today
     ),
-    Sensor[EnvoySystemConsumption](
+    EnvoySensorEntityDescription[EnvoySystemConsumption](
         key="seven_days_consumption",
         **ENERGY_SEVEN_DAYS,
         value_fn=lambda consumption: consumption.watt_hours_last_7_days,
     ),
-    Sensor[EnvoySystemConsumption](
+    EnvoySensorEntityDescription[EnvoySystemConsumption](
         key="lifetime_consumption",
         **LIFETIME_ENERGY,
         counter="watt_hours_lifetime",
@@ -48,13 +61,13 @@ _CONSUMPTION: Final = (
 
 #: What goes in minus what goes out, over all phases: how grid meters in many countries count.
 _NET_CONSUMPTION: Final = (
-    Sensor[EnvoySystemConsumption](
+    EnvoySensorEntityDescription[EnvoySystemConsumption](
         key="balanced_net_consumption",
         **POWER,
         entity_registry_enabled_default=False,
         value_fn=lambda net: net.watts_now,
     ),
-    Sensor[EnvoySystemConsumption](
+    EnvoySensorEntityDescription[EnvoySystemConsumption](
         key="lifetime_balanced_net_consumption",
         **NET_ENERGY,
         entity_registry_enabled_default=False,
@@ -62,11 +75,11 @@ _NET_CONSUMPTION: Final = (
     ),
 )
 
-PRODUCTION: Final[Sensors] = (
-    Table(kind=EnvoySystemProduction, at=("system_production",), rows=_PRODUCTION),
-    Table(kind=EnvoySystemProduction, at=("system_production_phases",), below=1, rows=_PRODUCTION),
-    Table(kind=EnvoySystemConsumption, at=("system_consumption",), rows=_CONSUMPTION),
-    Table(kind=EnvoySystemConsumption, at=("system_consumption_phases",), below=1, rows=_CONSUMPTION),
-    Table(kind=EnvoySystemConsumption, at=("system_net_consumption",), rows=_NET_CONSUMPTION),
-    Table(kind=EnvoySystemConsumption, at=("system_net_consumption_phases",), below=1, rows=_NET_CONSUMPTION),
+PRODUCTION: Final[SensorSets] = (
+    EntitySet(kind=EnvoySystemProduction, at=("system_production",), rows=_PRODUCTION),
+    EntitySet(kind=EnvoySystemProduction, at=("system_production_phases",), below=1, rows=_PRODUCTION),
+    EntitySet(kind=EnvoySystemConsumption, at=("system_consumption",), rows=_CONSUMPTION),
+    EntitySet(kind=EnvoySystemConsumption, at=("system_consumption_phases",), below=1, rows=_CONSUMPTION),
+    EntitySet(kind=EnvoySystemConsumption, at=("system_net_consumption",), rows=_NET_CONSUMPTION),
+    EntitySet(kind=EnvoySystemConsumption, at=("system_net_consumption_phases",), below=1, rows=_NET_CONSUMPTION),
 )

@@ -10,7 +10,7 @@ Whatever stays between those limits is passed on. A reading that lies by less th
 poll is believed, and booked only once: the counter then stands still until the truth has caught up with it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -20,9 +20,10 @@ from pyenphase.models.meters import EnvoyMeterData
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from ..model.snapshot import Address, Leaf, from_key, to_key
+from ..model.json_data import Json, json_number
+from ..model.snapshot import Address, CounterKey, TimedValue, from_key, to_key
 from .limits import watts
-from .pipeline import Counter, Json, Moment, number
+from .pipeline import Objects, ProcessingContext
 
 #: The fields that count energy, in Wh. The net of consumption may fall, and `energy_produced` is no counter.
 COUNTERS: Final[Mapping[type, tuple[str, ...]]] = {
@@ -52,7 +53,7 @@ _LIMITED: Final = 900.0
 _FILLED: Final = 600.0
 
 
-class Cause(StrEnum):
+class StepCause(StrEnum):
     """Why a counter went to another value."""
 
     LASTING = "lasting"
@@ -62,11 +63,11 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stepped:
+class CounterStep:
     """A counter that was published with another value than energy can explain."""
 
-    counter: Counter
-    cause: Cause
+    counter: CounterKey
+    cause: StepCause
     #: Seconds since the epoch at which it was published.
     at: float
     #: Wh before and after.
@@ -102,7 +103,7 @@ class _State:
     before: float | None = None
 
 
-def judge(state: _State, new: float, at: float, own: float | None, limit: float) -> Cause | None:
+def evaluate(state: _State, new: float, at: float, own: float | None, limit: float) -> StepCause | None:
     """Take a reading in, and return why it was taken although energy can't explain it, if so.
 
     `limit` is what the system carries, in W. What was not taken is left as a claim.
@@ -115,7 +116,7 @@ def judge(state: _State, new: float, at: float, own: float | None, limit: float)
         return None
     if 0 <= new <= state.value <= WRAP and new + WRAP - state.value <= _carried(span, limit):
         _accept(state, new, at, own)
-        return Cause.WRAPPED
+        return StepCause.WRAPPED
     claim = state.claim
     if claim is None or not -_NOISE <= new - claim.value <= _carried(at - claim.at, limit):
         state.claim = _Claim(new, at, new, at)
@@ -142,10 +143,10 @@ def _lasts(claim: _Claim, needed: tuple[float, int]) -> bool:
     return claim.at - claim.began_at >= seconds and claim.readings >= readings and claim.value > 0
 
 
-def _why(state: _State, claim: _Claim) -> Cause:
+def _why(state: _State, claim: _Claim) -> StepCause:
     """Return why a claim is taken: where it goes on from before the last move, that move was the lie."""
     is_before = state.before is not None and state.before - _NOISE <= claim.began < state.value
-    return Cause.TAKEN_BACK if is_before else Cause.LASTING
+    return StepCause.TAKEN_BACK if is_before else StepCause.LASTING
 
 
 def _flowed(state: _State, claim: _Claim) -> float:
@@ -155,71 +156,72 @@ def _flowed(state: _State, claim: _Claim) -> float:
     return counted * (1 + max(gap, 0.0) / (claim.at - claim.began_at))
 
 
-class Guard:
+class CounterFilter:
     """Holds back what can't be true. A step of the books."""
 
     name = "counters"
 
     def __init__(self) -> None:
         """Know no counter yet."""
-        self._states: dict[Counter, _State] = {}
+        self._states: dict[CounterKey, _State] = {}
         #: The leaves as last given, and those of them that were not passed on as they were.
-        self._given: dict[Address, Leaf] = {}
-        self._held: dict[Address, Leaf] = {}
+        self._given: dict[Address, TimedValue] = {}
+        self._held: dict[Address, TimedValue] = {}
         #: What the counters at an address count at most, as worked out last, and when that was.
         self._limits: dict[Address, float] = {}
         self._limited_at = 0.0
         #: What was published with a leap in the last pass.
-        self.steps: list[Stepped] = []
+        self.steps: list[CounterStep] = []
 
-    def enter(self, leaves: Mapping[Address, Leaf], moment: Moment) -> Mapping[Address, Leaf]:
+    def process(self, objects: Objects, addresses: Collection[Address], context: ProcessingContext) -> Objects:
         """Return the leaves whose counters are not what the gateway says."""
         self.steps = []
-        for address, leaf in leaves.items():
-            fields = COUNTERS.get(type(leaf.value))
-            if fields is None or address[0] in _NET:
+        for address in addresses:
+            timed = objects.get(address)
+            fields = COUNTERS.get(type(timed.value)) if timed else None
+            if timed is None or fields is None or address[0] in _NET:
                 continue
             given = self._given.get(address)
-            if given is leaf and address not in self._held:
+            if given is timed and address not in self._held:
                 continue
-            self._given[address] = leaf
-            if given is not None and given.value is leaf.value and address not in self._held:
+            self._given[address] = timed
+            if given is not None and given.value is timed.value and address not in self._held:
                 continue
-            self._look(leaves, address, fields, moment, given)
-        if gone := self._given.keys() - leaves.keys():
+            self._look(objects, address, fields, context, given)
+        if gone := self._given.keys() - objects.keys():
             for address in gone:
                 del self._given[address]
                 self._held.pop(address, None)
         return self._held
 
-    def limit(self, leaves: Mapping[Address, Leaf], address: Address, moment: Moment) -> float:
+    def limit(self, objects: Mapping[Address, TimedValue], address: Address, context: ProcessingContext) -> float:
         """Return the watts that the counters at an address count at most, as of some minutes ago."""
-        if abs(moment.now - self._limited_at) >= _LIMITED:
-            self._limits, self._limited_at = {}, moment.now
+        if abs(context.now - self._limited_at) >= _LIMITED:
+            self._limits, self._limited_at = {}, context.now
         if (limit := self._limits.get(address)) is None:
-            limit = self._limits[address] = watts(leaves, address)
+            limit = self._limits[address] = watts(objects, address)
         return limit
 
     @property
-    def doubts(self) -> list[Counter]:
+    def held_counters(self) -> list[CounterKey]:
         """The counters whose last reading was not believed."""
-        counters = ((address, field) for address, leaf in self._held.items() for field in COUNTERS[type(leaf.value)])
+        counters = ((address, field) for address, timed in self._held.items() for field in COUNTERS[type(timed.value)])
         return [counter for counter in counters if (state := self._states.get(counter)) and state.claim]
 
     def _look(
         self,
-        leaves: Mapping[Address, Leaf],
+        objects: Mapping[Address, TimedValue],
         address: Address,
         fields: tuple[str, ...],
-        moment: Moment,
-        given: Leaf | None,
+        context: ProcessingContext,
+        given: TimedValue | None,
     ) -> None:
         """Judge the counters of one object."""
-        leaf = leaves[address]
-        at, own = moment.seen(leaf), _own_time(leaf.value)
+        timed = objects[address]
+        at, own = context.updated_at(timed), _own_time(timed.value)
         true: dict[str, float] = {}
         for field in fields:
-            reading = getattr(leaf.value, field)
+            reading = getattr(timed.value, field)
             counter = (address, field)
             state = self._states.get(counter)
             if not isinstance(reading, int | float):
@@ -229,41 +231,41 @@ class Guard:
                 continue
             if given is not None and state.claim is None:
                 # The same value was given again and again since it was looked at.
-                state.at = max(state.at, moment.seen(given))
-            limit = self.limit(leaves, address, moment)
+                state.at = max(state.at, context.updated_at(given))
+            limit = self.limit(objects, address, context)
             before, gained = state.value, reading + WRAP - state.value
-            cause = judge(state, reading, at, own, limit)
-            if state.claim and self._has_proved(leaves, counter, state.claim):
+            cause = evaluate(state, reading, at, own, limit)
+            if state.claim and self._has_proved(objects, counter, state.claim):
                 cause, gained = _why(state, state.claim), _flowed(state, state.claim)
                 _accept(state, state.claim.value, at, own)
             if cause:
-                self.steps.append(Stepped(counter, cause, moment.now, before, state.value, gained))
+                self.steps.append(CounterStep(counter, cause, context.now, before, state.value, gained))
             if state.value != reading:
                 true[field] = state.value
-        self._hold(address, leaf, true)
+        self._hold(address, timed, true)
 
-    def _hold(self, address: Address, leaf: Leaf, true: dict[str, Any]) -> None:
+    def _hold(self, address: Address, timed: TimedValue, true: dict[str, Any]) -> None:
         """Note what to say instead of a leaf, keeping the object where nothing is new."""
         if not true:
             self._held.pop(address, None)
             return
-        value: Any = leaf.value
+        value: Any = timed.value
         honest = replace(value, **true)
         held = self._held.get(address)
-        self._held[address] = Leaf(held.value if held and held.value == honest else honest, leaf.freshness)
+        self._held[address] = TimedValue(held.value if held and held.value == honest else honest, timed.freshness)
 
-    def _has_proved(self, leaves: Mapping[Address, Leaf], counter: Counter, claim: _Claim) -> bool:
+    def _has_proved(self, objects: Mapping[Address, TimedValue], counter: CounterKey, claim: _Claim) -> bool:
         """Return whether a claim lasts: for long enough, or for a while if another endpoint claims the same."""
         if _lasts(claim, _PROVEN):
             return True
         # Nothing is what old firmware says after a start, until it knows better.
-        return _lasts(claim, _AGREED) and (self._states[counter].value == 0 or self._agrees(leaves, counter, claim))
+        return _lasts(claim, _AGREED) and (self._states[counter].value == 0 or self._agrees(objects, counter, claim))
 
-    def _agrees(self, leaves: Mapping[Address, Leaf], counter: Counter, claim: _Claim) -> bool:
+    def _agrees(self, objects: Mapping[Address, TimedValue], counter: CounterKey, claim: _Claim) -> bool:
         """Return whether a counter from another document said the same until now, and says the same as this claim."""
-        document, value = leaves[counter[0]].freshness, self._states[counter].value
+        document, value = objects[counter[0]].freshness, self._states[counter].value
         for (address, _), other in self._states.items():
-            if (leaf := leaves.get(address)) is None or leaf.freshness is document:
+            if (timed := objects.get(address)) is None or timed.freshness is document:
                 continue
             if (rival := other.claim) and _lasts(rival, _AGREED):
                 was: float | None = other.value
@@ -277,15 +279,15 @@ class Guard:
 
     # Memory
 
-    def unread(self, leaves: Mapping[Address, Leaf], since: float) -> Iterator[Counter]:
+    def unread(self, objects: Mapping[Address, TimedValue], since: float) -> Iterator[CounterKey]:
         """Yield the counters among the leaves that were not read since then, in seconds since the epoch."""
-        for address, leaf in leaves.items():
-            for field in COUNTERS.get(type(leaf.value), ()) if address[0] not in _NET else ():
+        for address, timed in objects.items():
+            for field in COUNTERS.get(type(timed.value), ()) if address[0] not in _NET else ():
                 state = self._states.get((address, field))
                 if state is None or state.at < since:
                     yield address, field
 
-    def resume(self, counter: Counter, value: float, at: float) -> None:
+    def resume(self, counter: CounterKey, value: float, at: float) -> None:
         """Take over what the statistics last recorded of a counter, in Wh, when there is nothing newer."""
         state = self._states.get(counter)
         # What was held back was recorded again and again: that is no news.
@@ -312,10 +314,12 @@ class Guard:
             *address, field = from_key(key)
             try:
                 value, at, own, moved, claim, before = entry
-                state = _State(number(value), number(at), None if own is None else number(own), number(moved))
-                state.before = None if before is None else number(before)
+                state = _State(
+                    json_number(value), json_number(at), None if own is None else json_number(own), json_number(moved)
+                )
+                state.before = None if before is None else json_number(before)
                 if claim:
-                    began, began_at, claimed, claimed_at, readings = map(number, claim)
+                    began, began_at, claimed, claimed_at, readings = map(json_number, claim)
                     state.claim = _Claim(began, began_at, claimed, claimed_at, int(readings))
             except TypeError, ValueError, IndexError:
                 continue

@@ -5,7 +5,7 @@ But the day is what the lifetime counter gained since midnight, and that is what
 On the first day the gateway's figure is where counting begins, unless it is impossible; the same for the first week.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any, Final, NamedTuple
@@ -14,9 +14,10 @@ from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from ..model.snapshot import Address, Leaf, from_key, to_key
-from .counter_filter import Guard
-from .pipeline import Json, Moment, number
+from ..model.json_data import Json, json_number
+from ..model.snapshot import Address, TimedValue, from_key, to_key
+from .counter_filter import CounterFilter
+from .pipeline import Objects, ProcessingContext
 
 
 class _Fields(NamedTuple):
@@ -64,34 +65,39 @@ class _Day:
         return None if self.began is None else max(0.0, self.lifetime - self.began)
 
 
-class Days:
+class DailyEnergy:
     """Says what today and the last seven days are. A step of the books, after the guard."""
 
     name = "days"
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: CounterFilter) -> None:
         """Follow the steps that the guard lets through."""
         self._guard = guard
         self._days: dict[Address, _Day] = {}
         #: The leaves as given, on which day, and what was said instead.
         self._given: dict[Address, tuple[object, date]] = {}
-        self._said: dict[Address, Leaf] = {}
+        self._said: dict[Address, TimedValue] = {}
 
-    def enter(self, leaves: Mapping[Address, Leaf], moment: Moment) -> Mapping[Address, Leaf]:
+    def process(self, objects: Objects, addresses: Collection[Address], context: ProcessingContext) -> Objects:
         """Return the leaves whose day is not what the gateway says."""
-        today = datetime.fromtimestamp(moment.now, moment.zone).date()
+        today = datetime.fromtimestamp(context.now, context.zone).date()
         for step in self._guard.steps:
             self._follow(step.counter[0], step.counter[1], step.after - step.before - step.gained)
-        for address, leaf in leaves.items():
-            if (fields := _FIELDS.get(type(leaf.value))) is None or address[0].startswith("system_net"):
+        for address in addresses:
+            timed = objects.get(address)
+            if (
+                timed is None
+                or (fields := _FIELDS.get(type(timed.value))) is None
+                or address[0].startswith("system_net")
+            ):
                 continue
             given = self._given.get(address)
-            if given is None or given[0] is not leaf.value or given[1] != today:
-                self._given[address] = (leaf.value, today)
-                self._look(leaves, address, fields, today, moment)
-            elif (said := self._said.get(address)) and said.freshness is not leaf.freshness:
-                self._said[address] = Leaf(said.value, leaf.freshness)
-        for address in self._given.keys() - leaves.keys():
+            if given is None or given[0] is not timed.value or given[1] != today:
+                self._given[address] = (timed.value, today)
+                self._look(objects, address, fields, today, context)
+            elif (said := self._said.get(address)) and said.freshness is not timed.freshness:
+                self._said[address] = TimedValue(said.value, timed.freshness)
+        for address in self._given.keys() - objects.keys():
             del self._given[address]
             self._said.pop(address, None)
         return self._said
@@ -105,15 +111,20 @@ class Days:
         day.midnights = {when: value + leap for when, value in day.midnights.items()}
 
     def _look(
-        self, leaves: Mapping[Address, Leaf], address: Address, fields: _Fields, today: date, moment: Moment
+        self,
+        objects: Mapping[Address, TimedValue],
+        address: Address,
+        fields: _Fields,
+        today: date,
+        context: ProcessingContext,
     ) -> None:
         """Work out the figures of one object."""
-        leaf = leaves[address]
-        lifetime, told = _number(leaf.value, fields.lifetime), _number(leaf.value, fields.today)
+        timed = objects[address]
+        lifetime, told = _number(timed.value, fields.lifetime), _number(timed.value, fields.today)
         if lifetime is None or told is None:
             self._said.pop(address, None)
             return
-        at = moment.seen(leaf)
+        at = context.updated_at(timed)
         day = self._days.get(address)
         if day is None:
             day = self._days[address] = _Day(today, lifetime, at)
@@ -121,27 +132,27 @@ class Days:
             _turn(day, today)
         elif today < day.day:
             _turn_back(day, today)
-        limit = self._guard.limit(leaves, address, moment)
-        is_new = lifetime != day.lifetime or at >= _midnight(today, moment.zone)
+        limit = self._guard.limit(objects, address, context)
+        is_new = lifetime != day.lifetime or at >= _midnight(today, context.zone)
         if day.began is None and _is_possible_day(told, lifetime, limit):
             day.began = lifetime - told
         elif day.fresh and is_new:
-            _begin(day, told, lifetime, at, _midnight(today, moment.zone))
+            _begin(day, told, lifetime, at, _midnight(today, context.zone))
         day.lifetime, day.at = lifetime, at
         true: dict[str, Any] = {fields.today: None if day.gained is None else round(day.gained, 3)}
-        if fields.week and (week := _number(leaf.value, fields.week)) is not None:
+        if fields.week and (week := _number(timed.value, fields.week)) is not None:
             true[fields.week] = _week(day, week, limit)
-        self._say(address, leaf, true)
+        self._say(address, timed, true)
 
-    def _say(self, address: Address, leaf: Leaf, true: dict[str, Any]) -> None:
+    def _say(self, address: Address, timed: TimedValue, true: dict[str, Any]) -> None:
         """Note what to say instead of a leaf, keeping the object where nothing is new."""
-        value: Any = leaf.value
+        value: Any = timed.value
         if all(getattr(value, name) == figure for name, figure in true.items()):
             self._said.pop(address, None)
             return
         honest = replace(value, **true)
         said = self._said.get(address)
-        self._said[address] = Leaf(said.value if said and said.value == honest else honest, leaf.freshness)
+        self._said[address] = TimedValue(said.value if said and said.value == honest else honest, timed.freshness)
 
     # Memory
 
@@ -163,12 +174,12 @@ class Days:
                 when, lifetime, at, began, fresh, way, midnights = entry
                 self._days[from_key(key)] = _Day(
                     date.fromisoformat(str(when)),
-                    number(lifetime),
-                    number(at),
-                    None if began is None else number(began),
+                    json_number(lifetime),
+                    json_number(at),
+                    None if began is None else json_number(began),
                     bool(fresh),
-                    {date.fromisoformat(then): number(value) for then, value in midnights.items()},
-                    int(number(way)) % len(_WAYS),
+                    {date.fromisoformat(then): json_number(value) for then, value in midnights.items()},
+                    int(json_number(way)) % len(_WAYS),
                 )
             except TypeError, ValueError, AttributeError:
                 continue
@@ -207,8 +218,8 @@ def _midnight(day: date, zone: tzinfo) -> float:
 
 
 def _number(value: object, name: str) -> float | None:
-    number = getattr(value, name)
-    return number if isinstance(number, int | float) else None
+    json_number = getattr(value, name)
+    return json_number if isinstance(json_number, int | float) else None
 
 
 def _is_possible_day(told: float, lifetime: float, limit: float) -> bool:

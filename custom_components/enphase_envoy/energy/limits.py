@@ -10,7 +10,7 @@ from pyenphase.models.encharge import EnvoyEncharge
 from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.meters import CtType
 
-from ..model.snapshot import Address, Leaf
+from ..model.snapshot import Address, TimedValue
 
 #: How much more than its rating anything is trusted with.
 _MARGIN: Final = 1.5
@@ -28,18 +28,18 @@ _BATTERY_RATE: Final = 1.0
 _PRODUCTION: Final = frozenset({CtType.PRODUCTION, CtType.PV3P})
 
 
-def watts(leaves: Mapping[Address, Leaf], address: Address) -> float:
+def watts(objects: Mapping[Address, TimedValue], address: Address) -> float:
     """Return the watts that the counters at an address count at most, with a margin."""
     field, *rest = address
     if field == "inverters":
-        return _MARGIN * _of_inverter(leaves[address].value)
-    measured = _MARGIN * _CT * _phases(leaves, address)
+        return _MARGIN * _of_inverter(objects[address].value)
+    measured = _MARGIN * _CT * _phases(objects, address)
     if field in ("system_production", "system_production_phases") or (rest and rest[0] in _PRODUCTION):
-        inverters = [_of_inverter(leaf.value) for where, leaf in leaves.items() if where[0] == "inverters"]
+        inverters = [_of_inverter(timed.value) for where, timed in objects.items() if where[0] == "inverters"]
         return _MARGIN * max(sum(inverters), _ROOF) if inverters else measured
     if rest and rest[0] == CtType.STORAGE:
         capacity = sum(
-            leaf.value.encharge_capacity for leaf in leaves.values() if isinstance(leaf.value, EnvoyEncharge)
+            timed.value.encharge_capacity for timed in objects.values() if isinstance(timed.value, EnvoyEncharge)
         )
         return _MARGIN * _BATTERY_RATE * capacity if capacity else measured
     return measured
@@ -51,9 +51,9 @@ def _of_inverter(inverter: object) -> float:
     return max(_INVERTER, min(reached or 0, _LARGEST_INVERTER))
 
 
-def _phases(leaves: Mapping[Address, Leaf], address: Address) -> int:
+def _phases(objects: Mapping[Address, TimedValue], address: Address) -> int:
     """Return over how many phases a counter adds up; 2 where that is not told, as in a split-phase system."""
     if address[0].endswith("_phases"):
         return 1
     above = (f"{address[0]}_phases", *address[1:])
-    return sum(where[: len(above)] == above for where in leaves) or 2
+    return sum(where[: len(above)] == above for where in objects) or 2

@@ -1,87 +1,83 @@
-"""What passes over each snapshot before anyone reads it, and what it remembers. No Home Assistant here.
+"""The steps that every snapshot passes before anything is shown, and what they store.
 
-A gateway's counters lie now and then, and some things no gateway counts. Each step of the books takes the leaves as the
-steps before left them and says what is otherwise or new. Entities, the Energy dashboard and the statistics see the
-outcome alone.
+A gateway's counters are wrong now and then, and some figures no gateway has. Each processor takes the objects as the
+processors before it left them, and returns those that are different or new. Entities, the Energy dashboard and the
+statistics use the result alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Protocol
 
-from ..model.snapshot import Address, Leaf, Snapshot
-from ..model.validation import is_number
+from ..model.json_data import Json
+from ..model.snapshot import Address, Snapshot, TimedValue
 
-#: What can be kept in a file.
-type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
-#: A field of the object at an address that counts energy, e.g. `(("inverters", "482243033093"), "lifetime_energy")`.
-type Counter = tuple[Address, str]
-
-
-def number(value: Json) -> float:
-    """Return a number that was remembered. Raises ValueError for what is none, or none that a house may have."""
-    if not is_number(value):
-        raise ValueError(value)
-    return float(value)
+type Objects = Mapping[Address, TimedValue]
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """When a snapshot was taken, and how its clock relates to the one on the wall."""
+class ProcessingContext:
+    """When a snapshot was taken, and how the polls' clock relates to the time of day."""
 
     #: Seconds since the epoch.
     now: float
-    #: What is added to the clock of the polls to get seconds since the epoch.
+    #: What is added to the polls' clock to get seconds since the epoch.
     offset: float
-    #: Where the day begins at midnight.
+    #: Time zone in which a day begins at midnight.
     zone: tzinfo
-    #: CT meters that nobody could read yet.
-    awaited: frozenset[Address] = frozenset()
+    #: CT meters that could not be read yet.
+    unread_meters: frozenset[Address] = frozenset()
 
-    def seen(self, leaf: Leaf) -> float:
-        """Return when the gateway last gave this leaf, in seconds since the epoch."""
-        return leaf.seen + self.offset
+    def updated_at(self, timed: TimedValue) -> float:
+        """Return when an object was last up to date, in seconds since the epoch."""
+        return timed.updated_at + self.offset
 
 
-class Step(Protocol):
-    """One pass over the leaves, with a memory that outlasts a restart."""
+class Processor(Protocol):
+    """One step, with state that is kept over restarts."""
 
     @property
     def name(self) -> str:
-        """What its memory is kept under."""
+        """The key under which the state is stored."""
 
-    def enter(self, leaves: Mapping[Address, Leaf], moment: Moment) -> Mapping[Address, Leaf]:
-        """Return the leaves that are new, or otherwise than given."""
+    def process(self, objects: Objects, addresses: Collection[Address], context: ProcessingContext) -> Objects:
+        """Return all objects that this adds, or that are different from those given.
 
-    def dump(self) -> dict[str, Json]:
-        """Return all that has to be remembered."""
-
-    def load(self, memory: Mapping[str, Json]) -> None:
-        """Go on from what was remembered; what can't be understood is left out."""
-
-
-class Books:
-    """The steps, one after another."""
-
-    def __init__(self, steps: Sequence[Step]) -> None:
-        """Begin with what the steps know."""
-        self._steps = steps
-
-    def enter(self, snapshot: Snapshot, moment: Moment) -> Snapshot:
-        """Return the snapshot as everyone is to see it."""
-        leaves = snapshot.leaves
-        for step in self._steps:
-            if changed := step.enter(leaves, moment):
-                leaves = {**leaves, **changed}
-        return snapshot if leaves is snapshot.leaves else replace(snapshot, leaves=leaves)
+        Only at `addresses` may objects have changed since the last call: all of them at a poll, few in between.
+        """
 
     def dump(self) -> dict[str, Json]:
-        """Return what all steps have to remember."""
-        return {step.name: step.dump() for step in self._steps}
+        """Return the state to store."""
 
-    def load(self, memory: Mapping[str, object]) -> None:
-        """Give each step what it remembered."""
-        for step in self._steps:
-            if isinstance(part := memory.get(step.name), dict):
-                step.load(part)
+    def load(self, data: Mapping[str, Json]) -> None:
+        """Restore the state; what is not valid is left out."""
+
+
+class Pipeline:
+    """The processors, one after another."""
+
+    def __init__(self, processors: Sequence[Processor]) -> None:
+        """Start with the state that the processors have."""
+        self._processors = processors
+
+    def process(
+        self, snapshot: Snapshot, context: ProcessingContext, addresses: Collection[Address] | None = None
+    ) -> Snapshot:
+        """Return the snapshot as it is to be shown. With `addresses`, only these are evaluated anew."""
+        objects = snapshot.objects
+        for processor in self._processors:
+            changed = objects if addresses is None else addresses
+            if result := processor.process(objects, changed, context):
+                objects = {**objects, **result}
+        return snapshot if objects is snapshot.objects else replace(snapshot, objects=objects)
+
+    def dump(self) -> dict[str, Json]:
+        """Return the state of all processors."""
+        return {processor.name: processor.dump() for processor in self._processors}
+
+    def load(self, data: Mapping[str, object]) -> None:
+        """Restore the state of each processor."""
+        for processor in self._processors:
+            if isinstance(part := data.get(processor.name), dict):
+                processor.load(part)

@@ -13,16 +13,16 @@ from typing import Final
 from pyenphase.models.tariff import EnvoyStorageSettings
 
 #: Seconds that a setting is watched after it was written.
-WATCHED: Final = 300
+WATCH_TIME: Final = 300
 #: Seconds after a write at which to read again what is stored.
-LOOKS: Final = (60, 120, 180, 240, WATCHED + 1)
+RECHECK_DELAYS: Final = (60, 120, 180, 240, WATCH_TIME + 1)
 #: Seconds that the controller has to take over what was stored.
 _CONTROLLER_LAG: Final = 90
 
 _SETTINGS: Final = ("reserved_soc", "mode", "charge_from_grid")
 
 
-class Outcome(StrEnum):
+class SettingOutcome(StrEnum):
     """What became of a setting."""
 
     KEPT = "kept"
@@ -33,13 +33,13 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SettingResult:
     """What became of one setting that somebody asked for."""
 
     setting: str
     #: The entity it was asked through.
     asker: str
-    outcome: Outcome
+    outcome: SettingOutcome
     wanted: object
     actual: object
 
@@ -51,7 +51,7 @@ class _Asked:
     at: float
 
 
-class SettingsWatch:
+class SettingsMonitor:
     """Remembers what was asked for until it is clear what became of it."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class SettingsWatch:
         now: float,
         *,
         just_read: bool,
-    ) -> Iterator[Finding]:
+    ) -> Iterator[SettingResult]:
         """Yield what has become clear: each setting once, with the controller's reserve in percent as evidence.
 
         `controller` is that reserve and when it was read, None where there is no such report.
@@ -85,18 +85,18 @@ class SettingsWatch:
             return
         for setting, asked in list(self._asked.items()):
             actual: object = getattr(stored, setting)
-            outcome = Outcome.OVERWRITTEN
+            outcome = SettingOutcome.OVERWRITTEN
             if actual == asked.wanted:
                 heeded = setting != "reserved_soc" or controller is None or controller[0] == asked.wanted
-                if heeded and now - asked.at < WATCHED:
+                if heeded and now - asked.at < WATCH_TIME:
                     continue
                 if not heeded and controller and controller[1] - asked.at < _CONTROLLER_LAG:
                     continue
-                outcome = Outcome.KEPT if heeded else Outcome.IGNORED
+                outcome = SettingOutcome.KEPT if heeded else SettingOutcome.IGNORED
                 if not heeded and controller:
                     actual = self._really[setting] = float(controller[0])
             del self._asked[setting]
-            yield Finding(setting, asked.asker, outcome, asked.wanted, actual)
+            yield SettingResult(setting, asked.asker, outcome, asked.wanted, actual)
 
     def real_reserve(self, controller_reserve: float | None) -> float | None:
         """Return the reserve in percent that holds in truth, where it is known not to be the stored one."""

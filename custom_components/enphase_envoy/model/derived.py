@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pyenphase.models.acb import ACBSleepState, EnvoyACB
 
-from .snapshot import Address, Leaf
+from .snapshot import Address, TimedValue, oldest
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,14 @@ class AcbFleet:
     sleep_band: tuple[int, int] | None
 
 
-def derive(leaves: Mapping[Address, Leaf], sleep_band: tuple[int, int] | None = None) -> Iterator[tuple[Address, Leaf]]:
+def derive(
+    objects: Mapping[Address, TimedValue], sleep_band: tuple[int, int] | None = None
+) -> Iterator[tuple[Address, TimedValue]]:
     """Yield the derived leaves, each as old as the oldest it is made of."""
-    batteries = [(leaf.value, leaf.freshness) for leaf in leaves.values() if isinstance(leaf.value, EnvoyACB)]
+    batteries = [(timed.value, timed.freshness) for timed in objects.values() if isinstance(timed.value, EnvoyACB)]
     if batteries:
         fleet = _fleet([battery for battery, _ in batteries], sleep_band)
-        yield ("acb_fleet",), Leaf(fleet, min((freshness for _, freshness in batteries), key=lambda it: it.seen))
+        yield ("acb_fleet",), TimedValue(fleet, oldest(freshness for _, freshness in batteries))
 
 
 def _fleet(batteries: list[EnvoyACB], chosen: tuple[int, int] | None) -> AcbFleet:

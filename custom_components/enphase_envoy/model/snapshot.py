@@ -1,55 +1,72 @@
-"""What a gateway said, as one immutable picture a poll.
+"""What a gateway reported: one immutable snapshot per poll.
 
-pyenphase's `EnvoyData` is a tree: fields, dictionaries of devices, dictionaries of phases. A snapshot is the same tree
-cut into its leaves, each a dataclass of pyenphase at an address such as `("inverters", "482243033093")`,
-`("ctmeters_phases", "storage", "L1")` or `("enpower",)`. One shape for everything is what lets availability, change
-detection and hardware that comes and goes be written once. No Home Assistant here.
+pyenphase's `EnvoyData` is a tree: fields, dictionaries of devices, dictionaries of phases. A snapshot holds the same
+objects in one flat mapping, each a dataclass of pyenphase at an address such as `("inverters", "482243033093")`,
+`("ctmeters_phases", "storage", "L1")` or `("enpower",)`. With one shape for all objects, availability, change detection
+and added or removed hardware are each implemented once.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Final, cast
 
 from pyenphase import EnvoyData
 
-from .validation import is_name
+from .validation import is_identifier
 
 type Address = tuple[str, ...]
+#: A field of the object at an address that counts energy, e.g. `(("inverters", "482243033093"), "lifetime_energy")`.
+type CounterKey = tuple[Address, str]
 
-#: Fields of EnvoyData that are no leaves: the documents as received, the tariff, of which only the settings of the
-#: batteries are shown, and what `ctmeters` holds a second time.
-_NOT_LEAVES = frozenset(
+#: Fields of EnvoyData that are not part of a snapshot: the documents as received, the tariff, of which only the storage
+#: settings are used, and the second copy of what `ctmeters` holds.
+_EXCLUDED: Final = frozenset(
     {"raw", "tariff"}
     | {f"ctmeter_{kind}{phases}" for kind in ("production", "consumption", "storage") for phases in ("", "_phases")}
 )
-_FIELDS = tuple(field.name for field in fields(EnvoyData) if field.name not in _NOT_LEAVES)
 
 
 @dataclass(slots=True)
 class Freshness:
-    """When a document was last true, in seconds of the clock of the polls; shared by all that was made of it.
+    """When a document was last up to date, in seconds of the polls' clock; shared by all objects made of it.
 
-    It moves on by itself: what need not be asked at every poll is true for as long as the gateway answers.
+    It is moved on for endpoints that need not be requested in every poll, for as long as the gateway answers.
     """
 
-    seen: float
+    updated_at: float
+
+
+def oldest(freshness: Iterable[Freshness]) -> Freshness:
+    """Return the oldest of several: an object made of several sources is as old as the oldest of them."""
+    return min(freshness, key=lambda each: each.updated_at)
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
-    """One object of the snapshot."""
+class TimedValue:
+    """One object of the snapshot, and when it was last up to date."""
 
     value: object
     freshness: Freshness
+    #: Fields of the value that come from a source of their own, faster than the one of the object.
+    field_freshness: Mapping[str, Freshness] = field(default=MappingProxyType({}))
 
     @property
-    def seen(self) -> float:
-        """When the gateway last gave it, in seconds of the clock of the polls."""
-        return self.freshness.seen
+    def updated_at(self) -> float:
+        """When the object was last up to date, in seconds of the polls' clock."""
+        return self.freshness.updated_at
+
+    def renewed(self, value: object, freshness: Freshness) -> TimedValue:
+        """Return a newer state of this: with the same object where it is equal, so that identity tells of no change."""
+        same = self.value == value
+        if same and self.freshness is freshness and not self.field_freshness:
+            return self
+        return TimedValue(self.value if same else value, freshness)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All a gateway offers, each part as of its last good answer."""
+    """All that a gateway offers, each object as of its last good answer."""
 
     #: Serial number of the gateway.
     serial: str
@@ -59,26 +76,26 @@ class Snapshot:
     part_number: str | None
     #: Model and what is connected, e.g. `Envoy, phases: 2, phase mode: split, production CT`.
     model: str
-    leaves: Mapping[Address, Leaf]
-    #: Addresses of CT meters that the gateway has, and that could not be read yet.
-    awaited: frozenset[Address] = frozenset()
+    objects: Mapping[Address, TimedValue]
+    #: Addresses of CT meters that the gateway has but that could not be read yet.
+    unread_meters: frozenset[Address] = frozenset()
 
     def get[T](self, kind: type[T], address: Address) -> T | None:
         """Return the object at an address, or None when there is none of that kind."""
-        leaf = self.leaves.get(address)
-        return leaf.value if leaf and isinstance(leaf.value, kind) else None
+        timed = self.objects.get(address)
+        return timed.value if timed and isinstance(timed.value, kind) else None
 
     def all[T](self, kind: type[T]) -> Iterator[T]:
         """Yield every object of a kind."""
-        return (leaf.value for leaf in self.leaves.values() if isinstance(leaf.value, kind))
+        return (timed.value for timed in self.objects.values() if isinstance(timed.value, kind))
 
     def members(self, field: str) -> Iterator[str]:
         """Yield the keys of a dictionary of EnvoyData, such as the serial numbers of the inverters."""
-        return (address[1] for address in self.leaves if address[0] == field and len(address) > 1)
+        return (address[1] for address in self.objects if address[0] == field and len(address) > 1)
 
 
 def to_key(address: Address) -> str:
-    """Return an address as one string to keep something under: no name in it holds a slash."""
+    """Return an address as one string, for storage: no part of an address holds a slash."""
     return "/".join(address)
 
 
@@ -87,19 +104,20 @@ def from_key(key: str) -> Address:
     return tuple(key.split("/"))
 
 
-def leaves(data: EnvoyData) -> dict[str, dict[Address, object]]:
-    """Return everything that is there: for each field the objects at their addresses."""
-    found = {name: dict(_leaves((name,), value)) for name in _FIELDS if (value := getattr(data, name))}
+def flatten(data: EnvoyData) -> dict[str, dict[Address, object]]:
+    """Return the objects of an `EnvoyData`, or of a class derived from it, at their addresses, field by field."""
+    names = (field.name for field in fields(data) if field.name not in _EXCLUDED)
+    found = {name: dict(_flatten((name,), value)) for name in names if (value := getattr(data, name))}
     if data.tariff and (settings := data.tariff.storage_settings):
         found["storage_settings"] = {("storage_settings",): settings}
     return {name: objects for name, objects in found.items() if objects}
 
 
-def _leaves(address: Address, value: object) -> Iterator[tuple[Address, object]]:
+def _flatten(address: Address, value: object) -> Iterator[tuple[Address, object]]:
     if not isinstance(value, dict):
         yield address, value
         return
-    for key, item in value.items():
-        # A record without a name of its own is nobody's.
-        if item is not None and is_name(key):
-            yield from _leaves((*address, str(key)), item)
+    for key, item in cast("dict[object, object]", value).items():
+        # A record without an identifier belongs to no device.
+        if item is not None and is_identifier(key):
+            yield from _flatten((*address, str(key)), item)

@@ -21,7 +21,7 @@ _WORDS: Final = frozenset(CtType)
 _NAME: Final = re.compile(r"(?=.*\d)[\w-]{1,16}", re.ASCII)
 
 
-def is_name(key: object) -> bool:
+def is_identifier(key: object) -> bool:
     """Return whether a device or a phase can be called this; null, `n/a` or 1e18 name nobody."""
     return isinstance(key, str) and (key in _WORDS or _NAME.fullmatch(key) is not None)
 
@@ -58,7 +58,7 @@ def _fits(value: object, allowed: tuple[type, ...]) -> bool:
     return isinstance(value, allowed)
 
 
-def believable[T](new: T, old: object) -> T | None:
+def validated[T](new: T, old: object) -> T | None:
     """Return an object as far as it can be believed, or None where the old one is better.
 
     A field that makes no sense, or is null where there was something, spoils the object while there is an old one that

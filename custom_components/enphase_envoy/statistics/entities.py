@@ -9,33 +9,32 @@ from homeassistant.helpers import entity_registry as er
 
 from ..const import DOMAIN
 from ..descriptions import SENSORS
-from ..descriptions.base import Sensor
-from ..energy.pipeline import Counter
-from ..model.snapshot import Address, Snapshot
+from ..descriptions.base import EnvoySensorEntityDescription
+from ..model.snapshot import Address, CounterKey, Snapshot
 
 
 @callback
-def async_counters(
+def async_counter_entities(
     hass: HomeAssistant, snapshot: Snapshot, addresses: Collection[Address] | None = None
-) -> dict[Counter, str]:
+) -> dict[CounterKey, str]:
     """Return the entity of each counter that the books keep, at some addresses or at all.
 
     A disabled one may have been recorded in the past.
     """
     return {
         (address, row.counter): entity_id
-        for address, row, entity_id in async_energy_meters(hass, snapshot, addresses)
+        for address, row, entity_id in async_energy_sensors(hass, snapshot, addresses)
         if row.counter is not None
     }
 
 
 @callback
-def async_energy_meters(
+def async_energy_sensors(
     hass: HomeAssistant, snapshot: Snapshot, addresses: Collection[Address] | None = None
-) -> Iterator[tuple[Address, Sensor[Any], str]]:
+) -> Iterator[tuple[Address, EnvoySensorEntityDescription[Any], str]]:
     """Yield each registered entity that counts energy up, what of it begins anew each day too."""
     registry = er.async_get(hass)
-    for address in snapshot.leaves if addresses is None else addresses:
+    for address in snapshot.objects if addresses is None else addresses:
         for table in SENSORS:
             if not table.covers(address):
                 continue

@@ -28,9 +28,9 @@ from homeassistant.util.unit_conversion import EnergyConverter
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..const import LOGGER
-from ..energy.pipeline import Json
+from ..model.json_data import Json
 from ..model.validation import is_number
-from .spikes import WINDOW, Jump, Row, bookings, find
+from .spikes import WINDOW, Spike, StatisticsRow, find_spikes, recorded_changes
 
 #: What the recorder raises about a database that can't be read.
 DATABASE_ERRORS: Final = (SQLAlchemyError, HomeAssistantError, OSError, RuntimeError)
@@ -73,7 +73,7 @@ async def async_last_recorded(hass: HomeAssistant, entity_ids: Collection[str]) 
 def _last_recorded(hass: HomeAssistant, entity_ids: Sequence[str]) -> dict[str, tuple[float, float]]:
     last = {}
     for entity_id, (_, metadata) in get_metadata(hass, statistic_ids=set(entity_ids)).items():
-        if not in_energy(metadata):
+        if not is_energy(metadata):
             continue
         for read in (get_last_short_term_statistics, get_last_statistics):
             if rows := read(hass, 1, entity_id, False, {"state"}).get(entity_id):
@@ -84,7 +84,7 @@ def _last_recorded(hass: HomeAssistant, entity_ids: Sequence[str]) -> dict[str, 
     return last
 
 
-def in_energy(metadata: StatisticMetaData) -> bool:
+def is_energy(metadata: StatisticMetaData) -> bool:
     """Return whether statistics are in a unit of energy."""
     return metadata["has_sum"] and metadata["unit_of_measurement"] in EnergyConverter.VALID_UNITS
 
@@ -93,7 +93,7 @@ def _watt_hours(value: float, metadata: StatisticMetaData) -> float:
     return EnergyConverter.convert(value, metadata["unit_of_measurement"], UnitOfEnergy.WATT_HOUR)
 
 
-def booked(before: float, after: float) -> float:
+def recorded_change(before: float, after: float) -> float:
     """Return what Home Assistant books when a counter that only increases goes from one state to another.
 
     A state below nine tenths of the one before begins a new cycle at zero, other falls are booked as such
@@ -102,27 +102,27 @@ def booked(before: float, after: float) -> float:
     return after if after < 0.9 * before else after - before
 
 
-async def async_jumps(
+async def async_spikes(
     hass: HomeAssistant, recorder: Recorder, entity_id: str, watts: float, start: datetime, end: datetime
-) -> list[Jump]:
+) -> list[Spike]:
     """Return the jumps in what was recorded from `start` to `end` of a counter that counts so many watts at most.
 
     Raises one of DATABASE_ERRORS.
     """
     rows = await recorder.async_add_executor_job(_rows, hass, entity_id, end + _AROUND)
-    booked = await hass.async_add_executor_job(lambda: find(bookings(*rows), watts))
-    return [jump for jump in booked if start.timestamp() <= jump.at < end.timestamp()]
+    recorded_change = await hass.async_add_executor_job(lambda: find_spikes(recorded_changes(*rows), watts))
+    return [jump for jump in recorded_change if start.timestamp() <= jump.at < end.timestamp()]
 
 
-def _rows(hass: HomeAssistant, entity_id: str, end: datetime) -> tuple[list[Row], list[Row]]:
+def _rows(hass: HomeAssistant, entity_id: str, end: datetime) -> tuple[list[StatisticsRow], list[StatisticsRow]]:
     """Return all rows of hours and all short rows of an entity until then."""
-    if not any(in_energy(metadata) for _, metadata in get_metadata(hass, statistic_ids={entity_id}).values()):
+    if not any(is_energy(metadata) for _, metadata in get_metadata(hass, statistic_ids={entity_id}).values()):
         return [], []
 
-    def rows(period: Literal["hour", "5minute"]) -> list[Row]:
+    def rows(period: Literal["hour", "5minute"]) -> list[StatisticsRow]:
         read = statistics_during_period(hass, _BEGINNING, end, {entity_id}, period, _IN_WATT_HOURS, {"state", "sum"})
         return [
-            Row(row["start"], row["end"], row.get("state"), total)
+            StatisticsRow(row["start"], row["end"], row.get("state"), total)
             for row in read.get(entity_id, [])
             if (total := row.get("sum")) is not None
         ]
@@ -140,7 +140,7 @@ class Correction:
     watt_hours: float
 
 
-def corrections(memory: object) -> list[Correction]:
+def restore_corrections(memory: object) -> list[Correction]:
     """Return the corrections that were kept as dictionaries; what can't be understood is left out."""
     made = []
     for item in memory if isinstance(memory, list) else []:
@@ -165,7 +165,7 @@ def async_correct(recorder: Recorder, correction: Correction) -> None:
     )
 
 
-class Corrections:
+class PendingCorrections:
     """Corrections that wait until the recorder has made the row that they are about."""
 
     def __init__(self, hass: HomeAssistant, on_done: Callable[[Correction], None]) -> None:
@@ -184,12 +184,12 @@ class Corrections:
 
     def load(self, memory: object) -> None:
         """Go on waiting for what was remembered; what can't be understood is left out."""
-        self._waiting += corrections(memory)
+        self._waiting += restore_corrections(memory)
 
     @callback
-    def async_add(self, *corrections: Correction) -> None:
+    def async_add(self, *restore_corrections: Correction) -> None:
         """Correct as soon as there is something to correct."""
-        self._waiting.extend(corrections)
+        self._waiting.extend(restore_corrections)
 
     @callback
     def async_start(self) -> CALLBACK_TYPE:

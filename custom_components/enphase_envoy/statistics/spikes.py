@@ -27,7 +27,7 @@ _LEAST: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StatisticsRow:
     """One row of the statistics; times in seconds since the epoch."""
 
     start: float
@@ -38,13 +38,13 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Booking:
+class Change:
     """What was booked between the ends of two rows that follow one another."""
 
     #: Beginning of the row from which on the sums hold it.
     at: float
-    before: Row
-    after: Row
+    before: StatisticsRow
+    after: StatisticsRow
 
     @property
     def change(self) -> float:
@@ -58,7 +58,7 @@ class Booking:
 
 
 @dataclass(frozen=True, slots=True)
-class Jump:
+class Spike:
     """Energy that was booked and can't have flowed, or none that was booked where some flowed."""
 
     at: float
@@ -69,7 +69,7 @@ class Jump:
     correction: float
 
 
-def bookings(hours: Sequence[Row], short: Sequence[Row]) -> list[Booking]:
+def recorded_changes(hours: Sequence[StatisticsRow], short: Sequence[StatisticsRow]) -> list[Change]:
     """Return what was booked, by short rows where these tell all of an hour, and by hours where they do not (any more).
 
     Both are in the order of time. The short rows of the last days tell when within an hour something was booked.
@@ -77,13 +77,13 @@ def bookings(hours: Sequence[Row], short: Sequence[Row]) -> list[Booking]:
     if (begin := min((row.start for row in (*hours[:1], *short[:1])), default=None)) is None:
         return []
     # Before the first row nothing was booked.
-    origin = Row(begin, begin, None, 0.0)
+    origin = StatisticsRow(begin, begin, None, 0.0)
     if not hours:
         return list(_pairs([origin, *short]))
     # Numbers of the short rows by when they end, and by when the one before may have ended.
     ends = {row.end: number for number, row in enumerate(short)}
     begins = {row.start: number for number, row in enumerate(short)} | {end: n + 1 for end, n in ends.items()}
-    made: list[Booking] = []
+    made: list[Change] = []
     for before, hour in pairwise([origin, *hours]):
         first = 0 if before is origin else begins.get(before.end)
         last = ends.get(hour.end)
@@ -91,22 +91,22 @@ def bookings(hours: Sequence[Row], short: Sequence[Row]) -> list[Booking]:
             made += _pairs([before, *short[first : last + 1]])
         else:
             within = [row for row in short if before.end <= row.start and row.end <= hour.end]
-            made.append(Booking(_moment(before, hour, within), before, hour))
+            made.append(Change(_moment(before, hour, within), before, hour))
     since = hours[-1]
     return [*made, *_pairs([since, *(row for row in short if row.start >= since.end)])]
 
 
-def _pairs(rows: Sequence[Row]) -> Iterator[Booking]:
-    return (Booking(after.start, before, after) for before, after in pairwise(rows))
+def _pairs(rows: Sequence[StatisticsRow]) -> Iterator[Change]:
+    return (Change(after.start, before, after) for before, after in pairwise(rows))
 
 
-def _moment(before: Row, hour: Row, within: Sequence[Row]) -> float:
+def _moment(before: StatisticsRow, hour: StatisticsRow, within: Sequence[StatisticsRow]) -> float:
     """Return when most of an hour was booked, if one of the short rows that are left of it holds that."""
     total = hour.sum - before.sum
     return next((pair.at for pair in _pairs(within) if total and pair.change / total > _MOST), hour.start)
 
 
-def find(booked: Sequence[Booking], watts: float) -> list[Jump]:
+def find_spikes(booked: Sequence[Change], watts: float) -> list[Spike]:
     """Return the jumps among what was booked for a counter of a system that carries so many watts."""
     return list(_Series(booked, watts * _MARGIN / 3600).jumps())
 
@@ -114,11 +114,11 @@ def find(booked: Sequence[Booking], watts: float) -> list[Jump]:
 class _Series:
     """The bookings of a counter, one after another."""
 
-    def __init__(self, booked: Sequence[Booking], per_second: float) -> None:
+    def __init__(self, booked: Sequence[Change], per_second: float) -> None:
         self._booked = booked
         self._per_second = per_second
 
-    def jumps(self) -> Iterator[Jump]:
+    def jumps(self) -> Iterator[Spike]:
         """Yield what has to be corrected."""
         true: dict[int, float] = {}
         for number in range(len(self._booked)):
@@ -127,7 +127,7 @@ class _Series:
         for number, energy in sorted(true.items()):
             booking = self._booked[number]
             if abs(correction := energy - booking.change) >= _LEAST:
-                yield Jump(booking.at, booking.change, self._possible(booking.seconds), correction)
+                yield Spike(booking.at, booking.change, self._possible(booking.seconds), correction)
 
     def _possible(self, seconds: float) -> float:
         """Return the most that can flow in so many seconds, or be told after them."""
@@ -208,7 +208,7 @@ class _Series:
         rates = [booking.change / booking.seconds for booking in beside if booking]
         return max(0.0, sum(rates) / len(rates) * self._booked[number].seconds) if rates else 0.0
 
-    def _right(self, numbers: range) -> Booking | None:
+    def _right(self, numbers: range) -> Change | None:
         """Return the first of some bookings that is right, if it is near."""
         near = numbers[:_NEAR]
         return next((self._booked[n] for n in near if self._can_be(n) and self._grows(n, n)), None)

@@ -3,16 +3,17 @@
 How, and with which error, is told in `docs/energy.md`. No Home Assistant here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from ...model.snapshot import Address, Leaf
-from ..counter_filter import Guard
-from ..pipeline import Counter, Json, Moment
-from .balance import Balance
-from .battery import BATTERY, Batteries
-from .grid import GRID, Grid
-from .house import HOUSE, House
+from ...model.json_data import Json
+from ...model.snapshot import Address, CounterKey, TimedValue, oldest
+from ..counter_filter import CounterFilter
+from ..pipeline import Objects, ProcessingContext
+from .balance import BalanceMeter
+from .battery import BATTERY, BatteryMeter
+from .grid import GRID, GridMeter
+from .house import HOUSE, HouseMeter
 from .meters import STORAGE
 
 #: Seconds between two readings of power above which nobody knows what was between them, if a few polls are not longer.
@@ -20,54 +21,54 @@ _GAP: Final = 210.0
 _GAP_POLLS: Final = 3.5
 
 
-class Ledger:
+class VirtualMeters:
     """The step of the books that adds grid, batteries and house."""
 
     name = "ledger"
 
-    def __init__(self, guard: Guard, poll_interval: float = 60.0) -> None:
+    def __init__(self, guard: CounterFilter, poll_interval: float = 60.0) -> None:
         """Begin at zero, with so many seconds between polls, and follow the steps that the guard lets through."""
         self._guard = guard
         gap = max(_GAP, _GAP_POLLS * poll_interval)
-        grid, house = Grid(gap), House(gap)
+        grid, house = GridMeter(gap), HouseMeter(gap)
         self._balances = (grid, house)
         #: Batteries first: the others build on them.
-        self._books: dict[Address, Batteries | Balance] = {BATTERY: Batteries(gap), GRID: grid, HOUSE: house}
+        self._books: dict[Address, BatteryMeter | BalanceMeter] = {BATTERY: BatteryMeter(gap), GRID: grid, HOUSE: house}
         #: What was shown last.
-        self._shown: dict[Address, Leaf] = {}
+        self._shown: dict[Address, TimedValue] = {}
         #: What is added to the times in the books to get seconds since the epoch; None: that is what they are.
         self._offset: float | None = None
 
-    def enter(self, leaves: Mapping[Address, Leaf], moment: Moment) -> Mapping[Address, Leaf]:
+    def process(self, objects: Objects, _addresses: Collection[Address], context: ProcessingContext) -> Objects:
         """Return the leaves that this adds: what was read before is none the less, and none the later, for it."""
         if self._offset is None:
             for book in self._books.values():
-                book.shift(-moment.offset)
-        self._offset = moment.offset
+                book.shift(-context.offset)
+        self._offset = context.offset
         for step in self._guard.steps:
             for balance in self._balances:
                 balance.follow(step)
-        known, added = dict(leaves), dict[Address, Leaf]()
+        known, added = dict(objects), dict[Address, TimedValue]()
         for address, book in self._books.items():
             # A CT that measures the batteries does so whether it can be read or not.
-            if address == BATTERY and STORAGE in moment.awaited:
+            if address == BATTERY and STORAGE in context.unread_meters:
                 continue
             if entered := book.enter(known):
                 known[address] = added[address] = self._leaf(address, *entered)
         return added
 
-    def _leaf(self, address: Address, value: object, parts: Sequence[Leaf]) -> Leaf:
+    def _leaf(self, address: Address, value: object, parts: Sequence[TimedValue]) -> TimedValue:
         """Return a leaf as old as the oldest of its parts: the same object, and of the same value, while it can be."""
-        freshness = min((part.freshness for part in parts), key=lambda freshness: freshness.seen)
+        freshness = oldest(part.freshness for part in parts)
         old = self._shown.get(address)
         if old is None or old.value != value:
-            old = Leaf(value, freshness)
+            old = TimedValue(value, freshness)
         elif old.freshness is not freshness:
-            old = Leaf(old.value, freshness)
+            old = TimedValue(old.value, freshness)
         self._shown[address] = old
         return old
 
-    def resume(self, counter: Counter, watt_hours: float) -> None:
+    def resume(self, counter: CounterKey, watt_hours: float) -> None:
         """Go on from what a counter of this is known to have reached, where its memory was lost."""
         address, name = counter
         if address in self._books:

@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 from pyenphase.models.meters import EnvoyMeterData
 from pyenphase.models.system_production import EnvoySystemProduction
 
-from ...model.snapshot import Address, Leaf, from_key, to_key
+from ...model.json_data import Json, restored
+from ...model.snapshot import Address, TimedValue, from_key, to_key
 from ...model.validation import is_number
 from .. import limits as capacity
-from ..counter_filter import Stepped
-from ..pipeline import Json
+from ..counter_filter import CounterStep
 from .battery import BATTERY, BatteryEnergy
-from .meters import ANEW, Leaves
-from .totals import Totals, restored
+from .meters import ANEW, Objects
+from .totals import Totals
 
 #: Seconds that a counter may be late with what it counted: microinverters report every five minutes.
 _LATE: Final = 300.0
@@ -34,7 +34,7 @@ class _Reading(NamedTuple):
     #: 1 where it is added, -1 where it is taken away.
     sign: int
     #: Seconds of the clock of the polls.
-    seen: float
+    updated_at: float
     #: Wh.
     delivered: float
     received: float
@@ -42,13 +42,13 @@ class _Reading(NamedTuple):
     watts: float
 
 
-def _readings(leaves: Leaves, terms: Mapping[Address, int]) -> list[_Reading] | None:
+def _readings(objects: Objects, terms: Mapping[Address, int]) -> list[_Reading] | None:
     """Return what every term reads, None where a part of one of them is not known."""
     reads = []
     for address, sign in terms.items():
-        leaf = leaves[address]
+        timed = objects[address]
         numbers: tuple[float, float, float]
-        match leaf.value:
+        match timed.value:
             case EnvoyMeterData() as it:
                 numbers = it.energy_delivered, it.energy_received, it.active_power
             case EnvoySystemProduction() as it:
@@ -59,7 +59,7 @@ def _readings(leaves: Leaves, terms: Mapping[Address, int]) -> list[_Reading] | 
                 return None
         if not all(is_number(number) for number in numbers):
             return None
-        reads.append(_Reading(address, sign, leaf.seen, *numbers))
+        reads.append(_Reading(address, sign, timed.updated_at, *numbers))
     return reads
 
 
@@ -97,7 +97,7 @@ class _Span:
     doubt: float = _ROUNDING
 
 
-class Balance(ABC):
+class BalanceMeter(ABC):
     """Counters that add up to a net energy, interval by interval, and when it was on which side as power tells.
 
     An interval ends when every counter was read anew and none stands still where power says that it ought to have
@@ -113,7 +113,7 @@ class Balance(ABC):
         self._span = _Span(0.0, 0.0, 0.0)
 
     @abstractmethod
-    def _follows_from(self, leaves: Leaves) -> Mapping[Address, int]:
+    def _follows_from(self, objects: Objects) -> Mapping[Address, int]:
         """Return the terms, each with its sign; nothing where the system offers something better, or too little."""
 
     @abstractmethod
@@ -124,31 +124,31 @@ class Balance(ABC):
     def _energy(self, watts: int | None) -> object:
         """Return what was booked, and the power, None where it is not known."""
 
-    def enter(self, leaves: Leaves) -> tuple[object, list[Leaf]] | None:
+    def enter(self, objects: Objects) -> tuple[object, list[TimedValue]] | None:
         """Book what is new; return the energy and what it is made of, None where there is nothing to work out."""
-        if not (terms := self._follows_from(leaves)):
+        if not (terms := self._follows_from(objects)):
             return None
-        reads = _readings(leaves, terms)
-        if reads and (net := self._net(leaves, reads)) is not None and self._book(net):
+        reads = _readings(objects, terms)
+        if reads and (net := self._net(objects, reads)) is not None and self._book(net):
             self._begin(reads)
-        return self._energy(None if reads is None else round(_watts(reads))), [leaves[address] for address in terms]
+        return self._energy(None if reads is None else round(_watts(reads))), [objects[address] for address in terms]
 
-    def _net(self, leaves: Leaves, reads: Sequence[_Reading]) -> float | None:
+    def _net(self, objects: Objects, reads: Sequence[_Reading]) -> float | None:
         """Take a reading and return the net Wh since the interval began, None while it can't end."""
-        at = max(read.seen for read in reads)
+        at = max(read.updated_at for read in reads)
         if [read.address for read in reads] != list(self._terms) or at < self._span.at - ANEW:
             self._begin(reads)
             return None
-        if min(read.seen for read in reads) <= self._span.at + ANEW:
+        if min(read.updated_at for read in reads) <= self._span.at + ANEW:
             return None
-        return self._take(leaves, reads, at)
+        return self._take(objects, reads, at)
 
-    def _take(self, leaves: Leaves, reads: Sequence[_Reading], at: float) -> float | None:
+    def _take(self, objects: Objects, reads: Sequence[_Reading], at: float) -> float | None:
         """Take what all terms read at a time."""
         net, held = 0.0, False
         for read, term in zip(reads, self._terms.values(), strict=True):
             delivered, received = read.delivered - term.delivered, read.received - term.received
-            most = capacity.watts(leaves, read.address) * (at - self._span.since + _LATE) / 3600
+            most = capacity.watts(objects, read.address) * (at - self._span.since + _LATE) / 3600
             if delivered < 0 or received < 0 or delivered + received > most:
                 self._begin(reads)
                 return None
@@ -176,10 +176,10 @@ class Balance(ABC):
     def _begin(self, reads: Sequence[_Reading]) -> None:
         """Begin an interval with what is read now."""
         self._terms = {read.address: _Term(read.delivered, read.received, read.watts) for read in reads}
-        at = max(read.seen for read in reads)
+        at = max(read.updated_at for read in reads)
         self._span = _Span(at, at, _watts(reads))
 
-    def follow(self, step: Stepped) -> None:
+    def follow(self, step: CounterStep) -> None:
         """Take what a counter leapt by out of the interval: only what flowed meanwhile counts."""
         address, field = step.counter
         if (term := self._terms.get(address)) is None:

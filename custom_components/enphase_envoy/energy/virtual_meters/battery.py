@@ -7,11 +7,11 @@ from typing import Final
 from pyenphase.models.acb import EnvoyACBPower
 from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
 
-from ...model.snapshot import Address, Leaf
+from ...model.json_data import Json, restored
+from ...model.snapshot import Address, TimedValue
 from ...model.validation import is_number
-from ..pipeline import Json
-from .meters import ANEW, STORAGE, Leaves, has_storage_meter
-from .totals import Totals, restored
+from .meters import ANEW, STORAGE, Objects, has_storage_meter
+from .totals import Totals
 
 #: Where it is found.
 BATTERY: Final[Address] = ("battery_energy",)
@@ -39,11 +39,11 @@ class BatteryEnergy:
     power: int
 
 
-def storage(leaves: Leaves) -> Address | None:
+def storage(objects: Objects) -> Address | None:
     """Return what counts the energy of the batteries, None where there are none."""
-    if has_storage_meter(leaves):
+    if has_storage_meter(objects):
         return STORAGE
-    return BATTERY if BATTERY in leaves else None
+    return BATTERY if BATTERY in objects else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class _Charge:
     size: float = 0.0
 
 
-class Batteries:
+class BatteryMeter:
     """Energy into and out of the batteries, from their power, and over gaps from what is in them."""
 
     def __init__(self, gap: float) -> None:
@@ -69,12 +69,12 @@ class Batteries:
         #: The last reading of each kind.
         self._last: dict[str, _Charge] = {}
 
-    def enter(self, leaves: Leaves) -> tuple[BatteryEnergy, list[Leaf]] | None:
+    def enter(self, objects: Objects) -> tuple[BatteryEnergy, list[TimedValue]] | None:
         """Book what is new; return the energy and what it is made of, None where there is nothing to work out."""
-        if has_storage_meter(leaves):
+        if has_storage_meter(objects):
             return None
         watts, parts = 0.0, []
-        for kind, found, charge in (("iq", *_iq_batteries(leaves)), ("ac", *_ac_batteries(leaves))):
+        for kind, found, charge in (("iq", *_iq_batteries(objects)), ("ac", *_ac_batteries(objects))):
             parts += found
             if charge:
                 self._read(kind, charge)
@@ -120,34 +120,38 @@ class Batteries:
         self._last = {kind: charge for kind, value in found if (charge := restored(_Charge, value))}
 
 
-def _iq_batteries(leaves: Leaves) -> tuple[list[Leaf], _Charge | None]:
+def _iq_batteries(objects: Objects) -> tuple[list[TimedValue], _Charge | None]:
     """Return all IQ batteries, and what they say together."""
-    found = [leaf for address, leaf in leaves.items() if address[0] == "encharge_power"]
-    powers = [leaf.value.real_power_mw for leaf in found if isinstance(leaf.value, EnvoyEnchargePower)]
+    found = [timed for address, timed in objects.items() if address[0] == "encharge_power"]
+    powers = [timed.value.real_power_mw for timed in found if isinstance(timed.value, EnvoyEnchargePower)]
     if not found or not all(is_number(power) for power in powers):
         return found, None
-    charge = _Charge(min(leaf.seen for leaf in found), sum(powers) / 1000)
-    leaf = leaves.get(("encharge_aggregate",))
-    if leaf and isinstance(together := leaf.value, EnvoyEnchargeAggregate):
+    charge = _Charge(min(timed.updated_at for timed in found), sum(powers) / 1000)
+    timed = objects.get(("encharge_aggregate",))
+    if timed and isinstance(together := timed.value, EnvoyEnchargeAggregate):
         size = together.max_available_capacity
-        charge = _filled(charge, leaf, together.available_energy, size, together.state_of_charge)
+        charge = _filled(charge, timed, together.available_energy, size, together.state_of_charge)
     return found, charge
 
 
-def _ac_batteries(leaves: Leaves) -> tuple[list[Leaf], _Charge | None]:
+def _ac_batteries(objects: Objects) -> tuple[list[TimedValue], _Charge | None]:
     """Return what stands for all AC batteries, and what they say together."""
-    leaf = leaves.get(("acb_power",))
-    if leaf is None or not isinstance(acb := leaf.value, EnvoyACBPower):
+    timed = objects.get(("acb_power",))
+    if timed is None or not isinstance(acb := timed.value, EnvoyACBPower):
         return [], None
     if not is_number(acb.power):
-        return [leaf], None
+        return [timed], None
     size = acb.batteries * _ACB_SIZE if is_number(acb.batteries) else 0.0
-    return [leaf], _filled(_Charge(leaf.seen, acb.power), leaf, acb.charge_wh, size, acb.state_of_charge)
+    return [timed], _filled(_Charge(timed.updated_at, acb.power), timed, acb.charge_wh, size, acb.state_of_charge)
 
 
-def _filled(charge: _Charge, leaf: Leaf, stored: float, size: float, percent: float) -> _Charge:
+def _filled(charge: _Charge, timed: TimedValue, stored: float, size: float, percent: float) -> _Charge:
     """Add what is in the batteries, where it was said at about the same time and agrees with their state of charge."""
     known = is_number(stored) and is_number(size) and is_number(percent) and size > 0
-    if not known or abs(leaf.seen - charge.at) > _TOGETHER or abs(100 * stored / size - percent) > _CHARGE_TOLERANCE:
+    if (
+        not known
+        or abs(timed.updated_at - charge.at) > _TOGETHER
+        or abs(100 * stored / size - percent) > _CHARGE_TOLERANCE
+    ):
         return charge
     return replace(charge, stored=float(stored), size=float(size))

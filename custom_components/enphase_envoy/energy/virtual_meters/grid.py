@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final, override
 
 from ...model.snapshot import Address
-from .balance import Balance
+from .balance import BalanceMeter
 from .battery import storage
-from .meters import NET_CONSUMPTION, TOTAL_CONSUMPTION, Leaves, meter, production
+from .meters import NET_CONSUMPTION, TOTAL_CONSUMPTION, Objects, meter, production
 from .totals import exact
 
 #: Where it is found.
@@ -25,7 +25,7 @@ class GridEnergy:
     power: int | None
 
 
-class Grid(Balance):
+class GridMeter(BalanceMeter):
     """Import and export: the net is exact, and its two sides are as power tells."""
 
     def __init__(self, gap: float) -> None:
@@ -33,10 +33,10 @@ class Grid(Balance):
         super().__init__(gap, "imported", "exported")
 
     @override
-    def _follows_from(self, leaves: Leaves) -> Mapping[Address, int]:
+    def _follows_from(self, objects: Objects) -> Mapping[Address, int]:
         """Return nothing where a CT measures the grid or none measures the house."""
-        produced, stored = production(leaves), storage(leaves)
-        if meter(leaves, NET_CONSUMPTION) or not meter(leaves, TOTAL_CONSUMPTION) or produced is None:
+        produced, stored = production(objects), storage(objects)
+        if meter(objects, NET_CONSUMPTION) or not meter(objects, TOTAL_CONSUMPTION) or produced is None:
             return {}
         return {TOTAL_CONSUMPTION: 1, produced: -1} | ({stored: -1} if stored else {})
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, override
 
+from ...model.json_data import Json
 from ...model.snapshot import Address
 from ...model.validation import is_number
-from ..pipeline import Json
-from .balance import Balance
+from .balance import BalanceMeter
 from .battery import storage
-from .meters import NET_CONSUMPTION, Leaves, meter, production
+from .meters import NET_CONSUMPTION, Objects, meter, production
 
 #: Where it is found.
 HOUSE: Final[Address] = ("house_energy",)
@@ -28,7 +28,7 @@ class HouseEnergy:
     power: int | None
 
 
-class House(Balance):
+class HouseMeter(BalanceMeter):
     """What the house used: a sum of counters, held where it would fall until that is caught up."""
 
     def __init__(self, gap: float) -> None:
@@ -38,10 +38,10 @@ class House(Balance):
         self._owed = 0.0
 
     @override
-    def _follows_from(self, leaves: Leaves) -> Mapping[Address, int]:
+    def _follows_from(self, objects: Objects) -> Mapping[Address, int]:
         """Return nothing where the gateway's own consumption is the house's."""
-        produced, stored = production(leaves), storage(leaves)
-        if not meter(leaves, NET_CONSUMPTION) or produced is None or stored is None:
+        produced, stored = production(objects), storage(objects)
+        if not meter(objects, NET_CONSUMPTION) or produced is None or stored is None:
             return {}
         return {produced: 1, NET_CONSUMPTION: 1, stored: 1}
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterData
 
-from ...model.snapshot import Address, Leaf
+from ...model.snapshot import Address, TimedValue
 
 PRODUCTION: Final[Address] = ("ctmeters", CtType.PRODUCTION)
 THIRD_PARTY: Final[Address] = ("ctmeters", CtType.PV3P)
@@ -17,28 +17,28 @@ REPORTED: Final[Address] = ("system_production",)
 #: Seconds by which a reading must be newer than the last one, to be one.
 ANEW: Final = 0.5
 
-type Leaves = Mapping[Address, Leaf]
+type Objects = Mapping[Address, TimedValue]
 
 
-def meter(leaves: Leaves, address: Address) -> EnvoyMeterData | None:
+def meter(objects: Objects, address: Address) -> EnvoyMeterData | None:
     """Return a CT meter that is in use."""
-    leaf = leaves.get(address)
-    found = leaf.value if leaf and isinstance(leaf.value, EnvoyMeterData) else None
+    timed = objects.get(address)
+    found = timed.value if timed and isinstance(timed.value, EnvoyMeterData) else None
     return None if found is None or found.state == CtState.DISABLED else found
 
 
-def has_storage_meter(leaves: Leaves) -> bool:
+def has_storage_meter(objects: Objects) -> bool:
     """Return whether a CT measures the batteries: one that never counted anything and does not measure is none."""
-    if (found := meter(leaves, STORAGE)) is None:
+    if (found := meter(objects, STORAGE)) is None:
         return False
     counted = found.energy_delivered or found.energy_received
     return bool(counted) or found.metering_status != CtMeterStatus.NOT_METERING
 
 
-def production(leaves: Leaves) -> Address | None:
+def production(objects: Objects) -> Address | None:
     """Return what counts the production best; None where a part of it is of third parties."""
-    if meter(leaves, THIRD_PARTY):
+    if meter(objects, THIRD_PARTY):
         return None
-    if meter(leaves, PRODUCTION):
+    if meter(objects, PRODUCTION):
         return PRODUCTION
-    return REPORTED if REPORTED in leaves else None
+    return REPORTED if REPORTED in objects else None

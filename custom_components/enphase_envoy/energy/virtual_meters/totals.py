@@ -1,10 +1,9 @@
 """Counters of our own. What is remembered of them is made of numbers alone."""
 
-from dataclasses import fields
 import math
 
+from ...model.json_data import Json
 from ...model.validation import is_number
-from ..pipeline import Json
 
 
 def exact(watt_hours: float) -> float:
@@ -41,12 +40,3 @@ class Totals:
         for name, value in memory.items() if isinstance(memory, dict) else ():
             if is_number(value):
                 self.raise_to(name, value)
-
-
-def restored[T](kind: type[T], memory: Json) -> T | None:
-    """Return an object whose fields are numbers as it was dumped, None where that can't be understood."""
-    if not isinstance(memory, dict):
-        return None
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    known = all(is_number(memory.get(name)) for name in names)
-    return kind(**{name: memory[name] for name in names}) if known else None
