@@ -1,6 +1,6 @@
 """Live through simulated days in which something goes wrong every half an hour, and tell what came of it.
 
-The soak is a test, tests/test_soak.py, which lives for some hours among the others. The same seed brings the same
+The soak is a test, tests/resilience/test_soak.py, which lives for some hours among the others. The same seed brings the same
 troubles.
 """
 
@@ -22,7 +22,7 @@ def main() -> None:
     options = parser.parse_args()
     told = {"DAYS": options.days, "SEED": options.seed, "PROFILE": options.profile}
     environment = os.environ | {f"ENVOY_SOAK_{name}": str(value) for name, value in told.items()}
-    test = ["tests/test_soak.py", "-n0", "-q", "--capture=no", "--show-capture=no", "--tb=short"]
+    test = ["tests/resilience/test_soak.py", "-n0", "-q", "--capture=no", "--show-capture=no", "--tb=short"]
     os.chdir(ROOT)
     os.execve(sys.executable, [sys.executable, "-m", "pytest", *test], environment)  # noqa: S606
 

@@ -28,10 +28,9 @@ from custom_components.enphase_envoy.client import endpoints
 from custom_components.enphase_envoy.client.gateway import Gateway
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
-
-from .simulator import Clock, Cloud, Simulator
-from .simulator.access import make_certificate
-from .statistics import START, Statistics
+from tests.helpers.statistics import START, Statistics
+from tests.simulator import Clock, Cloud, Simulator
+from tests.simulator.access import make_certificate
 
 # The test tools have it tell every statement, which takes longer than the statements.
 logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)

@@ -1,0 +1,497 @@
+"""What the ledger makes of readings: grid, batteries and house, where no meter shows them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+import json
+from typing import Any
+
+from freezegun.api import FrozenDateTimeFactory
+from homeassistant.core import HomeAssistant
+from hypothesis import given, settings, strategies as st
+from pyenphase.models.acb import EnvoyACBPower
+from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
+from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterData
+from pyenphase.models.system_production import EnvoySystemProduction
+import pytest
+
+from custom_components.enphase_envoy.energy.counter_filter import CounterFilter, CounterStep, StepCause
+from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
+from custom_components.enphase_envoy.energy.virtual_meters import VirtualMeters
+from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
+from custom_components.enphase_envoy.energy.virtual_meters.grid import GRID, GridEnergy
+from custom_components.enphase_envoy.energy.virtual_meters.house import HOUSE, HouseEnergy
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
+from tests.conftest import NOON, House
+
+PRODUCTION: Address = ("ctmeters", CtType.PRODUCTION)
+NET: Address = ("ctmeters", CtType.NET_CONSUMPTION)
+TOTAL: Address = ("ctmeters", CtType.TOTAL_CONSUMPTION)
+STORAGE: Address = ("ctmeters", CtType.STORAGE)
+IQ: Address = ("encharge_power", "492300000001")
+TOGETHER: Address = ("encharge_aggregate",)
+ACB: Address = ("acb_power",)
+
+type Objects = dict[Address, object]
+
+
+def meter(delivered: float, watts: float = 0.0, received: float = 0.0, **changes: Any) -> EnvoyMeterData:
+    """Return a reading of a CT meter."""
+    reading = EnvoyMeterData.from_api(
+        {"eid": 1, "timestamp": 0, "actEnergyDlvd": delivered, "actEnergyRcvd": received, "activePower": watts}
+        | {"pwrFactor": 1.0, "voltage": 230.0, "current": 1.0, "freq": 50.0},
+        {"state": CtState.ENABLED, "measurementType": "any", "meteringStatus": "normal"},  # type: ignore[typeddict-item]
+    )
+    return replace(reading, **changes)
+
+
+def battery(watts: float) -> EnvoyEnchargePower:
+    """Return an IQ battery that discharges with so many watts."""
+    return EnvoyEnchargePower(0, round(watts * 1000), 50)
+
+
+def store(stored: float, capacity: float = 10_000) -> EnvoyEnchargeAggregate:
+    """Return what is in all IQ batteries, in Wh."""
+    soc = round(100 * stored / capacity)
+    return EnvoyEnchargeAggregate(round(stored), 0, soc, 0, 0, round(capacity))
+
+
+@dataclass
+class Bench:
+    """A ledger that is given readings, one poll after another."""
+
+    guard: CounterFilter = field(default_factory=CounterFilter)
+    ledger: VirtualMeters = field(init=False)
+    now: float = 1000.0
+    offset: float = 1_000_000.0
+    objects: dict[Address, TimedValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Begin without a memory."""
+        self.ledger = VirtualMeters(self.guard)
+
+    def read(self, objects: Objects, seconds: float = 60.0) -> dict[Address, Any]:
+        """Let time pass, take new documents, and return the objects that are added."""
+        self.now += seconds
+        fresh = Freshness(self.now)
+        self.objects |= {address: TimedValue(value, fresh) for address, value in objects.items()}
+        return {address: timed.value for address, timed in self.again().items()}
+
+    def again(self) -> dict[Address, TimedValue]:
+        """Return the leaves that are added to those last given."""
+        return dict(
+            self.ledger.process(self.objects, self.objects, ProcessingContext(self.now + self.offset, self.offset, UTC))
+        )
+
+    def restart(self, offset: float = 2_000_000.0) -> None:
+        """Go on in another process, whose clock began elsewhere: the time of day stays."""
+        memory = json.loads(json.dumps(self.ledger.dump()))
+        self.now += self.offset - offset
+        self.offset = offset
+        self.objects = {}
+        self.ledger = VirtualMeters(self.guard)
+        self.ledger.load(memory)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Return a ledger that knows nothing yet."""
+    return Bench()
+
+
+# The grid
+
+
+@dataclass(frozen=True)
+class Poll:
+    """What happens until a poll: Wh consumed and produced, watts at its end, and what came in between."""
+
+    consumed: int
+    produced: int
+    watts: tuple[int, int]
+    seconds: int
+    anew: bool
+    restart: bool
+
+
+POLLS = st.lists(
+    st.builds(
+        Poll,
+        consumed=st.integers(0, 900),
+        produced=st.integers(0, 900),
+        watts=st.tuples(st.integers(0, 5000), st.integers(0, 5000)),
+        seconds=st.sampled_from([30, 60, 300, 3600, 90_000]),
+        anew=st.booleans(),
+        restart=st.integers(0, 4).map(lambda chance: not chance),
+    ),
+    max_size=40,
+)
+
+
+def book(bench: Bench) -> tuple[float, float, float]:
+    """Return what was booked as import and export, and the net of the interval that is open."""
+    memory: Any = bench.ledger.dump()["grid_energy"]
+    terms = memory["balance"]["terms"]
+    base = terms["ctmeters/total-consumption"]["delivered"] - terms["ctmeters/production"]["delivered"]
+    return memory["totals"]["imported"], memory["totals"]["exported"], base
+
+
+@settings(max_examples=200)
+@given(POLLS)
+def test_import_less_export_is_the_net_whatever_comes(polls: list[Poll]) -> None:
+    """To the last bit; counters never fall, and a restart changes nothing."""
+    steady, restarted = Bench(), Bench()
+    consumed, produced, last = 10_000, 5_000, GridEnergy(0, 0, 0)
+    first = consumed - produced
+    for poll in (Poll(0, 0, (0, 0), 60, True, False), *polls):
+        consumed, produced = consumed + poll.consumed, produced + poll.produced
+        new: Objects = {TOTAL: meter(consumed, poll.watts[0]), PRODUCTION: meter(produced, poll.watts[1])}
+        if not (poll.anew or poll.restart):
+            new.pop(PRODUCTION if poll.seconds > 60 else TOTAL)
+        if poll.restart:
+            restarted.restart(restarted.offset + 12_345)
+        found, same = (bench.read(new, poll.seconds)[GRID] for bench in (steady, restarted))
+        assert found == same
+        assert found.imported >= last.imported
+        assert found.exported >= last.exported
+        last = found
+        imported, exported, base = book(steady)
+        assert imported - exported == base - first
+        assert last == replace(found, imported=int(imported), exported=int(exported))
+
+
+def test_a_power_that_was_there_in_turns_is_told_apart(bench: Bench) -> None:
+    """A hob that cycles between 2000 W of import and 1000 W of export, two thirds of the time."""
+    bench.read({TOTAL: meter(0, 2500), PRODUCTION: meter(0, 500)})
+    found = bench.read({TOTAL: meter(90, 500), PRODUCTION: meter(75, 1500)}, 90)[GRID]
+    # 40 s at 2000 W and 50 s at -1000 W are 22.2 Wh in and 13.9 Wh out; the counters say a net of 15.
+    assert (found.imported, found.exported) == (26, 11)
+    assert found.power == -1000
+
+
+def test_over_an_outage_the_net_is_on_its_side(bench: Bench) -> None:
+    """What was on which side meanwhile nobody knows."""
+    bench.read({TOTAL: meter(0, 2000), PRODUCTION: meter(0)})
+    found = bench.read({TOTAL: meter(3000, 100), PRODUCTION: meter(5000, 900)}, 7200)[GRID]
+    assert (found.imported, found.exported) == (0, 2000)
+
+
+def test_a_counter_that_is_held_back_is_waited_for(bench: Bench) -> None:
+    """Production that stands still for three polls would look like import, and then like export."""
+    for poll in range(6):
+        produced = 0 if poll in (1, 2, 3) else 50 * poll
+        found = bench.read({TOTAL: meter(20 * poll, 1200), PRODUCTION: meter(produced, 3000)})[GRID]
+    assert (found.imported, found.exported) == (0, 150)
+
+
+def test_a_counter_that_stands_still_for_good_is_believed(bench: Bench) -> None:
+    """After two hours."""
+    for poll in range(130):
+        found = bench.read({TOTAL: meter(20 * poll, 1200), PRODUCTION: meter(0, 3000)})[GRID]
+    assert found.imported > 20 * 115
+
+
+def test_rounding_is_no_energy(bench: Bench) -> None:
+    """A house that uses what it produces neither imports nor exports, though whole Wh never quite agree."""
+    for poll in range(600):
+        found = bench.read({TOTAL: meter(17 * poll + poll % 2, 1000), PRODUCTION: meter(17 * poll, 1000)})[GRID]
+    assert found.imported + found.exported <= 2
+
+
+def test_standby_is_not_lost_to_rounding(bench: Bench) -> None:
+    """Ten watts are a Wh every six minutes."""
+    for poll in range(601):
+        found = bench.read({TOTAL: meter(poll / 6, 10), PRODUCTION: meter(0)})[GRID]
+    assert 97 <= found.imported <= 100
+    assert found.exported == 0
+
+
+@pytest.mark.parametrize("to", [0, 9_000_000], ids=["fell", "leapt"])
+def test_a_new_meter_counts_for_nothing(bench: Bench, to: int) -> None:
+    """What the counters differ by when another one takes over is no energy."""
+    bench.read({TOTAL: meter(5000, 1000), PRODUCTION: meter(100)})
+    bench.read({TOTAL: meter(5017, 1000), PRODUCTION: meter(100)})
+    bench.read({TOTAL: meter(to, 1000), PRODUCTION: meter(100)})
+    found = bench.read({TOTAL: meter(to + 17, 1000), PRODUCTION: meter(100)})[GRID]
+    assert (found.imported, found.exported) == (34, 0)
+
+
+def test_a_step_that_the_guard_lets_through_counts_for_what_flowed(bench: Bench) -> None:
+    """Including the hour that it took to prove itself."""
+    bench.read({TOTAL: meter(5000, 1000), PRODUCTION: meter(100)})
+    bench.guard.steps = [CounterStep((TOTAL, "energy_delivered"), StepCause.LASTING, 0.0, 5000, 70, 1000)]
+    found = bench.read({TOTAL: meter(70, 1000), PRODUCTION: meter(100)}, 3600)[GRID]
+    assert (found.imported, found.exported) == (1000, 0)
+
+
+def test_a_step_of_what_a_meter_receives_counts_for_what_flowed(bench: Bench) -> None:
+    """Export that began anew was 40 Wh meanwhile."""
+    house(bench, 0, -9000, 0, 0)
+    bench.guard.steps = [CounterStep((NET, "energy_received"), StepCause.LASTING, 0.0, 9000, 15, 40)]
+    assert house(bench, 100, -15, 0, 0).consumed == 60
+
+
+def test_both_counters_are_of_one_moment(bench: Bench) -> None:
+    """Where they come from two endpoints, one of which fails, the interval goes on until both are new."""
+    report: Address = ("system_production",)
+    bench.read({TOTAL: meter(0, 1000), report: EnvoySystemProduction(0, 0, 0, 3000)})
+    for poll in range(1, 4):
+        found = bench.read({TOTAL: meter(17 * poll, 1000)})[GRID]
+        assert (found.imported, found.exported) == (0, 0)
+    found = bench.read({TOTAL: meter(68, 1000), report: EnvoySystemProduction(200, 0, 0, 3000)})[GRID]
+    assert (found.imported, found.exported) == (0, 132)
+
+
+def test_grid_where_batteries_are_not_measured_either(bench: Bench) -> None:
+    """What the battery gives does not come from the grid."""
+    bench.read({TOTAL: meter(0, 1200), PRODUCTION: meter(0), IQ: battery(1200)})
+    for poll in range(1, 11):
+        found = bench.read({TOTAL: meter(20 * poll, 1200), PRODUCTION: meter(0), IQ: battery(1200)})
+    assert found[GRID] == GridEnergy(0, 0, 0)
+    assert found[BATTERY] == BatteryEnergy(0, 200, 1200)
+    assert HOUSE not in found, "the gateway's own consumption is the house's"
+
+
+# Batteries
+
+
+def test_energy_of_batteries_follows_from_their_power(bench: Bench) -> None:
+    """Each reading holds for half of the way to the next; an old one that is given again is none."""
+    for watts in (1200, 1200, -600):
+        bench.read({IQ: battery(watts), ACB: EnvoyACBPower(0, 0, 0, "idle", 1)})
+        found = bench.again()[BATTERY].value
+    assert found == BatteryEnergy(charged=5, discharged=30, power=-600)
+
+
+def test_iq_and_ac_batteries_are_added_up(bench: Bench) -> None:
+    """Each kind at its own times."""
+    bench.read({IQ: battery(600), ACB: EnvoyACBPower(-300, 0, 0, "charging", 1)})
+    bench.read({ACB: EnvoyACBPower(-300, 0, 0, "charging", 1)})
+    found = bench.read({IQ: battery(600), ACB: EnvoyACBPower(-300, 0, 0, "charging", 1)})[BATTERY]
+    assert found == BatteryEnergy(charged=10, discharged=20, power=300)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (store(4000), store(5900), (2000, 0)),
+        (store(5000), store(4000), (0, 950)),
+        (store(4000), store(9000, 15_000), (0, 0)),
+        (store(4000), replace(store(4000), available_energy=0), (0, 0)),
+    ],
+    ids=["fuller", "emptier", "one battery more", "emptier than its charge"],
+)
+@pytest.mark.parametrize("restart", [False, True])
+def test_over_a_gap_only_what_is_stored_counts(
+    bench: Bench, before: object, after: object, expected: tuple[int, int], restart: bool
+) -> None:
+    """What goes in or comes out is what the store gained or lost, and a twentieth on the way."""
+    bench.read({IQ: battery(3000), TOGETHER: before})
+    if restart:
+        bench.restart()
+    found = bench.read({IQ: battery(-3000), TOGETHER: after}, 7200)[BATTERY]
+    assert (found.charged, found.discharged) == expected
+
+
+def test_over_a_gap_without_a_state_of_charge_nothing_counts(bench: Bench) -> None:
+    """Two readings hours apart say nothing of the time between them."""
+    bench.read({IQ: battery(3000)})
+    assert bench.read({IQ: battery(3000)}, 7200)[BATTERY] == BatteryEnergy(0, 0, 3000)
+
+
+def test_a_clock_that_was_put_back_costs_one_interval(bench: Bench) -> None:
+    """After a restart the time of day may be earlier than what is remembered."""
+    bench.read({IQ: battery(3600)})
+    bench.read({IQ: battery(3600)})
+    bench.restart()
+    bench.now -= 86_400
+    for _ in range(3):
+        found = bench.read({IQ: battery(3600)})[BATTERY]
+    assert found.discharged == 60 * 3
+
+
+# The house
+
+
+def house(bench: Bench, produced: int, net: int, out: int, charged: int, seconds: float = 60.0) -> HouseEnergy:
+    """Read a house whose batteries have a meter, and return what it used."""
+    found = bench.read(
+        {PRODUCTION: meter(produced), NET: meter(max(net, 0), 0, max(-net, 0)), STORAGE: meter(out, 0, charged)},
+        seconds,
+    )
+    assert BATTERY not in found
+    energy: HouseEnergy = found[HOUSE]
+    return energy
+
+
+def test_what_is_charged_is_not_used(bench: Bench) -> None:
+    """Production less export, discharge and charge."""
+    house(bench, 1000, -100, 500, 600)
+    assert house(bench, 1100, -120, 505, 655).consumed == 100 - 20 + 5 - 55
+
+
+def test_a_house_never_falls_and_what_it_fell_is_caught_up(bench: Bench) -> None:
+    """A charge that is counted a poll early is no negative consumption."""
+    house(bench, 0, 0, 0, 0)
+    assert house(bench, 100, 0, 0, 0).consumed == 100
+    assert house(bench, 100, 0, 0, 30).consumed == 100
+    assert house(bench, 120, 0, 0, 30).consumed == 100
+    assert house(bench, 150, 0, 0, 30).consumed == 120
+
+
+def test_what_nobody_measures_is_not_held_against_the_house(bench: Bench) -> None:
+    """A generator charges 5 kWh: after one of them the house goes on."""
+    house(bench, 0, 0, 0, 0)
+    house(bench, 0, 0, 0, 5000, 3600)
+    assert house(bench, 1500, 0, 0, 5000, 3600).consumed == 500
+
+
+def test_power_of_a_house(bench: Bench) -> None:
+    """It uses what it produces, imports and discharges."""
+    bench.read({PRODUCTION: meter(0, 2000), NET: meter(0, -500), IQ: battery(-1000)})
+    assert bench.again()[HOUSE].value == HouseEnergy(0, 500)
+
+
+# Who has what
+
+
+@pytest.mark.parametrize(
+    ("objects", "expected"),
+    [
+        ({PRODUCTION: meter(0), NET: meter(0)}, set()),
+        ({PRODUCTION: meter(0), TOTAL: meter(0)}, {GRID}),
+        ({TOTAL: meter(0), ("system_production",): EnvoySystemProduction(0, 0, 0, 0)}, {GRID}),
+        ({TOTAL: meter(0)}, set()),
+        ({PRODUCTION: meter(0), TOTAL: meter(0), ("ctmeters", CtType.PV3P): meter(0)}, set()),
+        ({PRODUCTION: meter(0), TOTAL: meter(0), STORAGE: meter(0)}, {GRID}),
+        ({PRODUCTION: meter(0), NET: meter(0), IQ: battery(0)}, {BATTERY, HOUSE}),
+        ({PRODUCTION: meter(0), NET: meter(0), IQ: battery(0), STORAGE: meter(0)}, {HOUSE}),
+        ({IQ: battery(0), STORAGE: meter(0, state=CtState.DISABLED)}, {BATTERY}),
+        ({IQ: battery(0), STORAGE: meter(0, metering_status=CtMeterStatus.NOT_METERING)}, {BATTERY}),
+        ({IQ: battery(0), STORAGE: meter(7, metering_status=CtMeterStatus.NOT_METERING)}, set()),
+        ({IQ: battery(0)}, {BATTERY}),
+        ({ACB: EnvoyACBPower(0, 0, 0, "idle", 1)}, {BATTERY}),
+        ({}, set()),
+    ],
+)
+def test_nothing_is_added_where_the_system_offers_better(
+    bench: Bench, objects: Objects, expected: set[Address]
+) -> None:
+    """A meter that is there and counts is better than what follows from others."""
+    assert bench.read(objects).keys() == expected
+
+
+# Leaves, memory
+
+
+def test_leaves_stay_the_same_while_nothing_changes(bench: Bench) -> None:
+    """That is how listeners know; and they are as old as the oldest of their parts."""
+    objects: Objects = {PRODUCTION: meter(0), NET: meter(0), IQ: battery(0)}
+    bench.read(objects)
+    first, again = bench.again(), bench.again()
+    assert first.keys() == {BATTERY, HOUSE}
+    assert all(again[address] is timed for address, timed in first.items())
+    bench.read({PRODUCTION: meter(0), NET: meter(0)})
+    later = bench.again()
+    assert later[BATTERY] is first[BATTERY]
+    assert later[HOUSE].value is first[HOUSE].value
+    assert later[HOUSE].updated_at == first[HOUSE].updated_at == bench.objects[IQ].updated_at
+    bench.read(objects)
+    last = bench.again()
+    assert all(last[address].value is timed.value for address, timed in first.items())
+    assert last[HOUSE].updated_at == bench.now
+
+
+def test_a_lost_memory_is_made_good(bench: Bench) -> None:
+    """What the recorder knows is the least, whatever is asked for and whenever."""
+    bench.ledger.resume((GRID, "imported"), 5000.0)
+    bench.ledger.resume((GRID, "power"), 5000.0)
+    bench.ledger.resume((GRID, "exported"), float("nan"))
+    bench.ledger.resume((("inverters", "1"), "lifetime_energy"), 5000.0)
+    bench.read({TOTAL: meter(0, 1000), PRODUCTION: meter(0)})
+    assert bench.read({TOTAL: meter(17, 1000), PRODUCTION: meter(0)})[GRID] == GridEnergy(5017, 0, 1000)
+    bench.ledger.resume((GRID, "imported"), 4000.0)
+    assert bench.again()[GRID].value == GridEnergy(5017, 0, 1000)
+
+
+def test_years_of_polls_add_up_exactly(bench: Bench) -> None:
+    """Beside gigawatt-hours each minute of standby still counts in full."""
+    bench.ledger.resume((BATTERY, "discharged"), 1e9)
+    for _ in range(6001):
+        found = bench.read({IQ: battery(0.6)})[BATTERY]
+    assert found.discharged == 1_000_000_060
+    assert len(json.dumps(bench.ledger.dump())) < 1000
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["totals", "balance", "span", "terms", "last", "owed", "iq", "x"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.fixed_dictionaries({"grid_energy": JSON, "battery_energy": JSON, "house_energy": JSON}))
+def test_a_memory_that_makes_no_sense_is_left_out(memory: dict[str, Any]) -> None:
+    """It is read from a file that anybody may have edited."""
+    bench = Bench()
+    bench.ledger.load(memory)
+    bench.read({TOTAL: meter(0, 1000), PRODUCTION: meter(0), IQ: battery(0)})
+    bench.read({PRODUCTION: meter(0), NET: meter(0), IQ: battery(0)})
+    json.dumps(bench.ledger.dump(), allow_nan=False)
+
+
+def test_totals_that_no_house_reaches_are_left_out() -> None:
+    bench = Bench()
+    bench.ledger.load({"grid_energy": {"totals": {"imported": 1e308, "exported": True}}})
+    assert bench.ledger.dump()["grid_energy"] == Bench().ledger.dump()["grid_energy"]
+
+
+@pytest.mark.parametrize("address", [TOTAL, PRODUCTION, IQ])
+def test_what_is_not_known_is_no_reading(bench: Bench, address: Address) -> None:
+    """A field that never made sense is left out of its object."""
+    objects: Objects = {TOTAL: meter(0, 1000), PRODUCTION: meter(0), IQ: battery(0)}
+    objects[address] = replace(
+        objects[address], **({"real_power_mw": None} if address is IQ else {"active_power": None})
+    )  # type: ignore[type-var]
+    bench.read(objects)
+    found = bench.read(objects)
+    assert (found[GRID].imported, found[GRID].exported) == (0, 0)
+    assert (found[GRID].power is None) == (address is not IQ)
+
+
+# In Home Assistant
+
+
+async def test_grid_energy_in_home_assistant(
+    hass: HomeAssistant, set_up: Callable[..., Awaitable[House]], freezer: FrozenDateTimeFactory
+) -> None:
+    """Two hours of polls with a restart and, at the end, an outage: what the house truly imported and exported."""
+    freezer.move_to(NOON)
+    house = await set_up("total_consumption")
+    true = house.gateway.house
+    began = true.total("imported"), true.total("exported")
+
+    def shown(name: str) -> float:
+        state = hass.states.get(f"sensor.envoy_{house.gateway.serial}_lifetime_grid_{name}")
+        assert state
+        return float(state.state) * 1000
+
+    async def poll_after(seconds: float) -> tuple[float, float]:
+        freezer.tick(seconds)
+        house.gateway.clock.advance(seconds)
+        await house.poll()
+        return true.total("imported") - began[0], true.total("exported") - began[1]
+
+    assert shown("import") == shown("export") == 0
+    for poll in range(120):
+        imported, exported = await poll_after(60)
+        if poll == 60:
+            assert await hass.config_entries.async_reload(house.entry.entry_id)
+    assert shown("import") == pytest.approx(imported, abs=3)
+    assert shown("export") == pytest.approx(exported, abs=3)
+    assert min(imported, exported) > 100
+    imported, exported = await poll_after(3600)
+    assert shown("import") - shown("export") == pytest.approx(imported - exported, abs=3)

@@ -1,0 +1,177 @@
+"""How far what the ledger works out is from what truly flowed, over simulated days.
+
+The real library makes its objects of the documents of a simulated gateway. Polls come a second or two early or late,
+the gateway is away now and then, and so is Home Assistant, with another clock after each restart. The bounds are those
+that docs/energy.md states.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC
+import json
+import random
+from typing import Any
+
+from pyenphase.models.acb import EnvoyACBPower
+from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
+from pyenphase.models.meters import EnvoyMeterData
+from pyenphase.models.system_production import EnvoySystemProduction
+import pytest
+
+from custom_components.enphase_envoy.energy.counter_filter import CounterFilter
+from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
+from custom_components.enphase_envoy.energy.virtual_meters import VirtualMeters
+from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY
+from custom_components.enphase_envoy.energy.virtual_meters.grid import GRID
+from custom_components.enphase_envoy.energy.virtual_meters.house import HOUSE
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
+from tests.simulator import PROFILES, Clock
+from tests.simulator.documents import meters, storage
+from tests.simulator.gateway import Gateway
+from tests.simulator.house import House
+from tests.simulator.profiles import Profile
+
+START = "2026-04-02T00:00:41+02:00"
+DAYS = 2
+#: The flow of the house that each figure is.
+TRUTH = {
+    (GRID, "imported"): "imported",
+    (GRID, "exported"): "exported",
+    (BATTERY, "charged"): "charged",
+    (BATTERY, "discharged"): "discharged",
+    (HOUSE, "consumed"): "load",
+}
+
+
+def without(profile: str, *cts: str) -> Profile:
+    """Return a system without some of its CTs."""
+    whole = PROFILES[profile]
+    return replace(whole, cts=tuple(ct for ct in whole.cts if ct not in cts))
+
+
+SYSTEMS = {
+    "total_consumption": PROFILES["total_consumption"],
+    "battery_total": PROFILES["battery_total"],
+    "full_battery": PROFILES["full_battery"],
+    "full_battery without storage CT": without("full_battery", "storage"),
+    "collar": PROFILES["collar"],
+    "collar without storage CT": without("collar", "storage"),
+    "ac_batteries": PROFILES["ac_batteries"],
+}
+
+
+@dataclass
+class Reader:
+    """A gateway, as the library reads it.
+
+    What is in the batteries is told to a percent: so on every recording.
+    """
+
+    gateway: Gateway
+
+    def objects(self, at: float) -> dict[Address, TimedValue]:
+        """Read everything at a time of the clock of the polls."""
+        made = dict[Address, TimedValue]()
+        for (address, value), late in self._objects():
+            made[address] = TimedValue(value, Freshness(at + late))
+        return made
+
+    def _objects(self) -> Iterator[tuple[tuple[Address, Any], float]]:
+        gateway = self.gateway
+        status = {meter["eid"]: meter for meter in meters.meters(gateway, {})}
+        for reading in meters.readings(gateway, {}):
+            kind = status[reading["eid"]]["measurementType"]
+            yield (("ctmeters", kind), EnvoyMeterData.from_api(reading, status[reading["eid"]])), 0.2
+        production = meters.production_json(gateway, {})
+        yield (("system_production",), EnvoySystemProduction.from_production(production)), 0.4
+        if gateway.profile.storage_kind == "acb":
+            acb = EnvoyACBPower.from_production(production)
+            stored = acb.state_of_charge * gateway.house.capacity / 100
+            yield (("acb_power",), replace(acb, charge_wh=round(stored))), 0.4
+        if gateway.profile.storage_kind == "encharge":
+            for battery in storage.ensemble_power(gateway, {})["devices:"]:
+                yield (("encharge_power", battery["serial_num"]), EnvoyEnchargePower.from_api(battery)), 0.3
+            together = EnvoyEnchargeAggregate.from_api(storage.secctrl(gateway, {}))
+            stored = together.state_of_charge * together.max_available_capacity / 100
+            yield (("encharge_aggregate",), replace(together, available_energy=round(stored))), 0.5
+
+
+@dataclass
+class Run:
+    """What a ledger made of some days, beside what flowed, in Wh a day."""
+
+    found: dict[tuple[Address, str], float]
+    true: dict[tuple[Address, str], float]
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Return how much too much was found."""
+        return {key[1]: found - self.true[key] for key, found in self.found.items()}
+
+
+def live(profile: Profile, interval: float, *, troubles: bool, seed: int = 1, start: str = START) -> Run:
+    """Let days pass and return what the ledger says at their end."""
+    chance = random.Random(f"{profile.name} {interval} {seed}")
+    clock = Clock(start, running=False)
+    gateway = Gateway(profile, House.at(profile, clock.now, seed=seed), clock)
+    reader, offset, guard = Reader(gateway), 1e6, CounterFilter()
+    ledger = VirtualMeters(guard, interval)
+    first: dict[str, float] = {}
+    end = clock.now + DAYS * 86400
+    shown: dict[Address, TimedValue] = {}
+    while clock.now < end:
+        made = reader.objects(clock.now - offset)
+        moment = ProcessingContext(clock.now + 1, offset, UTC)
+        held = guard.process(made, made, moment)
+        shown = dict(ledger.process({**made, **held}, made, moment))
+        first = first or {flow: gateway.house.total(flow) for flow in TRUTH.values()}  # type: ignore[arg-type]
+        last = {flow: gateway.house.total(flow) for flow in TRUTH.values()}  # type: ignore[arg-type]
+        away = 0.0
+        if troubles and chance.random() < 3 * interval / 86400:
+            away = chance.uniform(300, 7200)
+        if troubles and chance.random() < 2 * interval / 86400:
+            remembered, offset = json.loads(json.dumps(ledger.dump())), offset + chance.uniform(-1e5, 1e5)
+            ledger = VirtualMeters(guard, interval)
+            ledger.load(remembered)
+            away += chance.uniform(30, 180)
+        clock.advance(interval + chance.uniform(-2, 2) + away)
+    found = {key: getattr(shown[key[0]].value, key[1]) / DAYS for key in TRUTH if key[0] in shown}
+    return Run(found, {key: (last[flow] - first[flow]) / DAYS for key, flow in TRUTH.items()})
+
+
+#: The polls of a run: seconds between them, and whether there are outages and restarts.
+RUNS = {"60 s": (60.0, False), "300 s": (300.0, False), "outages": (60.0, True)}
+#: Wh a day by which each may be off in these runs.
+BOUNDS: dict[str, dict[str, tuple[float, float, float]]] = {
+    "total_consumption": {"imported": (2, 10, 300), "exported": (2, 10, 300)},
+    "battery_total": {
+        "imported": (20, 100, 100),
+        "exported": (20, 150, 100),
+        "charged": (20, 150, 200),
+        "discharged": (20, 100, 200),
+    },
+    "full_battery": {"consumed": (2, 2, 2)},
+    "full_battery without storage CT": {
+        "charged": (25, 150, 200),
+        "discharged": (25, 200, 200),
+        "consumed": (30, 200, 100),
+    },
+    "collar": {"consumed": (2, 2, 2)},
+    "collar without storage CT": {
+        "charged": (25, 150, 200),
+        "discharged": (25, 150, 200),
+        "consumed": (30, 150, 100),
+    },
+    "ac_batteries": {"charged": (20, 100, 150), "discharged": (20, 100, 150), "consumed": (30, 100, 100)},
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_error_is_within_what_is_told(system: str, run: str) -> None:
+    """What a meter would have counted is found as exactly as docs/energy.md says, and what none lacks is not."""
+    interval, troubles = RUNS[run]
+    days = live(SYSTEMS[system], interval, troubles=troubles)
+    assert days.errors.keys() == BOUNDS[system].keys()
+    bounds = {name: bounds[list(RUNS).index(run)] for name, bounds in BOUNDS[system].items()}
+    assert {name: error for name, error in days.errors.items() if abs(error) > bounds[name]} == {}

@@ -1,0 +1,131 @@
+"""Every entity of every kind of system, one line each: what it is called, where it lives, what it says."""
+
+from collections.abc import Awaitable, Callable
+import json
+from pathlib import Path
+from unittest.mock import patch
+
+from homeassistant.const import Platform
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr, entity_registry as er
+from homeassistant.helpers.translation import async_get_translations
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from custom_components.enphase_envoy.binary_sensor import BINARY_SENSORS
+from custom_components.enphase_envoy.button import BUTTONS
+from custom_components.enphase_envoy.const import DOMAIN, PLATFORMS
+from custom_components.enphase_envoy.descriptions import SENSORS
+from custom_components.enphase_envoy.number import NUMBERS
+from custom_components.enphase_envoy.select import SELECTS
+from custom_components.enphase_envoy.switch import SWITCHES
+from custom_components.enphase_envoy.time import TIMES
+from tests.conftest import House
+from tests.simulator import PROFILES
+
+type SetUp = Callable[..., Awaitable[House]]
+
+TABLES = {
+    Platform.BINARY_SENSOR: BINARY_SENSORS,
+    Platform.BUTTON: BUTTONS,
+    Platform.NUMBER: NUMBERS,
+    Platform.SELECT: SELECTS,
+    Platform.SENSOR: SENSORS,
+    Platform.SWITCH: SWITCHES,
+    Platform.TIME: TIMES,
+}
+
+
+def line(hass: HomeAssistant, entity: er.RegistryEntry) -> str:
+    """Tell all that an owner, an automation or the statistics would notice of an entity."""
+    device = dr.async_get(hass).async_get(entity.device_id or "")
+    state = hass.states.get(entity.entity_id)
+    assert device
+    assert state
+    facts = [
+        f"{entity.entity_id} ({entity.unique_id})",
+        f"{device.name}: {entity.original_name}",
+        f"{state.state} {entity.unit_of_measurement or ''}".rstrip(),
+        *(entity.original_device_class or "", str((entity.capabilities or {}).get("state_class", ""))),
+        entity.entity_category or "",
+    ]
+    return " | ".join(facts)
+
+
+def shown(entity: er.RegistryEntry, inverters: set[str]) -> bool:
+    """Leave out all inverters but two: they are alike."""
+    return not any(serial in entity.unique_id for serial in inverters)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_entities(
+    hass: HomeAssistant,
+    set_up: SetUp,
+    entity_registry_enabled_by_default: None,
+    snapshot: SnapshotAssertion,
+    profile: str,
+    platform: Platform,
+) -> None:
+    with patch("custom_components.enphase_envoy.PLATFORMS", [platform]):
+        house = await set_up(profile)
+        hidden = set(sorted(house.coordinator.data.members("inverters"))[2:])
+        entities = er.async_entries_for_config_entry(er.async_get(hass), house.entry.entry_id)
+        assert {entity.domain for entity in entities} <= {platform}
+        assert sorted(line(hass, entity) for entity in entities if shown(entity, hidden)) == snapshot
+        await hass.config_entries.async_unload(house.entry.entry_id)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_devices(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAssertion, profile: str) -> None:
+    house = await set_up(profile)
+    registry = dr.async_get(hass)
+    devices = dr.async_entries_for_config_entry(registry, house.entry.entry_id)
+    hidden = set(sorted(house.coordinator.data.members("inverters"))[2:])
+    parents = {device.id: device.name for device in devices}
+    lines = [
+        f"{min(device.identifiers)[1]}: {device.name} | {device.manufacturer} {device.model} | "
+        f"{device.sw_version} {device.hw_version} | via {parents.get(device.via_device_id or '')}"
+        for device in devices
+        if device.serial_number not in hidden
+    ]
+    assert lines == snapshot
+
+
+async def test_which_entities_start_enabled(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAssertion) -> None:
+    house = await set_up("full_battery")
+    hidden = set(sorted(house.coordinator.data.members("inverters"))[2:])
+    entities = er.async_entries_for_config_entry(er.async_get(hass), house.entry.entry_id)
+    enabled = [entity.entity_id for entity in entities if not entity.disabled_by and shown(entity, hidden)]
+    assert sorted(enabled) == snapshot
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+async def test_every_row_has_its_texts(hass: HomeAssistant, platform: Platform) -> None:
+    """A sensor added without a name, or an option without a word for it, is found here."""
+    texts = await async_get_translations(hass, "en", "entity", {DOMAIN})
+    prefix = f"component.{DOMAIN}.entity.{platform}"
+    for table in TABLES[platform]:
+        phased = table.at[0].endswith("_phases")
+        for row in table.rows:
+            key = (row.translation_key or row.key) + ("_phase" if phased else "")
+            if row.name is not None:
+                assert f"{prefix}.{key}.name" in texts
+            choices = getattr(row, "choices", None) or (getattr(row, "options", None) or [])
+            for choice in choices:
+                assert f"{prefix}.{key}.state.{choice}" in texts
+
+
+def test_icons_are_for_entities_that_exist() -> None:
+    icons = json.loads((Path(__file__).parents[2] / "custom_components" / DOMAIN / "icons.json").read_text())
+    for platform, keys in icons["entity"].items():
+        rows = {row.translation_key or row.key for table in TABLES[Platform(platform)] for row in table.rows}
+        assert set(keys) <= rows
+
+
+async def test_no_two_entities_share_a_unique_id(
+    hass: HomeAssistant, set_up: SetUp, entity_registry_enabled_by_default: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    for profile in ("full_battery", "ac_batteries", "collar"):
+        await set_up(profile)
+    assert "does not generate unique IDs" not in caplog.text

@@ -1,0 +1,1 @@
+"""Tests of a config entry: set-up, storage, maintenance, diagnostics."""

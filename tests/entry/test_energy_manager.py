@@ -1,0 +1,90 @@
+"""The books of an entry, in a running Home Assistant."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from freezegun.api import FrozenDateTimeFactory
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import entity_registry as er
+from homeassistant.util import dt as dt_util
+import pytest
+from pytest_homeassistant_custom_component.common import async_fire_time_changed
+
+from custom_components.enphase_envoy.const import DOMAIN
+from tests.conftest import NOON, House
+from tests.simulator.lies import TodayIsLifetime, TodayNotReset, TodayResetsAbove, Zeros
+
+type SetUp = Callable[..., Awaitable[House]]
+
+EVENING = datetime.fromisoformat("2026-06-21T23:57:00+02:00")
+
+
+@pytest.fixture(autouse=True)
+async def _where_the_house_is(hass: HomeAssistant) -> None:
+    await hass.config.async_set_time_zone("Europe/Amsterdam")
+
+
+def value(house: House, key: str) -> float:
+    """Return the state of a sensor of the gateway in Wh."""
+    entity_id = er.async_get(house.hass).async_get_entity_id("sensor", DOMAIN, f"{house.gateway.serial}_{key}")
+    state = house.hass.states.get(entity_id or "")
+    assert state, key
+    return float(state.state) * {"Wh": 1, "kWh": 1e3, "MWh": 1e6}[state.attributes["unit_of_measurement"]]
+
+
+async def minute(house: House, freezer: FrozenDateTimeFactory) -> None:
+    """Let a minute pass, and poll."""
+    house.gateway.clock.advance(60)
+    freezer.tick(60)
+    await house.poll()
+
+
+async def test_lies_are_not_shown_and_outlast_no_restart(
+    hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory
+) -> None:
+    freezer.move_to(datetime.fromisoformat(NOON))
+    house = await set_up("metered_1phase")
+    before = {key: value(house, key) for key in ("lifetime_production", "lifetime_net_consumption", "daily_production")}
+    with house.gateway.fault("*", Zeros()):
+        await house.poll_all()
+        assert {key: value(house, key) for key in before} == before
+        await hass.config_entries.async_reload(house.entry.entry_id)
+        await hass.async_block_till_done()
+        assert {key: value(house, key) for key in before} == before
+    await minute(house, freezer)
+    assert value(house, "lifetime_production") == pytest.approx(house.gateway.house.total("production"), abs=2)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [None, TodayNotReset(), TodayNotReset(240), TodayResetsAbove(), TodayIsLifetime()],
+    ids=["none", "not_reset", "not_reset_240", "resets_above", "is_lifetime"],
+)
+async def test_the_day_begins_at_midnight_whatever_the_gateway_says(
+    hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory, lie: Any
+) -> None:
+    freezer.move_to(datetime.fromisoformat(NOON))
+    house = await set_up("metered_1phase")
+    house.gateway.clock.advance((EVENING - datetime.fromisoformat(NOON)).total_seconds())
+    freezer.move_to(EVENING)
+    await house.poll()
+    yesterday = value(house, "daily_consumption")
+    assert yesterday > 1000
+    if lie:
+        house.gateway.faults.add("*", lie)
+    await minute(house, freezer)
+    await minute(house, freezer)
+    # The next poll comes later than midnight: the clock is enough.
+    freezer.move_to(EVENING + timedelta(minutes=3))
+    async_fire_time_changed(hass, dt_util.utcnow())
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert value(house, "daily_consumption") == 0
+    begun, last = house.gateway.house.total("load"), 0.0
+    for _ in range(10):
+        await minute(house, freezer)
+        today, true = value(house, "daily_consumption"), house.gateway.house.today("load")
+        # What flowed in the poll that spans midnight is divided by time.
+        assert last <= today == pytest.approx(true, abs=10)
+        last = today
+    assert last <= house.gateway.house.total("load") - begun + 10

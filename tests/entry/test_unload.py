@@ -1,0 +1,96 @@
+"""Leaving while something is under way. That no timer and no task lingers, Home Assistant's test tools see to."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from homeassistant.config_entries import ConfigEntryState
+from homeassistant.const import STATE_UNAVAILABLE
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr, entity_registry as er
+from homeassistant.util import dt as dt_util
+import pytest
+from pytest_homeassistant_custom_component.common import async_fire_time_changed
+
+from custom_components.enphase_envoy import async_remove_config_entry_device
+from custom_components.enphase_envoy.const import DOMAIN
+from tests.conftest import House
+from tests.simulator import Slow
+
+type SetUp = Callable[..., Awaitable[House]]
+
+TARIFF = "/admin/lib/tariff"
+
+
+async def unload(hass: HomeAssistant, house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """Unload in the middle of something, and set up again: nothing is left of the first time."""
+    coordinator = house.coordinator
+    caplog.clear()
+    assert await hass.config_entries.async_unload(house.entry.entry_id)
+    await asyncio.sleep(0.6)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert coordinator._cancel_expiry is None
+    assert not coordinator._looks
+    assert coordinator._unsub_refresh is None
+    assert not [task for task in asyncio.all_tasks() if "custom_components" in repr(task)]
+    assert not [record for record in caplog.records if record.exc_info]
+    house.gateway.faults.clear()
+    assert await hass.config_entries.async_setup(house.entry.entry_id)
+    await hass.async_block_till_done()
+    assert STATE_UNAVAILABLE not in house.states().values()
+
+
+async def test_a_refresh_under_way_ends_with_the_entry(
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = await set_up("full_battery")
+    house.gateway.fault("/ivp/ensemble/power", Slow(0.5))
+    refresh = hass.async_create_task(house.coordinator.async_refresh())
+    await asyncio.sleep(0.2)
+    await unload(hass, house, caplog)
+    await refresh
+
+
+async def test_a_poll_under_way_ends_with_the_entry(
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = await set_up("full_battery")
+    house.gateway.fault("/ivp/ensemble/power", Slow(0.5))
+    house.gateway.clock.advance(61)
+    async_fire_time_changed(hass, dt_util.utcnow() + dt_util.dt.timedelta(seconds=61))
+    await asyncio.sleep(0.2)
+    assert house.gateway.requests
+    await unload(hass, house, caplog)
+
+
+async def test_a_look_under_way_ends_with_the_entry(
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = await set_up("full_battery")
+    entity = er.async_get(hass).async_get_entity_id("number", DOMAIN, "202226050419_reserve_soc")
+    await hass.services.async_call("number", "set_value", {"entity_id": entity, "value": 45}, blocking=True)
+    house.gateway.fault(TARIFF, Slow(0.5))
+    async_fire_time_changed(hass, dt_util.utcnow() + dt_util.dt.timedelta(seconds=4))
+    await asyncio.sleep(0.2)
+    await unload(hass, house, caplog)
+
+
+async def test_a_late_answer_ends_with_the_entry(
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await set_up("full_battery")
+    monkeypatch.setattr("custom_components.enphase_envoy.client.gateway._PATIENCE", 0.2)
+    house.gateway.fault("/ivp/ensemble/power", Slow(0.5))
+    await house.poll()
+    await unload(hass, house, caplog)
+
+
+async def test_no_device_can_be_deleted_while_the_gateway_is_gone(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("full_battery")
+    await hass.config_entries.async_unload(house.entry.entry_id)
+    await house.gateway.go_away()
+    await hass.config_entries.async_setup(house.entry.entry_id)
+    assert house.entry.state is ConfigEntryState.LOADED
+    devices = dr.async_entries_for_config_entry(dr.async_get(hass), house.entry.entry_id)
+    assert len(devices) > 5
+    for device in devices:
+        assert not await async_remove_config_entry_device(hass, house.entry, device)

@@ -1,0 +1,332 @@
+"""The dialog that connects a gateway: what it asks, what it says when something is wrong, what it stores."""
+
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from typing import Any
+
+from homeassistant.config_entries import SOURCE_USER, SOURCE_ZEROCONF, ConfigEntryState, ConfigFlowResult
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
+from pyenphase.auth import EnvoyTokenAuth
+import pytest
+
+from custom_components.enphase_envoy.client import auth as account, firmware as identity
+from custom_components.enphase_envoy.config_flow import host_of
+from custom_components.enphase_envoy.const import DOMAIN
+from tests.conftest import LONG, House, entry_for
+from tests.simulator import Cloud, Silent, Simulator, Status, Stranger, stranger
+
+type Simulate = Callable[..., Awaitable[Simulator]]
+type SetUp = Callable[..., Awaitable[House]]
+
+DEVICE = "<?xml version='1.0'?><envoy_info><device><sn>1</sn><software>{}</software></device></envoy_info>"
+
+
+async def submit(hass: HomeAssistant, **form: Any) -> ConfigFlowResult:
+    """Open the dialog as an owner does, and send the form."""
+    opened = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+    assert opened["type"] is FlowResultType.FORM
+    return await hass.config_entries.flow.async_configure(opened["flow_id"], form)
+
+
+def errors(result: ConfigFlowResult) -> dict[str, str]:
+    """Return the errors of a form that is shown again."""
+    assert result["type"] is FlowResultType.FORM, result
+    return result["errors"] or {}
+
+
+async def test_a_pasted_token_is_all_that_is_kept(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("full_battery")
+    token = gateway.token(LONG)
+    result = await submit(hass, host=gateway.host, token=f"  {token}\n")
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["title"] == f"Envoy {gateway.serial}"
+    assert result["result"].unique_id == gateway.serial
+    assert result["data"] == {
+        "host": gateway.host,
+        "name": f"Envoy {gateway.serial}",
+        "username": "",
+        "password": "",
+        "token": token,
+        "use_manual_token": True,
+    }
+    await hass.async_block_till_done()
+    assert result["result"].state is ConfigEntryState.LOADED
+
+
+async def test_an_account_fetches_the_token(hass: HomeAssistant, simulate: Simulate, cloud: Cloud) -> None:
+    gateway = await simulate("metered_1phase")
+    result = await submit(hass, host=gateway.host, username="owner@example.com", password="sunshine")
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["data"]["username"] == "owner@example.com"
+    assert result["data"]["token"]
+    assert result["data"]["use_manual_token"] is False
+
+
+async def test_firmware_before_7_knows_its_own_users(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("legacy_5")
+    result = await submit(hass, host=gateway.host, username="installer", password="")
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert "token" not in result["data"]
+    await hass.async_block_till_done()
+    assert result["result"].state is ConfigEntryState.LOADED
+
+
+async def test_once_the_firmware_is_known_only_its_fields_are_asked(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("legacy_5")
+    result = await submit(hass, host=gateway.host, username="envoy", password="wrong")
+    assert errors(result) == {"base": "invalid_auth"}
+    assert result["data_schema"] is not None
+    assert {str(field) for field in result["data_schema"].schema} == {"host", "username", "password"}
+
+
+@pytest.mark.parametrize(
+    ("token", "error"),
+    [
+        ({"days": -LONG}, "token_expired"),
+        ({"serial": "999999999999"}, "token_other_gateway"),
+        ("nonsense", "token_malformed"),
+    ],
+)
+async def test_a_token_that_can_not_work_is_said_to_be_so(
+    hass: HomeAssistant, simulate: Simulate, token: dict[str, Any] | str, error: str
+) -> None:
+    gateway = await simulate("metered_1phase")
+    text = token if isinstance(token, str) else gateway.token(**{"days": LONG} | token)
+    assert errors(await submit(hass, host=gateway.host, token=text)) == {"token": error}
+
+
+async def test_a_token_that_the_gateway_rejects(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("metered_1phase")
+    with gateway.fault("/auth/check_jwt", Status(401)):
+        result = await submit(hass, host=gateway.host, token=gateway.token(LONG))
+    assert errors(result) == {"token": "token_rejected"}
+    # Nothing was lost: the same dialog goes on.
+    result = await hass.config_entries.flow.async_configure(
+        result["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
+    )
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_no_secret_is_shown_again(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("metered_1phase")
+    token = gateway.token(-LONG)
+    result = await submit(hass, host=gateway.host, username="owner@example.com", password="sunshine", token=token)
+    assert result["data_schema"] is not None
+    suggested = [(field.description or {}).get("suggested_value") for field in result["data_schema"].schema]
+    assert gateway.host in suggested
+    assert "owner@example.com" in suggested
+    assert not {"sunshine", token} & set(suggested)
+
+
+async def test_neither_account_nor_token(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("metered_1phase")
+    assert errors(await submit(hass, host=gateway.host)) == {"base": "credentials_missing"}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [
+        ("mfa", "multi_factor"),
+        ("error", "cloud_unreachable"),
+        ("html", "cloud_unreachable"),
+        ("refused", "not_your_gateway"),
+    ],
+)
+async def test_what_the_cloud_says_is_told_apart(
+    hass: HomeAssistant, simulate: Simulate, cloud: Cloud, trouble: Any, error: str
+) -> None:
+    gateway = await simulate("metered_1phase")
+    cloud.trouble = trouble
+    result = await submit(hass, host=gateway.host, username="owner@example.com", password="sunshine")
+    assert errors(result) == {"base": error}
+
+
+async def test_a_wrong_password(hass: HomeAssistant, simulate: Simulate, cloud: Cloud) -> None:
+    gateway = await simulate("metered_1phase")
+    result = await submit(hass, host=gateway.host, username="owner@example.com", password="rain")
+    assert errors(result) == {"base": "invalid_auth"}
+
+
+async def test_a_cloud_that_is_not_there(
+    hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    monkeypatch.setattr(EnvoyTokenAuth, "JSON_LOGIN_URL", f"http://127.0.0.1:{unused_tcp_port}/login?")
+    gateway = await simulate("metered_1phase")
+    result = await submit(hass, host=gateway.host, username="owner@example.com", password="sunshine")
+    assert errors(result) == {"base": "cloud_unreachable"}
+
+
+@pytest.mark.parametrize("service", ["login_trouble", "token_trouble"])
+async def test_a_cloud_that_never_answers_is_given_up_in_time(
+    hass: HomeAssistant, simulate: Simulate, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    monkeypatch.setattr(account, "CLOUD_LIMIT", 0.5)
+    setattr(cloud, service, "hang")
+    gateway = await simulate("metered_1phase")
+    result = await submit(hass, host=gateway.host, username="owner@example.com", password="sunshine")
+    assert errors(result) == {"base": "cloud_unreachable"}
+
+
+async def test_a_gateway_that_never_answers_is_given_up_in_time(
+    hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "IDENTIFY_LIMIT", 0.5)
+    gateway = await simulate("metered_1phase")
+    with gateway.fault("/info", Silent()):
+        result = await submit(hass, host=gateway.host, token=gateway.token(LONG))
+    assert errors(result) == {"host": "cannot_connect"}
+
+
+def test_all_limits_together_are_within_15_seconds() -> None:
+    assert identity.IDENTIFY_TIMEOUT + 1 <= 15
+    assert account.CLOUD_TIMEOUT + 5 <= 15
+
+
+async def test_nothing_there(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("metered_1phase")
+    await gateway.go_away()
+    assert errors(await submit(hass, host=gateway.host, token="x")) == {"host": "cannot_connect"}
+
+
+@pytest.mark.parametrize("answer", sorted(stranger.ANSWERS))
+async def test_something_else_is_there(hass: HomeAssistant, answer: str) -> None:
+    async with Stranger(answer) as server:
+        assert errors(await submit(hass, host=server.host, token="x")) == {"host": "not_a_gateway"}
+        assert not server.credentials
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("<html><p>unclosed", "not_a_gateway"),
+        ("\x00\xff\xfe", "not_a_gateway"),
+        (DEVICE.format("R"), "not_a_gateway"),
+        (DEVICE.format("R3.7.31"), "firmware_too_old"),
+    ],
+    ids=["broken HTML", "not text", "no version", "firmware before 3.9"],
+)
+async def test_something_almost_like_a_gateway_is_there(
+    hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch, body: str, error: str
+) -> None:
+    monkeypatch.setitem(stranger.ANSWERS, "almost", (body, "text/xml"))
+    async with Stranger("almost") as server:
+        assert errors(await submit(hass, host=server.host, token="x")) == {"host": error}
+
+
+async def test_a_server_that_refuses_to_say_who_it_is(hass: HomeAssistant) -> None:
+    async with Stranger("html", status=403) as server:
+        assert errors(await submit(hass, host=server.host, token="x")) == {"host": "not_a_gateway"}
+    async with Stranger("html", status=503) as server:
+        assert errors(await submit(hass, host=server.host, token="x")) == {"host": "cannot_connect"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "host"),
+    [
+        ("192.168.1.5", "192.168.1.5"),
+        (" envoy.local/ ", "envoy.local"),
+        ("https://envoy.local/home", "envoy.local"),
+        ("http://192.168.1.5:8080", "192.168.1.5:8080"),
+        ("envoy.local:443", "envoy.local:443"),
+        ("http://[bad", "http://[bad"),
+    ],
+)
+def test_people_paste_whole_addresses(typed: str, host: str) -> None:
+    assert host_of(typed) == host
+
+
+async def test_a_gateway_is_set_up_once(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("metered_1phase")
+    entry_for(gateway).add_to_hass(hass)
+    result = await submit(hass, host=gateway.host, token=gateway.token(LONG))
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "already_configured")
+
+
+def announcement(gateway: Simulator, host: str = "127.0.0.1") -> ZeroconfServiceInfo:
+    """Return what a gateway says of itself on the network."""
+    address = ip_address(host)
+    return ZeroconfServiceInfo(
+        ip_address=address,
+        ip_addresses=[address],
+        hostname="envoy.local.",
+        name=f"Envoy {gateway.serial}._enphase-envoy._tcp.local.",
+        port=80,
+        type="_enphase-envoy._tcp.local.",
+        properties={"serialnum": gateway.serial, "protovers": gateway.firmware},
+    )
+
+
+async def discover(hass: HomeAssistant, info: ZeroconfServiceInfo) -> ConfigFlowResult:
+    """Let a gateway be discovered."""
+    return await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_ZEROCONF}, data=info)
+
+
+async def test_a_gateway_that_announces_itself_is_offered(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("metered_1phase")
+    result = await discover(hass, announcement(gateway))
+    assert not errors(result)
+    (flow,) = hass.config_entries.flow.async_progress()
+    assert flow["context"]["title_placeholders"] == {"name": f"Envoy {gateway.serial}", "host": "127.0.0.1"}
+    result = await hass.config_entries.flow.async_configure(
+        result["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
+    )
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_a_gateway_is_not_offered_at_an_ipv6_address(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("metered_1phase")
+    result = await discover(hass, announcement(gateway, "fe80::1"))
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "not_ipv4")
+
+
+async def test_an_address_that_answers_is_not_given_up_for_another(hass: HomeAssistant, set_up: SetUp) -> None:
+    """A gateway on Ethernet and Wi-Fi announces both in turn."""
+    house = await set_up("metered_1phase")
+    before = house.entry.data["host"]
+    result = await discover(hass, announcement(house.gateway, "127.0.0.2"))
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "already_configured")
+    assert house.entry.data["host"] == before
+
+
+async def test_an_address_that_no_longer_answers_is(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("metered_1phase")
+    await house.gateway.go_away()
+    await house.poll()
+    await discover(hass, announcement(house.gateway, "127.0.0.2"))
+    await hass.async_block_till_done()
+    assert house.entry.data["host"] == "127.0.0.2"
+
+
+async def test_a_lost_access_is_given_back(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("metered_1phase")
+    result = await house.entry.start_reauth_flow(hass)
+    assert not errors(result)
+    token = house.gateway.token(LONG - 100)
+    result = await hass.config_entries.flow.async_configure(
+        result["flow_id"], {"host": house.gateway.host, "token": token}
+    )
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reauth_successful")
+    await hass.async_block_till_done()
+    assert house.entry.data["token"] == token
+    assert house.entry.state is ConfigEntryState.LOADED
+
+
+async def test_reconfiguring_leads_to_the_same_gateway_only(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate
+) -> None:
+    house = await set_up("metered_1phase")
+    other = await simulate("three_phase")
+    result = await house.entry.start_reconfigure_flow(hass)
+    result = await hass.config_entries.flow.async_configure(
+        result["flow_id"], {"host": other.host, "token": other.token(LONG)}
+    )
+    assert errors(result) == {"host": "other_gateway"}
+    token = house.gateway.token(LONG - 50)
+    result = await hass.config_entries.flow.async_configure(
+        result["flow_id"], {"host": house.gateway.host, "token": token}
+    )
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
+    await hass.async_block_till_done()
+    assert house.entry.data["token"] == token

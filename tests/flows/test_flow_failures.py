@@ -1,0 +1,140 @@
+"""Each way into the dialog with each thing that can go wrong: the same words everywhere, and the dialog goes on."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from homeassistant.config_entries import SOURCE_USER, SOURCE_ZEROCONF, ConfigFlowResult
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from pyenphase.auth import EnvoyTokenAuth
+import pytest
+
+from custom_components.enphase_envoy.const import DOMAIN
+from tests.conftest import LONG, entry_for
+from tests.flows.test_config_flow import announcement
+from tests.simulator import Cloud, Simulator, Status, Stranger
+
+type Simulate = Callable[..., Awaitable[Simulator]]
+type Way = Callable[[HomeAssistant, Simulator], Awaitable[ConfigFlowResult]]
+
+ACCOUNT = {"username": "owner@example.com", "password": "sunshine"}
+
+
+async def by_hand(hass: HomeAssistant, _gateway: Simulator) -> ConfigFlowResult:
+    return await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+
+
+async def by_discovery(hass: HomeAssistant, gateway: Simulator) -> ConfigFlowResult:
+    found = announcement(gateway)
+    return await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_ZEROCONF}, data=found)
+
+
+async def by_reauth(hass: HomeAssistant, gateway: Simulator) -> ConfigFlowResult:
+    entry = entry_for(gateway)
+    entry.add_to_hass(hass)
+    opened: ConfigFlowResult = await entry.start_reauth_flow(hass)
+    return opened
+
+
+async def by_reconfiguring(hass: HomeAssistant, gateway: Simulator) -> ConfigFlowResult:
+    entry = entry_for(gateway)
+    entry.add_to_hass(hass)
+    opened: ConfigFlowResult = await entry.start_reconfigure_flow(hass)
+    return opened
+
+
+WAYS = [by_hand, by_discovery, by_reauth, by_reconfiguring]
+
+#: What is typed besides the host, and what the form then says. `None` stands for a good token.
+FAILURES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "nothing there": ({"token": None}, {"host": "cannot_connect"}),
+    "no gateway": ({"token": None}, {"host": "not_a_gateway"}),
+    "wrong password": (ACCOUNT | {"password": "rain"}, {"base": "invalid_auth"}),
+    "multi-factor account": (ACCOUNT, {"base": "multi_factor"}),
+    "cloud down": (ACCOUNT, {"base": "cloud_unreachable"}),
+    "account without this gateway": (ACCOUNT, {"base": "not_your_gateway"}),
+    "expired token": ({"token": -LONG}, {"token": "token_expired"}),
+    "token of another gateway": ({"token": "999999999999"}, {"token": "token_other_gateway"}),
+    "no token at all": ({"token": "hello"}, {"token": "token_malformed"}),
+    "rejected token": ({"token": None}, {"token": "token_rejected"}),
+    "nothing typed": ({}, {"base": "credentials_missing"}),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+async def test_what_the_form_says(
+    hass: HomeAssistant,
+    simulate: Simulate,
+    cloud: Cloud,
+    monkeypatch: pytest.MonkeyPatch,
+    unused_tcp_port: int,
+    way: Way,
+    failure: str,
+) -> None:
+    gateway = await simulate("metered_1phase")
+    opened = await way(hass, gateway)
+    assert opened["type"] is FlowResultType.FORM
+    typed, says = FAILURES[failure]
+    form = {"host": gateway.host, **typed}
+    match form.get("token", ""):
+        case None:
+            form["token"] = gateway.token(LONG)
+        case int(days):
+            form["token"] = gateway.token(days)
+        case str(serial) if serial.isdigit():
+            form["token"] = gateway.token(LONG, serial=serial)
+    if failure == "nothing there":
+        form["host"] = f"127.0.0.1:{unused_tcp_port}"
+    elif failure == "multi-factor account":
+        cloud.trouble = "mfa"
+    elif failure == "cloud down":
+        monkeypatch.setattr(EnvoyTokenAuth, "JSON_LOGIN_URL", f"http://127.0.0.1:{unused_tcp_port}/?")
+    elif failure == "account without this gateway":
+        cloud.trouble = "refused"
+    elif failure == "rejected token":
+        gateway.fault("/auth/check_jwt", Status(401))
+    async with Stranger() as stranger:
+        if failure == "no gateway":
+            form["host"] = stranger.host
+        result = await hass.config_entries.flow.async_configure(opened["flow_id"], form)
+    assert (result["type"], result["errors"]) == (FlowResultType.FORM, says)
+
+    # The same dialog goes on to its end.
+    gateway.faults.clear()
+    result = await hass.config_entries.flow.async_configure(
+        opened["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
+    )
+    assert result["type"] in (FlowResultType.CREATE_ENTRY, FlowResultType.ABORT)
+    assert result.get("reason", "") in ("", "reauth_successful", "reconfigure_successful")
+    await hass.async_block_till_done()
+
+
+@pytest.mark.parametrize("way", [by_hand, by_discovery], ids=lambda way: way.__name__)
+async def test_a_gateway_that_is_set_up_already_ends_the_dialog(
+    hass: HomeAssistant, simulate: Simulate, way: Way
+) -> None:
+    gateway = await simulate("metered_1phase")
+    opened = await way(hass, gateway)
+    entry_for(gateway).add_to_hass(hass)
+    result = await hass.config_entries.flow.async_configure(
+        opened["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
+    )
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "already_configured")
+
+
+async def test_who_connects_by_hand_is_not_offered_it_any_more(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("metered_1phase")
+    await by_discovery(hass, gateway)
+    opened = await by_hand(hass, gateway)
+    again = await by_hand(hass, gateway)
+    form = {"host": gateway.host, "token": gateway.token(LONG)}
+    result = await hass.config_entries.flow.async_configure(opened["flow_id"], form)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    await hass.async_block_till_done()
+    assert not [
+        flow for flow in hass.config_entries.flow.async_progress() if flow["context"]["source"] == SOURCE_ZEROCONF
+    ]
+    if again["flow_id"] in {flow["flow_id"] for flow in hass.config_entries.flow.async_progress()}:
+        result = await hass.config_entries.flow.async_configure(again["flow_id"], form)
+        assert result["reason"] == "already_configured"

@@ -1,0 +1,107 @@
+"""Certificates: one is trusted, and nothing is told to another."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from homeassistant.config_entries import ConfigEntryState
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.setup import async_setup_component
+import pytest
+
+from custom_components.enphase_envoy.const import DOMAIN
+from tests.conftest import House
+from tests.simulator import Simulator
+
+type SetUp = Callable[..., Awaitable[House]]
+PROFILE = "metered_1phase"
+
+
+async def pin(hass: HomeAssistant, house: House) -> str:
+    """Switch pinning on as the owner does, and return the fingerprint that is then remembered."""
+    flow = await hass.config_entries.options.async_init(house.entry.entry_id)
+    result = await hass.config_entries.options.async_configure(
+        flow["flow_id"],
+        {
+            "poll_interval": 60,
+            "disable_keep_alive": False,
+            "pin_certificate": True,
+            "diagnostics_include_fixtures": False,
+        },
+    )
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    await hass.async_block_till_done()
+    assert house.entry.state is ConfigEntryState.LOADED
+    fingerprint: str = house.entry.data["certificate_fingerprint"]
+    assert len(fingerprint) == 64
+    return fingerprint
+
+
+def secrets_sent(gateway: Simulator) -> list[str]:
+    """Return requests that carried a token or a password."""
+    return [request.path for request in gateway.requests if request.path != "/info"]
+
+
+async def test_a_certificate_is_remembered_when_asked_to(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up(PROFILE)
+    assert "certificate_fingerprint" not in house.entry.data
+    fingerprint = await pin(hass, house)
+    await house.poll()
+    assert house.coordinator.last_update_success
+    await hass.config_entries.async_reload(house.entry.entry_id)
+    assert house.entry.data["certificate_fingerprint"] == fingerprint
+
+
+async def test_nothing_is_told_to_another_certificate_until_the_owner_trusts_it(
+    hass: HomeAssistant, set_up: SetUp, hass_client: Any
+) -> None:
+    house = await set_up(PROFILE)
+    old = await pin(hass, house)
+    await house.gateway.upgrade("D8.3.5433")
+    house.gateway.requests.clear()
+    for _ in range(3):
+        await house.poll()
+    assert not house.coordinator.last_update_success
+    assert not await hass.config_entries.async_reload(house.entry.entry_id)
+    assert not secrets_sent(house.gateway)
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, f"certificate_changed_{house.entry.entry_id}")
+    assert issue
+
+    assert await async_setup_component(hass, "repairs", {})
+    client = await hass_client()
+    opened = await client.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": issue.issue_id})
+    flow = await opened.json()
+    shown = flow["description_placeholders"]
+    assert shown["old"] == old
+    assert shown["new"] != old
+    assert (shown["serial"], shown["firmware"]) == (house.gateway.serial, "8.3.5433")
+    done = await client.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={"fingerprint": shown["new"]})
+    assert (await done.json())["type"] == FlowResultType.CREATE_ENTRY
+    await hass.async_block_till_done()
+    assert house.entry.state is ConfigEntryState.LOADED
+    assert house.entry.data["certificate_fingerprint"] == shown["new"]
+    assert not ir.async_get(hass).async_get_issue(DOMAIN, issue.issue_id)
+
+
+@pytest.mark.parametrize("firmware", ["D5.0.62", "R3.9.36"])
+async def test_once_pinned_plain_http_and_old_firmware_are_refused(
+    hass: HomeAssistant, set_up: SetUp, firmware: str
+) -> None:
+    """An impostor that announces firmware 5 would be sent a user name and a password."""
+    house = await set_up(PROFILE)
+    await pin(hass, house)
+    await house.gateway.upgrade(firmware)
+    house.gateway.requests.clear()
+    await hass.config_entries.async_reload(house.entry.entry_id)
+    assert house.entry.state is ConfigEntryState.SETUP_RETRY
+    assert not secrets_sent(house.gateway)
+
+
+async def test_what_was_remembered_is_forgotten_when_pinning_ends(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up(PROFILE)
+    await pin(hass, house)
+    hass.config_entries.async_update_entry(house.entry, options={**house.entry.options, "pin_certificate": False})
+    await hass.config_entries.async_reload(house.entry.entry_id)
+    assert house.entry.state is ConfigEntryState.LOADED
+    assert "certificate_fingerprint" not in house.entry.data

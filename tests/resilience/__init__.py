@@ -1,0 +1,1 @@
+"""Tests of faults, restarts and odd documents."""

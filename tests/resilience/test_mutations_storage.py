@@ -1,0 +1,147 @@
+"""Odd files of memory: whatever is in them, the next set-up ends as one without them."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from copy import deepcopy
+import json
+import logging
+from typing import Any
+
+from homeassistant.config_entries import ConfigEntryState
+from homeassistant.core import HomeAssistant
+from homeassistant.util.json import json_loads
+from hypothesis import given, strategies as st
+import pytest
+
+from custom_components.enphase_envoy.const import DOMAIN
+from custom_components.enphase_envoy.storage import COUNTERS, DOCUMENTS, STORES
+from tests.conftest import House
+from tests.helpers.mutants import EDITED, PROFILES, absent, absurd, counters, share_clock, sources, tracebacks, trying
+from tests.simulator.faults import Status
+from tests.simulator.mutations import Mutation
+
+type SetUp = Callable[..., Awaitable[House]]
+type Saved = dict[str, Any]
+
+pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
+
+
+class Forger:
+    """Changes what a house remembers between an unload and the next set-up."""
+
+    def __init__(self, house: House, storage: Saved, caplog: pytest.LogCaptureFixture) -> None:
+        """Note how it is."""
+        self.hass, self.house, self.storage, self.caplog = house.hass, house, storage, caplog
+        self.keys = {subject: f"{DOMAIN}.{house.entry.entry_id}.{subject}" for subject in STORES}
+        self.states, self.absent, self.sources = house.states(), absent(house), sources(house)
+        self.counters = counters(house).keys()
+        self.noon = house.gateway.clock.now, deepcopy(house.gateway.gateway._house)
+        self.saved: dict[str, Saved] = {}
+        self.counted: Counter[str] = Counter()
+
+    async def unload(self) -> None:
+        """Have it remember."""
+        await self.hass.config_entries.async_unload(self.house.entry.entry_id)
+        await self.hass.async_block_till_done()
+
+    async def begin(self) -> None:
+        """Have it remember for the first time."""
+        await self.unload()
+        self.saved = {subject: deepcopy(self.storage[key]) for subject, key in self.keys.items()}
+
+    def forged(self, subject: str, body: int | None, mutation: Mutation) -> Saved | None:
+        """Return a file with a mutation, in one of the documents if a `body` is wanted; None if it can't be read."""
+        saved = deepcopy(self.saved[subject])
+        documents: dict[str, Saved] = saved["data"].get("documents", {})
+        gateway = self.house.gateway.gateway
+        if body is None or not documents:
+            mutation.edit(subject, saved["data"], gateway)
+        else:
+            path = sorted(documents)[body % len(documents)]
+            document = mutation.edit(path, json.loads(documents[path]["body"]), gateway)
+            documents[path]["body"] = json.dumps(document)
+        try:
+            forged: Saved = json_loads(json.dumps(saved))  # type: ignore[assignment]
+        except ValueError:
+            return None
+        return forged
+
+    async def check(self, subject: str, body: int | None, mutation: Mutation, *, silent: bool) -> None:
+        """Set up with a forged file, while the gateway answers or is `silent`."""
+        if (forged := self.forged(subject, body, mutation)) is None:
+            self.counted["no file"] += 1
+            return
+        clock, gateway = self.house.gateway.clock, self.house.gateway.gateway
+        clock._base, gateway._house = self.noon[0], deepcopy(self.noon[1])
+        for other, key in self.keys.items():
+            self.storage[key] = forged if other == subject else deepcopy(self.saved[other])
+        self.caplog.clear()
+        try:
+            if silent:
+                with self.house.gateway.fault("*", Status(503)):
+                    await self.hass.config_entries.async_setup(self.house.entry.entry_id)
+                await self.come_back()
+            else:
+                await self.hass.config_entries.async_setup(self.house.entry.entry_id)
+            for _ in range(2):
+                await self.hass.async_block_till_done()
+                self.look(moved=silent)
+                await self.house.poll()
+        finally:
+            await self.unload()
+        assert not tracebacks(self.caplog)
+        self.counted["files"] += 1
+
+    async def come_back(self) -> None:
+        """Let the gateway answer again, to one that shows what is remembered or to one that could not be set up."""
+        await self.hass.async_block_till_done()
+        entry = self.house.entry
+        self.counted[entry.state.name] += 1
+        assert entry.state in (ConfigEntryState.LOADED, ConfigEntryState.SETUP_RETRY)
+        assert not absurd(self.house.states())
+        for _ in range(3):
+            self.house.gateway.clock.advance(60)
+            if entry.state is ConfigEntryState.LOADED:
+                await self.house.poll()
+            else:
+                await self.hass.config_entries.async_reload(entry.entry_id)
+
+    def look(self, *, moved: bool) -> None:
+        """Look whether all is as it was, or as it is some minutes later."""
+        assert self.house.entry.state is ConfigEntryState.LOADED
+        now = self.house.states()
+        assert not now.keys() ^ self.states.keys()
+        assert absent(self.house) <= self.absent
+        assert not absurd(now)
+        assert sources(self.house) == self.sources
+        if not moved:
+            # A counter that was higher, as far as can be known, waits for the truth.
+            differs = {name for name, state in now.items() if state != self.states[name]}
+            assert differs <= self.counters
+            self.counted["other counters"] += bool(differs)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_whatever_is_remembered_the_next_set_up_ends_as_one_without_a_memory(
+    hass: HomeAssistant,
+    set_up: SetUp,
+    hass_storage: Saved,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    profile: str,
+) -> None:
+    run = hass.loop.run_until_complete
+    house = run(set_up(profile))
+    share_clock(monkeypatch, house.gateway)
+    caplog.set_level(logging.INFO)
+    run(house.poll())
+    forger = Forger(house, hass_storage, caplog)
+    run(forger.begin())
+
+    @trying(5)
+    @given(st.sampled_from((DOCUMENTS, COUNTERS)), st.none() | st.integers(0, 30), EDITED, st.booleans())
+    def every(subject: str, body: int | None, mutation: Mutation, silent: bool) -> None:
+        run(forger.check(subject, body, mutation, silent=silent))
+
+    every()
+    print(f"{profile}: {dict(forger.counted)}")  # noqa: T201

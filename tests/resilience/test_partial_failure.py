@@ -1,0 +1,192 @@
+"""What is left while a part of the gateway says nothing, or nonsense, for minutes."""
+
+from collections.abc import Awaitable, Callable
+import logging
+
+import aiohttp
+from homeassistant.const import STATE_UNAVAILABLE
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr, entity_registry as er
+import pytest
+
+from custom_components.enphase_envoy import async_remove_config_entry_device
+from custom_components.enphase_envoy.client import gateway as gateway_module
+from custom_components.enphase_envoy.const import DOMAIN
+from tests.conftest import House
+from tests.simulator import Change, EmptyList, Replace, Silent, Status
+from tests.simulator.faults import Fault
+
+type SetUp = Callable[..., Awaitable[House]]
+
+ENPOWER = "202226050419"
+BATTERY = "492309017302"
+INVENTORY = "/ivp/ensemble/inventory"
+
+
+async def lost(house: House, fault: Fault, *paths: str, minutes: int = 5) -> set[str]:
+    """Return what is unavailable after some minutes with a fault, and let everything come back."""
+    for path in paths:
+        house.gateway.fault(path, fault)
+    for _ in range(minutes):
+        await house.pass_time(60)
+    gone = house.unavailable()
+    house.gateway.faults.clear()
+    for _ in range(10):
+        if not house.unavailable():
+            break
+        await house.pass_time(300)
+    assert not house.unavailable()
+    return gone
+
+
+def without(kind: str) -> Change:
+    """Leave a kind of hardware out of a list."""
+    return Change(lambda groups: [group for group in groups if group["type"] != kind])
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("/admin/lib/tariff", "/api/v1/production/inverters"),
+        ("/ivp/ensemble/inventory", "/ivp/ensemble/power"),
+        ("/ivp/ensemble/secctrl", "/ivp/meters/readings"),
+        ("/ivp/pdm/device_data", "/production.json"),
+        ("/ivp/ensemble/power", "/production.json"),
+    ],
+    ids=" and ".join,
+)
+async def test_two_endpoints_that_never_answer_take_no_more_than_two_that_fail(
+    set_up: SetUp, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+) -> None:
+    """They hold both places for requests, whoever comes next."""
+    monkeypatch.setattr(gateway_module, "_PATIENCE", 0.1)
+    monkeypatch.setattr(gateway_module, "_TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    house = await set_up("full_battery")
+    expected = await lost(house, Status(503), *pair)
+    assert len(expected) < len(house.states()) / 2
+    assert await lost(house, Silent(), *pair) <= expected
+
+
+async def test_a_connection_that_is_not_made_keeps_nobody_else_from_being_asked(
+    set_up: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await set_up("full_battery")
+    gateway = house.coordinator.gateway
+    house.gateway.requests.clear()
+    await house.poll_all()
+    paths = [request.path for request in house.gateway.requests]
+    request = gateway._asker._request
+    refused: list[str] = []
+
+    async def refuse_the_first(path: str) -> aiohttp.ClientResponse:
+        if not refused:
+            refused.append(path)
+            raise aiohttp.ConnectionTimeoutError("no connection")
+        return await request(path)
+
+    monkeypatch.setattr(gateway._asker, "_request", refuse_the_first)
+    house.gateway.requests.clear()
+    await house.poll_all()
+    assert house.coordinator.last_update_success
+    asked = {request.path for request in house.gateway.requests} - {"/info"}
+    assert asked == set(paths) - set(refused)
+    await house.poll()
+    assert not house.unavailable()
+
+
+async def test_an_inventory_without_its_system_controller_takes_no_more_than_one_that_fails(
+    set_up: SetUp, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = await set_up("full_battery")
+    expected = await lost(house, Status(503), INVENTORY)
+    caplog.clear()
+    assert await lost(house, without("ENPOWER"), INVENTORY) <= expected
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1, warnings
+    assert INVENTORY in warnings[0]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_report_of_a_meter_that_is_not_active_keeps_the_counter(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("full_battery")
+    counter = f"sensor.envoy_{house.gateway.serial}_lifetime_energy_production"
+    before = house.states()[counter]
+    house.gateway.fault("/production.json", Replace("production.1.activeCount", 0))
+    for _ in range(14):
+        await house.pass_time(60)
+        assert house.states()[counter] == before
+    house.gateway.faults.clear()
+    await house.pass_time(60)
+    assert float(house.states()[counter]) >= float(before)
+
+
+@pytest.mark.parametrize(
+    ("profile", "battery", "path", "fault"),
+    [
+        ("collar", "492516021833", INVENTORY, EmptyList()),
+        ("ac_batteries", "121917031187", "/inventory.json", EmptyList()),
+        ("full_battery", BATTERY, INVENTORY, without("ENCHARGE")),
+        # With a system controller an empty list is nonsense to the library, however long it stays.
+        ("full_battery", BATTERY, INVENTORY, EmptyList()),
+    ],
+    ids=["empty, collar", "empty, AC batteries", "without batteries", "empty, system controller"],
+)
+async def test_a_battery_that_is_gone_for_good_can_be_deleted(
+    hass: HomeAssistant, set_up: SetUp, profile: str, battery: str, path: str, fault: Fault
+) -> None:
+    house = await set_up(profile)
+    device = dr.async_get(hass).async_get_device_by_identifier((DOMAIN, battery), house.entry.entry_id)
+    assert device
+    # Who has none has none anywhere.
+    house.gateway.fault(path, fault)
+    house.gateway.fault("/ivp/ensemble/power", Replace("devices:", []))
+    house.gateway.fault(
+        "/api/v1/production/inverters",
+        Change(lambda listed: [inverter for inverter in listed if inverter["serialNumber"] != battery]),
+    )
+    await house.pass_time(60)
+    assert not await async_remove_config_entry_device(hass, house.entry, device), "one bad list proves nothing"
+    for _ in range(66):
+        await house.pass_time(60)
+    assert await async_remove_config_entry_device(hass, house.entry, device)
+
+
+@pytest.mark.parametrize(
+    ("path", "domain", "unique_id"),
+    [
+        ("/admin/lib/tariff", "switch", f"{ENPOWER}_charge_from_grid"),
+        ("/admin/lib/tariff", "select", f"{ENPOWER}_storage_mode"),
+        ("/admin/lib/tariff", "number", f"{ENPOWER}_reserve_soc"),
+        ("/production.json", "sensor", "202328041177_lifetime_production"),
+        ("/production.json", "sensor", "202328041177_seven_days_production"),
+        ("/production.json", "sensor", "202328041177_daily_production"),
+    ],
+)
+async def test_settings_and_counters_are_held_for_a_quarter_of_an_hour(
+    hass: HomeAssistant, set_up: SetUp, path: str, domain: str, unique_id: str
+) -> None:
+    house = await set_up("full_battery")
+    entity = er.async_get(hass).async_get_entity_id(domain, DOMAIN, unique_id)
+    assert entity
+    before = house.states()[entity]
+    house.gateway.fault(path, Status(503))
+    for _ in range(14):
+        await house.pass_time(60)
+    assert house.states()[entity] == before
+    for _ in range(10):
+        await house.pass_time(60)
+    assert house.states()[entity] == STATE_UNAVAILABLE
+
+
+async def test_who_polls_by_an_automation_decides_how_old_a_value_may_be(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("metered_1phase")
+    hass.config_entries.async_update_entry(house.entry, pref_disable_polling=True)
+    await hass.config_entries.async_reload(house.entry.entry_id)
+    await hass.async_block_till_done()
+    for _ in range(6):
+        house.gateway.requests.clear()
+        for _ in range(10):
+            await house.pass_time(30)
+            assert not house.unavailable()
+        await house.poll()
+        assert house.gateway.requests

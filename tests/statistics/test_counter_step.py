@@ -1,0 +1,105 @@
+"""The message about a counter that has another value for good: its correction is kept, or undone."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.setup import async_setup_component
+import pytest
+from pytest_homeassistant_custom_component.common import MockConfigEntry, flush_store
+from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+
+from custom_components.enphase_envoy import issues
+from custom_components.enphase_envoy.const import DOMAIN
+from custom_components.enphase_envoy.statistics.recorder import Correction, async_correct, async_recorder
+from tests.conftest import House
+from tests.helpers.statistics import START, Statistics
+
+type SetUp = Callable[..., Awaitable[House]]
+
+SOLAR = "sensor.solar"
+#: Where the step is booked.
+STEP = START + timedelta(minutes=5)
+CORRECTION = Correction(SOLAR, STEP.timestamp(), -18_999_950.0)
+
+
+def message(hass: HomeAssistant) -> ir.IssueEntry | None:
+    """Return the message."""
+    return next((it for (domain, _), it in ir.async_get(hass).issues.items() if domain == DOMAIN), None)
+
+
+async def answer(hass: HomeAssistant, client: ClientSessionGenerator, choice: str) -> tuple[dict[str, Any], str]:
+    """Open the dialog of the message and choose; return what it showed and how it ended."""
+    assert await async_setup_component(hass, "repairs", {})
+    http, shown = await client(), message(hass)
+    assert shown
+    opened = await http.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": shown.issue_id})
+    flow = await opened.json()
+    done = await http.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={"next_step_id": choice})
+    return flow, (await done.json())["type"]
+
+
+@pytest.mark.parametrize(("choice", "change"), [("keep", 50), ("book", 19_000_000)])
+async def test_the_owner_decides_what_a_step_was(
+    statistics: Statistics,
+    hass: HomeAssistant,
+    hass_client: ClientSessionGenerator,
+    choice: str,
+    change: float,
+) -> None:
+    assert await async_setup_component(hass, DOMAIN, {})
+    entry = MockConfigEntry(domain=DOMAIN)
+    entry.add_to_hass(hass)
+    for state in (65_000_000, 84_000_000, 84_000_050):
+        await statistics.row({SOLAR: state})
+    recorder = async_recorder(hass)
+    assert recorder
+    async_correct(recorder, CORRECTION)
+    await async_wait_recording_done(hass)
+    assert await statistics.changes(SOLAR) == [0, 50, 50]
+    issues.async_report_step(hass, entry, asdict(CORRECTION), 65_000_000, 84_000_000)
+    flow, end = await answer(hass, hass_client, choice)
+    assert (flow["type"], flow["menu_options"]) == ("menu", ["keep", "book"])
+    texts = flow["description_placeholders"]
+    assert (texts["before"], texts["after"], texts["correction"]) == ("65000 kWh", "84000 kWh", "-19000 kWh")
+    assert end == "create_entry"
+    await async_wait_recording_done(hass)
+    assert await statistics.changes(SOLAR) == [0, change, 50]
+    assert message(hass) is None
+
+
+async def test_without_a_recorder_nothing_can_be_undone(
+    hass: HomeAssistant, set_up: SetUp, hass_client: ClientSessionGenerator
+) -> None:
+    house = await set_up("full_battery")
+    issues.async_report_step(hass, house.entry, asdict(CORRECTION), 65_000_000, 84_000_000)
+    assert (await answer(hass, hass_client, "book"))[1] == "abort"
+    assert message(hass)
+
+
+async def test_a_message_outlasts_a_restart_but_not_its_entry(
+    hass: HomeAssistant, set_up: SetUp, hass_storage: dict[str, Any]
+) -> None:
+    """Nobody notices the step again; one step gives one message, however often it is told."""
+    house = await set_up("full_battery")
+    for _ in range(2):
+        issues.async_report_step(hass, house.entry, asdict(CORRECTION), 400, 0)
+    registry = ir.async_get(hass)
+    assert len([domain for domain, _ in registry.issues if domain == DOMAIN]) == 1
+    await flush_store(registry._store)
+    registry.issues.clear()
+    await registry._async_load()
+    kept = message(hass)
+    assert kept
+    assert kept.data == {
+        "entry_id": house.entry.entry_id,
+        "entity_id": SOLAR,
+        "at": STEP.timestamp(),
+        "watt_hours": -18_999_950.0,
+    }
+    await hass.config_entries.async_remove(house.entry.entry_id)
+    assert message(hass) is None

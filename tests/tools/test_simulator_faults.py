@@ -1,0 +1,342 @@
+"""Every fault shows as what it claims to be, where and as long as it was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from pyenphase.exceptions import EnvoyError
+import pytest
+
+from tests.simulator import (
+    NAN,
+    PROFILES,
+    Body,
+    Change,
+    Clock,
+    Drop,
+    EmptyList,
+    EmptyObject,
+    Html,
+    LifetimeWraps,
+    Missing,
+    NightlyRestart,
+    Null,
+    Replace,
+    Silent,
+    Simulator,
+    Slow,
+    Status,
+    Step,
+    StorageCtHalves,
+    TodayIsLifetime,
+    TodayNotReset,
+    TodayPlus32Bits,
+    TodayResetsAbove,
+    TotalIsNet,
+    Truncated,
+    Zeros,
+)
+from tests.simulator.client import connected
+from tests.simulator.faults import Fault, find
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+pytestmark = pytest.mark.usefixtures("socket_enabled")
+
+NOON = "2026-06-21T12:00:00+02:00"
+PRODUCTION = "/production.json?details=1"
+
+
+@pytest.fixture
+async def sim(socket_enabled: None) -> AsyncIterator[Simulator]:
+    """Serve the default system at a standing noon."""
+    async with Simulator(clock=Clock(NOON, running=False)) as simulator:
+        yield simulator
+
+
+async def read(sim: Simulator, path: str = PRODUCTION, timeout: float = 5) -> tuple[int, bytes]:  # noqa: ASYNC109
+    """Read a path on a connection of its own."""
+    scheme = "https" if sim.uses_tokens else "http"
+    headers = {"Authorization": f"Bearer {sim.token()}"}
+    limit = aiohttp.ClientTimeout(total=timeout)
+    async with (
+        aiohttp.ClientSession(timeout=limit) as session,
+        session.get(f"{scheme}://{sim.host}{path}", ssl=False, headers=headers) as response,
+    ):
+        return response.status, await response.read()
+
+
+async def document(sim: Simulator, path: str = PRODUCTION) -> Any:
+    """Read JSON."""
+    return json.loads((await read(sim, path))[1])
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "body"),
+    [
+        (Status(503), 503, b""),
+        (Status(429, "slow down"), 429, b"slow down"),
+        (Null(), 200, b"null"),
+        (EmptyObject(), 200, b"{}"),
+        (EmptyList(), 200, b"[]"),
+        (Body("nonsense"), 200, b"nonsense"),
+    ],
+)
+async def test_other_answers(sim: Simulator, fault: Fault, status: int, body: bytes) -> None:
+    """Status and body are what was asked for, only at the path that was asked for, only as long."""
+    with sim.fault("/production.json", fault) as active:
+        assert await read(sim) == (status, body)
+        assert (await read(sim, "/ivp/meters"))[1] != body
+    assert active.hits == 1
+    assert (await document(sim))["production"]
+
+
+async def test_html_and_truncated(sim: Simulator) -> None:
+    """A page instead of JSON; JSON that ends too early."""
+    with sim.fault("/ivp/*", Html()):
+        assert (await read(sim, "/ivp/meters"))[1].startswith(b"<!DOCTYPE html>")
+    whole = (await read(sim, "/ivp/meters"))[1]
+    with sim.fault("/ivp/meters", Truncated(0.5)):
+        status, part = await read(sim, "/ivp/meters")
+    assert status == 200
+    assert part == whole[: len(whole) // 2]
+
+
+async def test_broken_connections(sim: Simulator) -> None:
+    """Before any byte, and in the middle of the body."""
+    with sim.fault("/production.json", Drop()), pytest.raises(aiohttp.ServerDisconnectedError):
+        await read(sim)
+    with sim.fault("/production.json", Drop(0.5)), pytest.raises(aiohttp.ClientPayloadError):
+        await read(sim)
+    assert (await read(sim))[0] == 200
+
+
+async def test_slow_and_silent(sim: Simulator) -> None:
+    """Late by so much real time, or never; the others are not held up."""
+    loop = asyncio.get_running_loop()
+    with sim.fault("/production.json", Slow(0.3)):
+        began = loop.time()
+        assert (await read(sim))[0] == 200
+        assert 0.3 <= loop.time() - began < 2
+    with sim.fault("*", Silent()), pytest.raises(TimeoutError):
+        await read(sim, timeout=0.3)
+    assert (await read(sim))[0] == 200
+
+
+async def test_span_and_count(sim: Simulator) -> None:
+    """A fault ends after a span of simulated time, or after so many requests."""
+    sim.faults.add("/production.json", Status(500), seconds=60)
+    assert (await read(sim))[0] == 500
+    sim.clock.advance(61)
+    assert (await read(sim))[0] == 200
+    sim.faults.add("/production.json", Status(500), count=2)
+    assert [(await read(sim))[0] for _ in range(3)] == [500, 500, 200]
+    assert not sim.faults.active
+    sim.faults.add("*", Status(500))
+    sim.faults.clear()
+    assert (await read(sim))[0] == 200
+
+
+async def test_query_tells_paths_apart(sim: Simulator) -> None:
+    """A pattern with a query meets only that."""
+    with sim.fault(PRODUCTION, Status(500)):
+        assert (await read(sim))[0] == 500
+        assert (await read(sim, "/production.json"))[0] == 200
+
+
+@pytest.mark.parametrize("value", [None, "seven", 1e18, -1, [], True])
+async def test_wrong_types(sim: Simulator, value: Any) -> None:
+    """A field of any type, at a path."""
+    with sim.fault("/production.json", Replace("production.1.wNow", value)):
+        assert (await document(sim))["production"][1]["wNow"] == value
+    with sim.fault("/production.json", Replace("production.1.lines.*.wNow", value)):
+        assert [line["wNow"] for line in (await document(sim))["production"][1]["lines"]] == [value, value]
+
+
+async def test_nan_missing_and_changes(sim: Simulator) -> None:
+    """NaN, which is no JSON; a field and a device that are gone; whatever a function makes."""
+    with sim.fault("/production.json", Replace("production.1.wNow", NAN)):
+        assert b'"wNow": NaN' in (await read(sim))[1]
+    with sim.fault("/production.json", Missing("production.1.wNow")):
+        assert "wNow" not in (await document(sim))["production"][1]
+    with sim.fault("/api/v1/production/inverters", Missing("0")):
+        assert len(await document(sim, "/api/v1/production/inverters")) == 23
+    with sim.fault("/ivp/meters", Change(lambda meters: meters[:1])):
+        assert len(await document(sim, "/ivp/meters")) == 1
+    with sim.fault("/production.json", Replace("production.1.wNow", lambda watts: watts / 2)):
+        half = (await document(sim))["production"][1]["wNow"]
+    assert (await document(sim))["production"][1]["wNow"] == pytest.approx(2 * half)
+
+
+def test_paths_find_places() -> None:
+    """Names, numbers from both ends, everything; nothing where there is nothing."""
+    tree = {"a": [{"b": 1}, {"b": 2}]}
+    assert [place[key] for place, key in find(tree, "a.*.b")] == [1, 2]
+    assert [place[key] for place, key in find(tree, "a.-1.b")] == [2]
+    assert not list(find(tree, "a.7.b"))
+    assert not list(find(tree, "c.b"))
+
+
+def eim(production: Any, key: str) -> list[float]:
+    """Return a field of the metered production and its phases."""
+    return [production["production"][1][key], *(line[key] for line in production["production"][1]["lines"])]
+
+
+LIES: list[tuple[Fault, str, Callable[[float, float], float]]] = [
+    (TodayPlus32Bits(), "whToday", lambda today, _life: today + 2**32),
+    (TodayIsLifetime(), "whToday", lambda _today, life: life),
+    (TodayResetsAbove(500), "whToday", lambda today, _life: today + 500),
+    (LifetimeWraps(), "whLifetime", lambda _today, life: life % 1_193_046),
+    (Step(-2_000_000), "whLifetime", lambda _today, life: life - 2_000_000),
+    (Zeros(), "whLifetime", lambda _today, _life: 0),
+]
+
+
+@pytest.mark.parametrize(("lie", "key", "expected"), LIES)
+async def test_counters_that_lie(
+    sim: Simulator, lie: Fault, key: str, expected: Callable[[float, float], float]
+) -> None:
+    """In the total and in the phases; the house itself is not touched."""
+    truth = await document(sim)
+    counters = sim.house.snapshot()
+    with sim.fault("/production.json", lie):
+        lied = await document(sim)
+    for seen, today, life in zip(eim(lied, key), eim(truth, "whToday"), eim(truth, "whLifetime"), strict=True):
+        assert seen == pytest.approx(expected(today, life))
+    assert sim.house.snapshot() == counters
+    assert await document(sim) == truth
+
+
+async def test_lies_reach_v1_too() -> None:
+    """Systems without CTs lie in /api/v1/production."""
+    async with Simulator("standard_7_6", clock=Clock(NOON, running=False)) as sim:
+        path = "/api/v1/production"
+        truth = await document(sim, path)
+        with sim.fault(path, TodayPlus32Bits()), sim.fault(path, Step(5)):
+            lied = await document(sim, path)
+        assert lied["wattHoursToday"] == truth["wattHoursToday"] + 2**32
+        assert lied["wattHoursLifetime"] == truth["wattHoursLifetime"] + 5
+        wrapped = (await document(sim))["production"][0]["whLifetime"]
+        assert wrapped == pytest.approx(truth["wattHoursLifetime"] % 1_193_046, abs=400)
+        await sim.upgrade("D8.2.4382")
+        whole = (await document(sim))["production"][0]["whLifetime"]
+        assert whole == pytest.approx(truth["wattHoursLifetime"], abs=400)
+
+
+async def test_today_goes_on_after_midnight(sim: Simulator) -> None:
+    """Not reset, or reset late."""
+    sim.clock.set("2026-06-22T00:10:00+02:00")
+    with sim.fault("/production.json", TodayNotReset(seconds=900)):
+        assert eim(await document(sim), "whToday")[0] > 5000
+        sim.clock.advance(301)
+        assert eim(await document(sim), "whToday")[0] == 0
+    with sim.fault("/production.json", TodayNotReset()):
+        assert eim(await document(sim), "whToday")[0] > 5000
+
+
+async def test_storage_ct_loses_a_phase(sim: Simulator) -> None:
+    """The sum is the other phase's reading, which is half."""
+    path = "/ivp/meters/readings"
+    truth = (await document(sim, path))[2]
+    with sim.fault(path, StorageCtHalves(), count=1):
+        lied = (await document(sim, path))[2]
+    assert lied["channels"][1]["actEnergyDlvd"] == 0
+    assert lied["actEnergyDlvd"] == truth["channels"][0]["actEnergyDlvd"] < truth["actEnergyDlvd"]
+    assert lied["actEnergyRcvd"] == truth["channels"][0]["actEnergyRcvd"]
+    assert (await document(sim, path))[2] == truth
+
+
+async def test_total_is_net(sim: Simulator) -> None:
+    """What firmware 8.3.5433 mixes up, the library puts right."""
+    await sim.upgrade("D8.3.5433")
+    with sim.fault("/production.json", TotalIsNet()):
+        total, net = (await document(sim))["consumption"]
+        assert (total["whLifetime"], total["wNow"]) == (net["whLifetime"], net["wNow"])
+        assert total["lines"][0]["wNow"] == net["lines"][0]["wNow"]
+        async with connected(sim) as envoy:
+            assert envoy.data is not None
+            assert envoy.data.system_consumption is not None
+            grid = sim.house.total("imported") - sim.house.total("exported")
+            expected = grid + sim.house.total("production")
+            assert envoy.data.system_consumption.watt_hours_lifetime == pytest.approx(expected, abs=2)
+
+
+async def test_oldest_firmware_starts_with_zeros() -> None:
+    """For the first minutes all is zero, which the library rejects."""
+    async with Simulator("legacy_3_9", clock=Clock(NOON, running=False)) as sim, connected(sim) as envoy:
+        with sim.fault("/api/v1/production", Zeros()), pytest.raises(EnvoyError, match="zero"):
+            await envoy.update()
+        await envoy.update()
+
+
+async def test_nightly_restart(sim: Simulator) -> None:
+    """Connections break for some minutes after 23:00 local time, night after night."""
+    sim.faults.add("*", NightlyRestart(minutes=3))
+    for day in (21, 22):
+        sim.clock.set(f"2026-06-{day}T22:59:59+02:00")
+        assert (await read(sim))[0] == 200
+        sim.clock.advance(2)
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await read(sim)
+        sim.clock.advance(180)
+        assert (await read(sim))[0] == 200
+
+
+async def test_gateway_goes_and_comes_back(sim: Simulator) -> None:
+    """Connections are refused, those that exist break; afterwards it answers at the same address."""
+    host = sim.host
+    await sim.go_away()
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await read(sim)
+    sim.clock.advance(600)
+    await sim.come_back()
+    assert sim.host == host
+    assert (await read(sim))[0] == 200
+    with sim.fault("*", Silent()):
+        waiting = asyncio.create_task(read(sim))
+        await asyncio.sleep(0.1)
+        await sim.go_away()
+        with pytest.raises(aiohttp.ClientError):
+            await waiting
+    await sim.come_back()
+
+
+async def test_rejected_sessions(sim: Simulator) -> None:
+    """A revoked token is no longer taken, another one is."""
+    async with connected(sim) as envoy:
+        assert envoy.auth is not None
+        sim.revoke(envoy.auth.headers["Authorization"].removeprefix("Bearer "))
+        with pytest.raises(EnvoyError):
+            await envoy.update()
+    async with connected(sim):
+        pass
+
+
+async def test_firmware_upgrades() -> None:
+    """From 8.2 to 8.3 with a new certificate; from 5 (HTTP, digest) to 7 (HTTPS, token) at the same address."""
+    async with Simulator("metered_1phase", clock=Clock(NOON, running=False)) as sim:
+        host, certificate = sim.host, sim.certificate
+        await sim.upgrade("D8.3.5433")
+        assert (sim.host, sim.firmware) == (host, "8.3.5433")
+        assert sim.certificate != certificate
+        async with connected(sim) as envoy:
+            assert str(envoy.firmware) == "8.3.5433"
+    async with Simulator("legacy_5", clock=Clock(NOON, running=False)) as sim:
+        async with connected(sim) as envoy:
+            assert envoy.data is not None
+            before = envoy.data.system_production
+        await sim.upgrade("D7.6.175")
+        assert sim.username == "owner@example.com"
+        async with connected(sim) as envoy:
+            assert envoy.data is not None
+            assert envoy.data.system_production == before
+
+
+def test_every_profile_has_its_faults_named() -> None:
+    """Profiles whose firmware lies of its own accord say so in their row."""
+    assert [name for name, profile in PROFILES.items() if profile.wraps] == ["standard_7_6"]
+    assert [name for name, profile in PROFILES.items() if profile.cloud_owns_tariff] == ["collar"]

@@ -1,0 +1,167 @@
+"""Texts: every language says everything that English says, and English says everything that the code asks for."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import combinations
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+from homeassistant.config_entries import SOURCE_USER
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.util import yaml
+import pytest
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+from custom_components.enphase_envoy import issues
+from custom_components.enphase_envoy.client.errors import Reason
+from custom_components.enphase_envoy.const import DOMAIN
+from custom_components.enphase_envoy.energy.settings_monitor import SettingOutcome, SettingResult
+from custom_components.enphase_envoy.statistics.recorder import Correction
+
+TRANSLATIONS = Path(__file__).parents[2] / "custom_components" / DOMAIN / "translations"
+LANGUAGES = sorted(path.stem for path in TRANSLATIONS.glob("*.json") if path.stem != "en")
+PLACEHOLDER = re.compile(r"\{\w+\}")
+
+in_every_language = pytest.mark.parametrize("language", LANGUAGES)
+
+
+def tree(language: str) -> dict[str, Any]:
+    """Return the texts of a language as the file has them."""
+    texts: dict[str, Any] = json.loads((TRANSLATIONS / f"{language}.json").read_text(encoding="utf-8"))
+    return texts
+
+
+def objects(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each text with its path."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from objects(value, f"{path}{key}/")
+        else:
+            yield f"{path}{key}", value
+
+
+def flat(language: str) -> dict[str, str]:
+    """Return the texts of a language by their paths."""
+    return dict(objects(tree(language)))
+
+
+def names(language: str) -> dict[str, str]:
+    """Return the names of entities by their paths."""
+    return {path: text for path, text in flat(language).items() if re.fullmatch(r"entity/\w+/\w+/name", path)}
+
+
+ENGLISH = flat("en")
+
+
+def test_five_languages_are_spoken_beside_english() -> None:
+    assert set(LANGUAGES) >= {"de", "es", "fr", "it", "nl"}
+
+
+@in_every_language
+def test_a_language_has_the_keys_of_english_in_the_same_order(language: str) -> None:
+    assert list(flat(language)) == list(ENGLISH)
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_a_file_is_written_in_one_way(language: str) -> None:
+    written = (TRANSLATIONS / f"{language}.json").read_text(encoding="utf-8")
+    assert written == json.dumps(tree(language), ensure_ascii=False, indent=2) + "\n"
+
+
+@in_every_language
+def test_a_text_has_the_placeholders_and_links_of_english(language: str) -> None:
+    for path, text in flat(language).items():
+        english = ENGLISH[path]
+        assert set(PLACEHOLDER.findall(text)) == set(PLACEHOLDER.findall(english)), path
+        assert text.count("`") == english.count("`"), path
+        assert text.count("\n") == english.count("\n"), path
+        assert re.findall(r"\]\(.*?\)", text) == re.findall(r"\]\(.*?\)", english), path
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_no_placeholder_is_broken(language: str) -> None:
+    """The frontend takes an apostrophe before a brace, or two in a row, for the beginning of literal text."""
+    for path, text in flat(language).items():
+        assert not re.search(r"[{}]", PLACEHOLDER.sub("", text)), path
+        assert not re.search(r"'[{}<>']", text), path
+
+
+@in_every_language
+def test_no_text_is_empty_or_far_longer_than_the_english_one(language: str) -> None:
+    for path, text in flat(language).items():
+        assert text == text.strip() != "", path
+        assert len(text) <= 2.5 * len(ENGLISH[path]) + 40, path
+
+
+@in_every_language
+def test_names_that_differ_in_english_differ(language: str) -> None:
+    """Also on different devices: what is called the same should be the same."""
+    for (one, one_name), (other, other_name) in combinations(names(language).items(), 2):
+        assert one_name != other_name or ENGLISH[one] == ENGLISH[other], f"{one} and {other} are both {one_name}"
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_a_phase_is_called_like_the_total_with_its_phase(language: str) -> None:
+    named = names(language)
+    phases = {path: name for path, name in named.items() if path.endswith("_phase/name")}
+    assert phases
+    for path, name in phases.items():
+        assert name == named[path.replace("_phase/name", "/name")] + " {phase}"
+
+
+@in_every_language
+def test_most_texts_are_translated(language: str) -> None:
+    translated = [path for path, text in flat(language).items() if text != ENGLISH[path]]
+    assert len(translated) > len(ENGLISH) / 2
+
+
+def test_every_reason_has_a_text_wherever_it_is_shown() -> None:
+    texts = tree("en")
+    assert set(Reason) <= set(texts["config"]["error"])
+    assert set(Reason) <= set(texts["issues"][issues.TOKEN_ENDS]["fix_flow"]["error"])
+    assert {*Reason, "action_failed", "gateway_busy"} <= set(texts["exceptions"])
+
+
+async def test_every_field_of_the_dialogs_has_a_text(hass: HomeAssistant) -> None:
+    entry = MockConfigEntry(domain=DOMAIN)
+    entry.add_to_hass(hass)
+    texts = tree("en")
+    connect = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+    options = await hass.config_entries.options.async_init(entry.entry_id)
+    for flow, form in (("config", connect), ("options", options)):
+        schema, step = form["data_schema"], form["step_id"]
+        assert schema is not None
+        assert step is not None
+        fields = {str(field) for field in schema.schema}
+        assert fields
+        assert fields == set(texts[flow]["step"][step]["data"])
+        assert fields == set(texts[flow]["step"][step]["data_description"])
+
+
+def test_every_field_of_an_action_has_a_text() -> None:
+    actions = yaml.load_yaml_dict(str(TRANSLATIONS.parent / "services.yaml"))
+    texts = tree("en")["services"]
+    assert {name: set(action["fields"]) for name, action in actions.items()} == {
+        name: set(text["fields"]) for name, text in texts.items()
+    }
+
+
+async def test_every_message_has_a_text_whose_placeholders_are_filled(hass: HomeAssistant) -> None:
+    entry = MockConfigEntry(domain=DOMAIN)
+    entry.add_to_hass(hass)
+    issues.async_report_token_ends(hass, entry, 0)
+    issues.async_report_certificate(hass, entry, "envoy.local")
+    for setting, outcome in (("reserved_soc", SettingOutcome.OVERWRITTEN), ("mode", SettingOutcome.IGNORED)):
+        issues.async_report_setting(hass, entry, "8.2.4225", SettingResult(setting, "number.reserve", outcome, 1, 2))
+    issues.async_report_step(hass, entry, asdict(Correction("sensor.solar", 0, -19e6)), 65e6, 84e6)
+    texts = tree("en")["issues"]
+    raised = [issue for (domain, _), issue in ir.async_get(hass).issues.items() if domain == DOMAIN]
+    assert {issue.translation_key for issue in raised} == set(texts)
+    for issue in raised:
+        text = texts[issue.translation_key]
+        filled = {f"{{{key}}}" for key in issue.translation_placeholders or ()}
+        assert set(PLACEHOLDER.findall(text["title"] + text.get("description", ""))) <= filled
+        assert issue.is_fixable == ("fix_flow" in text)
