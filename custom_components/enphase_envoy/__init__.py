@@ -1,7 +1,5 @@
 """Enphase Envoy: solar production, consumption, batteries and their switches from the gateway in the house."""
 
-from functools import partial
-
 from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryNotReady
@@ -15,7 +13,6 @@ from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .energy_manager import EnergyManager
 from .session import async_session_for
-from .statistics.entities import async_counter_entities
 from .storage import STORES, EntryStore
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
@@ -30,7 +27,7 @@ async def async_setup(hass: HomeAssistant, _config: ConfigType) -> bool:
 async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bool:
     """Set up a gateway: log in, poll once, then devices and entities."""
     gateway = await _gateway(hass, entry)
-    energy_manager = EnergyManager(hass, entry, gateway.clock, partial(async_counter_entities, hass))
+    energy_manager = EnergyManager(hass, entry, gateway.clock)
     coordinator = EnvoyCoordinator(hass, entry, gateway, energy_manager)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator

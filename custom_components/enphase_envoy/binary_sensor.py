@@ -1,4 +1,4 @@
-"""Binary sensors: what is connected, switched on, or at work."""
+"""Binary sensors: connections, switches, operation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ from pyenphase.models.enpower import EnvoyEnpower
 from pyenphase.models.generator import EnvoyGenerator
 
 from .coordinator import EnvoyConfigEntry
+from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
 from .entity import EnvoyEntity, async_setup_entity_sets
-from .model import identifiers
 
 PARALLEL_UPDATES = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvoyBinarySensorEntityDescription[T](EnvoyEntityDescription[T], BinarySensorEntityDescription):
-    """One binary sensor of an object of the snapshot."""
+    """Description of one binary sensor of an object."""
 
     value_fn: Callable[[T], bool | None]
 
@@ -37,7 +37,7 @@ class EnvoyBinarySensorEntityDescription[T](EnvoyEntityDescription[T], BinarySen
 def _communicating[T: (EnvoyACB, EnvoyC6CC, EnvoyCollar, EnvoyEncharge, EnvoyEnpower)](
     _kind: type[T],
 ) -> EnvoyBinarySensorEntityDescription[T]:
-    """Return whether the gateway hears from a device."""
+    """Return the description of a device's connection to the gateway."""
     return EnvoyBinarySensorEntityDescription[T](
         key="communicating",
         device_class=BinarySensorDeviceClass.CONNECTIVITY,
@@ -89,12 +89,12 @@ _GENERATOR: Final = (
 )
 
 BINARY_SENSORS: Final[tuple[EntitySet[Any, EnvoyBinarySensorEntityDescription[Any]], ...]] = (
-    EntitySet(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=identifiers.own),
-    EntitySet(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
-    EntitySet(kind=EnvoyCollar, at=("collar",), rows=(_communicating(EnvoyCollar),), device_fn=identifiers.collar),
-    EntitySet(kind=EnvoyC6CC, at=("c6cc",), rows=(_communicating(EnvoyC6CC),), device_fn=identifiers.c6_combiner),
-    EntitySet(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=identifiers.own),
-    EntitySet(kind=EnvoyGenerator, at=("generator",), rows=_GENERATOR, device_fn=identifiers.generator),
+    EntitySet(sources.ENCHARGES, _ENCHARGE),
+    EntitySet(sources.ENPOWER, _ENPOWER),
+    EntitySet(sources.COLLAR, (_communicating(EnvoyCollar),)),
+    EntitySet(sources.C6_COMBINER, (_communicating(EnvoyC6CC),)),
+    EntitySet(sources.ACBS, _ACB),
+    EntitySet(sources.GENERATOR, _GENERATOR),
 )
 
 
@@ -114,5 +114,5 @@ class EnvoyBinarySensor[T](EnvoyEntity[T], BinarySensorEntity):
     @override
     def is_on(self) -> bool | None:
         """Return the state."""
-        value: bool | None = self._shown[1]
+        value: bool | None = self._current[1]
         return value

@@ -8,19 +8,20 @@ from homeassistant.components.button import ButtonEntity, ButtonEntityDescriptio
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
+from .availability import HoldTime
 from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry
+from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
 from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
-from .model import identifiers
-from .model.derived import AcbFleet
+from .model.ac_batteries import AcbFleet
 
 PARALLEL_UPDATES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvoyButtonEntityDescription[T](EnvoyEntityDescription[T], ButtonEntityDescription):
-    """One button of an object of the snapshot."""
+    """Description of one button of an object."""
 
     press_fn: Callable[[Gateway, T], Awaitable[object]]
 
@@ -30,18 +31,12 @@ _ACB_FLEET: Final = (
         key="acb_sleep", press_fn=lambda gateway, fleet: gateway.send_to_sleep(fleet)
     ),
     EnvoyButtonEntityDescription[AcbFleet](
-        key="acb_wake", press_fn=lambda gateway, fleet: gateway.clear_acb_sleep(list(fleet.serials))
+        key="acb_wake", press_fn=lambda gateway, fleet: gateway.envoy.clear_acb_sleep(list(fleet.serials))
     ),
 )
 
 BUTTONS: Final[tuple[EntitySet[Any, EnvoyButtonEntityDescription[Any]], ...]] = (
-    EntitySet(
-        kind=AcbFleet,
-        at=("acb_fleet",),
-        rows=_ACB_FLEET,
-        device_fn=identifiers.acb_fleet,
-        prefix_fn=identifiers.gateway,
-    ),
+    EntitySet(sources.ACB_FLEET, _ACB_FLEET),
 )
 
 
@@ -53,13 +48,13 @@ async def async_setup_entry(
 
 
 class EnvoyButton[T](EnvoyEntity[T], ButtonEntity):
-    """A button that acts on one object of the snapshot."""
+    """A button that sends a command about one object of the snapshot."""
 
     entity_description: EnvoyButtonEntityDescription[T]
-    _lasting = True
+    _hold = HoldTime.LONG
 
     @override
     @gateway_action
     async def async_press(self) -> None:
-        """Act. Raises HomeAssistantError."""
-        await self._write(self.entity_description.press_fn)
+        """Send the command. Raises HomeAssistantError."""
+        await self._async_write(self.entity_description.press_fn)

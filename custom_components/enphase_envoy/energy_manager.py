@@ -1,22 +1,27 @@
 """The books of an entry: opened when its first snapshot comes, kept over restarts, and told to the recorder."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import asdict
+import time
 from typing import Final
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.util import dt as dt_util
+from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .const import DEFAULT_POLL_INTERVAL, LOGGER, OPTION_POLL_INTERVAL
+from .energy.ac_batteries import AcBatteries
 from .energy.counter_filter import CounterFilter, CounterStep, StepCause
 from .energy.daily import DailyEnergy
 from .energy.pipeline import Pipeline, ProcessingContext
+from .energy.settings_monitor import SettingsMonitor
 from .energy.virtual_meters import VirtualMeters
-from .issues import async_report_step
+from .issues import async_report_setting, async_report_step
 from .model.json_data import Json
 from .model.snapshot import Address, CounterKey, Snapshot
 from .model.validation import is_number
+from .statistics.entities import async_counter_entities
 from .statistics.recorder import Correction, PendingCorrections, async_last_recorded, async_recorder, recorded_change
 from .storage import COUNTERS, EntryStore
 
@@ -38,18 +43,17 @@ class EnergyManager:
         self,
         hass: HomeAssistant,
         entry: ConfigEntry,
-        clock: Callable[[], float],
-        counters: Callable[[Snapshot, Collection[Address]], Mapping[CounterKey, str]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to keep the books, on the clock of the polls. `counters` tells which entities show which of them."""
+        """Prepare to keep the books, on the clock of the polls."""
         self._hass = hass
         self._entry = entry
         self._clock = clock
-        self._counters = counters
         self._memory = EntryStore(hass, entry, COUNTERS)
         self._guard = CounterFilter()
         self._ledger = VirtualMeters(self._guard, entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL))
-        self._pipeline = Pipeline((self._guard, DailyEnergy(self._guard), self._ledger))
+        self._settings = SettingsMonitor()
+        self._pipeline = Pipeline((AcBatteries(), self._guard, DailyEnergy(self._guard), self._ledger, self._settings))
         self._corrections = PendingCorrections(hass, self._corrected)
         #: From what to what the counters of entities went whose correction the owner is to be told of.
         self._reports: dict[str, tuple[float, float]] = {}
@@ -82,24 +86,31 @@ class EnergyManager:
         """Return what was last recorded of the counters at some addresses in Wh, and when."""
         if not addresses or async_recorder(self._hass) is None:
             return {}
-        entities = self._counters(snapshot, addresses)
+        entities = async_counter_entities(self._hass, snapshot, addresses)
         recorded = await async_last_recorded(self._hass, set(entities.values()))
         return {counter: recorded[entity] for counter, entity in entities.items() if entity in recorded}
 
     @callback
-    def process(self, snapshot: Snapshot) -> Snapshot:
+    def process(self, snapshot: Snapshot, addresses: Collection[Address] | None = None) -> Snapshot:
         """Return the snapshot with counters that only tell the truth, and with what follows from them."""
         now = dt_util.utcnow().timestamp()
         context = ProcessingContext(now, now - self._clock(), dt_util.get_default_time_zone(), snapshot.unread_meters)
-        entered = self._pipeline.process(snapshot, context)
+        entered = self._pipeline.process(snapshot, context, addresses)
         if steps := self._guard.steps:
-            entities = self._counters(entered, {step.counter[0] for step in steps})
+            entities = async_counter_entities(self._hass, entered, {step.counter[0] for step in steps})
             for step in steps:
                 self._correct(step, entities.get(step.counter))
+        for result in self._settings.results:
+            async_report_setting(self._hass, self._entry, snapshot.firmware, result)
         self._tell_doubts()
         if self._stop:
             self._memory.keep(self._dump, _SAVED_SOON if steps else _SAVED_WITHIN)
         return entered
+
+    @callback
+    def watch_settings(self, before: EnvoyStorageSettings, wanted: EnvoyStorageSettings, entity_id: str) -> None:
+        """Monitor whether the gateway keeps the settings that were just written through an entity."""
+        self._settings.watch(before, wanted, entity_id, self._clock())
 
     async def async_close(self) -> None:
         """Save what was entered, for the last time."""

@@ -1,8 +1,7 @@
-"""What all entities share: a source in the snapshot, a description, a device.
+"""The base of all entities: a source in the snapshot, a description, a device.
 
-Every platform is a loop over tables. A table says where the snapshot holds objects of one kind, on which device they
-live, and which descriptions turn such an object into the states of entities. A total and its phases share a table's
-descriptions: a phase adds its letters to the unique id and the name, and starts disabled.
+Every platform is a loop over entity sets. A set states where the snapshot holds objects of one kind, to which device
+they belong, and the descriptions that turn such an object into the states of entities.
 """
 
 import asyncio
@@ -25,11 +24,13 @@ from homeassistant.util import slugify
 from pyenphase.exceptions import EnvoyError
 
 from . import devices
+from .availability import HoldTime
 from .client.errors import GatewayBusyError, GatewayError, Reason
 from .client.gateway import Gateway
 from .const import DOMAIN
-from .coordinator import MISSING, EnvoyConfigEntry, EnvoyCoordinator
-from .descriptions.base import EntitySet, EnvoyEntityDescription, phase_of
+from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
+from .descriptions.base import EntitySet, EnvoyEntityDescription
+from .model.identifiers import phase_of
 from .model.snapshot import Address
 
 
@@ -37,29 +38,30 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     """An entity that shows one aspect of one object of the snapshot."""
 
     _attr_has_entity_name = True
-    #: Whether the last value is held for as long as counters and settings are, when no new one comes.
-    _lasting = False
-    #: Whether there is a state, and the value that a description makes of the source: as of the last look.
-    _shown: tuple[bool, Any] = (False, None)
+    #: How long the last value is held.
+    _hold = HoldTime.SHORT
+    #: Whether the entity is available, and the value of its description, as of the last update.
+    _current: tuple[bool, Any] = (False, None)
 
     def __init__(
         self,
         coordinator: EnvoyCoordinator,
-        table: EntitySet[T, EnvoyEntityDescription[T]],
+        entity_set: EntitySet[T, EnvoyEntityDescription[T]],
         address: Address,
-        row: EnvoyEntityDescription[T],
+        description: EnvoyEntityDescription[T],
     ) -> None:
-        """Show the object at `address`, and be woken only when that object changes."""
+        """Show the object at `address`, and update only when that object changes."""
         super().__init__(coordinator, context=address)
-        self.entity_description = row
-        self._value_fn: Callable[[T], object] | None = getattr(row, "value_fn", None)
-        self._kind = table.kind
+        self.entity_description = description
+        self._value_fn: Callable[[T], object] | None = getattr(description, "value_fn", None)
+        self._field = description.field
+        self._kind = entity_set.source.kind
         self._address = address
-        device = table.device_fn(coordinator.data, address) or coordinator.data.serial
-        self._attr_device_info = devices.identified(device)
-        self._object_id = table.object_id_fn(coordinator.data, address)
-        self._attr_unique_id = table.unique_id(coordinator.data, address, row)
-        self._attr_translation_key = row.translation_key or row.key
+        snapshot = coordinator.data
+        self._attr_device_info = devices.identified(entity_set.source.device(snapshot, address))
+        self._object_id = entity_set.source.object_id_fn(snapshot, address)
+        self._attr_unique_id = entity_set.unique_id(snapshot, address, description)
+        self._attr_translation_key = description.translation_key or description.key
         if phase := phase_of(address):
             self._attr_translation_key += "_phase"
             self._attr_translation_placeholders = {"phase": phase}
@@ -77,48 +79,45 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     @override
     async def async_added_to_hass(self) -> None:
         await super().async_added_to_hass()
-        self._shown = self._look()
+        self._current = self._read()
 
-    def _look(self) -> tuple[bool, Any]:
-        """Return whether there is a state, and the value: None where a field of the source that it needs is null."""
-        source, outlived = self.coordinator.published.get(self._address, MISSING)
-        is_young = outlived <= self._lasting
-        if self._value_fn is None or not isinstance(source, self._kind):
-            return is_young, None
+    def _read(self) -> tuple[bool, Any]:
+        """Return whether the entity is available, and its value: None where a field that it needs is null."""
+        published = self.coordinator.published.get(self._address)
+        available = published.is_available(self._hold, self._field)
+        if self._value_fn is None or not isinstance(published.value, self._kind):
+            return available, None
         try:
-            return is_young, self._value_fn(source)
+            return available, self._value_fn(published.value)
         except TypeError, ValueError, ArithmeticError, AttributeError, LookupError, OSError:
-            return is_young, None
+            return available, None
 
     @override
     @callback
     def _handle_coordinator_update(self) -> None:
-        """Write the state if it is another one: most of an object's fields stay the same from poll to poll."""
-        if (shown := self._look()) != self._shown:
-            self._shown = shown
+        """Write the state if it changed: most fields of an object stay the same from poll to poll."""
+        if (current := self._read()) != self._current:
+            self._current = current
             self.async_write_ha_state()
 
     @property
     @override
     def available(self) -> bool:
-        """Return whether the source is there and young enough."""
-        return self._shown[0]
+        """Return whether the value has not expired."""
+        return self._current[0]
 
-    async def _write(self, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
-        """Change the object on the gateway. Raises GatewayError when it is not there, or what the change raises."""
-
-        async def with_what_is_there_now() -> object:
-            if (source := self.coordinator.gateway.snapshot().get(self._kind, self._address)) is None:
+    async def _async_write(self, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
+        """Write a change of the object. Raises GatewayError when it is missing, or what the change raises."""
+        async with self.coordinator.editing(self.entity_id, self._address[0]):
+            if (source := self.coordinator.data.get(self._kind, self._address)) is None:
                 raise GatewayError(Reason.NO_DATA)
-            return await change(self.coordinator.gateway, source)
-
-        await self.coordinator.async_write(self.entity_id, self._address[0], with_what_is_there_now)
+            await change(self.coordinator.gateway, source)
 
 
 def gateway_action[E: EnvoyEntity[Any], **P](
     method: Callable[Concatenate[E, P], Awaitable[None]],
 ) -> Callable[Concatenate[E, P], Coroutine[Any, Any, None]]:
-    """Turn whatever can go wrong in a method that changes a setting into an error that a person understands."""
+    """Turn the exceptions of a method that writes to the gateway into a translated HomeAssistantError."""
 
     @wraps(method)
     async def run(self: E, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -146,11 +145,11 @@ def gateway_action[E: EnvoyEntity[Any], **P](
 
 
 @callback
-def async_setup_entity_sets[R: EnvoyEntityDescription[Any]](
+def async_setup_entity_sets[D: EnvoyEntityDescription[Any]](
     entry: EnvoyConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
-    tables: Sequence[EntitySet[Any, R]],
-    make: Callable[[EnvoyCoordinator, EntitySet[Any, R], Address, R], Entity],
+    entity_sets: Sequence[EntitySet[Any, D]],
+    create: Callable[[EnvoyCoordinator, EntitySet[Any, D], Address, D], Entity],
 ) -> None:
     """Add the entities of all objects in the snapshot, and of those that later snapshots bring."""
     coordinator = entry.runtime_data
@@ -159,13 +158,12 @@ def async_setup_entity_sets[R: EnvoyEntityDescription[Any]](
     present: frozenset[Address] = frozenset()
     served: set[Address] = set()
 
-    def made(addresses: Iterable[Address]) -> Iterator[Entity]:
+    def created(addresses: Iterable[Address]) -> Iterator[Entity]:
         for address in addresses:
-            for table in tables:
-                if table.covers(address):
-                    for row in table.rows_for(coordinator.data, address):
-                        served.add(address)
-                        yield make(coordinator, table, address, row)
+            for entity_set in entity_sets:
+                for description in entity_set.descriptions_for(coordinator.data, address):
+                    served.add(address)
+                    yield create(coordinator, entity_set, address, description)
 
     def is_registered(entity: Entity) -> bool:
         return registry.async_get_entity_id(domain, DOMAIN, entity.unique_id or "") is not None
@@ -173,14 +171,14 @@ def async_setup_entity_sets[R: EnvoyEntityDescription[Any]](
     @callback
     def add_new() -> None:
         nonlocal present
-        addresses = coordinator.addresses
+        addresses = coordinator.published.addresses
         if addresses is present:
             return
-        # What went and came back has its entities, unless the owner deleted the device in between.
+        # Objects that were missing and are back have their entities, unless the user deleted the device meanwhile.
         back = (addresses & served) - present
         new = [address for address in coordinator.data.objects if address not in served]
         present = addresses
-        async_add_entities((*made(new), *(entity for entity in made(back) if not is_registered(entity))))
+        async_add_entities((*created(new), *(entity for entity in created(back) if not is_registered(entity))))
 
     add_new()
     entry.async_on_unload(coordinator.async_add_listener(add_new))

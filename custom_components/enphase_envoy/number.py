@@ -1,4 +1,4 @@
-"""Numbers: levels of charge at which something happens."""
+"""Numbers: battery levels that trigger relays and generator, and the generator's exercise."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,18 +12,19 @@ from pyenphase.models.dry_contacts import EnvoyDryContactSettings
 from pyenphase.models.generator import EnvoyGeneratorSchedule
 from pyenphase.models.tariff import EnvoyStorageSettings
 
+from .availability import HoldTime
 from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry
+from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
 from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
-from .model import identifiers
 
 PARALLEL_UPDATES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvoyNumberEntityDescription[T](EnvoyEntityDescription[T], NumberEntityDescription):
-    """One number of an object of the snapshot."""
+    """Description of one number of an object."""
 
     native_min_value: float = 0
     native_max_value: float = 100
@@ -35,14 +36,16 @@ class EnvoyNumberEntityDescription[T](EnvoyEntityDescription[T], NumberEntityDes
 _BATTERY_SETTINGS: Final = (
     EnvoyNumberEntityDescription[EnvoyStorageSettings](
         key="reserve_soc",
+        # Where the controller uses another reserve than the stored one, its own report is shown.
+        field="reserved_soc",
         device_class=NumberDeviceClass.BATTERY,
         native_unit_of_measurement=PERCENTAGE,
         value_fn=lambda settings: settings.reserved_soc,
-        set_fn=lambda gateway, _, value: gateway.set_reserve_soc(value),
+        set_fn=lambda gateway, _, value: gateway.envoy.set_reserve_soc(value),
     ),
 )
 
-#: Levels between which a relay that follows the battery connects its load. Their unit is left out since ever.
+#: Battery levels between which a relay connects its load. They never had a unit, which must stay for compatibility.
 _RELAY: Final = (
     EnvoyNumberEntityDescription[EnvoyDryContactSettings](
         key="soc_low",
@@ -50,7 +53,7 @@ _RELAY: Final = (
         device_class=NumberDeviceClass.BATTERY,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda relay: relay.soc_low,
-        set_fn=lambda gateway, relay, value: gateway.update_dry_contact({"id": relay.id, "soc_low": value}),
+        set_fn=lambda gateway, relay, value: gateway.envoy.update_dry_contact({"id": relay.id, "soc_low": value}),
     ),
     EnvoyNumberEntityDescription[EnvoyDryContactSettings](
         key="soc_high",
@@ -58,7 +61,7 @@ _RELAY: Final = (
         device_class=NumberDeviceClass.BATTERY,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda relay: relay.soc_high,
-        set_fn=lambda gateway, relay, value: gateway.update_dry_contact({"id": relay.id, "soc_high": value}),
+        set_fn=lambda gateway, relay, value: gateway.envoy.update_dry_contact({"id": relay.id, "soc_high": value}),
     ),
 )
 
@@ -70,7 +73,7 @@ _GENERATOR: Final = (
         native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.default_start_soc,
-        set_fn=lambda gateway, _, value: gateway.update_generator_schedule({"default_start_soc": value}),
+        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"default_start_soc": value}),
     ),
     EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="stop_soc",
@@ -79,7 +82,7 @@ _GENERATOR: Final = (
         native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.default_stop_soc,
-        set_fn=lambda gateway, _, value: gateway.update_generator_schedule({"default_stop_soc": value}),
+        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"default_stop_soc": value}),
     ),
     EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="exercise_duration",
@@ -91,7 +94,7 @@ _GENERATOR: Final = (
         native_step=10,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.exercise_duration,
-        set_fn=lambda gateway, _, value: gateway.update_generator_schedule({"exercise_duration": value}),
+        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"exercise_duration": value}),
     ),
     EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="exercise_interval",
@@ -102,28 +105,14 @@ _GENERATOR: Final = (
         native_max_value=4,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.exercise_freq_in_weeks,
-        set_fn=lambda gateway, _, value: gateway.update_generator_schedule({"exercise_freq_in_weeks": value}),
+        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"exercise_freq_in_weeks": value}),
     ),
 )
 
 NUMBERS: Final[tuple[EntitySet[Any, EnvoyNumberEntityDescription[Any]], ...]] = (
-    EntitySet(
-        kind=EnvoyStorageSettings,
-        at=("storage_settings",),
-        rows=_BATTERY_SETTINGS,
-        device_fn=identifiers.battery_controller,
-    ),
-    EntitySet(
-        kind=EnvoyDryContactSettings,
-        at=("dry_contact_settings",),
-        below=1,
-        rows=_RELAY,
-        device_fn=identifiers.own,
-        prefix_fn=identifiers.relay_prefix,
-    ),
-    EntitySet(
-        kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR, device_fn=identifiers.generator
-    ),
+    EntitySet(sources.STORAGE_SETTINGS, _BATTERY_SETTINGS),
+    EntitySet(sources.RELAY_SETTINGS, _RELAY),
+    EntitySet(sources.GENERATOR_SCHEDULE, _GENERATOR),
 )
 
 
@@ -138,17 +127,17 @@ class EnvoyNumber[T](EnvoyEntity[T], NumberEntity):
     """A number that reads and changes one object of the snapshot."""
 
     entity_description: EnvoyNumberEntityDescription[T]
-    _lasting = True
+    _hold = HoldTime.LONG
 
     @property
     @override
     def native_value(self) -> float | None:
         """Return the value in the unit of the description."""
-        value: float | None = self._shown[1]
+        value: float | None = self._current[1]
         return value
 
     @override
     @gateway_action
     async def async_set_native_value(self, value: float) -> None:
         """Change the value. Raises HomeAssistantError."""
-        await self._write(lambda gateway, source: self.entity_description.set_fn(gateway, source, int(value)))
+        await self._async_write(lambda gateway, source: self.entity_description.set_fn(gateway, source, int(value)))

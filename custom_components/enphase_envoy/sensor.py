@@ -1,4 +1,4 @@
-"""Sensors: what the gateway measures and counts. Their tables are in `descriptions/`."""
+"""Sensors. Their entity sets are in `descriptions/`."""
 
 from datetime import datetime
 from typing import override
@@ -7,6 +7,7 @@ from homeassistant.components.sensor import SensorDeviceClass, SensorEntity
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
+from .availability import HoldTime
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions import SENSORS
 from .descriptions.base import EntitySet, EnvoySensorEntityDescription
@@ -31,19 +32,20 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
     def __init__(
         self,
         coordinator: EnvoyCoordinator,
-        table: EntitySet[T, EnvoySensorEntityDescription[T]],
+        entity_set: EntitySet[T, EnvoySensorEntityDescription[T]],
         address: Address,
-        row: EnvoySensorEntityDescription[T],
+        description: EnvoySensorEntityDescription[T],
     ) -> None:
-        """Hold counters for longer than power: they lose nothing by waiting."""
-        super().__init__(coordinator, table, address, row)
-        self._lasting = row.device_class is SensorDeviceClass.ENERGY
+        """Hold counters for longer than power."""
+        super().__init__(coordinator, entity_set, address, description)
+        if description.device_class is SensorDeviceClass.ENERGY:
+            self._hold = HoldTime.LONG
 
     @property
     @override
     def native_value(self) -> float | str | datetime | None:
         """Return the value in the unit of the description."""
-        value: float | str | datetime | None = self._shown[1]
+        value: float | str | datetime | None = self._current[1]
         options = self.entity_description.options
-        # A new firmware may have a word that nobody knows yet.
+        # New firmware may report a word that is not an option yet.
         return value if options is None or value in options else None

@@ -13,11 +13,12 @@ from pyenphase.models.enpower import EnvoyEnpower
 from pyenphase.models.generator import EnvoyGeneratorConfig
 from pyenphase.models.tariff import EnvoyStorageSettings
 
+from .availability import HoldTime
 from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
+from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
 from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
-from .model import identifiers
 from .model.snapshot import Address
 
 PARALLEL_UPDATES = 1
@@ -25,10 +26,10 @@ PARALLEL_UPDATES = 1
 
 @dataclass(frozen=True, kw_only=True)
 class EnvoySwitchEntityDescription[T](EnvoyEntityDescription[T], SwitchEntityDescription):
-    """One switch of an object of the snapshot."""
+    """Description of one switch of an object."""
 
-    #: Whether it is a setting, rather than where a relay stands.
-    lasting: bool = False
+    #: Settings are held longer than the state of a relay.
+    hold: HoldTime = HoldTime.SHORT
     value_fn: Callable[[T], bool | None]
     set_fn: Callable[[Gateway, T, bool], Awaitable[object]]
 
@@ -38,16 +39,18 @@ _ENPOWER: Final = (
         key="mains_admin_state",
         translation_key="grid_enabled",
         value_fn=lambda enpower: enpower.mains_admin_state == "closed",
-        set_fn=lambda gateway, _, on: gateway.go_on_grid() if on else gateway.go_off_grid(),
+        set_fn=lambda gateway, _, on: gateway.envoy.go_on_grid() if on else gateway.envoy.go_off_grid(),
     ),
 )
 
 _BATTERY_SETTINGS: Final = (
     EnvoySwitchEntityDescription[EnvoyStorageSettings](
         key="charge_from_grid",
-        lasting=True,
+        hold=HoldTime.LONG,
         value_fn=lambda settings: settings.charge_from_grid,
-        set_fn=lambda gateway, _, on: gateway.enable_charge_from_grid() if on else gateway.disable_charge_from_grid(),
+        set_fn=lambda gateway, _, on: (
+            gateway.envoy.enable_charge_from_grid() if on else gateway.envoy.disable_charge_from_grid()
+        ),
     ),
 )
 
@@ -57,7 +60,7 @@ _RELAY: Final = (
         name=None,
         value_fn=lambda relay: relay.status == DryContactStatus.CLOSED,
         set_fn=lambda gateway, relay, on: (
-            gateway.close_dry_contact(relay.id) if on else gateway.open_dry_contact(relay.id)
+            gateway.envoy.close_dry_contact(relay.id) if on else gateway.envoy.open_dry_contact(relay.id)
         ),
     ),
 )
@@ -65,30 +68,18 @@ _RELAY: Final = (
 _GENERATOR: Final = (
     EnvoySwitchEntityDescription[EnvoyGeneratorConfig](
         key="charge_from_generator",
-        lasting=True,
+        hold=HoldTime.LONG,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda config: config.charge_from_generator,
-        set_fn=lambda gateway, _, on: gateway.set_generator_charge_from_generator(on),
+        set_fn=lambda gateway, _, on: gateway.envoy.set_generator_charge_from_generator(on),
     ),
 )
 
 SWITCHES: Final[tuple[EntitySet[Any, EnvoySwitchEntityDescription[Any]], ...]] = (
-    EntitySet(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
-    EntitySet(
-        kind=EnvoyStorageSettings,
-        at=("storage_settings",),
-        rows=_BATTERY_SETTINGS,
-        device_fn=identifiers.battery_controller,
-    ),
-    EntitySet(
-        kind=EnvoyDryContactStatus,
-        at=("dry_contact_status",),
-        below=1,
-        rows=_RELAY,
-        device_fn=identifiers.own,
-        prefix_fn=identifiers.relay_prefix,
-    ),
-    EntitySet(kind=EnvoyGeneratorConfig, at=("generator_config",), rows=_GENERATOR, device_fn=identifiers.generator),
+    EntitySet(sources.ENPOWER, _ENPOWER),
+    EntitySet(sources.STORAGE_SETTINGS, _BATTERY_SETTINGS),
+    EntitySet(sources.RELAY_STATUS, _RELAY),
+    EntitySet(sources.GENERATOR_CONFIG, _GENERATOR),
 )
 
 
@@ -107,29 +98,29 @@ class EnvoySwitch[T](EnvoyEntity[T], SwitchEntity):
     def __init__(
         self,
         coordinator: EnvoyCoordinator,
-        table: EntitySet[T, EnvoySwitchEntityDescription[T]],
+        entity_set: EntitySet[T, EnvoySwitchEntityDescription[T]],
         address: Address,
-        row: EnvoySwitchEntityDescription[T],
+        description: EnvoySwitchEntityDescription[T],
     ) -> None:
-        """Hold settings for longer than what is switched right now."""
-        super().__init__(coordinator, table, address, row)
-        self._lasting = row.lasting
+        """Hold the last value as long as the description requires."""
+        super().__init__(coordinator, entity_set, address, description)
+        self._hold = description.hold
 
     @property
     @override
     def is_on(self) -> bool | None:
         """Return the state."""
-        value: bool | None = self._shown[1]
+        value: bool | None = self._current[1]
         return value
 
     @override
     @gateway_action
     async def async_turn_on(self, /, **_kwargs: Any) -> None:
         """Switch on. Raises HomeAssistantError."""
-        await self._write(lambda gateway, source: self.entity_description.set_fn(gateway, source, True))
+        await self._async_write(lambda gateway, source: self.entity_description.set_fn(gateway, source, True))
 
     @override
     @gateway_action
     async def async_turn_off(self, /, **_kwargs: Any) -> None:
         """Switch off. Raises HomeAssistantError."""
-        await self._write(lambda gateway, source: self.entity_description.set_fn(gateway, source, False))
+        await self._async_write(lambda gateway, source: self.entity_description.set_fn(gateway, source, False))

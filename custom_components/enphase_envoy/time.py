@@ -1,4 +1,4 @@
-"""Times of day: when the generator is exercised."""
+"""Times of day: the start of the generator's exercise."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,18 +11,19 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from pyenphase.models.generator import EnvoyGeneratorSchedule
 
+from .availability import HoldTime
 from .client.gateway import Gateway
 from .coordinator import EnvoyConfigEntry
+from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
 from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
-from .model import identifiers
 
 PARALLEL_UPDATES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvoyTimeEntityDescription[T](EnvoyEntityDescription[T], TimeEntityDescription):
-    """One time of day of an object of the snapshot."""
+    """Description of one time of day of an object."""
 
     value_fn: Callable[[T], time | None]
     set_fn: Callable[[Gateway, T, time], Awaitable[object]]
@@ -35,14 +36,14 @@ _GENERATOR: Final = (
         entity_category=EntityCategory.CONFIG,
         # The gateway counts in minutes after midnight.
         value_fn=lambda schedule: time(*divmod(schedule.exercise_start, 60)),
-        set_fn=lambda gateway, _, at: gateway.update_generator_schedule({"exercise_start": at.hour * 60 + at.minute}),
+        set_fn=lambda gateway, _, at: gateway.envoy.update_generator_schedule(
+            {"exercise_start": at.hour * 60 + at.minute}
+        ),
     ),
 )
 
 TIMES: Final[tuple[EntitySet[Any, EnvoyTimeEntityDescription[Any]], ...]] = (
-    EntitySet(
-        kind=EnvoyGeneratorSchedule, at=("generator_schedule",), rows=_GENERATOR, device_fn=identifiers.generator
-    ),
+    EntitySet(sources.GENERATOR_SCHEDULE, _GENERATOR),
 )
 
 
@@ -57,17 +58,17 @@ class EnvoyTime[T](EnvoyEntity[T], TimeEntity):
     """A time of day that reads and changes one object of the snapshot."""
 
     entity_description: EnvoyTimeEntityDescription[T]
-    _lasting = True
+    _hold = HoldTime.LONG
 
     @property
     @override
     def native_value(self) -> time | None:
         """Return the time of day."""
-        value: time | None = self._shown[1]
+        value: time | None = self._current[1]
         return value
 
     @override
     @gateway_action
     async def async_set_value(self, value: time) -> None:
         """Change the time of day. Raises HomeAssistantError."""
-        await self._write(lambda gateway, source: self.entity_description.set_fn(gateway, source, value))
+        await self._async_write(lambda gateway, source: self.entity_description.set_fn(gateway, source, value))

@@ -1,37 +1,88 @@
-"""What is known of each endpoint: its last documents, whether it fails, when to ask again. No Home Assistant here."""
+"""The state of each endpoint: its last documents, whether it fails, when to request it again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from http import HTTPStatus
 import math
-import random
 from typing import Final, Self
 
 from pyenphase.json import json_loads
 
 from ..model.snapshot import Freshness
+from .backoff import Backoff
 from .paths import PERIODS
 
-#: Seconds above which an endpoint counts as slow: it then waits in a lane of its own.
+#: Seconds above which an endpoint counts as slow: it then waits in a queue of its own.
 SLOW: Final = 5.0
-#: Why an endpoint says nothing to this user.
-NOT_AUTHORIZED: Final = "not authorised"
-#: What is wrong with a document that holds something else than it should.
-UNEXPECTED: Final = "unexpected content"
-#: How a gateway says that not everybody may see it, and that, or that it has nothing of the kind.
-_REFUSED: Final = frozenset({"HTTP 401", "HTTP 403", NOT_AUTHORIZED})
-_NOT_HERE: Final = _REFUSED | {"HTTP 404", "HTTP 204"}
-#: How some firmware says the same for good.
-_LASTING: Final = _NOT_HERE | {"HTTP 500", "no JSON"}
-#: Answers after which a document that is empty, or of another kind than before, is believed.
-_BELIEVED_AFTER: Final = 20
+#: HTTP status with which a gateway denies access, to all users or to this one.
+_DENIED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+#: HTTP status with which a gateway reports that it has nothing of the kind.
+_NOT_FOUND: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.NO_CONTENT})
+#: Answers in a row after which a document that is empty, or of another JSON type than before, is accepted.
+_CHANGED_AFTER: Final = 20
 #: Seconds of the first pause after a slow failure, and of the longest.
 _FIRST_PAUSE: Final = 60.0
 _LONGEST_PAUSE: Final = 300.0
 
 
+class FailureKind(StrEnum):
+    """Why an endpoint has no usable document; the values are texts for the log."""
+
+    #: Another HTTP status than 200.
+    STATUS = "HTTP status"
+    #: The user may not read this endpoint.
+    UNAUTHORIZED = "not authorised"
+    #: The gateway as a whole did not respond in this poll.
+    UNREACHABLE = "the gateway does not answer"
+    #: The connection failed, or the answer did not come in time.
+    NETWORK = "network error"
+    #: The certificate is not the pinned one.
+    UNTRUSTED = "another certificate"
+    NOT_JSON = "no JSON"
+    #: `{}` or `[]` where there was more: a gateway that restarts answers so before it has found its devices.
+    EMPTY = "empty"
+    #: A document that could not be parsed, or of another JSON type than before.
+    UNEXPECTED = "unexpected content"
+    #: A document that can be parsed, without a kind of objects that it had.
+    INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the last answer of an endpoint was not usable."""
+
+    kind: FailureKind
+    detail: str = ""
+    #: The HTTP status, for that kind.
+    status: int | None = None
+
+    def __str__(self) -> str:
+        """Return a text for the log."""
+        return f"HTTP {self.status}" if self.status is not None else self.detail or self.kind.value
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether the user may not read this endpoint."""
+        return self.kind is FailureKind.UNAUTHORIZED or self.status in _DENIED
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the gateway reports that it has no such endpoint, or none for this user."""
+        return self.is_denied or self.status in _NOT_FOUND
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it is likely to pass: firmware without the endpoint answers otherwise."""
+        if self.status is not None:
+            lasting = self.status < HTTPStatus.INTERNAL_SERVER_ERROR and self.status >= HTTPStatus.BAD_REQUEST
+            return not (lasting or self.is_absent or self.status == HTTPStatus.INTERNAL_SERVER_ERROR)
+        return self.kind not in (FailureKind.UNAUTHORIZED, FailureKind.NOT_JSON)
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """An answer of an endpoint, read to its end. The library's updaters take it for a response of aiohttp."""
+    """An answer of an endpoint, completely read. The library's updaters take it in place of aiohttp's response."""
 
     #: Of the endpoint.
     url: str
@@ -49,9 +100,12 @@ class Document:
         return self.body.decode(errors="replace")
 
     @property
-    def empty(self) -> bool:
-        """Whether there is nothing in it. Raises ValueError when it is no JSON."""
+    def is_empty(self) -> bool:
+        """Whether it holds nothing. Raises ValueError when it is no JSON."""
         return not json_loads(self.url, self.body)
+
+
+type Documents = Mapping[str, Document]
 
 
 @dataclass(slots=True)
@@ -61,102 +115,112 @@ class Endpoint:
     #: Seconds between two requests; 0 for every poll.
     period: float = 0.0
     latest: Document | None = None
-    #: Whether a look for new hardware may take the latest document for true without asking again.
-    latest_stands: bool = True
-    #: The last document that pyenphase could make objects of.
+    #: Whether a probe may use the latest document without a new request.
+    latest_is_current: bool = True
+    #: The last document that pyenphase could parse.
     good: Document | None = None
-    #: When `good` was true, shared by all that was made of it.
+    #: When `good` was up to date, shared by all objects made of it.
     freshness: Freshness = field(default_factory=lambda: Freshness(float("-inf")))
-    #: What was wrong with the last answer; None when it was good.
-    failure: str | None = None
-    #: When it was last asked, how long that took, and how often in a row it failed slowly.
-    asked: float = float("-inf")
-    took: float = 0.0
-    slow_failures: int = 0
-    #: How often in a row it was empty where it had something, or a list where it was none.
-    doubted: int = 0
+    #: Why the last answer was not usable; None when it was.
+    failure: Failure | None = None
+    #: When it was last requested, and the duration of the answer in seconds.
+    requested_at: float = float("-inf")
+    duration: float = 0.0
+    #: Pauses after slow failures.
+    backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=0.1))
+    #: Answers in a row that were empty, or of another JSON type than before.
+    unconfirmed: int = 0
 
     @classmethod
     def of(cls, path: str) -> Self:
-        """Return an endpoint of which nothing is known yet."""
+        """Return the initial state of an endpoint."""
         return cls(PERIODS.get(path, 0.0))
 
     @property
-    def is_recalled(self) -> bool:
-        """Whether all that is known of it is of an earlier life."""
-        return self.latest is not None and not math.isfinite(self.asked)
+    def is_restored(self) -> bool:
+        """Whether its document comes from storage and was not requested since."""
+        return self.latest is not None and not math.isfinite(self.requested_at)
 
     @property
     def is_absent(self) -> bool:
-        """Whether it said that there is nothing here."""
-        return self.failure in _NOT_HERE
+        """Whether the gateway reports that it has no such endpoint."""
+        return self.failure is not None and self.failure.is_absent
 
     @property
-    def is_gone(self) -> bool:
-        """Whether it said that there is nothing here, rather than nothing for somebody who was let in before."""
-        return self.is_absent and not (self.good and self.failure in _REFUSED)
+    def is_removed(self) -> bool:
+        """Whether it is absent, and access to it was not merely denied after it had been granted."""
+        return self.failure is not None and self.is_absent and not (self.good and self.failure.is_denied)
 
     @property
-    def is_broken(self) -> bool:
-        """Whether it failed, rather than said that there is nothing here."""
+    def is_failing(self) -> bool:
+        """Whether the last answer was not usable, absence aside."""
         return self.failure is not None and not self.is_absent
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether it failed in a way that passes: a firmware that has nothing here says so otherwise."""
-        lasting = self.failure is None or self.failure.startswith("HTTP 4") or self.failure in _LASTING
-        return not lasting
 
     @property
     def is_slow(self) -> bool:
         """Whether the last answer took long."""
-        return self.took > SLOW
+        return self.duration > SLOW
 
     def is_due(self, now: float, slack: float) -> bool:
-        """Return whether to ask now; what comes due within `slack` seconds is not put off to the next poll.
+        """Return whether to request it now; what comes due within `slack` seconds does not wait for the next poll.
 
-        What fails quickly is asked in every poll, what fails slowly ever more rarely.
+        After a quick failure it is requested in every poll, after slow ones with growing pauses.
         """
-        if not self.failure:
-            return bool(now - self.asked >= self.period - slack)
-        if not self.slow_failures:
-            return True
-        pause = min(_FIRST_PAUSE * 2 ** (self.slow_failures - 1), _LONGEST_PAUSE)
-        return bool(now - self.asked >= pause * random.uniform(0.9, 1.1) - slack)  # noqa: S311
+        elapsed = now - self.requested_at
+        return elapsed >= (self.backoff.pause if self.failure else self.period) - slack
 
-    def take(self, document: Document) -> bool:
-        """Take an answer for the latest document, if it is one."""
+    def accept(self, document: Document) -> bool:
+        """Store an answer as the latest document, if it is usable."""
         if document.status != HTTPStatus.OK:
-            self.fail(f"HTTP {document.status}")
+            self.fail(Failure(FailureKind.STATUS, status=document.status))
             return False
         try:
-            empty = document.empty
+            is_empty = document.is_empty
         except ValueError:
-            self.fail("no JSON")
+            self.fail(Failure(FailureKind.NOT_JSON))
             return False
-        if (empty or self._is_other_kind(document)) and self._had_something():
-            # {} and [] parse without an error: a gateway that restarts says so before it knows its devices.
-            self.doubted += 1
-            self.fail("empty" if empty else UNEXPECTED)
+        if (is_empty or self._is_other_type(document)) and self._has_content():
+            # {} and [] parse without an error.
+            self.unconfirmed += 1
+            self.fail(Failure(FailureKind.EMPTY if is_empty else FailureKind.UNEXPECTED))
             return False
-        self.latest, self.failure, self.slow_failures = document, None, 0
-        self.latest_stands, self.doubted = True, 0
+        self.latest, self.failure = document, None
+        self.latest_is_current, self.unconfirmed = True, 0
+        self.backoff.reset()
         return True
 
-    def _is_other_kind(self, document: Document) -> bool:
+    def _is_other_type(self, document: Document) -> bool:
         """Return whether a document is a list where the last good one was an object, or the other way round."""
         return self.good is not None and self.good.body.lstrip()[:1] != document.body.lstrip()[:1]
 
-    def _had_something(self) -> bool:
-        """Return whether the last good document says more than a new one that is to be doubted."""
-        return self.good is not None and not self.good.empty and self.doubted < _BELIEVED_AFTER
+    def _has_content(self) -> bool:
+        """Return whether the last good document still stands against an empty one."""
+        return self.good is not None and not self.good.is_empty and self.unconfirmed < _CHANGED_AFTER
 
-    def fail(self, why: str) -> None:
-        """Note that the answer was no good."""
-        self.failure = why
-        self.slow_failures = self.slow_failures + 1 if self.is_slow else 0
+    def fail(self, failure: Failure) -> None:
+        """Record that the last answer was not usable."""
+        self.failure = failure
+        if self.is_slow:
+            self.backoff.fail()
+        else:
+            self.backoff.reset()
 
-    def approve(self, now: float) -> None:
-        """Note that objects could be made of the latest document."""
+    def reject(self) -> None:
+        """Go back to the last good document: the latest could not be parsed."""
+        self.latest = self.good
+        self.fail(Failure(FailureKind.UNEXPECTED))
+
+    def approve(self, now: float, document: Document | None = None) -> None:
+        """Record that the latest document could be parsed, or that a corrected copy of it could."""
+        self.latest = document or self.latest
         if self.latest is not self.good:
             self.good, self.freshness = self.latest, Freshness(now)
+
+
+class Endpoints(dict[str, Endpoint]):
+    """The endpoints of a gateway by path; one that is new starts in its initial state."""
+
+    def __missing__(self, path: str) -> Endpoint:
+        """Add an endpoint."""
+        endpoint = self[path] = Endpoint.of(path)
+        return endpoint

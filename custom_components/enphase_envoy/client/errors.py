@@ -1,26 +1,27 @@
-"""Why a gateway can't be talked to, told apart as a person would."""
+"""Why a gateway can't be used, distinguished as a user would."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Reason(StrEnum):
-    """What stands in the way; each is a key of the translations, in the form (`error`) and at set-up (`exceptions`)."""
+    """The obstacle; each is a key of the translations, in the form (`error`) and at set-up (`exceptions`)."""
 
-    #: Nothing answers at this address.
+    #: Nothing responds at this address.
     CANNOT_CONNECT = "cannot_connect"
-    #: Something answers, but it is no Envoy.
+    #: The device that responds is not an Envoy.
     NOT_A_GATEWAY = "not_a_gateway"
-    #: A gateway answers, but another one than before.
+    #: A gateway responds, but not the one that was configured.
     OTHER_GATEWAY = "other_gateway"
-    #: The gateway shows another certificate than the one that was remembered, or none.
+    #: The certificate is not the pinned one, or there is none.
     CERTIFICATE_CHANGED = "certificate_changed"
-    #: Firmware before 3.9 has no interface to ask.
+    #: Firmware before 3.9 has no usable interface.
     FIRMWARE_TOO_OLD = "firmware_too_old"
-    #: Enlighten, or the gateway's own user list, does not know this user with this password.
+    #: Enlighten, or the gateway's own list of users, refuses this user with this password.
     INVALID_AUTH = "invalid_auth"
-    #: Enlighten wants a second factor, which only a person can give.
+    #: Enlighten requires a second factor, which only a person can enter.
     MULTI_FACTOR = "multi_factor"
-    #: The account is fine, but this gateway is not among its systems.
+    #: The account is valid, but this gateway is not among its systems.
     NOT_YOUR_GATEWAY = "not_your_gateway"
     #: Enlighten or its token service does not answer as it should.
     CLOUD_UNREACHABLE = "cloud_unreachable"
@@ -28,14 +29,14 @@ class Reason(StrEnum):
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
     TOKEN_OTHER_GATEWAY = "token_other_gateway"  # noqa: S105
     TOKEN_REJECTED = "token_rejected"  # noqa: S105
-    #: Neither an account nor a token was given.
+    #: Neither an account nor a token was entered.
     CREDENTIALS_MISSING = "credentials_missing"
-    #: All endpoints failed, or what they said made no sense.
+    #: All endpoints failed, or their documents could not be parsed.
     NO_DATA = "no_data"
 
 
-#: What may pass by itself, or has a message of its own: everything else needs new credentials.
-TEMPORARY = frozenset(
+#: Obstacles that may pass by themselves, or have a message of their own: the others need new credentials.
+TEMPORARY: Final = frozenset(
     {
         Reason.CANNOT_CONNECT,
         Reason.NOT_A_GATEWAY,
@@ -48,19 +49,19 @@ TEMPORARY = frozenset(
 
 
 class GatewayError(Exception):
-    """A gateway can't be used just now, and why."""
+    """A gateway can't be used at present."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
-        """Keep the reason, and a detail for the log that holds no secret."""
+        """Keep the reason, and a detail for the log, which contains no secret."""
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
         self.reason = reason
         self.detail = detail
 
     @property
-    def passes(self) -> bool:
-        """True when waiting helps, False when only the owner can."""
+    def is_temporary(self) -> bool:
+        """True when it may pass by itself, False when the user has to act."""
         return self.reason in TEMPORARY
 
 
 class GatewayBusyError(Exception):
-    """The gateway is still at something else: the change was not made, and may be tried again."""
+    """The gateway is still busy with other requests: nothing was written, and the caller may try again."""

@@ -1,54 +1,44 @@
-"""The Envoy as we talk to it.
+"""One gateway: identified, polled, probed and written to.
 
-A poll asks each endpoint once, keeps the last good document of each, and has pyenphase's updaters make objects of the
-documents, so that an endpoint which fails, or says what makes no sense, takes nothing with it but what it feeds.
+A poll requests each endpoint that is due, keeps the last good document of each, and has pyenphase's updaters parse the
+documents, so that an endpoint which fails, or whose document is invalid, affects only what it feeds.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from copy import deepcopy
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
+from functools import partial
 import logging
 import time
-from typing import Any, Final, override
+from typing import Final
 
 import aiohttp
-from pyenphase import Envoy, EnvoyData
+from pyenphase import EnvoyData
 from pyenphase.const import AUTH_TOKEN_MIN_VERSION, URL_PRODUCTION_INVERTERS
 from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyProbeFailed
 from pyenphase.models.acb import ACBSleepState
 from pyenphase.models.meters import CtType
 
-from ..model.derived import AcbFleet, derive
-from ..model.snapshot import Snapshot
-from . import persistence as recall
-from .auth import Credentials, TokenAuth
-from .endpoints import NOT_AUTHORIZED, UNEXPECTED, Document
+from ..model.ac_batteries import SLEEP_BAND, AcbFleet, SleepBand
+from ..model.snapshot import Address, Freshness, Snapshot
+from . import persistence
+from .auth import Credentials
+from .endpoints import Document, Failure, FailureKind
+from .envoy import PARSE_ERRORS, LibraryEnvoy
 from .errors import GatewayBusyError, GatewayError, Reason
-from .firmware import Firmware
-from .log_filter import library_warnings_suppressed
-from .parser import PARSE_ERRORS, DocumentParser
+from .parser import DocumentParser
 from .paths import ALL_PATHS, COUNTER_PATHS, FED_BY, URL_INFO
 from .persistence import ClockPair
-from .probe import ProbeSchedule, fingerprint
-from .scheduler import UNREACHABLE, FetchResult, RawResponse, RequestScheduler
+from .probe import ProbeSchedule
+from .scheduler import PollCycle, RawResponse, RequestScheduler
+from .timeouts import Timeouts
 
-#: Seconds after which no more of them are asked: a firmware that takes 45 s for an answer has 34 of them.
-_EVERYTHING_LIMIT = 240
-
-#: Below this many endpoints there is nothing to spare.
-_FEW = 3
-#: Seconds that a poll waits for answers; what takes longer is shown when it comes.
-_PATIENCE = 8
-#: Seconds until a change is given up because an endpoint is still being waited for.
-_WRITE_LIMIT = 20
-#: Seconds for one request: `/production.json` of firmware 8.3.6086 takes up to 55. Less for the connection than a poll
-#: waits, which so knows of what is late that somebody is there.
-_TIMEOUT = aiohttp.ClientTimeout(total=90, connect=_PATIENCE - 1)
+_LOGGER: Final = logging.getLogger(__name__)
 
 #: Fields that the library's writing calls change.
-_WRITTEN = (
+_WRITTEN: Final = (
     "tariff",
     "dry_contact_status",
     "dry_contact_settings",
@@ -57,11 +47,20 @@ _WRITTEN = (
     "generator_schedule",
 )
 
-_LOGGER: Final = logging.getLogger(__name__)
+#: Called with the addresses of objects that changed outside of a poll.
+type Listener = Callable[[Collection[Address]], None]
 
 
-class Gateway(Envoy):
-    """An Envoy that is asked gently and believed one document at a time."""
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change that is being written: the data before, and the data as wanted, which the library's calls change."""
+
+    before: EnvoyData
+    wanted: EnvoyData
+
+
+class Gateway:
+    """A gateway on the local network."""
 
     def __init__(
         self,
@@ -71,491 +70,453 @@ class Gateway(Envoy):
         *,
         wall: Callable[[], float] = time.time,
         pinned: bool = False,
+        timeouts: Timeouts | None = None,
     ) -> None:
         """Prepare to talk to the gateway at `host` (`host:port` is fine) through a session of the caller.
 
-        `clock` tells seconds while this runs, `wall` the time of day in epoch seconds.
-
-        `pinned` says that the session knows its certificate: then nothing is said to anybody without one.
+        `clock` returns seconds, `wall` epoch seconds. `pinned` means that the session accepts one certificate only:
+        then no device without one is sent anything.
         """
-        super().__init__(host, session, _TIMEOUT)
-        self._firmware: Firmware = Firmware(session, host)
+        self.host = host
         self.clock = clock
+        self.timeouts = timeouts or Timeouts()
+        #: Seconds between polls, as the caller polls.
+        self.poll_interval: float = 60.0
+        #: pyenphase's object, for its properties and its writing calls.
+        self.envoy = LibraryEnvoy(host, session, self.timeouts)
         self._wall = wall
         self._pinned = pinned
-        #: Called when something came after the poll that asked for it was over.
-        self.on_late: Callable[[], None] = lambda: None
-        #: Seconds between polls, as whoever polls has it.
-        self.poll_interval: float = 60.0
-        self._asker = RequestScheduler(self._request, self._knock, self._take_late, clock)
-        self._reader = DocumentParser(self._asker, self._validate_update, clock, host)
-        # What the library's writing calls start from.
-        self.data: EnvoyData = self._reader.data
-        #: Endpoints that were reported to fail.
-        self._failing: set[str] = set()
-        #: The state of charge that AC batteries are to sleep at, chosen but not necessarily sent.
-        self.sleep_band: tuple[int, int] | None = None
+        self._scheduler = RequestScheduler(self.envoy, self.timeouts, clock)
+        self.envoy.slot = self._scheduler.slot
+        self._parser = DocumentParser(self.envoy, self._scheduler.endpoints, clock)
+        self.envoy.data = self._parser.data
         self._probes = ProbeSchedule(clock)
-        #: No poll since the last answer of anybody.
+        self._listeners: list[Listener] = []
+        #: Endpoints whose failure was logged.
+        self._failing: set[str] = set()
+        #: No endpoint answered the last poll.
         self._lost = False
-        #: Held while documents are read into the snapshot, by a poll or around a write.
-        self._turn = asyncio.Lock()
+        self._polling = asyncio.Lock()
+        self._writing = asyncio.Lock()
+        self._closed = False
 
-    # Who is there, and may we come in?
+    # Identification and authentication
 
     @property
     def serial(self) -> str:
-        """Serial number, known once identified."""
-        return self.serial_number or ""
+        """Serial number; empty before the gateway was identified."""
+        return self.envoy.serial_number or ""
 
     @property
-    def known_firmware(self) -> str | None:
-        """Firmware such as `8.2.4345`, None before it was identified."""
-        return str(self.firmware) if self.firmware else None
+    def firmware(self) -> str | None:
+        """Firmware such as `8.2.4345`, None before the gateway was identified."""
+        return str(self.envoy.firmware) if self.envoy.firmware else None
 
     @property
     def uses_tokens(self) -> bool:
-        """True from firmware 7 on; below, a local user is authenticated by digest."""
-        return bool(self.firmware >= AUTH_TOKEN_MIN_VERSION)
+        """True from firmware 7 on; older firmware authenticates a local user by digest."""
+        return bool(self.envoy.firmware >= AUTH_TOKEN_MIN_VERSION)
 
     @property
     def token(self) -> str | None:
         """The token in use, None below firmware 7."""
-        return self.auth.token if isinstance(self.auth, TokenAuth) else None
+        return self.envoy.token
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether a login succeeded since the start."""
+        return self.envoy.auth is not None
 
     async def identify(self, expected: str | None = None) -> None:
-        """Ask who is there. Raises GatewayError: nothing, no gateway, or one with another than the `expected` number.
+        """Request `/info`. Raises GatewayError when no gateway answers, or one with another serial than `expected`.
 
-        What was known of the gateway before is then still known.
+        The result of an earlier identification is then still in use.
         """
-        found = Firmware(self._client, self.host)
+        found = self.envoy.new_firmware()
         try:
-            async with self._asker.place(URL_INFO):
-                identity = await found.look()
+            async with self._scheduler.slot(URL_INFO):
+                info = await found.identify(self.timeouts.identify)
         except GatewayBusyError as err:
             raise GatewayError(Reason.CANNOT_CONNECT, "busy") from err
-        if expected not in (None, identity.serial):
-            raise GatewayError(Reason.OTHER_GATEWAY, identity.serial)
-        if self._pinned and not (found.version >= AUTH_TOKEN_MIN_VERSION and identity.secure):
-            # An impostor that speaks plain HTTP, or names old firmware, would be sent a user name and a password.
+        if expected not in (None, info.serial):
+            raise GatewayError(Reason.OTHER_GATEWAY, info.serial)
+        if self._pinned and not (found.version >= AUTH_TOKEN_MIN_VERSION and info.secure):
+            # An impostor that speaks plain HTTP, or reports old firmware, would be sent a user name and a password.
             raise GatewayError(Reason.CERTIFICATE_CHANGED, "plain HTTP")
-        async with self._turn:
-            if self.known_firmware not in (None, identity.firmware):
-                _LOGGER.info("%s: firmware %s became %s", self.host, self.known_firmware, identity.firmware)
-                self.forget_probe(sure=False)
-            self._firmware = found
-            self._interface_settings = None
+        if self.firmware not in (None, info.firmware):
+            _LOGGER.info("%s: firmware %s became %s", self.host, self.firmware, info.firmware)
+            self.request_probe()
+        self.envoy.use_firmware(found)
+        self._scheduler.secure = self.uses_tokens
 
     async def log_in(self, credentials: Credentials) -> None:
-        """Authenticate with what the owner gave, fetching a token when there is none. Raises GatewayError."""
+        """Authenticate, and fetch a token when there is none. Raises GatewayError."""
         if not self.uses_tokens:
             await self._log_in_locally(credentials)
             return
-        if not (credentials.token or credentials.account):
+        if not (credentials.token or credentials.has_account):
             raise GatewayError(Reason.CREDENTIALS_MISSING)
-        auth = TokenAuth(self.host, credentials.username, credentials.password, self.serial, credentials.token)
-        auth.place = self._asker.place
-        await auth.setup(self._client)
-        self.auth = auth
+        await self.envoy.log_in_with_token(credentials.username, credentials.password, credentials.token)
 
     async def _log_in_locally(self, credentials: Credentials) -> None:
-        """Authenticate a user of the gateway's own list, from firmware before 7. Raises GatewayError.
+        """Authenticate a local user of firmware before 7. Raises GatewayError.
 
-        Without a password the well-known ones are used, and a gateway that shows its inverters to nobody still shows
-        its production: only a password that was typed can be wrong.
+        Without a password the well-known ones are used. A gateway that denies access to its inverters still grants it
+        to its production: only a password that was entered can be wrong.
         """
         try:
-            await self.authenticate(credentials.username, credentials.password)
+            await self.envoy.authenticate(credentials.username, credentials.password)
         except EnvoyAuthenticationRequired as err:
             raise GatewayError(Reason.INVALID_AUTH) from err
-        async with self._turn:
-            self._asker.begin()
-            reply = FetchResult()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience):
-                    reply = await self._asker.ask(URL_PRODUCTION_INVERTERS)
-            refused = self._asker.refused
-        if refused and credentials.password:
+        cycle = self._scheduler.new_cycle()
+        await self._fetch(cycle, [URL_PRODUCTION_INVERTERS], self._timeout)
+        if cycle.unauthorized and credentials.password:
             raise GatewayError(Reason.INVALID_AUTH)
-        if reply.document is None and not (refused or self.remembers):
-            raise GatewayError(Reason.CANNOT_CONNECT, reply.failure)
+        failure = self._scheduler.endpoints[URL_PRODUCTION_INVERTERS].failure
+        no_answer = failure is not None and failure.status is None and failure.kind is not FailureKind.NOT_JSON
+        if no_answer and not (cycle.unauthorized or self.has_documents):
+            raise GatewayError(Reason.CANNOT_CONNECT, str(failure))
 
-    # What is known again after a restart
-
-    @property
-    def remembers(self) -> bool:
-        """Whether anything of this gateway is known, from this life or an earlier one."""
-        return any(endpoint.good for _, endpoint in self._asker.endpoints())
+    # Data of earlier sessions
 
     @property
-    def _patience(self) -> float | None:
-        """Seconds to wait for an answer: all that it takes when there is nothing else to show."""
-        return _PATIENCE if self.remembers else None
+    def has_documents(self) -> bool:
+        """Whether there are documents of this gateway, from this session or an earlier one."""
+        return any(endpoint.good for endpoint in self._scheduler.endpoints.values())
 
-    def remember(self) -> dict[str, object]:
-        """Return who this is and what it said, to be saved as JSON."""
-        return recall.dump(self._firmware.identity, self._reader.sources, self._asker.endpoints(), self._clocks())
+    @property
+    def _timeout(self) -> float | None:
+        """Seconds that a poll waits for answers: without limit when there is nothing else to show."""
+        return self.timeouts.poll if self.has_documents else None
 
-    def recall(self, saved: Mapping[str, object], expected: str | None) -> None:
-        """Know again what `remember` returned in an earlier life, if it is about the `expected` serial number."""
-        known = recall.load(saved, self._clocks())
-        if known and expected in (None, known.identity.serial):
-            self._firmware.recall(known.identity)
-            self._reader.sources = known.sources
-            self._asker.recall(known.endpoints)
+    def dump(self) -> dict[str, object]:
+        """Return identification and documents, to be stored as JSON."""
+        return persistence.dump(
+            self.envoy.info, self._parser.sources, self._scheduler.endpoints, ClockPair(self.clock(), self._wall())
+        )
 
-    def forget(self) -> None:
-        """Know no more than who this is: what `recall` found makes no sense."""
-        self._updaters = []
-        self._reader.begin(())
-        self._reader.sources.clear()
-        self._asker.forget()
+    def load(self, stored: Mapping[str, object], expected: str | None) -> None:
+        """Restore what `dump` returned in an earlier session, if it is about the `expected` serial number."""
+        found = persistence.load(stored, ClockPair(self.clock(), self._wall()))
+        if found and expected in (None, found.info.serial):
+            self.envoy.restore_info(found.info)
+            self._scheduler.secure = self.uses_tokens
+            self._parser.sources = found.sources
+            self._scheduler.endpoints.update(found.endpoints)
+
+    def discard(self) -> None:
+        """Discard all documents but not the identification: the restored ones can't be used."""
+        self._parser.use(())
+        self._parser.sources.clear()
+        self._scheduler.endpoints.clear()
 
     async def restore(self) -> Snapshot:
-        """Return all that is known again while nobody is there. Raises GatewayError when that is nothing."""
-        async with self._turn:
-            if not self._reader.known.objects:
-                self._asker.begin()
-                self._asker.gone = True
-                await self._probe()
-                await self._reader.read_all()
-                self._plan_probe()
-                self._lost = True
-            return self.snapshot()
-
-    def _clocks(self) -> ClockPair:
-        return ClockPair(self.clock(), self._wall())
+        """Return the snapshot that the restored documents give, without any request. Raises GatewayError if none."""
+        if not self._parser.cache.objects:
+            cycle = self._scheduler.new_cycle(offline=True)
+            await self._probe(cycle)
+            await self._parse(cycle)
+            self._plan_probe(cycle)
+            self._lost = True
+        return self.snapshot()
 
     # The poll
 
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """Call a listener when objects change outside of a poll; return how to remove it."""
+        self._listeners.append(listener)
+        return partial(self._listeners.remove, listener)
+
     async def poll(self) -> Snapshot:
-        """Ask what is due and return all there is now. Raises GatewayError when nothing answered."""
-        async with self._turn:
-            self._asker.begin()
-            await self._asker.fetch(await self._due(), patience=self._patience)
-            if probes := not self._lost and (not self._updaters or self._probes.are_due):
-                await self._probe()
-                if not self._reader.known.objects:
-                    await self._asker.fetch(self._reader.in_use, patience=self._patience)
-            await self._reader.read_all()
+        """Request what is due and return all objects. Raises GatewayError when no endpoint answered."""
+        async with self._polling:
+            cycle = self._scheduler.new_cycle()
+            await self._fetch(cycle, await self._due(cycle), self._timeout)
+            if probes := not self._lost and (not self._parser.needs or self._probes.is_due):
+                await self._probe(cycle)
+            await self._parse(cycle)
             if probes:
-                self._plan_probe()
-            elif any(self._asker.endpoint(path).failure == UNEXPECTED for path in self._asker.asked):
-                # It may be right, and what was found out before odd.
-                self._probes.hasten()
-            if new := self._reader.signs_of_new_hardware() - self._asker.asked:
-                await self._asker.fetch(new, patience=_PATIENCE)
-                await self._reader.read_all()
-            # Somebody is there while all of it is only late: what is shown grows old by itself.
-            self._lost = not self._asker.answered and (bool(self._asker.asked - self._asker.late) or self._lost)
+                self._plan_probe(cycle)
+            elif any(self._has_unexpected(path) for path in cycle.requested):
+                # The document may be right, and the result of the last probe wrong.
+                self._probes.request_soon()
+            if new := self._parser.signs_of_new_hardware() - cycle.requested:
+                await self._fetch(cycle, new, self.timeouts.poll)
+                await self._parse(cycle)
+            # Answers that are only late prove that the gateway responds: the values shown expire by themselves.
+            on_time = cycle.requested - self._scheduler.late
+            self._lost = not cycle.answered and (bool(on_time) or self._lost)
             if self._lost:
-                raise GatewayError(self._reason(), self._asker.failures())
-            self._stay_fresh()
-            self._tell_changes()
+                raise GatewayError(self._reason(cycle), cycle.failures())
+            self._keep_fresh(cycle)
+            self._log_failures()
             return self.snapshot()
 
-    async def _due(self) -> set[str]:
-        """Return what to ask in this poll: everything, once a gateway that was gone answers again."""
-        if not self._updaters:
-            return {path for path, endpoint in self._asker.endpoints() if endpoint.good}
-        in_use, late = self._reader.in_use, self._asker.late
+    async def _due(self, cycle: PollCycle) -> set[str]:
+        """Return the endpoints to request in this poll: all of them, once a lost gateway answers again."""
+        endpoints = self._scheduler.endpoints
+        if not self._parser.needs:
+            return {path for path, endpoint in endpoints.items() if endpoint.good}
+        in_use, late = self._parser.paths, self._scheduler.late
         due = in_use
-        if len(in_use) >= _FEW and self._reader.known.objects:
+        if self._parser.cache.objects:
             now, slack = self.clock(), self.poll_interval / 2
-            due = {path for path in in_use if self._asker.endpoint(path).is_due(now, slack)}
+            due = {path for path in in_use if endpoints[path].is_due(now, slack)}
         if due - late and not self._lost:
             return due
-        # All else pauses after failures, or is still under way: the lightest tells whether it is over.
-        free = sorted(in_use - late, key=lambda path: (self._asker.endpoint(path).took, path))
-        await self._asker.fetch(free[:1], patience=_PATIENCE)
-        return in_use if self._asker.answered else set()
+        # All others pause after failures, or are still under way: the fastest shows whether that is over.
+        free = sorted(in_use - late, key=lambda path: (endpoints[path].duration, path))
+        await self._fetch(cycle, free[:1], self.timeouts.poll)
+        return in_use if cycle.answered else set()
 
-    def _stay_fresh(self) -> None:
-        """Note that what was not due is as true as the gateway is there."""
+    async def _fetch(self, cycle: PollCycle, paths: Iterable[str], seconds: float | None) -> None:
+        """Request endpoints in a cycle; late answers are merged when they arrive."""
+        for path, task in (await cycle.fetch(paths, seconds)).items():
+            task.add_done_callback(partial(self._merge_late, cycle, path))
+
+    def _merge_late(self, cycle: PollCycle, path: str, task: asyncio.Task[bool]) -> None:
+        """Parse an answer that came after its cycle, and notify the listeners."""
+        if self._closed or task.cancelled():
+            return
+        changed = self._parser.parse({path}) if path in cycle.answered else set()
+        self._log_failures()
+        if changed:
+            for listener in list(self._listeners):
+                listener(changed)
+
+    async def _parse(self, cycle: PollCycle) -> set[Address]:
+        """Parse the answers of a cycle, and request what the updaters read beside them and what is still missing."""
+        changed = self._parser.parse(cycle.answered)
+        while missing := self._parser.missing - cycle.requested - self._scheduler.late:
+            before = set(cycle.answered)
+            await self._fetch(cycle, missing, self._timeout)
+            changed |= self._parser.parse(cycle.answered - before)
+        return changed
+
+    def _keep_fresh(self, cycle: PollCycle) -> None:
+        """Move the time of endpoints on that were not due: their values stand for as long as the gateway answers."""
         now = self.clock()
-        for path in self._reader.in_use - self._asker.asked - self._asker.late:
-            if not self._asker.endpoint(path).failure:
-                self._asker.endpoint(path).freshness.updated_at = now
+        for path in self._parser.paths - cycle.requested - self._scheduler.late:
+            endpoint = self._scheduler.endpoints[path]
+            if not endpoint.failure:
+                endpoint.freshness.updated_at = now
 
-    @property
-    def probes(self) -> int:
-        """How often it was found out what the gateway offers."""
-        return self._probes.count
-
-    def stop(self) -> None:
-        """Give up requests that outlast their poll."""
-        self._asker.stop()
-
-    def forget_probe(self, *, sure: bool = True) -> None:
-        """Probe again with the next poll what the gateway offers; what is known stays until then, `sure` or not."""
-        self._probes.forget(sure=sure)
-        for _, endpoint in self._asker.endpoints():
-            endpoint.latest_stands = False
+    def _has_unexpected(self, path: str) -> bool:
+        failure = self._scheduler.endpoints[path].failure
+        return failure is not None and failure.kind is FailureKind.UNEXPECTED
 
     def snapshot(self) -> Snapshot:
-        """Return all that is known. Raises GatewayError when that is nothing."""
-        if not self._reader.known.objects:
-            raise GatewayError(Reason.NO_DATA, self._asker.failures())
+        """Return all objects. Raises GatewayError when there are none."""
+        cache = self._parser.cache
+        if not cache.objects:
+            raise GatewayError(Reason.NO_DATA, self._scheduler.new_cycle().failures())
         return Snapshot(
             serial=self.serial,
-            firmware=str(self.firmware),
-            part_number=self.part_number,
-            model=self.envoy_model,
-            objects=self._reader.known.objects | dict(derive(self._reader.known.objects, self.sleep_band)),
-            unread_meters=frozenset(
-                ("ctmeters", kind) for kind in self._meters() - self._reader.known.members("ctmeters")
-            ),
+            firmware=str(self.envoy.firmware),
+            part_number=self.envoy.part_number,
+            model=self.envoy.envoy_model,
+            objects=dict(cache.objects),
+            unread_meters=frozenset(("ctmeters", kind) for kind in self._meters() - cache.members("ctmeters")),
         )
 
     def _meters(self) -> set[str]:
-        """Return the kinds of CT meters there are: all that there may be where it is only known that there are some."""
-        kinds = {kind for kind in self._common_properties.meter_types if isinstance(kind, str)}
-        return kinds or set(CtType if "ctmeters" in self._reader.sources else ())
+        """Return the kinds of CT meters: all possible ones where it is only certain that there are some."""
+        return self.envoy.meter_types or set(CtType if "ctmeters" in self._parser.sources else ())
 
-    def _reason(self) -> Reason:
-        """Say why nothing answered."""
-        if self._asker.distrusted:
+    def _reason(self, cycle: PollCycle) -> Reason:
+        """Return why no endpoint answered."""
+        if cycle.untrusted:
             return Reason.CERTIFICATE_CHANGED
-        if self._asker.refused:
+        if cycle.unauthorized:
             return Reason.TOKEN_REJECTED if self.uses_tokens else Reason.INVALID_AUTH
-        return Reason.CANNOT_CONNECT if self._asker.gone else Reason.NO_DATA
+        return Reason.CANNOT_CONNECT if cycle.unreachable else Reason.NO_DATA
 
-    async def write(self, field: str, change: Callable[[], Awaitable[object]]) -> tuple[EnvoyData, EnvoyData]:
-        """Make a change with one of the library's calls, which send a whole document with a value replaced.
-
-        The document is read right before, for what the owner changed in the app since the last poll must survive,
-        and again after, for only the gateway knows what became of it. A change is never sent twice.
-        `field` is where the snapshot shows it. Returns what was before, and what was asked for.
-        Raises BusyError when the gateway does not get to it in time, GatewayError, or what the call raises; what is
-        known is then as before.
-        """
-        path = FED_BY[field]
-        async with self._soon(path):
-            if path not in self._asker.answered:
-                raise GatewayError(self._reason(), self._asker.failures())
-            data = self._reader.data
-            # The library puts the new value into its objects before it is accepted: it gets some of its own.
-            self.data = replace(data, **{name: deepcopy(getattr(data, name)) for name in _WRITTEN})
-            before, wanted = replace(data), self.data
-            try:
-                await change()
-            finally:
-                self.data = data
-            await self._reread(path)
-            return before, wanted
-
-    @asynccontextmanager
-    async def _soon(self, path: str) -> AsyncIterator[None]:
-        """Hold the turn with an endpoint just read. Raises BusyError when others are at it for too long."""
-        try:
-            async with asyncio.timeout(_WRITE_LIMIT):
-                await self._turn.acquire()
-                try:
-                    await self._asker.give_up_late(path)
-                    await self._reread(path)
-                except BaseException:
-                    self._turn.release()
-                    raise
-        except TimeoutError:
-            raise GatewayBusyError from None
-        try:
-            yield
-        finally:
-            self._turn.release()
-
-    async def reread(self, field: str) -> None:
-        """Ask the endpoint that feeds a field again and read all that it feeds, unless its answer is on its way."""
-        async with self._turn:
-            if FED_BY[field] not in self._asker.late:
-                await self._reread(FED_BY[field])
-
-    def just_read(self, field: str) -> bool:
-        """Return whether what feeds a field was read in the last round of requests."""
-        return FED_BY[field] in self._asker.answered
-
-    async def _reread(self, path: str) -> None:
-        self._asker.begin()
-        await self._asker.fetch([path], patience=2 * _PATIENCE)
-        await self._reader.read_all()
-
-    async def _probe(self) -> None:
-        """Find out what this gateway offers. The documents it is known by serve the poll as well.
-
-        What fails is answered by its last good document, so that a bad moment finds no less. Raises GatewayError.
-        """
-        common, found = replace(self._common_properties), (self._updaters, self._supported_features)
-        try:
-            await self._try_probe()
-        except GatewayError as err:
-            if not self._reader.needs:
-                self._updaters = []
-                raise
-            _LOGGER.debug("%s: %s; looked for what it offers in vain", self.host, err)
-            is_news = False
-        else:
-            is_news = self._probes.believe(fingerprint(self._updaters, self._common_properties))
-        if is_news:
-            # The library keeps its description of the model for good.
-            self.__dict__.pop("envoy_model", None)
-            self._reader.begin(self._updaters)
-        else:
-            # It was known before what there is: that serves on.
-            self._updaters, self._supported_features = found
-            for field in fields(common):
-                setattr(self._common_properties, field.name, getattr(common, field.name))
-
-    def _plan_probe(self) -> None:
-        """Probe again soon after one in which something failed, or could not be read as it was found to be."""
-        self._probes.done(failing=any(self._asker.is_failing(path) for path in self._asker.asked))
-
-    async def _try_probe(self) -> None:
-        """Have the library probe. Raises GatewayError."""
-        try:
-            with library_warnings_suppressed():
-                await self.probe()
-        except EnvoyAuthenticationRequired as err:
-            self._asker.refused = True
-            raise GatewayError(self._reason()) from err
-        except EnvoyProbeFailed as err:
-            raise GatewayError(self._reason(), self._asker.failures()) from err
-        except PARSE_ERRORS as err:
-            if not self._fall_back():
-                raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
-            await self._try_probe()
-        unknown = (
-            endpoint
-            for path in COUNTER_PATHS & self._asker.asked
-            if not (endpoint := self._asker.endpoint(path)).latest
-        )
-        if not self._reader.sources and any(endpoint.is_busy for endpoint in unknown):
-            # The library would take another source for the counters, and with it other counts.
-            raise GatewayError(self._reason(), self._asker.failures())
-
-    def _fall_back(self) -> bool:
-        """Take the last good documents in place of new ones that make no sense; False when there are none left."""
-        doubtful = [endpoint for path in self._asker.answered if (endpoint := self._asker.endpoint(path)).good]
-        for endpoint in doubtful:
-            endpoint.latest = endpoint.good
-            endpoint.fail(UNEXPECTED)
-        self._asker.answered.clear()
-        return bool(doubtful)
-
-    def _tell_changes(self) -> None:
+    def _log_failures(self) -> None:
         """Log one line when an endpoint starts to fail, and one when it answers again."""
-        for path in self._reader.in_use:
-            endpoint = self._asker.endpoint(path)
-            if endpoint.failure and path not in self._failing:
+        for path in self._parser.paths:
+            failure = self._scheduler.endpoints[path].failure
+            if failure and path not in self._failing:
                 self._failing.add(path)
-                _LOGGER.warning("%s: %s fails (%s); its last values are kept", self.host, path, endpoint.failure)
-            elif not endpoint.failure and path in self._failing:
+                _LOGGER.warning("%s: %s fails (%s); its last values are kept", self.host, path, failure)
+            elif not failure and path in self._failing:
                 self._failing.discard(path)
                 _LOGGER.info("%s: %s answers again", self.host, path)
 
-    async def _knock(self) -> None:
-        """Ask for what everybody may see."""
-        scheme = "https" if self.uses_tokens else "http"
-        async with asyncio.timeout(_PATIENCE):
-            async with self._client.get(f"{scheme}://{self.host}{URL_INFO}", allow_redirects=False) as response:
-                await response.read()
+    def close(self) -> None:
+        """Cancel what is under way; nothing is parsed or reported any more."""
+        self._closed = True
+        self._listeners.clear()
+        self._scheduler.close()
 
-    async def _take_late(self, path: str) -> None:
-        """Read an answer that came after the round that asked for it."""
-        async with self._turn:
-            self._asker.settle_late(path)
-            await self._reader.read_all()
-            self._tell_changes()
-        if self._asker.answered:
-            self.on_late()
+    # Probing
 
-    async def mac_address(self) -> str | None:
-        """Return the MAC address of the interface in use, None when the gateway does not say.
+    @property
+    def probe_count(self) -> int:
+        """The number of probes so far."""
+        return self._probes.count
 
-        `/home` is slow to answer on some firmware: asked once, and not at the start.
+    def request_probe(self, *, keep_confirmed: bool = False) -> None:
+        """Probe with the next poll; all objects stay until then."""
+        self._probes.request(keep_confirmed=keep_confirmed)
+        for endpoint in self._scheduler.endpoints.values():
+            endpoint.latest_is_current = False
+
+    async def _probe(self, cycle: PollCycle) -> None:
+        """Find out what the gateway offers. The documents of a probe serve the poll as well.
+
+        An endpoint that fails is represented by its last document, so that a bad moment finds no less. Raises
+        GatewayError when nothing is known of the gateway otherwise.
         """
+        fetch = partial(self._probe_document, cycle)
         try:
-            interface = await self.interface_settings()
-        except (GatewayBusyError, aiohttp.ClientError, *PARSE_ERRORS):
-            return None
-        return interface.mac if interface and interface.mac != "unknown" else None
+            found = await self.envoy.discover(fetch)
+        except EnvoyAuthenticationRequired as err:
+            cycle.unauthorized = True
+            failed = GatewayError(self._reason(cycle))
+            failed.__cause__ = err
+        except EnvoyProbeFailed as err:
+            failed = GatewayError(self._reason(cycle), cycle.failures())
+            failed.__cause__ = err
+        except PARSE_ERRORS as err:
+            if self._reject_answers(cycle):
+                await self._probe(cycle)
+                return
+            failed = GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}")
+            failed.__cause__ = err
+        else:
+            if self._has_uncertain_counters(cycle):
+                # The library would choose another source of counters, which counts differently.
+                failed = GatewayError(self._reason(cycle), cycle.failures())
+            else:
+                if self._probes.accept(found.fingerprint):
+                    self.envoy.adopt(found)
+                    self._parser.use(found.updaters)
+                return
+        if not self._parser.needs:
+            raise failed
+        _LOGGER.debug("%s: %s; the probe failed", self.host, failed)
 
-    async def documents(self, *, ask: bool) -> dict[str, RawResponse]:
-        """Return what every endpoint said in the polls or, if told to ask, what all that gateways may have say now.
+    def _has_uncertain_counters(self, cycle: PollCycle) -> bool:
+        """Return whether an endpoint with counters failed temporarily before the source of counters is known."""
+        endpoints = (self._scheduler.endpoints[path] for path in COUNTER_PATHS & cycle.requested)
+        failures = (endpoint.failure for endpoint in endpoints if endpoint.latest is None)
+        return not self._parser.sources and any(failure is not None and failure.is_temporary for failure in failures)
 
-        One after another, beside the polls, and no more once nobody is there or it takes too long.
+    def _reject_answers(self, cycle: PollCycle) -> bool:
+        """Use the last good documents in place of new ones that can't be parsed; False when there are none left."""
+        rejected = [path for path in cycle.answered if self._scheduler.endpoints[path].good]
+        for path in rejected:
+            self._scheduler.endpoints[path].reject()
+        cycle.answered.clear()
+        return bool(rejected)
+
+    async def _probe_document(self, cycle: PollCycle, path: str) -> Document:
+        """Return the document of an endpoint for a probe. Raises aiohttp.ClientError or EnvoyAuthenticationRequired."""
+        endpoint = self._scheduler.endpoints[path]
+        current = endpoint.latest_is_current and not endpoint.is_restored and path in self._parser.paths
+        if not (endpoint.latest and current):
+            await self._fetch(cycle, [path], self._timeout)
+        if endpoint.latest and (current or path in cycle.answered or self._scheduler.is_failing(path)):
+            return endpoint.latest
+        failure = endpoint.failure or Failure(FailureKind.NETWORK)
+        if failure.kind is FailureKind.UNAUTHORIZED:
+            raise EnvoyAuthenticationRequired(str(failure))
+        raise aiohttp.ClientError(str(failure))
+
+    def _plan_probe(self, cycle: PollCycle) -> None:
+        """Probe again soon after a probe in which an endpoint failed, or whose result can't parse the documents."""
+        self._probes.done(failing=any(self._scheduler.is_failing(path) for path in cycle.requested))
+
+    # Writing
+
+    @asynccontextmanager
+    async def editing(self, field: str) -> AsyncIterator[Edit]:
+        """Let the caller write a change with the library's calls, which send a whole document with one value replaced.
+
+        The document is read right before, because the user may have changed it in the app since the last poll, and
+        again afterwards, because only the gateway knows the result. Nothing is written twice. `field` is the field of
+        the snapshot that shows the change.
+
+        Raises GatewayBusyError when the gateway can't be read in time, GatewayError, or what the library's call raises;
+        the objects are then as before.
         """
-        known = {
-            path: RawResponse(document.status, document.text, endpoint.failure)
-            if (document := endpoint.latest)
-            else RawResponse(None, "", endpoint.failure)
-            for path, endpoint in self._asker.endpoints()
-        }
-        begin = time.monotonic()
-        for path in ALL_PATHS if ask else ():
-            answer = await self._asker.look_at(path)
-            if answer.status or path not in known:
-                known[path] = answer
-            if time.monotonic() - begin > _EVERYTHING_LIMIT or answer.failure == UNREACHABLE:
-                break
-        return known
+        path = FED_BY[field]
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self.timeouts.write):
+                    await stack.enter_async_context(self._writing)
+                    await self._scheduler.wait_for_late(path)
+                    cycle = await self._read(path)
+            except TimeoutError:
+                raise GatewayBusyError from None
+            if path not in cycle.answered:
+                raise GatewayError(self._reason(cycle), cycle.failures())
+            data = self._parser.data
+            # The library changes its objects before the gateway accepts the change: it gets copies.
+            edit = Edit(replace(data), replace(data, **{name: deepcopy(getattr(data, name)) for name in _WRITTEN}))
+            with self.envoy.writing(edit.wanted):
+                yield edit
+            await self._read(path)
 
-    # Changes that the library has no single call for
+    async def refresh(self, field: str) -> None:
+        """Read the endpoint that feeds a field again, unless its answer is still under way."""
+        if FED_BY[field] not in self._scheduler.late:
+            await self._read(FED_BY[field])
 
-    async def choose_sleep_band(self, fleet: AcbFleet, band: tuple[int, int]) -> None:
-        """Choose the state of charge, in percent, that AC batteries sleep at; those asleep go there now."""
+    async def _read(self, path: str) -> PollCycle:
+        cycle = self._scheduler.new_cycle()
+        await self._fetch(cycle, [path], 2 * self.timeouts.poll)
+        self._parser.parse(cycle.answered)
+        return cycle
+
+    async def choose_sleep_band(self, fleet: AcbFleet, band: SleepBand) -> None:
+        """Choose the state of charge at which AC batteries sleep; it is sent at once to batteries that are asleep."""
         if fleet.sleep_state is ACBSleepState.ASLEEP:
             await self.send_to_sleep(replace(fleet, sleep_band=band))
         else:
-            self.sleep_band = band
+            self._parser.cache.put(SLEEP_BAND, band, Freshness(self.clock()))
 
     async def send_to_sleep(self, fleet: AcbFleet) -> None:
         """Send all AC batteries to sleep at the chosen state of charge."""
         if (band := fleet.sleep_band) is None:
             raise ValueError("no state of charge to sleep at was chosen")
-        await self.set_acb_sleep(
-            [{"serial_num": serial, "sleep_min_soc": band[0], "sleep_max_soc": band[1]} for serial in fleet.serials]
+        await self.envoy.set_acb_sleep(
+            [{"serial_num": serial, "sleep_min_soc": band.low, "sleep_max_soc": band.high} for serial in fleet.serials]
         )
-        # From now on the batteries say it themselves.
-        self.sleep_band = None
+        # From now on the batteries report it themselves.
+        self._parser.cache.remove(SLEEP_BAND)
 
-    # What pyenphase's probe, updaters and writing calls call
+    # Reading outside of the poll
 
-    @override
-    async def _json_request(self, end_point: str, data: dict[str, Any] | None, method: str | None = None) -> Any:
-        """Change something, or ask what is part of no poll. Raises BusyError, or what the library does."""
-        async with self._asker.place(end_point):
-            return await super()._json_request(end_point, data, method)
+    async def mac_address(self) -> str | None:
+        """Return the MAC address of the interface in use, None when it can't be read.
 
-    @override
-    async def _make_cached_request(  # type: ignore[override]
-        self, request_func: Callable[[str], Awaitable[Document]], endpoint: str
-    ) -> Document:
-        """Pass through: the documents are kept here, and for longer than one update."""
-        return await request_func(endpoint)
+        `/home` is slow on some firmware: it is read once, and not at the start.
+        """
+        try:
+            interface = await self.envoy.interface_settings()
+        except (GatewayBusyError, *PARSE_ERRORS):
+            return None
+        return interface.mac if interface and interface.mac != "unknown" else None
 
-    @override
-    async def probe_request(self, endpoint: str) -> Document:  # type: ignore[override]
-        """Answer an updater that looks whether there is work for it."""
-        known = self._asker.endpoint(endpoint)
-        stands = known.latest_stands and not known.is_recalled and endpoint in self._reader.in_use
-        if not (known.latest and stands):
-            await self._asker.fetch([endpoint], patience=self._patience)
-        if known.latest and (stands or endpoint in self._asker.answered or self._asker.is_failing(endpoint)):
-            return known.latest
-        if known.failure == NOT_AUTHORIZED:
-            raise EnvoyAuthenticationRequired(known.failure)
-        raise aiohttp.ClientError(known.failure)
+    async def raw_responses(self, *, capture: bool) -> dict[str, RawResponse]:
+        """Return the documents of all endpoints; with `capture`, what each possible endpoint answers now.
 
-    @override
-    async def request(  # type: ignore[override]
-        self, endpoint: str, data: dict[str, Any] | None = None, method: str | None = None
-    ) -> aiohttp.ClientResponse | Document:
-        """Answer an updater with the latest document, asking the gateway where this poll has not yet."""
-        if data is not None:
-            return await super().request(endpoint, data, method)
-        self._reader.note(endpoint)
-        known = self._asker.endpoint(endpoint)
-        if known.latest is None or known.is_recalled:
-            await self._asker.fetch([endpoint], patience=self._patience)
-        if known.latest is None:
-            raise aiohttp.ClientError(known.failure)
-        return known.latest
+        These are read one after another beside the polls, until the gateway does not respond or it takes too long.
+        """
+        responses = {
+            path: RawResponse(
+                endpoint.latest.status if endpoint.latest else None,
+                endpoint.latest.text if endpoint.latest else "",
+                str(endpoint.failure) if endpoint.failure else None,
+            )
+            for path, endpoint in self._scheduler.endpoints.items()
+        }
+        started = self.clock()
+        for path in ALL_PATHS if capture else ():
+            response = await self._scheduler.read_raw(path)
+            if response.status or path not in responses:
+                responses[path] = response
+            if self.clock() - started > self.timeouts.capture or response.unreachable:
+                break
+        return responses

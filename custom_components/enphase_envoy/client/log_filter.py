@@ -1,4 +1,4 @@
-"""Keep what the library's updaters warn of at every poll to who debugs it: one line of ours says that it begins."""
+"""Suppress what the library's updaters log as warnings at every poll; this integration logs one line when it starts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ from typing import Final
 
 from pyenphase import updaters
 
-#: Whether what runs now is an updater that we run.
-_OURS: Final = ContextVar("enphase_envoy_hush", default=False)
+#: Whether the code that runs now is an updater run by this integration.
+_SUPPRESSED: Final = ContextVar("enphase_envoy_warnings_suppressed", default=False)
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
-    """Return whether a record of an updater is for anybody: not while we run it, unless somebody debugs the library."""
-    return not _OURS.get() or logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+    """Return whether to log a record of an updater: while it is run here, only with debug logging of the library."""
+    return not _SUPPRESSED.get() or logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
 
 
 for _module in iter_modules(updaters.__path__, f"{updaters.__name__}."):
@@ -25,8 +25,8 @@ for _module in iter_modules(updaters.__path__, f"{updaters.__name__}."):
 @contextmanager
 def library_warnings_suppressed() -> Iterator[None]:
     """Run updaters without their warnings."""
-    token = _OURS.set(True)
+    token = _SUPPRESSED.set(True)
     try:
         yield
     finally:
-        _OURS.reset(token)
+        _SUPPRESSED.reset(token)

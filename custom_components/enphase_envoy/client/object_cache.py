@@ -1,94 +1,111 @@
-"""All that is known of a gateway, each object as of the last good answer. No Home Assistant here."""
+"""The objects that were parsed last, each with the time of its last good answer."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
 from ..model.snapshot import Address, Freshness, TimedValue, oldest
 from ..model.validation import validated
-from .endpoints import Endpoint
+from .confirmation import Confirmation
+from .endpoints import Endpoint, Failure, FailureKind
 from .paths import FED_BY
 
-#: Good answers that an object must be missing from before it is taken for gone: lists come back short now and then.
-_GONE_AFTER: Final = 5
-#: Answers in a row after which an object that lost a field for good, as new firmware has it, is shown without.
-_BELIEVED_AFTER: Final = 20
+#: Good answers in a row without an object after which it is removed: lists are incomplete now and then.
+_REMOVED_AFTER: Final = 5
+#: Answers in a row after which an object that lost a field for good, as with new firmware, is accepted without it.
+_ACCEPTED_AFTER: Final = 20
 
 
 class ObjectCache:
-    """The leaves of the snapshots to come."""
+    """The objects of the snapshots to come."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Start empty."""
         self.objects: dict[Address, TimedValue] = {}
         #: The same addresses, field by field.
         self._addresses: defaultdict[str, dict[Address, None]] = defaultdict(dict)
-        #: How many good answers in a row an object was missing from.
-        self._missed: Counter[Address] = Counter()
-        #: How many answers in a row an object made no sense in.
-        self._doubted: Counter[Address] = Counter()
+        #: Good answers in a row that an object was missing from.
+        self._missing: Confirmation[Address] = Confirmation(_REMOVED_AFTER)
+        #: Answers in a row in which an object was not valid.
+        self._invalid: Confirmation[Address] = Confirmation(_ACCEPTED_AFTER)
 
     def members(self, field: str) -> set[str]:
         """Return the keys of a dictionary of EnvoyData, such as the serial numbers of the batteries."""
         return {address[1] for address in self._addresses[field] if len(address) > 1}
 
-    def take(
+    def put(self, address: Address, value: object, freshness: Freshness) -> None:
+        """Store an object that is not parsed from a document."""
+        self.objects[address] = TimedValue(value, freshness)
+
+    def remove(self, address: Address) -> None:
+        """Remove such an object."""
+        self.objects.pop(address, None)
+
+    def merge(
         self,
-        made: Mapping[str, Mapping[Address, object]],
+        parsed: Mapping[str, Mapping[Address, object]],
         needs: Mapping[str, Endpoint],
-        makes: set[str],
+        fields: set[str],
         answered: Collection[str],
-    ) -> None:
-        """Merge what an updater made, field by field, of the endpoints it needs.
+    ) -> set[Address]:
+        """Merge the objects that an updater parsed, field by field, and return the addresses concerned.
 
-        `makes` is what it is known to make, field by field, and is kept up to date; `answered` are the endpoints that
-        were asked just now.
+        `needs` are the endpoints that the updater reads, `answered` those that were just requested. `fields` are those
+        that it is known to fill, and are kept up to date.
         """
-        makes.update(made)
-        for field, objects in made.items():
-            freshness, known = _freshness(field, needs), self._addresses[field]
+        fields.update(parsed)
+        merged: set[Address] = set()
+        for field, objects in parsed.items():
+            freshness, addresses = _freshness(field, needs), self._addresses[field]
             for address, value in objects.items():
-                if (believed := self._believe(address, value)) is not None:
-                    self.objects[address] = TimedValue(believed, freshness)
-                    known[address] = None
-            if self._missed:
-                for address in objects.keys() & self._missed.keys():
-                    del self._missed[address]
-        for field in list(makes):
+                if (valid := self._validated(address, value)) is not None:
+                    self.objects[address] = TimedValue(valid, freshness)
+                    addresses[address] = None
+            self._missing.reset_all(set(objects))
+            merged.update(objects)
+        for field in list(fields):
             if _feeding(field, needs) <= set(answered):
-                self._miss(field, made.get(field, {}), needs, makes)
+                merged |= self._count_missing(field, parsed.get(field, {}), needs, fields)
+        return merged
 
-    def _believe(self, address: Address, value: object) -> object:
-        """Return an object as far as it makes sense; None to keep the last good one, for a while."""
+    def _validated(self, address: Address, value: object) -> object:
+        """Return an object as far as it is valid; None to keep the last valid one, for some time."""
         timed = self.objects.get(address)
         if timed is not None and timed.value == value:
-            # The same again: the object stays the same too, which whoever looks for changes sees at once.
-            self._doubted.pop(address, None)
+            # The same object where nothing changed, so that a comparison by identity is enough.
+            self._invalid.reset(address)
             return timed.value
-        old = timed.value if timed and self._doubted.get(address, 0) < _BELIEVED_AFTER else None
-        if (believed := validated(value, old)) is None:
-            self._doubted[address] += 1
+        old = timed.value if timed and not self._invalid.is_confirmed(address) else None
+        if (valid := validated(value, old)) is None:
+            self._invalid.add(address)
         else:
-            self._doubted.pop(address, None)
-        return believed
+            self._invalid.reset(address)
+        return valid
 
-    def _miss(self, field: str, made: Mapping[Address, object], needs: Mapping[str, Endpoint], makes: set[str]) -> None:
-        """Count what a good answer lacks, until it is gone. Where a whole kind is missing the answer may be bad."""
-        known = self._addresses[field]
-        for address in known.keys() - made.keys():
-            self._missed[address] += 1
-            if self._missed[address] == 1:
-                # One short list says nothing: what it lacks is still as fresh as the others.
+    def _count_missing(
+        self, field: str, parsed: Mapping[Address, object], needs: Mapping[str, Endpoint], fields: set[str]
+    ) -> set[Address]:
+        """Count the objects that a good answer lacks, remove them in the end, and return their addresses.
+
+        Where all objects of a field are missing, the answer itself may be wrong.
+        """
+        addresses = self._addresses[field]
+        missing = addresses.keys() - parsed.keys()
+        for address in missing:
+            if self._missing.add(address) == 1:
+                # One incomplete list proves nothing: the object is still as fresh as the others.
                 self.objects[address] = replace(self.objects[address], freshness=_freshness(field, needs))
-            elif self._missed[address] >= _GONE_AFTER and address[1:]:
-                # What there is only one of is never gone, but for its age: it may come and go with the hour.
-                del self.objects[address], known[address], self._missed[address]
-        if not known:
-            makes.discard(field)
-        elif not made:
+            elif self._missing.is_confirmed(address) and len(address) > 1:
+                # A single object of its kind is never removed, it only expires: it may come and go with the hour.
+                del self.objects[address], addresses[address]
+                self._missing.reset(address)
+        if not addresses:
+            fields.discard(field)
+        elif not parsed:
             for path in _feeding(field, needs):
-                needs[path].failure = f"no {field}"
+                needs[path].failure = Failure(FailureKind.INCOMPLETE, f"no {field}")
+        return missing
 
 
 def _feeding(field: str, needs: Mapping[str, Endpoint]) -> AbstractSet[str]:
@@ -97,7 +114,7 @@ def _feeding(field: str, needs: Mapping[str, Endpoint]) -> AbstractSet[str]:
 
 
 def _freshness(field: str, needs: Mapping[str, Endpoint]) -> Freshness:
-    """Return how fresh a field is: as the endpoint that feeds it, or as the oldest that may."""
+    """Return the freshness of a field: that of the endpoint that feeds it, or of the oldest that may."""
     if (path := FED_BY.get(field, "")) in needs:
         return needs[path].freshness
     return oldest(endpoint.freshness for endpoint in needs.values())

@@ -1,14 +1,11 @@
-"""How documents become objects: pyenphase's updaters read them, one at a time, and what makes no sense is left out.
+"""How documents become objects: pyenphase's updaters parse them, one at a time, and invalid records are left out."""
 
-No Home Assistant here.
-"""
-
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 import logging
-from typing import Final
+import time
+from typing import Final, override
 
-import aiohttp
 from orjson import dumps as json_dumps
 from pyenphase import EnvoyData
 from pyenphase.const import (
@@ -18,181 +15,189 @@ from pyenphase.const import (
     URL_PRODUCTION_INVERTERS,
     URL_PRODUCTION_JSON,
 )
-from pyenphase.exceptions import EnvoyError
 from pyenphase.json import json_loads
 from pyenphase.updaters.base import EnvoyUpdater
 
-from ..model.snapshot import flatten
-from .endpoints import UNEXPECTED
-from .log_filter import library_warnings_suppressed
+from ..model.snapshot import Address, flatten
+from .endpoints import Document, Endpoint
+from .envoy import LibraryEnvoy, Parsed
+from .models import GatewayData
 from .object_cache import ObjectCache
 from .paths import COUNTER_FIELDS, COUNTER_PATHS
-from .salvage import candidates
-from .scheduler import RequestScheduler
-
-#: What pyenphase's updaters raise on a document that is not what they expect.
-PARSE_ERRORS: Final = (
-    EnvoyError,
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    ArithmeticError,
-    NameError,
-)
+from .salvage import salvaged
 
 _LOGGER: Final = logging.getLogger(__name__)
 
 
+class _View(Mapping[str, Document]):
+    """The latest documents, with some of them replaced by others."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint], replaced: Mapping[str, Document | None]) -> None:
+        self._endpoints = endpoints
+        self._replaced = replaced
+
+    @override
+    def __getitem__(self, path: str) -> Document:
+        found = self._replaced[path] if path in self._replaced else self._endpoints[path].latest
+        if found is None:
+            raise KeyError(path)
+        return found
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return (path for path in {*self._endpoints, *self._replaced} if path in self)
+
+    @override
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def with_document(self, path: str, document: Document | None) -> _View:
+        """Return this with another document of an endpoint."""
+        return _View(self._endpoints, {**self._replaced, path: document})
+
+
 class DocumentParser:
-    """Reads the documents of one gateway."""
+    """Parses the documents of one gateway. It makes no requests and never waits."""
 
     def __init__(
-        self, asker: RequestScheduler, validate: Callable[[EnvoyData], None], clock: Callable[[], float], name: str
+        self,
+        envoy: LibraryEnvoy,
+        endpoints: Mapping[str, Endpoint],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to read what `asker` is told.
-
-        `validate` is the library's look at what an updater made, `clock` tells seconds, `name` is for the log.
-        """
-        self._asker = asker
-        self._validate = validate
+        """Prepare to parse the documents of `endpoints`; `clock` returns seconds."""
+        self._envoy = envoy
+        self._endpoints = endpoints
         self._clock = clock
-        self._name = name
-        #: All that was read, as the library has it.
-        self.data = EnvoyData()
-        #: All that was read and can be believed.
-        self.known = ObjectCache()
-        #: Which updater feeds each field that holds counters.
+        #: All that was parsed, as the library's writing calls need it.
+        self.data = GatewayData()
+        #: All valid objects that were parsed.
+        self.cache = ObjectCache()
+        #: The updater that feeds each field with counters.
         self.sources: dict[str, str] = {}
-        #: What each updater reads and makes, as seen when it ran.
+        #: The endpoints that each updater reads and the fields that it fills, as observed.
         self.needs: dict[EnvoyUpdater, set[str]] = {}
-        self.makes: dict[EnvoyUpdater, set[str]] = {}
-        #: What the updater that runs reads.
-        self._reading: set[str] = set()
-        self._inverters_counted: int | None = None
+        self.fields: dict[EnvoyUpdater, set[str]] = {}
+        self._inverter_count: int | None = None
 
-    def begin(self, updaters: Iterable[EnvoyUpdater]) -> None:
-        """Read with other updaters from now on; what is known stays."""
+    def use(self, updaters: Iterable[EnvoyUpdater]) -> None:
+        """Parse with other updaters from now on; the objects stay."""
         self.needs = {updater: set() for updater in updaters}
-        self.makes = {updater: set() for updater in self.needs}
+        self.fields = {updater: set() for updater in self.needs}
 
     @property
-    def in_use(self) -> set[str]:
-        """The endpoints that feed something."""
+    def paths(self) -> set[str]:
+        """The endpoints that the updaters read."""
         return set().union(*self.needs.values())
 
-    def note(self, path: str) -> None:
-        """Note that the updater which runs reads an endpoint."""
-        self._reading.add(path)
+    @property
+    def missing(self) -> set[str]:
+        """Those of them that have no document yet, or one of an earlier session."""
+        return {
+            path
+            for path in self.paths
+            if (endpoint := self._endpoints.get(path)) is None or endpoint.latest is None or endpoint.is_restored
+        }
 
-    async def read_all(self) -> None:
-        """Have the updaters read what is new."""
+    def parse(self, answered: Collection[str]) -> set[Address]:
+        """Parse the new documents of the endpoints that just answered; return the addresses of the objects concerned.
+
+        An updater that did not run before runs as well, and shows which endpoints it reads.
+        """
+        answered, changed = set(answered), set[Address]()
         for updater, needs in self.needs.items():
-            if not needs or needs & self._asker.answered:
-                await self._read(updater)
+            if not needs or needs & answered:
+                changed |= self._update(updater, answered)
+        return changed
 
-    async def _read(self, updater: EnvoyUpdater) -> None:
-        """Have an updater make objects of the documents.
+    def _update(self, updater: EnvoyUpdater, answered: set[str]) -> set[Address]:
+        """Parse the documents of an updater.
 
-        If it can't, one of the new documents is to blame: each is tried alone beside the last good ones.
+        If that fails, one of the new documents is the cause: each is tried alone beside the last good ones.
         """
-        data = await self._try(updater)
-        if data is None:
-            data = await self._mend(updater, self.needs[updater] & self._asker.answered)
-        if data is None:
-            if any(self._asker.endpoint(path).latest is None for path in self.needs[updater]):
-                return
-            candidates = {
-                path: self._asker.endpoint(path).latest for path in self.needs[updater] & self._asker.answered
-            }
-            for path in candidates:
-                self._asker.endpoint(path).latest = self._asker.endpoint(path).good
-            for path, candidate in candidates.items():
-                endpoint = self._asker.endpoint(path)
-                endpoint.latest = candidate
-                if await self._try(updater) is None and await self._mend(updater, {path}) is None:
-                    endpoint.latest = endpoint.good
-                    endpoint.fail(UNEXPECTED)
-                    self._asker.answered.discard(path)
-                    self._doubt(updater)
-            data = await self._try(updater)
-        if data is not None:
-            for path in self.needs[updater]:
-                self._asker.endpoint(path).approve(self._clock())
-            self._take(updater, data)
-
-    def _doubt(self, updater: EnvoyUpdater) -> None:
-        """Have what an updater was told in the probe asked again in the next: it may have been told something odd."""
+        view = _View(self._endpoints, {})
+        parsed, view = self._try(updater, view, answered)
+        new = self.needs[updater] & answered
+        if parsed.data is None and not parsed.missing:
+            good = _View(self._endpoints, {path: self._endpoints[path].good for path in new})
+            for path in sorted(new):
+                parsed, trial = self._try(updater, good.with_document(path, self._endpoints[path].latest), {path})
+                if parsed.data is not None:
+                    good = trial
+                    continue
+                self._endpoints[path].reject()
+                answered.discard(path)
+                for other in self.needs[updater]:
+                    # A probe may have used an invalid document: the next one requests them again.
+                    self._endpoints[other].latest_is_current = False
+            parsed, view = self._run(updater, good), good
+        if parsed.data is None:
+            return set()
         for path in self.needs[updater]:
-            self._asker.endpoint(path).latest_stands = False
+            self._endpoints[path].approve(self._clock(), view.get(path))
+        return self._merge(updater, parsed.data, answered)
 
-    async def _mend(self, updater: EnvoyUpdater, paths: set[str]) -> EnvoyData | None:
-        """Have an updater read without the records that make no sense; None when there is more wrong than those.
-
-        Where counters come from, a record less may mean another source: nothing is left out there.
-        """
-        for path in sorted(paths - COUNTER_PATHS):
-            endpoint = self._asker.endpoint(path)
-            if (whole := endpoint.latest) is None:
+    def _try(self, updater: EnvoyUpdater, view: _View, paths: Collection[str]) -> tuple[Parsed, _View]:
+        """Have an updater parse documents, or if it can't, copies of some of them without their invalid records."""
+        parsed = self._run(updater, view)
+        if parsed.data is not None or parsed.missing:
+            return parsed, view
+        # A record less may mean another source of counters: their documents are taken whole or not at all.
+        for path in sorted((self.needs[updater] & set(paths)) - COUNTER_PATHS):
+            if (document := view.get(path)) is None:
                 continue
-            good = endpoint.good and json_loads(path, endpoint.good.body)
-            for less in candidates(json_loads(path, whole.body), good):
-                endpoint.latest = replace(whole, body=json_dumps(less))
-                if (data := await self._try(updater)) is not None:
-                    _LOGGER.debug("%s: left out of %s what makes no sense", self._name, path)
-                    return data
-            endpoint.latest = whole
-        return None
+            good = self._endpoints[path].good
+            less = salvaged(json_loads(path, document.body), good and json_loads(path, good.body))
+            if less is None:
+                continue
+            trial = view.with_document(path, replace(document, body=json_dumps(less)))
+            if (again := self._run(updater, trial)).data is not None:
+                _LOGGER.debug("%s: left invalid records of %s out", self._envoy.host, path)
+                return again, trial
+        return parsed, view
 
-    async def _try(self, updater: EnvoyUpdater) -> EnvoyData | None:
-        """Run an updater over the latest documents; None when it can't make sense of them."""
-        data = EnvoyData()
-        self._reading = self.needs[updater]
-        try:
-            with library_warnings_suppressed():
-                await updater.update(data)
-            self._validate(data)
-        except (aiohttp.ClientError, *PARSE_ERRORS) as err:
-            _LOGGER.debug("%s: %s: %r", self._name, type(updater).__name__, err)
-            return None
-        return data
+    def _run(self, updater: EnvoyUpdater, view: _View) -> Parsed:
+        """Have an updater parse documents, and note which it reads."""
+        parsed = self._envoy.parse(updater, view)
+        self.needs[updater] |= parsed.read
+        for path in parsed.missing - self._endpoints.keys():
+            _LOGGER.debug("%s: %s reads %s", self._envoy.host, type(updater).__name__, path)
+        if parsed.error and not parsed.missing:
+            _LOGGER.debug("%s: %s: %r", self._envoy.host, type(updater).__name__, parsed.error)
+        return parsed
 
-    def _take(self, updater: EnvoyUpdater, data: EnvoyData) -> None:
-        """Merge what an updater made into what is known."""
+    def _merge(self, updater: EnvoyUpdater, data: GatewayData, answered: set[str]) -> set[Address]:
+        """Merge the objects that an updater parsed; return their addresses."""
         for field in fields(EnvoyData):
             if value := getattr(data, field.name):
                 setattr(self.data, field.name, value if field.name != "raw" else self.data.raw | value)
         self._note_sources(updater, data)
-        needs = {path: self._asker.endpoint(path) for path in self.needs[updater]}
-        self.known.take(flatten(data), needs, self.makes[updater], self._asker.answered)
+        needs = {path: self._endpoints[path] for path in self.needs[updater]}
+        return self.cache.merge(flatten(data), needs, self.fields[updater], answered)
 
-    def _note_sources(self, updater: EnvoyUpdater, data: EnvoyData) -> None:
-        """Remember what feeds the counters, and say when that is another than before."""
+    def _note_sources(self, updater: EnvoyUpdater, data: GatewayData) -> None:
+        """Note which updater feeds the counters, and log when that changes."""
         name = type(updater).__name__
-        changed = {
-            self.sources[field]
-            for field in COUNTER_FIELDS
-            if getattr(data, field) and self.sources.get(field, name) != name
-        }
-        if changed:
+        filled = [field for field in COUNTER_FIELDS if getattr(data, field)]
+        if before := {self.sources[field] for field in filled if self.sources.get(field, name) != name}:
             _LOGGER.warning(
-                "%s: counters came from %s and come from %s now", self._name, ", ".join(sorted(changed)), name
+                "%s: counters came from %s and come from %s now", self._envoy.host, ", ".join(sorted(before)), name
             )
-        self.sources |= {field: name for field in COUNTER_FIELDS if getattr(data, field)}
+        self.sources |= dict.fromkeys(filled, name)
 
     def signs_of_new_hardware(self) -> set[str]:
-        """Return lists to read now, since what is asked in every poll tells of members that they did not."""
+        """Return the lists to read now, since documents of every poll contain devices that the lists did not."""
         signs = set()
-        if self.known.members("encharge_power") != self.known.members("encharge_inventory"):
+        if self.cache.members("encharge_power") != self.cache.members("encharge_inventory"):
             signs.add(URL_ENSEMBLE_INVENTORY)
-        if (count := self._count_of_inverters()) != self._inverters_counted:
-            if self._inverters_counted is not None:
+        if (count := self._reported_inverters()) != self._inverter_count:
+            if self._inverter_count is not None:
                 signs.update((URL_DEVICE_DATA, URL_PRODUCTION_INVERTERS))
-            self._inverters_counted = count
-        return signs & self.in_use
+            self._inverter_count = count
+        return signs & self.paths
 
-    def _count_of_inverters(self) -> int | None:
-        """Return how many inverters the production report counts, None where there is none."""
+    def _reported_inverters(self) -> int | None:
+        """Return the number of inverters in the production report, None where there is none."""
         raw = self.data.raw
         report = raw.get(URL_PRODUCTION_JSON) or raw.get(URL_PRODUCTION) or {}
         parts = report.get("production") or []

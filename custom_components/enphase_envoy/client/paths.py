@@ -1,4 +1,4 @@
-"""The paths of a gateway's endpoints: what they feed, and how often what they say can change."""
+"""The paths of a gateway's endpoints: which fields they feed, and how often to request them."""
 
 from typing import Final
 
@@ -27,13 +27,15 @@ from pyenphase.const import (
     URL_TARIFF,
 )
 
-#: Who a gateway is: XML, for everybody.
+#: Identification of the gateway: XML, without authentication.
 URL_INFO: Final = "/info"
+#: State and values of the live data stream; the library does not read it.
+URL_LIVE_DATA_STATUS: Final = "/ivp/livedata/status"
 
-#: All that gateways are known to answer, what is light first. Diagnostics ask for it, once and when told to.
+#: All endpoints that gateways are known to have, the fastest first. Diagnostics read them on request.
 ALL_PATHS: Final = (
     *(URL_INFO, URL_PRODUCTION_V1, URL_PRODUCTION_INVERTERS, ENDPOINT_URL_METERS, ENDPOINT_URL_METERS_READINGS),
-    *("/ivp/meters/reports", "/ivp/meters/gridReading", "/ivp/meters/pvReading", "/ivp/livedata/status"),
+    *("/ivp/meters/reports", "/ivp/meters/gridReading", "/ivp/meters/pvReading", URL_LIVE_DATA_STATUS),
     *(URL_ENSEMBLE_INVENTORY, URL_ENSEMBLE_STATUS, URL_ENSEMBLE_SECCTRL, URL_ENCHARGE_BATTERY, URL_GRID_RELAY),
     *(URL_DRY_CONTACT_STATUS, URL_DRY_CONTACT_SETTINGS, URL_TARIFF, URL_ACB_CONFIG, "/ivp/sc/pvlimit", "/ivp/sc/sched"),
     *(URL_GENERATOR, URL_GEN_CONFIG, URL_GEN_MODE, URL_GEN_SCHEDULE, "/ivp/ss/pel_settings", "/ivp/pdm/energy"),
@@ -41,7 +43,7 @@ ALL_PATHS: Final = (
     *("/production.json", URL_PRODUCTION_JSON, "/inventory", URL_INVENTORY, "/inv", ENDPOINT_URL_HOME),
 )
 
-#: Which endpoint says when a field is fresh, where an updater of pyenphase reads several or the field can be changed.
+#: The endpoint that determines the freshness of a field, where an updater reads several or the field can be written.
 FED_BY: Final = {
     "ctmeters": ENDPOINT_URL_METERS_READINGS,
     "ctmeters_phases": ENDPOINT_URL_METERS_READINGS,
@@ -57,14 +59,14 @@ FED_BY: Final = {
     "acb_inventory": URL_INVENTORY,
     "acb_fleet": URL_INVENTORY,
     "storage_settings": URL_TARIFF,
+    "live_data_status": URL_LIVE_DATA_STATUS,
     "generator": URL_GENERATOR,
     "generator_config": URL_GEN_CONFIG,
     "generator_schedule": URL_GEN_SCHEDULE,
     "generator_mode": URL_GEN_MODE,
 }
 
-
-#: Seconds between requests to what does not change every minute; all else is asked in every poll.
+#: Seconds between requests of endpoints that do not change every minute; all others are requested in every poll.
 PERIODS: Final = {
     URL_ENSEMBLE_INVENTORY: 120,
     URL_DRY_CONTACT_STATUS: 120,
@@ -73,19 +75,20 @@ PERIODS: Final = {
     # Microinverters report every 300 s, each at its own time.
     URL_PRODUCTION_INVERTERS: 240,
     URL_DEVICE_DATA: 240,
-    # What changes when somebody changes it. What we change is read again at once.
+    # Settings change when the user changes them; after a change made here they are read at once.
     URL_TARIFF: 300,
     URL_DRY_CONTACT_SETTINGS: 300,
     URL_INVENTORY: 300,
     URL_GEN_CONFIG: 600,
     URL_GEN_SCHEDULE: 600,
     ENDPOINT_URL_METERS: 600,
+    URL_LIVE_DATA_STATUS: 900,
 }
 
-#: Where counters come from: while one of these fails, nobody knows which to take.
+#: Where counters come from: while one of these fails, it is not certain which one to use.
 COUNTER_PATHS: Final = frozenset({ENDPOINT_URL_METERS, URL_PRODUCTION_JSON, URL_PRODUCTION, URL_PRODUCTION_V1})
 
-#: Fields that hold them.
+#: Fields that hold counters.
 COUNTER_FIELDS: Final = (
     *("system_production", "system_production_phases", "system_consumption", "system_consumption_phases"),
     *("system_net_consumption", "system_net_consumption_phases", "ctmeters", "ctmeters_phases", "inverters"),

@@ -1,9 +1,10 @@
-"""What is written down of a gateway, to be known again after a restart. Pure; no token and no password is in it.
+"""What is stored of a gateway, to be restored after a restart. Pure; contains no token and no password.
 
-Times are wall-clock times there, and seconds of the clock of the polls here: only the first goes on while nobody runs.
+Stored times are wall-clock times, those in use are seconds of the polls' clock: only the first goes on while Home
+Assistant does not run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 import math
 from typing import Final
@@ -16,81 +17,81 @@ from .endpoints import Document, Endpoint
 from .firmware import GatewayInfo
 from .paths import COUNTER_FIELDS
 
-#: What may feed a field.
+#: The updaters that may feed a field.
 _UPDATERS: Final = frozenset(updater.__name__ for updater in get_updaters())
 
 
 @dataclass(frozen=True, slots=True)
 class ClockPair:
-    """What both clocks show now."""
+    """The present time on both clocks."""
 
-    #: Seconds of the clock of the polls.
+    #: Seconds of the polls' clock.
     polls: float
     #: Epoch seconds.
     wall: float
 
-    def to_wall(self, seen: float) -> float | None:
-        """Return a time of the clock of the polls as epoch seconds; None for never."""
-        return self.wall - (self.polls - seen) if math.isfinite(seen) else None
+    def to_wall(self, at: float) -> float | None:
+        """Return a time of the polls' clock as epoch seconds; None for never."""
+        return self.wall - (self.polls - at) if math.isfinite(at) else None
 
-    def from_wall(self, seen: object) -> float:
-        """Return epoch seconds on the clock of the polls; 1970 where they can't be: a clock was wrong."""
-        if not isinstance(seen, int | float) or not 0 <= seen <= self.wall:
-            seen = 0
-        return self.polls - (self.wall - seen)
+    def from_wall(self, at: object) -> float:
+        """Return epoch seconds on the polls' clock; 1970 for a time that is invalid or in the future."""
+        if not isinstance(at, int | float) or not 0 <= at <= self.wall:
+            at = 0
+        return self.polls - (self.wall - at)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredGateway:
-    """All that is known again."""
+    """All that was restored."""
 
-    identity: GatewayInfo
-    #: Which updater of the library feeds each field that holds counters.
+    info: GatewayInfo
+    #: The updater of the library that feeds each field with counters.
     sources: dict[str, str]
     endpoints: dict[str, Endpoint]
 
 
 def dump(
-    identity: GatewayInfo, sources: Mapping[str, str], endpoints: Iterable[tuple[str, Endpoint]], now: ClockPair
+    info: GatewayInfo, sources: Mapping[str, str], endpoints: Mapping[str, Endpoint], now: ClockPair
 ) -> dict[str, object]:
-    """Return what to save, in JSON's types."""
+    """Return the data to store, in JSON's types."""
     documents = {
         path: {
             "body": document.text,
             "good": endpoint.good is not None,
-            "seen": now.to_wall(endpoint.freshness.updated_at if endpoint.good else endpoint.asked),
-            "took": endpoint.took,
+            "seen": now.to_wall(endpoint.freshness.updated_at if endpoint.good else endpoint.requested_at),
+            "took": endpoint.duration,
         }
-        for path, endpoint in endpoints
-        if (document := endpoint.good or endpoint.latest) and not endpoint.is_gone
+        for path, endpoint in endpoints.items()
+        if (document := endpoint.good or endpoint.latest) and not endpoint.is_removed
     }
-    return {"gateway": asdict(identity), "sources": dict(sources), "documents": documents}
+    return {"gateway": asdict(info), "sources": dict(sources), "documents": documents}
 
 
-def load(saved: Mapping[str, object], now: ClockPair) -> StoredGateway | None:
-    """Return what was saved, as far as it makes sense; None when nobody can tell which gateway it is about."""
-    gateway, sources, documents = (_part(saved, name) for name in ("gateway", "sources", "documents"))
+def load(stored: Mapping[str, object], now: ClockPair) -> StoredGateway | None:
+    """Return what was stored, as far as it is valid; None when it does not identify a gateway."""
+    gateway, sources, documents = (_part(stored, name) for name in ("gateway", "sources", "documents"))
     try:
-        identity = GatewayInfo.read(gateway)
+        info = GatewayInfo.load(gateway)
     except LookupError, TypeError, ValueError:
         return None
-    endpoints = {path: found for path in documents if (found := _endpoint(path, _part(documents, path), now))}
-    fed_by = {
+    endpoints = {path: endpoint for path in documents if (endpoint := _endpoint(path, _part(documents, path), now))}
+    valid = {
         field: name
         for field, name in sources.items()
         if field in COUNTER_FIELDS and isinstance(name, str) and name in _UPDATERS
     }
-    return StoredGateway(identity, fed_by, endpoints)
+    return StoredGateway(info, valid, endpoints)
 
 
-def _part(saved: Mapping[str, object], name: str) -> dict[str, object]:
-    part = saved.get(name)
+def _part(stored: Mapping[str, object], name: str) -> dict[str, object]:
+    part = stored.get(name)
     return part if isinstance(part, dict) else {}
 
 
-def _endpoint(path: str, saved: Mapping[str, object], now: ClockPair) -> Endpoint | None:
-    """Return an endpoint as it was, None when its document is none."""
-    body, took = saved.get("body"), saved.get("took")
+def _endpoint(path: str, stored: Mapping[str, object], now: ClockPair) -> Endpoint | None:
+    """Return an endpoint as it was, None when its document is invalid."""
+    body, duration = stored.get("body"), stored.get("took")
     try:
         if not isinstance(body, str):
             return None
@@ -99,8 +100,8 @@ def _endpoint(path: str, saved: Mapping[str, object], now: ClockPair) -> Endpoin
         return None
     endpoint = Endpoint.of(path)
     endpoint.latest = Document(path, body.encode())
-    if saved.get("good"):
+    if stored.get("good"):
         endpoint.good = endpoint.latest
-        endpoint.freshness.updated_at = now.from_wall(saved.get("seen"))
-    endpoint.took = float(took) if is_number(took) else 0.0
+        endpoint.freshness.updated_at = now.from_wall(stored.get("seen"))
+    endpoint.duration = float(duration) if is_number(duration) else 0.0
     return endpoint

@@ -1,80 +1,71 @@
-"""When to find out what a gateway offers, and when to believe that it is another thing. No Home Assistant here."""
+"""When to probe what a gateway offers, and when to accept that it offers something else."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+import time
 from typing import Final
 
-from pyenphase.models.common import CommonProperties
-from pyenphase.updaters.base import EnvoyUpdater
+from .backoff import Backoff
 
-#: Seconds between looks for new kinds of hardware, and until the first look again at what failed.
+#: Seconds between probes, which find new kinds of hardware, and until the repetition of one in which something failed.
 _PERIOD: Final = 2400.0
 _FIRST_PAUSE: Final = 60.0
-#: Seconds for which a gateway must have offered something else, if it was known for sure what it offers.
-_LASTING: Final = 600.0
-
-
-def fingerprint(updaters: Iterable[EnvoyUpdater], common: CommonProperties) -> str:
-    """Return all that the library found in a probe, to be compared: which updaters read what, and how."""
-    notes = {
-        type(updater).__name__: {
-            name: value
-            for name, value in vars(updater).items()
-            if not callable(value) and not isinstance(value, CommonProperties)
-        }
-        for updater in updaters
-    }
-    return repr((notes, common))
+#: Seconds for which a probe must have found something else, where the result before was confirmed.
+_CONFIRMED_AFTER: Final = 600.0
 
 
 class ProbeSchedule:
-    """The probes of one gateway."""
+    """When to probe one gateway, and which results to accept."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """Prepare for the first, on a clock that tells seconds."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Prepare for the first probe; `clock` returns seconds."""
         self._clock = clock
-        #: How often it was found out what the gateway offers.
+        #: Number of probes so far.
         self.count = 0
         self._last = float("-inf")
-        #: To be done again soon, and after which pause.
+        #: To be repeated soon, after a pause that grows.
         self._soon = False
-        self._pause = _FIRST_PAUSE / 2
-        #: What is offered, and whether it was found twice.
-        self._known = ""
-        self._sure = False
-        #: What the last probe found instead, and since when.
-        self._doubted = ""
+        self._backoff = Backoff(_FIRST_PAUSE, _PERIOD)
+        #: The accepted result, and whether it was found twice.
+        self._accepted = ""
+        self._confirmed = False
+        #: Another result, and since when it was found.
+        self._candidate = ""
         self._since = 0.0
 
     @property
-    def are_due(self) -> bool:
-        """Whether to probe: once an hour, and soon where there was trouble."""
-        return self._clock() >= self._last + (self._pause if self._soon else _PERIOD)
+    def is_due(self) -> bool:
+        """Whether to probe: every 40 minutes, and sooner after a failure."""
+        pause = max(self._backoff.pause, _FIRST_PAUSE) if self._soon else _PERIOD
+        return self._clock() >= self._last + pause
 
-    def forget(self, *, sure: bool) -> None:
-        """Probe as soon as possible; what is known may still be `sure`."""
+    def request(self, *, keep_confirmed: bool = False) -> None:
+        """Probe with the next poll; `keep_confirmed` leaves a confirmed result confirmed."""
         self._last = float("-inf")
-        self._sure &= sure
+        self._confirmed &= keep_confirmed
 
-    def hasten(self) -> None:
-        """Probe soon: something is wrong with what the last one found."""
+    def request_soon(self) -> None:
+        """Probe soon: a document can't be parsed with the updaters that the last probe found."""
         self._soon = True
 
-    def believe(self, found: str) -> bool:
-        """Return whether to take an offer: another than what is known for sure only when it lasts."""
-        if found == self._known:
-            self._sure = True
-        elif self._sure:
-            if found != self._doubted:
-                self._doubted, self._since = found, self._clock()
-            if self._clock() - self._since < _LASTING:
+    def accept(self, found: str) -> bool:
+        """Return whether to use a result: one that differs from a confirmed result, only when it lasts."""
+        if found == self._accepted:
+            self._confirmed = True
+        elif self._confirmed:
+            if found != self._candidate:
+                self._candidate, self._since = found, self._clock()
+            if self._clock() - self._since < _CONFIRMED_AFTER:
                 return False
-            self._sure = False
-        self._known, self._doubted = found, ""
+            self._confirmed = False
+        self._accepted, self._candidate = found, ""
         return True
 
     def done(self, *, failing: bool) -> None:
-        """Note that a probe is over, and say when the next one is; some endpoint may be `failing`."""
+        """Record that a probe is over, in which some endpoint may have been `failing`."""
         self.count += 1
         self._last = self._clock()
-        self._soon = failing or bool(self._doubted)
-        self._pause = min(2 * self._pause, _PERIOD) if self._soon else _FIRST_PAUSE
+        self._soon = failing or bool(self._candidate)
+        if self._soon:
+            self._backoff.fail()
+        else:
+            self._backoff.reset()

@@ -1,4 +1,4 @@
-"""What one line of the tables says."""
+"""Descriptions of entities, and the sets that connect them with the objects of the snapshot."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,9 @@ from homeassistant.helpers.entity import EntityDescription
 from pyenphase.models.encharge import EnvoyEncharge
 from pyenphase.models.enpower import EnvoyEnpower
 
+from ..model.identifiers import phase_of
 from ..model.snapshot import Address, Snapshot
+from .sources import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,62 +22,44 @@ class EnvoyEntityDescription[T](EntityDescription):
 
     #: Whether this object has such an entity at all.
     exists_fn: Callable[[T], bool] = lambda _: True
+    #: The field of the object that is shown, where it may have a source of its own, faster than that of the object.
+    field: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class EntitySet[T, R: EnvoyEntityDescription[Any]]:
-    """Descriptions of one kind of object, where to find such objects, and on which device they live."""
+@dataclass(frozen=True)
+class EntitySet[T, D: EnvoyEntityDescription[Any]]:
+    """The entities of all objects of one source."""
 
-    kind: type[T]
-    #: Beginning of the addresses of these objects, e.g. `("inverters",)`.
-    at: Address
-    #: How many more parts the address of an object has: 0 for a single one, 1 for each of a dictionary.
-    below: int = 0
-    rows: Sequence[R]
-    #: Identifier of the device; None where these objects have no entities on this system.
-    device_fn: Callable[[Snapshot, Address], str | None] = lambda snapshot, _: snapshot.serial
-    #: Beginning of the unique ids, where it is not the identifier of the device.
-    prefix_fn: Callable[[Snapshot, Address], str] | None = None
-    #: Beginning of new entity ids, where history has it otherwise than the name of the device.
-    object_id_fn: Callable[[Snapshot, Address], str | None] = lambda _snapshot, _address: None
+    source: Source[T]
+    descriptions: Sequence[D]
 
-    def covers(self, address: Address) -> bool:
-        """Return whether this table speaks of the object at an address."""
-        return len(address) == len(self.at) + self.below and address[: len(self.at)] == self.at
+    def descriptions_for(self, snapshot: Snapshot, address: Address) -> Iterator[D]:
+        """Yield the descriptions for the object at an address; none for one of another source."""
+        if self.source.covers(address) and (found := self.source.find(snapshot, address)) is not None:
+            yield from (description for description in self.descriptions if description.exists_fn(found))
 
-    def rows_for(self, snapshot: Snapshot, address: Address) -> Iterator[R]:
-        """Yield what describes the object at an address."""
-        source = snapshot.get(self.kind, address)
-        if source is not None and self.device_fn(snapshot, address) is not None:
-            yield from (row for row in self.rows if row.exists_fn(source))
-
-    def unique_id(self, snapshot: Snapshot, address: Address, row: EnvoyEntityDescription[Any]) -> str:
-        """Return the unique id of the entity that shows a row of the object at an address."""
-        prefix = (self.prefix_fn or self.device_fn)(snapshot, address) or snapshot.serial
-        return "_".join(filter(None, (prefix, row.key, phase_of(address))))
-
-
-def phase_of(address: Address) -> str:
-    """Return the phase that an object is of, e.g. `l1`, and nothing for what is of all."""
-    return address[-1].lower() if address[0].endswith("_phases") else ""
+    def unique_id(self, snapshot: Snapshot, address: Address, description: EnvoyEntityDescription[Any]) -> str:
+        """Return the unique id of an entity of the object at an address."""
+        prefix = self.source.unique_id_prefix(snapshot, address)
+        return "_".join(filter(None, (prefix, description.key, phase_of(address))))
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvoySensorEntityDescription[T](EnvoyEntityDescription[T], SensorEntityDescription):
-    """One sensor of an object of the snapshot."""
+    """Description of one sensor of an object."""
 
-    #: The value in the native unit, None when the gateway does not say.
+    #: The value in the native unit, None when the gateway does not report it.
     value_fn: Callable[[T], float | str | datetime | None]
-    #: Name of the field that this shows in Wh, where it is a counter that the books guard.
+    #: Name of the field that is shown, in Wh, where it is a counter that the energy pipeline corrects.
     counter: str | None = None
 
 
-#: Tables of sensors, each of another kind of object.
+#: Entity sets of sensors.
 type SensorSets = tuple[EntitySet[Any, EnvoySensorEntityDescription[Any]], ...]
 
 
 class Quantity(TypedDict):
-    """What sensors of one physical quantity have in common."""
+    """The common part of sensors of one physical quantity."""
 
     device_class: SensorDeviceClass
     state_class: SensorStateClass | None
@@ -83,13 +67,13 @@ class Quantity(TypedDict):
 
 
 class Measure(Quantity):
-    """A quantity that is shown in another unit than the gateway gives it in."""
+    """A quantity that is shown in another unit than the gateway reports it in."""
 
     suggested_unit_of_measurement: str
     suggested_display_precision: int
 
 
-#: The gateway speaks in W and Wh; what is shown suits a house.
+#: The gateway reports W and Wh; the suggested units suit a household.
 POWER = Measure(
     device_class=SensorDeviceClass.POWER,
     state_class=SensorStateClass.MEASUREMENT,
@@ -111,7 +95,7 @@ ENERGY_TODAY = Measure(
     suggested_unit_of_measurement=UnitOfEnergy.KILO_WATT_HOUR,
     suggested_display_precision=2,
 )
-#: A window that moves on every day is no meter: no statistics.
+#: A window of seven days is no meter, and has no statistics.
 ENERGY_SEVEN_DAYS = Measure(
     device_class=SensorDeviceClass.ENERGY,
     state_class=None,
@@ -119,7 +103,7 @@ ENERGY_SEVEN_DAYS = Measure(
     suggested_unit_of_measurement=UnitOfEnergy.KILO_WATT_HOUR,
     suggested_display_precision=1,
 )
-#: Import minus export may fall: a total, not one that only increases.
+#: Import minus export may decrease.
 NET_ENERGY = Measure(
     device_class=SensorDeviceClass.ENERGY,
     state_class=SensorStateClass.TOTAL,
@@ -142,7 +126,7 @@ STORED_ENERGY = Quantity(
 def communication_levels[T: (EnvoyEncharge, EnvoyEnpower)](
     _kind: type[T],
 ) -> tuple[EnvoySensorEntityDescription[T], ...]:
-    """Return how well a device of the battery system is heard on its two radios, 0 (not at all) to 5."""
+    """Return the signal levels of a battery system's device on its two radios, from 0 (none) to 5."""
     return (
         EnvoySensorEntityDescription[T](
             key="comm_level_2_4_ghz",

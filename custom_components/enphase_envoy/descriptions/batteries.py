@@ -8,8 +8,8 @@ from homeassistant.util import dt as dt_util
 from pyenphase.models.acb import ACBChargeStatus, ACBSleepState, EnvoyACB, EnvoyACBPower, EnvoyBatteryAggregate
 from pyenphase.models.encharge import EnvoyEncharge, EnvoyEnchargeAggregate, EnvoyEnchargePower
 
-from ..model import identifiers
-from ..model.derived import AcbFleet
+from ..model.ac_batteries import AcbFleet
+from . import sources
 from .base import CHARGE, STORED_ENERGY, EntitySet, EnvoySensorEntityDescription, SensorSets, communication_levels
 
 _ENCHARGE_POWER: Final = (
@@ -161,26 +161,12 @@ _ALL_BATTERIES: Final = (
 )
 
 BATTERIES: Final[SensorSets] = (
-    EntitySet(kind=EnvoyEncharge, at=("encharge_inventory",), below=1, rows=_ENCHARGE, device_fn=identifiers.own),
-    EntitySet(
-        kind=EnvoyEnchargePower, at=("encharge_power",), below=1, rows=_ENCHARGE_POWER, device_fn=identifiers.own
-    ),
-    EntitySet(kind=EnvoyEnchargeAggregate, at=("encharge_aggregate",), rows=_ENCHARGE_TOGETHER),
-    EntitySet(
-        kind=EnvoyACBPower,
-        at=("acb_power",),
-        rows=_ACB_TOGETHER,
-        device_fn=identifiers.acb_fleet,
-        prefix_fn=identifiers.gateway,
-    ),
-    EntitySet(kind=EnvoyACBPower, at=("acb_power",), rows=_ACB_ON_GATEWAY),
-    EntitySet(
-        kind=AcbFleet,
-        at=("acb_fleet",),
-        rows=_ACB_FLEET,
-        device_fn=identifiers.acb_fleet,
-        prefix_fn=identifiers.gateway,
-    ),
-    EntitySet(kind=EnvoyACB, at=("acb_inventory",), below=1, rows=_ACB, device_fn=identifiers.own),
-    EntitySet(kind=EnvoyBatteryAggregate, at=("battery_aggregate",), rows=_ALL_BATTERIES),
+    EntitySet(sources.ENCHARGES, _ENCHARGE),
+    EntitySet(sources.ENCHARGE_POWER, _ENCHARGE_POWER),
+    EntitySet(sources.ENCHARGE_AGGREGATE, _ENCHARGE_TOGETHER),
+    EntitySet(sources.ACB_POWER, _ACB_TOGETHER),
+    EntitySet(sources.ACB_POWER_ON_GATEWAY, _ACB_ON_GATEWAY),
+    EntitySet(sources.ACB_FLEET, _ACB_FLEET),
+    EntitySet(sources.ACBS, _ACB),
+    EntitySet(sources.BATTERY_AGGREGATE, _ALL_BATTERIES),
 )

@@ -9,7 +9,7 @@ from pyenphase.models.c6combiner import EnvoyC6CC
 from pyenphase.models.collar import EnvoyCollar
 from pyenphase.models.enpower import EnvoyEnpower
 
-from ..model import identifiers
+from . import sources
 from .base import EntitySet, EnvoySensorEntityDescription, SensorSets, communication_levels
 
 _ENPOWER: Final = (
@@ -62,7 +62,7 @@ _C6_COMBINER: Final = (
 )
 
 CONTROLLERS: Final[SensorSets] = (
-    EntitySet(kind=EnvoyEnpower, at=("enpower",), rows=_ENPOWER, device_fn=identifiers.enpower),
-    EntitySet(kind=EnvoyCollar, at=("collar",), rows=_COLLAR, device_fn=identifiers.collar),
-    EntitySet(kind=EnvoyC6CC, at=("c6cc",), rows=_C6_COMBINER, device_fn=identifiers.c6_combiner),
+    EntitySet(sources.ENPOWER, _ENPOWER),
+    EntitySet(sources.COLLAR, _COLLAR),
+    EntitySet(sources.C6_COMBINER, _C6_COMBINER),
 )

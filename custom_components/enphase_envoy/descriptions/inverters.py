@@ -16,7 +16,7 @@ from homeassistant.const import (
 from homeassistant.util import dt as dt_util
 from pyenphase.models.inverter import EnvoyInverter
 
-from ..model import identifiers
+from . import sources
 from .base import EntitySet, EnvoySensorEntityDescription, SensorSets
 
 #: The first three are in every list of inverters, the others only in the detailed one of firmware 8.
@@ -138,13 +138,4 @@ _INVERTER: Final = (
     ),
 )
 
-INVERTERS: Final[SensorSets] = (
-    EntitySet(
-        kind=EnvoyInverter,
-        at=("inverters",),
-        below=1,
-        rows=_INVERTER,
-        device_fn=identifiers.own,
-        object_id_fn=identifiers.listed_as_inverter,
-    ),
-)
+INVERTERS: Final[SensorSets] = (EntitySet(sources.INVERTERS, _INVERTER),)

@@ -12,6 +12,7 @@ from homeassistant.components.sensor import SensorDeviceClass, SensorStateClass
 from homeassistant.const import EntityCategory, UnitOfElectricCurrent, UnitOfElectricPotential, UnitOfFrequency
 from pyenphase.models.meters import CtMeterStatus, CtType, EnvoyMeterData
 
+from . import sources
 from .base import LIFETIME_ENERGY, POWER, EntitySet, EnvoySensorEntityDescription, SensorSets
 
 _METRICS: Final = (
@@ -99,7 +100,7 @@ _HISTORIC_KEYS: Final[Mapping[CtType, Mapping[str, str]]] = {
 }
 
 
-def _rows(ct_type: CtType) -> tuple[EnvoySensorEntityDescription[EnvoyMeterData], ...]:
+def _descriptions(ct_type: CtType) -> tuple[EnvoySensorEntityDescription[EnvoyMeterData], ...]:
     """Return the metrics under the keys they have at one place."""
     historic = _HISTORIC_KEYS.get(ct_type, {})
     name = ct_type.replace("-", "_")
@@ -107,7 +108,7 @@ def _rows(ct_type: CtType) -> tuple[EnvoySensorEntityDescription[EnvoyMeterData]
 
 
 METERS: Final[SensorSets] = tuple(
-    EntitySet(kind=EnvoyMeterData, at=(field, ct_type), below=below, rows=_rows(ct_type))
+    EntitySet(source, _descriptions(ct_type))
     for ct_type in CtType
-    for field, below in (("ctmeters", 0), ("ctmeters_phases", 1))
+    for source in (sources.meter(ct_type), sources.meter(ct_type).phases)
 )

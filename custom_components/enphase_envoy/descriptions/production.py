@@ -8,6 +8,7 @@ from typing import Final
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
+from . import sources
 from .base import (
     ENERGY_SEVEN_DAYS,
     ENERGY_TODAY,
@@ -76,10 +77,10 @@ _NET_CONSUMPTION: Final = (
 )
 
 PRODUCTION: Final[SensorSets] = (
-    EntitySet(kind=EnvoySystemProduction, at=("system_production",), rows=_PRODUCTION),
-    EntitySet(kind=EnvoySystemProduction, at=("system_production_phases",), below=1, rows=_PRODUCTION),
-    EntitySet(kind=EnvoySystemConsumption, at=("system_consumption",), rows=_CONSUMPTION),
-    EntitySet(kind=EnvoySystemConsumption, at=("system_consumption_phases",), below=1, rows=_CONSUMPTION),
-    EntitySet(kind=EnvoySystemConsumption, at=("system_net_consumption",), rows=_NET_CONSUMPTION),
-    EntitySet(kind=EnvoySystemConsumption, at=("system_net_consumption_phases",), below=1, rows=_NET_CONSUMPTION),
+    EntitySet(sources.PRODUCTION, _PRODUCTION),
+    EntitySet(sources.PRODUCTION.phases, _PRODUCTION),
+    EntitySet(sources.CONSUMPTION, _CONSUMPTION),
+    EntitySet(sources.CONSUMPTION.phases, _CONSUMPTION),
+    EntitySet(sources.NET_CONSUMPTION, _NET_CONSUMPTION),
+    EntitySet(sources.NET_CONSUMPTION.phases, _NET_CONSUMPTION),
 )

@@ -4,9 +4,10 @@ from typing import Final
 
 from homeassistant.const import UnitOfEnergy
 
-from ..energy.virtual_meters.battery import BATTERY, BatteryEnergy
-from ..energy.virtual_meters.grid import GRID, GridEnergy
-from ..energy.virtual_meters.house import HOUSE, HouseEnergy
+from ..energy.virtual_meters.battery import BatteryEnergy
+from ..energy.virtual_meters.grid import GridEnergy
+from ..energy.virtual_meters.house import HouseEnergy
+from . import sources
 from .base import LIFETIME_ENERGY, POWER, EntitySet, EnvoySensorEntityDescription, Measure, SensorSets
 
 #: They begin at zero: megawatt-hours are a long way.
@@ -46,7 +47,7 @@ _HOUSE: Final = (
 )
 
 VIRTUAL_METERS: Final[SensorSets] = (
-    EntitySet(kind=GridEnergy, at=GRID, rows=_GRID),
-    EntitySet(kind=BatteryEnergy, at=BATTERY, rows=_BATTERY),
-    EntitySet(kind=HouseEnergy, at=HOUSE, rows=_HOUSE),
+    EntitySet(sources.GRID_ENERGY, _GRID),
+    EntitySet(sources.BATTERY_ENERGY, _BATTERY),
+    EntitySet(sources.HOUSE_ENERGY, _HOUSE),
 )

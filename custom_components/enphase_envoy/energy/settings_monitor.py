@@ -1,105 +1,137 @@
-"""Battery settings that a gateway takes and then does not keep.
+"""Battery settings that a gateway accepts and then does not keep.
 
-From firmware 8.2.4225 on a gateway answers 200 to a new setting and stores it, but its controller may go on as before,
-and the Enphase cloud writes its own value over it within a minute or two. So whatever was set is watched for a while.
-No Home Assistant here; time is given by the caller.
+From firmware 8.2.4225 on, a gateway answers 200 to a new setting and stores it, but its controller may continue with
+the old one, and the Enphase cloud overwrites it within a minute or two. So every setting that is written is monitored
+for some minutes.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.tariff import EnvoyStorageSettings
 
-#: Seconds that a setting is watched after it was written.
+from ..model.json_data import Json
+from ..model.snapshot import Address, Freshness, TimedValue
+from .pipeline import Objects, ProcessingContext
+
+#: Where the settings and the controller's own figures are found.
+STORAGE_SETTINGS: Final[Address] = ("storage_settings",)
+_CONTROLLER: Final[Address] = ("encharge_aggregate",)
+
+#: Seconds that a setting is monitored after it was written.
 WATCH_TIME: Final = 300
-#: Seconds after a write at which to read again what is stored.
+#: Seconds after a write at which to read the stored settings again.
 RECHECK_DELAYS: Final = (60, 120, 180, 240, WATCH_TIME + 1)
-#: Seconds that the controller has to take over what was stored.
+#: Seconds that the controller needs at most to apply what is stored.
 _CONTROLLER_LAG: Final = 90
 
-_SETTINGS: Final = ("reserved_soc", "mode", "charge_from_grid")
+_RESERVE: Final = "reserved_soc"
+_SETTINGS: Final = (_RESERVE, "mode", "charge_from_grid")
 
 
 class SettingOutcome(StrEnum):
-    """What became of a setting."""
+    """The result of writing a setting."""
 
     KEPT = "kept"
     #: The stored value was replaced by another.
     OVERWRITTEN = "overwritten"
-    #: The value is stored, but the controller works with another.
+    #: The value is stored, but the controller uses another.
     IGNORED = "ignored"
 
 
 @dataclass(frozen=True, slots=True)
 class SettingResult:
-    """What became of one setting that somebody asked for."""
+    """The result for one setting that was written."""
 
     setting: str
-    #: The entity it was asked through.
-    asker: str
+    #: The entity through which it was written.
+    entity_id: str
     outcome: SettingOutcome
     wanted: object
     actual: object
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    asker: str
+class _Written:
+    entity_id: str
     wanted: object
     at: float
 
 
 class SettingsMonitor:
-    """Remembers what was asked for until it is clear what became of it."""
+    """A processor that follows written settings, and shows the reserve that the controller really uses."""
+
+    name = "settings"
 
     def __init__(self) -> None:
-        """Watch nothing yet."""
-        self._asked: dict[str, _Asked] = {}
-        #: What the controller works with, where that is known not to be what is stored.
-        self._really: dict[str, float] = {}
+        """Monitor nothing yet."""
+        #: Settings whose result was found in the last call.
+        self.results: list[SettingResult] = []
+        self._written: dict[str, _Written] = {}
+        #: The reserve that the controller uses, while that is known not to be the stored one.
+        self._in_use: tuple[float, Freshness] | None = None
+        #: Of the settings as last read, to recognise a new document.
+        self._read: Freshness | None = None
 
-    def ask(self, before: EnvoyStorageSettings, wanted: EnvoyStorageSettings, asker: str, now: float) -> None:
-        """Note what a write changed."""
+    def watch(self, before: EnvoyStorageSettings, wanted: EnvoyStorageSettings, entity_id: str, now: float) -> None:
+        """Monitor what a write changed; `now` is in seconds of the polls' clock."""
         for setting in _SETTINGS:
-            if (value := getattr(wanted, setting)) != getattr(before, setting) or setting in self._really:
-                self._asked[setting] = _Asked(asker, value, now)
-                self._really.pop(setting, None)
+            value: object = getattr(wanted, setting)
+            if value != getattr(before, setting) or (setting == _RESERVE and self._in_use):
+                self._written[setting] = _Written(entity_id, value, now)
+                if setting == _RESERVE:
+                    self._in_use = None
 
-    def judge(
-        self,
-        stored: EnvoyStorageSettings,
-        controller: tuple[float, float] | None,
-        now: float,
-        *,
-        just_read: bool,
+    def process(self, objects: Objects, _addresses: Collection[Address], context: ProcessingContext) -> Objects:
+        """Return the settings with the reserve that the controller uses, where that is not the stored one."""
+        self.results = []
+        timed = objects.get(STORAGE_SETTINGS)
+        if timed is None or not isinstance(settings := timed.value, EnvoyStorageSettings):
+            return {}
+        controller = _controller_reserve(objects.get(_CONTROLLER))
+        if timed.freshness is not self._read:
+            # The stored settings are read more rarely than the controller's: only new ones are compared.
+            self._read = timed.freshness
+            self.results.extend(self._evaluate(settings, controller, context.now - context.offset))
+        if self._in_use is None:
+            return {}
+        self._in_use = reserve, freshness = controller or self._in_use
+        shown = replace(settings, reserved_soc=float(reserve))
+        return {STORAGE_SETTINGS: TimedValue(shown, timed.freshness, {_RESERVE: freshness})}
+
+    def _evaluate(
+        self, stored: EnvoyStorageSettings, controller: tuple[float, Freshness] | None, now: float
     ) -> Iterator[SettingResult]:
-        """Yield what has become clear: each setting once, with the controller's reserve in percent as evidence.
-
-        `controller` is that reserve and when it was read, None where there is no such report.
-
-        What is stored is asked more rarely than the controller: only when it was just read are the two compared.
-        """
-        if not just_read:
-            return
-        for setting, asked in list(self._asked.items()):
+        """Yield the results that are certain now, each setting once, with the controller's reserve as evidence."""
+        for setting, written in list(self._written.items()):
             actual: object = getattr(stored, setting)
             outcome = SettingOutcome.OVERWRITTEN
-            if actual == asked.wanted:
-                heeded = setting != "reserved_soc" or controller is None or controller[0] == asked.wanted
-                if heeded and now - asked.at < WATCH_TIME:
+            if actual == written.wanted:
+                applied = setting != _RESERVE or controller is None or controller[0] == written.wanted
+                if applied and now - written.at < WATCH_TIME:
                     continue
-                if not heeded and controller and controller[1] - asked.at < _CONTROLLER_LAG:
-                    continue
-                outcome = SettingOutcome.KEPT if heeded else SettingOutcome.IGNORED
-                if not heeded and controller:
-                    actual = self._really[setting] = float(controller[0])
-            del self._asked[setting]
-            yield SettingResult(setting, asked.asker, outcome, asked.wanted, actual)
+                if not applied and controller:
+                    if controller[1].updated_at - written.at < _CONTROLLER_LAG:
+                        continue
+                    self._in_use, actual = controller, float(controller[0])
+                outcome = SettingOutcome.KEPT if applied else SettingOutcome.IGNORED
+            del self._written[setting]
+            yield SettingResult(setting, written.entity_id, outcome, written.wanted, actual)
 
-    def real_reserve(self, controller_reserve: float | None) -> float | None:
-        """Return the reserve in percent that holds in truth, where it is known not to be the stored one."""
-        if "reserved_soc" in self._really and controller_reserve is not None:
-            self._really["reserved_soc"] = float(controller_reserve)
-        return self._really.get("reserved_soc")
+    def dump(self) -> dict[str, Json]:
+        """Return nothing: a restart ends the monitoring."""
+        return {}
+
+    def load(self, data: Mapping[str, Json]) -> None:
+        """Restore nothing."""
+
+
+def _controller_reserve(timed: TimedValue | None) -> tuple[float, Freshness] | None:
+    """Return the reserve in percent that the controller uses, and how fresh it is."""
+    if timed is None or not isinstance(timed.value, EnvoyEnchargeAggregate):
+        return None
+    reserve = timed.value.configured_reserve_state_of_charge
+    return None if reserve is None else (reserve, timed.freshness)

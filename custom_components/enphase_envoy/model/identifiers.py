@@ -62,3 +62,8 @@ def battery_controller(snapshot: Snapshot, address: Address) -> str | None:
     if found := enpower(snapshot, address):
         return found
     return snapshot.serial if any(snapshot.members("encharge_inventory")) else None
+
+
+def phase_of(address: Address) -> str:
+    """Return the phase that an object belongs to, e.g. `l1`, and an empty string for objects of all phases."""
+    return address[-1].lower() if address[0].endswith("_phases") else ""

@@ -1,0 +1,390 @@
+"""pyenphase's classes, adapted: all that this integration uses of the library beyond its public interface.
+
+The names with a leading underscore that are read, called or overridden here belong to the library. Each is pinned by a
+contract test (`tests/client/test_library.py`), so that a new version of it is a decision and not a surprise.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from http import HTTPStatus
+import inspect
+from typing import Any, Final, override
+
+import aiohttp
+from awesomeversion import AwesomeVersion
+from awesomeversion.exceptions import AwesomeVersionException
+from pyenphase import Envoy, EnvoyData
+from pyenphase.auth import EnvoyTokenAuth
+from pyenphase.const import LEGACY_ENVOY_VERSION, URL_AUTH_CHECK_JWT, SupportedFeatures
+from pyenphase.exceptions import (
+    EnvoyAuthenticationError,
+    EnvoyError,
+    EnvoyFirmwareCheckError,
+    EnvoyFirmwareFatalCheckError,
+)
+from pyenphase.firmware import EnvoyFirmware
+from pyenphase.models.common import CommonProperties
+from pyenphase.updaters.base import EnvoyUpdater
+
+from .auth import verify_token
+from .endpoints import Document, Documents
+from .errors import GatewayBusyError, GatewayError, Reason
+from .firmware import GatewayInfo
+from .log_filter import library_warnings_suppressed
+from .models import GatewayData
+from .paths import URL_INFO
+from .timeouts import Timeouts
+from .updaters import UPDATERS
+
+#: What pyenphase's updaters raise on a document that is not as they expect it.
+PARSE_ERRORS: Final = (
+    EnvoyError,
+    aiohttp.ClientError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    NameError,
+)
+
+#: Occupies a slot of the scheduler while an endpoint is requested; raises GatewayBusyError.
+type Slot = Callable[[str], AbstractAsyncContextManager[object]]
+#: Returns the document of an endpoint for a probe. Raises aiohttp.ClientError or EnvoyAuthenticationRequired.
+type Fetch = Callable[[str], Awaitable[Document]]
+
+
+class Firmware(EnvoyFirmware):
+    """pyenphase's request of `/info`, made once: the caller decides about the next attempt."""
+
+    __slots__ = ()
+    _get_info = inspect.unwrap(EnvoyFirmware._get_info)  # noqa: SLF001
+
+    @property
+    def info(self) -> GatewayInfo:
+        """What `/info` contained. Raises GatewayError when that is no gateway with readable firmware."""
+        if not (self.serial and isinstance(self.version, AwesomeVersion)):
+            raise GatewayError(Reason.NOT_A_GATEWAY, "/info has no serial number or no firmware version")
+        if self.version < LEGACY_ENVOY_VERSION:
+            raise GatewayError(Reason.FIRMWARE_TOO_OLD, str(self.version))
+        secure = self._url.startswith("https://")
+        return GatewayInfo(self.serial, str(self.version), self.part_number, self.is_metered, secure)
+
+    async def identify(self, seconds: float) -> GatewayInfo:
+        """Request `/info` within some seconds. Raises GatewayError when no gateway with readable firmware answers."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.setup()
+        except (EnvoyFirmwareFatalCheckError, TimeoutError) as err:
+            raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
+        except EnvoyFirmwareCheckError as err:
+            if isinstance(err.__cause__, aiohttp.ServerFingerprintMismatch):
+                raise GatewayError(Reason.CERTIFICATE_CHANGED) from err
+            busy = err.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            reason = Reason.CANNOT_CONNECT if busy else Reason.NOT_A_GATEWAY
+            raise GatewayError(reason, f"/info: HTTP {err.status_code}") from err
+        except (SyntaxError, ValueError, TypeError, AwesomeVersionException) as err:
+            # lxml raises SyntaxError for anything that is no XML.
+            raise GatewayError(Reason.NOT_A_GATEWAY, type(err).__name__) from err
+        return self.info
+
+    def restore(self, info: GatewayInfo) -> None:
+        """Set what `/info` contained in an earlier session."""
+        self._firmware_version = AwesomeVersion(info.firmware)
+        self._serial_number = info.serial
+        self._part_number = info.part_number
+        self._metered = info.metered
+        self._url = f"{'https' if info.secure else 'http'}://{self._host}/info"
+
+
+class TokenAuth(EnvoyTokenAuth):
+    """pyenphase's token authentication, with one attempt at each step and distinguishable errors.
+
+    The library's own repeats its requests without end while the cloud or the gateway does not answer, and has one
+    exception for a wrong password, a second factor and a refused token.
+    """
+
+    def __init__(self, host: str, username: str | None, password: str | None, serial: str, token: str | None) -> None:
+        """Authenticate at the gateway with this serial number."""
+        super().__init__(host, username, password, serial, token)
+        self.slot: Slot = nullcontext
+        self.timeouts = Timeouts()
+
+    @override
+    async def setup(self, client: aiohttp.ClientSession) -> None:
+        """Fetch a token if there is none, then have the gateway check it. Raises GatewayError."""
+        if not self._token:
+            await self.refresh()
+        verify_token(self.token, self.envoy_serial or "")
+        await self._check_jwt(client)
+
+    @override
+    async def refresh(self) -> None:
+        """Fetch a new token from the cloud. Raises GatewayError."""
+        if not (self.cloud_username and self.cloud_password):
+            raise GatewayError(Reason.CREDENTIALS_MISSING)
+        try:
+            async with asyncio.timeout(self.timeouts.cloud):
+                token = await self._obtain_token()
+            verify_token(token, self.envoy_serial or "")
+        except EnvoyAuthenticationError as err:
+            # The HTTP status was checked before: what is left is a login whose answer has no session id.
+            # Nothing is chained: the library's messages contain the cloud's answer with its session ids.
+            multi_factor = isinstance(err.__cause__, KeyError)
+            raise GatewayError(Reason.MULTI_FACTOR if multi_factor else Reason.CLOUD_UNREACHABLE) from None
+        except GatewayError as err:
+            if err.reason is not Reason.TOKEN_MALFORMED:
+                raise
+            raise GatewayError(Reason.CLOUD_UNREACHABLE, "the token service sent no token") from None
+        except (aiohttp.ClientError, TimeoutError, AttributeError, TypeError, ValueError) as err:
+            # AttributeError and TypeError: valid JSON that is not an object.
+            raise GatewayError(Reason.CLOUD_UNREACHABLE, type(err).__name__) from None
+        self._token = token
+
+    @override
+    async def _post_json_with_cloud_client(  # type: ignore[override]  # the library's is wrapped by its retries
+        self,
+        cloud_client: aiohttp.ClientSession,
+        url: str,
+        data: dict[str, Any] | None = None,
+        json: dict[str, Any] | None = None,
+    ) -> aiohttp.ClientResponse:
+        response = await cloud_client.post(url, json=json, data=data)
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise GatewayError(Reason.CLOUD_UNREACHABLE, f"HTTP {response.status}")
+        if response.status != HTTPStatus.OK:
+            login = url == self.JSON_LOGIN_URL
+            raise GatewayError(Reason.INVALID_AUTH if login else Reason.NOT_YOUR_GATEWAY, f"HTTP {response.status}")
+        return response
+
+    @override
+    async def _check_jwt(self, client: aiohttp.ClientSession) -> None:  # type: ignore[override]
+        limit = aiohttp.ClientTimeout(total=self.timeouts.token_check)
+        try:
+            async with (
+                self.slot(URL_AUTH_CHECK_JWT),
+                client.get(self.get_endpoint_url(URL_AUTH_CHECK_JWT), headers=self.headers, timeout=limit) as response,
+            ):
+                if response.status == HTTPStatus.OK:
+                    self._cookies = {name: morsel.value for name, morsel in response.cookies.items()}
+                    return
+        except (GatewayBusyError, aiohttp.ClientError, TimeoutError) as err:
+            raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
+        if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise GatewayError(Reason.TOKEN_REJECTED, f"HTTP {response.status}")
+        raise GatewayError(Reason.CANNOT_CONNECT, f"{URL_AUTH_CHECK_JWT}: HTTP {response.status}")
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What a probe found: the updaters to use, and the features and properties of the gateway."""
+
+    updaters: Sequence[EnvoyUpdater]
+    features: SupportedFeatures | None
+    properties: CommonProperties
+
+    @property
+    def fingerprint(self) -> str:
+        """All of it as one string, to be compared: which updaters read what, and how."""
+        notes = {
+            type(updater).__name__: {
+                name: value
+                for name, value in vars(updater).items()
+                if not callable(value) and not isinstance(value, CommonProperties)
+            }
+            for updater in self.updaters
+        }
+        return repr((notes, self.properties))
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The result of one updater's run over documents."""
+
+    #: None when a document was missing, or was not as the updater expects it.
+    data: GatewayData | None
+    #: Endpoints that it read, and those of them without a document.
+    read: frozenset[str]
+    missing: frozenset[str]
+    error: Exception | None = None
+
+
+class _DocumentAccess:
+    """What the library's requests are answered with: documents while parsing, fetched ones in a probe."""
+
+    def __init__(self) -> None:
+        self.documents: Documents = {}
+        self.fetch: Fetch | None = None
+        self.read: set[str] = set()
+
+
+class LibraryEnvoy(Envoy):
+    """pyenphase's Envoy without its own way to poll: it probes and parses with the documents that it is given.
+
+    Its writing calls are used as they are; they send a document of `data` with one value replaced.
+    """
+
+    def __init__(self, host: str, session: aiohttp.ClientSession, timeouts: Timeouts) -> None:
+        """Prepare to read the gateway at `host` (`host:port` is fine) through a session of the caller."""
+        super().__init__(host, session, timeouts.http)
+        self._firmware: Firmware = Firmware(session, host)
+        self._timeouts = timeouts
+        self._access = _DocumentAccess()
+        self.slot: Slot = nullcontext
+
+    # Identification
+
+    def new_firmware(self) -> Firmware:
+        """Return a new request of `/info`, which changes nothing here."""
+        return Firmware(self._client, self.host)
+
+    def use_firmware(self, firmware: Firmware) -> None:
+        """Use the result of such a request."""
+        self._firmware = firmware
+        self._interface_settings = None
+
+    @property
+    def info(self) -> GatewayInfo:
+        """What `/info` contained. Raises GatewayError when that is no gateway with readable firmware."""
+        return self._firmware.info
+
+    def restore_info(self, info: GatewayInfo) -> None:
+        """Set what `/info` contained in an earlier session."""
+        self._firmware.restore(info)
+
+    @property
+    def token(self) -> str | None:
+        """The token in use, None below firmware 7."""
+        return self.auth.token if isinstance(self.auth, TokenAuth) else None
+
+    async def log_in_with_token(self, username: str | None, password: str | None, token: str | None) -> None:
+        """Authenticate with a token, and fetch one with the account if there is none. Raises GatewayError."""
+        auth = TokenAuth(self.host, username, password, self.serial_number or "", token)
+        auth.slot, auth.timeouts = self.slot, self._timeouts
+        await auth.setup(self._client)
+        self.auth = auth
+
+    # Requests
+
+    async def get(self, path: str) -> aiohttp.ClientResponse:
+        """Request an endpoint. Raises what aiohttp and the library raise."""
+        self._timeout = self._timeouts.http
+        return await self._request(path)
+
+    async def check_reachable(self, *, secure: bool) -> None:
+        """Request `/info`, which needs no authentication. Raises aiohttp.ClientError, OSError or TimeoutError."""
+        url = f"{'https' if secure else 'http'}://{self.host}{URL_INFO}"
+        async with asyncio.timeout(self._timeouts.poll):
+            async with self._client.get(url, allow_redirects=False) as response:
+                await response.read()
+
+    # Probing
+
+    async def discover(self, fetch: Fetch) -> Discovery:
+        """Have the library, and the updaters of this integration, find out what the gateway offers.
+
+        Nothing changes here until the result is adopted. Raises EnvoyProbeFailed, EnvoyAuthenticationRequired or one
+        of PARSE_ERRORS.
+        """
+        candidate = LibraryEnvoy(self.host, self._client, self._timeouts)
+        candidate._firmware = self._firmware
+        candidate._access = access = _DocumentAccess()
+        access.fetch = fetch
+        return await candidate._discover(self._access)
+
+    async def _discover(self, access: _DocumentAccess) -> Discovery:
+        """Probe with the documents that are fetched, then have the updaters parse those of `access`."""
+        with library_warnings_suppressed():
+            await self.probe()
+            features = self._supported_features or SupportedFeatures(0)
+            for updater in UPDATERS:
+                own = updater(self.firmware, self.probe_request, self.request, self._common_properties)  # type: ignore[arg-type]
+                if await own.probe(features) is not None:
+                    self._updaters.append(own)
+        self._access = access
+        return Discovery(self._updaters, self._supported_features, self._common_properties)
+
+    def adopt(self, found: Discovery) -> None:
+        """Use what a probe found."""
+        self._updaters = list(found.updaters)
+        self._supported_features = found.features
+        self._common_properties = found.properties
+        # The library caches its description of the model for good.
+        self.__dict__.pop("envoy_model", None)
+
+    @property
+    def meter_types(self) -> set[str]:
+        """The CT meters that the probe found, as far as they can be told apart."""
+        return {kind for kind in self._common_properties.meter_types if isinstance(kind, str)}
+
+    # Parsing
+
+    def parse(self, updater: EnvoyUpdater, documents: Documents) -> Parsed:
+        """Have an updater parse documents. It gets them at once: parsing makes no requests and never waits."""
+        self._access.documents, self._access.read = documents, set()
+        data, error = GatewayData(), None
+        try:
+            with library_warnings_suppressed():
+                _run(updater.update(data))
+            self._validate_update(data)
+        except PARSE_ERRORS as err:
+            error = err
+        read = frozenset(self._access.read)
+        return Parsed(None if error else data, read, frozenset(read - documents.keys()), error)
+
+    # Writing
+
+    @contextmanager
+    def writing(self, data: EnvoyData) -> Iterator[None]:
+        """Let the library's writing calls start from `data`, which they change before the gateway accepts it."""
+        before, self.data = self.data, data
+        try:
+            yield
+        finally:
+            self.data = before
+
+    # Overrides
+
+    @override
+    async def _json_request(self, end_point: str, data: dict[str, Any] | None, method: str | None = None) -> Any:
+        """Write, or request what is not polled. Raises GatewayBusyError, or what the library raises."""
+        async with self.slot(end_point):
+            return await super()._json_request(end_point, data, method)
+
+    @override
+    async def _make_cached_request(  # type: ignore[override]
+        self, request_func: Callable[[str], Awaitable[Document]], endpoint: str
+    ) -> Document:
+        """Pass through: documents are kept by their endpoints, and for longer than one update."""
+        return await request_func(endpoint)
+
+    @override
+    async def probe_request(self, endpoint: str) -> Document:  # type: ignore[override]
+        """Answer an updater that probes."""
+        if self._access.fetch is None:
+            raise aiohttp.ClientError("no probe is under way")
+        return await self._access.fetch(endpoint)
+
+    @override
+    async def request(  # type: ignore[override]
+        self, endpoint: str, data: dict[str, Any] | None = None, method: str | None = None
+    ) -> aiohttp.ClientResponse | Document:
+        """Answer an updater that parses, without a request."""
+        if data is not None:
+            return await super().request(endpoint, data, method)
+        self._access.read.add(endpoint)
+        if (document := self._access.documents.get(endpoint)) is None:
+            raise aiohttp.ClientError(f"no document of {endpoint}")
+        return document
+
+
+def _run(coroutine: Coroutine[object, None, None]) -> None:
+    """Run a coroutine that never waits to its end. Raises what it raises, and RuntimeError if it waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    coroutine.close()
+    raise RuntimeError("parsing made a request")
