@@ -40,7 +40,7 @@ async def waiting(statistics: Statistics) -> AsyncIterator[Waiting]:
     waiting.stop()
 
 
-@pytest.mark.parametrize("odd", [1e18, 1e12, -1.0, True, float("nan"), None])
+@pytest.mark.parametrize("odd", [1e18, True, float("nan"), None])
 def test_a_remembered_correction_of_no_time_is_left_out(odd: float) -> None:
     assert restore_corrections([{"entity_id": SOLAR, "at": odd, "watt_hours": -19e6}]) == []
 

@@ -146,7 +146,7 @@ def test_a_lie_of_weeks_ago_is_found_in_hours_and_one_of_today_to_five_minutes()
     told = [0.0 if minute in (133, 1333) else it for minute, it in enumerate(true)]
     recorded = Recorded(told)
     recorded.purge(1000)
-    assert [(jump.at / 60, round(jump.booked), round(jump.booked + jump.correction)) for jump in recorded.jumps()] == [
+    assert [(jump.at / 60, round(jump.recorded), round(jump.recorded + jump.correction)) for jump in recorded.jumps()] == [
         (120, round(true[133]) + 3000 - 50, 3000),
         (1330, round(true[1333]) + 250 - 50, 250),
     ]
@@ -179,8 +179,8 @@ def test_an_imported_history_without_states_is_mended_at_its_seam() -> None:
     true.short = [row for row in true.short if row.start >= ends]
     true.hours = [StatisticsRow(r.start, r.end, None, r.sum + 30_000_000) if r.end <= ends else r for r in true.hours]
     beginning, seam = true.jumps()
-    assert (beginning.at, round(beginning.booked + beginning.correction)) == (0, 3000)
-    assert (seam.at, seam.booked, seam.correction) == (ends, 250 - 30_000_000, 30_000_000)
+    assert (beginning.at, round(beginning.recorded + beginning.correction)) == (0, 3000)
+    assert (seam.at, seam.recorded, seam.correction) == (ends, 250 - 30_000_000, 30_000_000)
     true.correct([beginning, seam])
     assert set(changes(true.hours).values()) == {3000}
     assert true.jumps() == []
