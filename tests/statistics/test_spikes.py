@@ -146,7 +146,9 @@ def test_a_lie_of_weeks_ago_is_found_in_hours_and_one_of_today_to_five_minutes()
     told = [0.0 if minute in (133, 1333) else it for minute, it in enumerate(true)]
     recorded = Recorded(told)
     recorded.purge(1000)
-    assert [(jump.at / 60, round(jump.recorded), round(jump.recorded + jump.correction)) for jump in recorded.jumps()] == [
+    assert [
+        (jump.at / 60, round(jump.recorded), round(jump.recorded + jump.correction)) for jump in recorded.jumps()
+    ] == [
         (120, round(true[133]) + 3000 - 50, 3000),
         (1330, round(true[1333]) + 250 - 50, 250),
     ]
