@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from homeassistant.components.recorder import Recorder
-from homeassistant.const import ATTR_ENTITY_ID
+from homeassistant.const import ATTR_CONFIG_ENTRY_ID, ATTR_ENTITY_ID
 from homeassistant.core import HomeAssistant, ServiceCall, ServiceResponse, SupportsResponse, callback
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv, service
@@ -20,7 +20,6 @@ from .statistics.recorder import DATABASE_ERRORS, Correction, async_correct, asy
 from .statistics.spikes import Spike
 
 REPAIR_STATISTICS: Final = "repair_statistics"
-ATTR_CONFIG_ENTRY_ID: Final = "config_entry_id"
 ATTR_START: Final = "start"
 ATTR_END: Final = "end"
 ATTR_APPLY: Final = "apply"
@@ -39,7 +38,9 @@ _REPAIR_STATISTICS: Final = vol.Schema(
 @callback
 def async_register(hass: HomeAssistant) -> None:
     """Register the actions."""
-    hass.services.async_register(
+    # For administrators only: it rewrites recorded history.
+    service.async_register_admin_service(
+        hass,
         DOMAIN,
         REPAIR_STATISTICS,
         _repair_statistics,

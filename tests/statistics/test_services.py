@@ -8,11 +8,12 @@ from unittest.mock import patch
 from homeassistant.components.recorder import get_instance
 from homeassistant.components.recorder.statistics import async_import_statistics
 from homeassistant.config_entries import ConfigEntryState
-from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.core import Context, HomeAssistant
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError, Unauthorized
 from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
 import pytest
+from pytest_homeassistant_custom_component.common import MockUser
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 from sqlalchemy.exc import OperationalError
 
@@ -72,11 +73,13 @@ class Owner:
         return answer
 
 
-async def call(hass: HomeAssistant, **data: Any) -> dict[str, Any]:
-    """Call the action and return what it answers."""
-    answer = await hass.services.async_call(DOMAIN, "repair_statistics", data, blocking=True, return_response=True)
-    assert answer
-    return dict(answer)
+async def call(hass: HomeAssistant, context: Context | None = None, **data: Any) -> dict[str, Any]:
+    """Call the action and return its response."""
+    response = await hass.services.async_call(
+        DOMAIN, "repair_statistics", data, blocking=True, context=context, return_response=True
+    )
+    assert response
+    return dict(response)
 
 
 @pytest.fixture
@@ -289,6 +292,17 @@ async def test_another_entry_or_one_that_is_not_read_is_an_error(
     with pytest.raises(ServiceValidationError) as raised:
         await call(hass, config_entry_id=house.entry.entry_id)
     assert raised.value.translation_key == "service_config_entry_not_loaded"
+
+
+async def test_the_action_is_for_administrators_only(
+    hass: HomeAssistant, hass_admin_user: MockUser, hass_read_only_user: MockUser, set_up: SetUp
+) -> None:
+    house = await set_up("full_battery")
+    with pytest.raises(Unauthorized):
+        await call(hass, Context(user_id=hass_read_only_user.id), config_entry_id=house.entry.entry_id)
+    with pytest.raises(HomeAssistantError) as raised:
+        await call(hass, Context(user_id=hass_admin_user.id), config_entry_id=house.entry.entry_id)
+    assert raised.value.translation_key == "no_recorder"
 
 
 async def test_without_a_recorder_there_is_nothing_to_repair(hass: HomeAssistant, set_up: SetUp) -> None:
