@@ -15,6 +15,9 @@ TOKEN_ENDS = "token_ends"  # noqa: S105
 CERTIFICATE_CHANGED = "certificate_changed"
 COUNTER_STEP = "counter_step"
 
+#: README of the component, as in the manifest; sections are its anchors.
+README = "https://github.com/enphase-envoy/enphase-envoy#"
+
 #: Watt-hours from which on energy is shown in kWh.
 _KILOWATT_HOURS_FROM = 10_000
 
@@ -25,11 +28,15 @@ def _create(
     entry: ConfigEntry[Any],
     subject: str,
     key: str,
+    section: str,
     texts: Mapping[str, str],
     fixable: bool = False,
     data: Mapping[str, str | float] | None = None,
 ) -> None:
-    """Create an issue. One with `data` persists over restarts, because its cause will not be detected again."""
+    """Create an issue that links to a section of the README.
+
+    One with `data` persists over restarts, because its cause will not be detected again.
+    """
     ir.async_create_issue(
         hass,
         DOMAIN,
@@ -37,6 +44,7 @@ def _create(
         data={"entry_id": entry.entry_id, **(data or {})},
         is_fixable=fixable,
         is_persistent=data is not None,
+        learn_more_url=f"{README}{section}",
         severity=ir.IssueSeverity.WARNING,
         translation_key=key,
         translation_placeholders={"name": entry.title, **texts},
@@ -71,20 +79,20 @@ def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware:
         "actual": str(finding.actual),
         "firmware": firmware,
     }
-    _create(hass, entry, subject, f"setting_{finding.outcome}", texts)
+    _create(hass, entry, subject, f"setting_{finding.outcome}", "known-limits", texts)
 
 
 @callback
 def async_report_token_ends(hass: HomeAssistant, entry: ConfigEntry[Any], ends: float) -> None:
     """Create an issue for a pasted token that is about to expire. A repeated call keeps an issue that is ignored."""
     date = dt_util.as_local(dt_util.utc_from_timestamp(ends)).date().isoformat()
-    _create(hass, entry, TOKEN_ENDS, TOKEN_ENDS, {"date": date}, fixable=True)
+    _create(hass, entry, TOKEN_ENDS, TOKEN_ENDS, "connect", {"date": date}, fixable=True)
 
 
 @callback
 def async_report_certificate(hass: HomeAssistant, entry: ConfigEntry[Any], host: str) -> None:
     """Create an issue for a gateway with another certificate than the stored one."""
-    _create(hass, entry, CERTIFICATE_CHANGED, CERTIFICATE_CHANGED, {"host": host}, fixable=True)
+    _create(hass, entry, CERTIFICATE_CHANGED, CERTIFICATE_CHANGED, "connect", {"host": host}, fixable=True)
 
 
 @callback
@@ -109,7 +117,7 @@ def async_report_step(
         "correction": _energy(correction["watt_hours"]),
     }
     subject = f"{COUNTER_STEP}_{correction['entity_id']}_{correction['at']:.0f}"
-    _create(hass, entry, subject, COUNTER_STEP, texts, fixable=True, data=correction)
+    _create(hass, entry, subject, COUNTER_STEP, "repair-statistics", texts, fixable=True, data=correction)
 
 
 def _energy(watt_hours: float) -> str:
