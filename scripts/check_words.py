@@ -1,6 +1,6 @@
 """Reports words that do not belong in plain technical English, each with the words to use instead.
 
-Checked are comments, docstrings, texts of log lines, exceptions and prints, and identifiers of Python files, all text of
+Checked are comments, docstrings, identifiers and texts of log lines, exceptions and prints in Python files, all text of
 shell scripts, the English texts of the user interface, and prose in Markdown (code blocks are skipped).
 
 A line is exempt from a word with a comment on the same line, `words: allow WORD` in Python and shell and
@@ -29,7 +29,10 @@ OWN_FILES: Final = ("scripts/check_words.py", "tests/tools/test_words.py")
 FORBIDDEN: Final[tuple[tuple[str, str], ...]] = (
     ("who|whom|whoever", "the component, caller or user that …"),
     ("whose", "of which, or rephrase"),
-    ("nobody|anybody|somebody|everybody|no one|anyone|someone|everyone", "the user, the caller, or the component's name"),
+    (
+        "nobody|anybody|somebody|everybody|no one|anyone|someone|everyone",
+        "the user, the caller, or the component's name",
+    ),
     ("tells?|telling|told", "report, return, contain, publish"),
     ("says?|saying|said", "report, return, contain, log, describe"),
     ("believ\\w+|disbelie\\w+", "accept, hold back, plausible"),
@@ -145,7 +148,7 @@ def _translations(source: str) -> Iterator[tuple[int, str]]:
 
 def _texts(path: Path, source: str) -> Iterator[tuple[int, str]]:
     """Yield what is checked of a file, with line numbers."""
-    if path.suffix == ".py" or source.startswith("#!") and "python" in source.partition("\n")[0]:
+    if path.suffix == ".py" or (source.startswith("#!") and "python" in source.partition("\n")[0]):
         yield from _python(source)
     elif path.suffix == ".md":
         yield from _markdown(source)

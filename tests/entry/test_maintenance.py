@@ -82,7 +82,7 @@ async def test_while_the_cloud_is_down_the_old_token_serves_and_pauses_grow(
     assert 3 <= asked[-1] <= 6, "in two hours"
     assert house.entry.data["token"] == old
     assert house.coordinator.last_update_success
-    assert len([record for record in caplog.records if "no new token" in record.getMessage()]) == 1
+    assert len([record for record in caplog.records if "could not renew the token" in record.getMessage()]) == 1
     cloud.trouble = None
     for _ in range(12 * 60):
         await house.pass_time(60)

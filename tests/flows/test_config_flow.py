@@ -162,7 +162,7 @@ async def test_a_cloud_that_is_not_there(
 async def test_a_cloud_that_never_answers_is_given_up_in_time(
     hass: HomeAssistant, simulate: Simulate, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, service: str
 ) -> None:
-    monkeypatch.setattr(account, "CLOUD_LIMIT", 0.5)
+    monkeypatch.setattr(account, "CLOUD_TIMEOUT", 0.5)
     setattr(cloud, service, "hang")
     gateway = await simulate("metered_1phase")
     result = await submit(hass, host=gateway.host, username="owner@example.com", password="sunshine")
@@ -172,7 +172,7 @@ async def test_a_cloud_that_never_answers_is_given_up_in_time(
 async def test_a_gateway_that_never_answers_is_given_up_in_time(
     hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "IDENTIFY_LIMIT", 0.5)
+    monkeypatch.setattr(identity, "IDENTIFY_TIMEOUT", 0.5)
     gateway = await simulate("metered_1phase")
     with gateway.fault("/info", Silent()):
         result = await submit(hass, host=gateway.host, token=gateway.token(LONG))
