@@ -1,6 +1,6 @@
-"""Every device: what identifies it, what it says of itself, and which device it hangs on.
+"""All devices: identifiers, attributes and parents.
 
-The only place that knows. Entities name their device by its identifier and nothing else.
+The only module that builds them. Entities refer to their device by its identifier alone.
 """
 
 from collections.abc import Hashable, Iterator
@@ -24,46 +24,46 @@ from .coordinator import EnvoyConfigEntry
 from .model.snapshot import Address, Snapshot
 
 _MANUFACTURER = "Enphase"
-#: Seconds that a device is missing from everything before the owner may delete it, whatever the gateway says otherwise.
-_FORGOTTEN_AFTER = 3600.0
+#: Seconds for which a device must be missing from all documents before the user may delete it.
+_REMOVABLE_AFTER = 3600.0
 
 
 def identifier_of(info: DeviceInfo) -> str:
-    """Return what identifies a device among those of a gateway."""
+    """Return the identifier of a device, unique among those of a gateway."""
     return next(identifier for _, identifier in info["identifiers"])
 
 
 @cache
 def identified(identifier: str) -> DeviceInfo:
-    """Return what links an entity to its device: the same for all entities of a device."""
+    """Return the device info that links an entity to its device: the same object for all entities of a device."""
     return DeviceInfo(identifiers={(DOMAIN, identifier)})
 
 
 @callback
 def async_keep_registered(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
-    """Register the devices of the snapshot, and again whenever hardware comes, goes, is renamed or updated."""
+    """Register the devices of the snapshot, and again when hardware is added, removed, renamed or updated."""
     coordinator = entry.runtime_data
     registered: Hashable = None
 
     @callback
     def register() -> None:
         nonlocal registered
-        if (looks := _looks(coordinator.data, coordinator.addresses)) != registered:
-            registered = looks
+        if (current := _fingerprint(coordinator.data, coordinator.addresses)) != registered:
+            registered = current
             _register(hass, entry)
 
     register()
     entry.async_on_unload(coordinator.async_add_listener(register))
 
 
-def _looks(snapshot: Snapshot, addresses: frozenset[Address]) -> Hashable:
-    """Return what changes when the devices do, at less cost than making them."""
-    told = (_tells(timed.value) for timed in snapshot.objects.values())
-    return snapshot.firmware, snapshot.model, addresses, *told
+def _fingerprint(snapshot: Snapshot, addresses: frozenset[Address]) -> Hashable:
+    """Return a value that changes when the devices do; cheaper than to compare the devices themselves."""
+    attributes = (_device_attribute(timed.value) for timed in snapshot.objects.values())
+    return snapshot.firmware, snapshot.model, addresses, *attributes
 
 
-def _tells(value: object) -> str | None:
-    """Return what an object tells of its device."""
+def _device_attribute(value: object) -> str | None:
+    """Return the attribute of an object that is shown at its device, None if there is none."""
     match value:
         case EnvoyEnpower() | EnvoyCollar() | EnvoyC6CC() | EnvoyEncharge():
             return value.firmware_version
@@ -74,24 +74,24 @@ def _tells(value: object) -> str | None:
 
 @callback
 def async_is_present(entry: EnvoyConfigEntry, device: dr.DeviceEntry) -> bool:
-    """Return whether the gateway still reports a device, or can't be asked just now.
+    """Return whether the gateway still reports a device; True while the gateway cannot be read.
 
-    Some documents make no sense any more without a kind of device, and are not believed: what was in none for an hour
-    is as good as gone.
+    A document that suddenly lacks a whole kind of device is rejected as implausible, so the objects of removed hardware
+    stay in the snapshot: a device that was in no document for an hour counts as removed.
     """
     coordinator = getattr(entry, "runtime_data", None)
     if coordinator is None or not coordinator.last_update_success:
         return True
-    oldest = coordinator.gateway.clock() - _FORGOTTEN_AFTER
+    oldest = coordinator.gateway.clock() - _REMOVABLE_AFTER
     recent = {address: timed for address, timed in coordinator.data.objects.items() if timed.updated_at > oldest}
     snapshot = replace(coordinator.data, objects=recent)
-    present = {snapshot.serial, *(identifier_of(info) for _, info in _behind(snapshot))}
+    present = {snapshot.serial, *(identifier_of(info) for _, info in _connected(snapshot))}
     return any(domain == DOMAIN and identifier in present for domain, identifier in device.identifiers)
 
 
 @callback
 def async_add_mac(hass: HomeAssistant, entry: EnvoyConfigEntry, mac: str) -> None:
-    """Add its MAC address to the device of the gateway."""
+    """Add the MAC address to the device of the gateway."""
     dr.async_get(hass).async_get_or_create(
         config_entry_id=entry.entry_id,
         identifiers={(DOMAIN, entry.runtime_data.data.serial)},
@@ -100,12 +100,12 @@ def async_add_mac(hass: HomeAssistant, entry: EnvoyConfigEntry, mac: str) -> Non
 
 
 def _register(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
-    """Put the devices of the snapshot into the registry, or bring them up to date there."""
+    """Add the devices of the snapshot to the registry, or update them there."""
     registry = dr.async_get(hass)
     coordinator = entry.runtime_data
     gateway = _gateway(coordinator.data, coordinator.name, entry.data[CONF_HOST], coordinator.gateway.uses_tokens)
     registry.async_get_or_create(config_entry_id=entry.entry_id, **gateway)
-    for parent, info in _behind(coordinator.data):
+    for parent, info in _connected(coordinator.data):
         info["via_device_id"] = dr.async_get_device_id_by_identifier(
             hass, (DOMAIN, parent), config_entry_id=entry.entry_id
         )
@@ -113,7 +113,7 @@ def _register(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
 
 
 def _gateway(snapshot: Snapshot, name: str, host: str, https: bool) -> DeviceInfo:
-    """Return the Envoy, or IQ Gateway, itself."""
+    """Return the Envoy or IQ Gateway."""
     return DeviceInfo(
         identifiers={(DOMAIN, snapshot.serial)},
         name=name,
@@ -126,19 +126,19 @@ def _gateway(snapshot: Snapshot, name: str, host: str, https: bool) -> DeviceInf
     )
 
 
-def _behind(snapshot: Snapshot) -> Iterator[tuple[str, DeviceInfo]]:
-    """Yield what hangs on other devices, each with the identifier of its parent, parents first."""
+def _connected(snapshot: Snapshot) -> Iterator[tuple[str, DeviceInfo]]:
+    """Yield the devices connected to others, each with the identifier of its parent; parents first."""
     yield from _controllers(snapshot)
     yield from _batteries(snapshot)
     batteries = {battery.serial_num for battery in snapshot.all(EnvoyACB)}
     for serial in snapshot.members("inverters"):
-        # The gateway lists AC batteries among the inverters, too.
+        # The gateway lists AC batteries among the inverters as well.
         if serial not in batteries:
             yield snapshot.serial, _numbered(serial, "Inverter", "Inverter")
 
 
 def _controllers(snapshot: Snapshot) -> Iterator[tuple[str, DeviceInfo]]:
-    """Yield what connects the house to grid, loads and generator."""
+    """Yield the devices that connect the home to the grid, loads and a generator."""
     serial = snapshot.serial
     for switch in snapshot.all(EnvoyEnpower):
         yield serial, _numbered(switch.serial_number, "Enpower", "Enpower", switch.firmware_version)
@@ -154,7 +154,7 @@ def _controllers(snapshot: Snapshot) -> Iterator[tuple[str, DeviceInfo]]:
 
 
 def _batteries(snapshot: Snapshot) -> Iterator[tuple[str, DeviceInfo]]:
-    """Yield IQ batteries, and AC batteries with what stands for all of them."""
+    """Yield IQ batteries, AC batteries and the device for all AC batteries together."""
     serial = snapshot.serial
     for battery in snapshot.all(EnvoyEncharge):
         yield serial, _numbered(battery.serial_number, "Encharge", "Encharge", battery.firmware_version)
@@ -165,7 +165,7 @@ def _batteries(snapshot: Snapshot) -> Iterator[tuple[str, DeviceInfo]]:
 
 
 def _acb_fleet(serial: str) -> DeviceInfo:
-    """Return what stands for all AC batteries together."""
+    """Return the device for all AC batteries together."""
     return DeviceInfo(
         identifiers={(DOMAIN, f"{serial}_acb")}, name=f"ACB {serial}", manufacturer=_MANUFACTURER, model="ACB"
     )
@@ -183,7 +183,7 @@ def _relay(relay: EnvoyDryContactSettings, enpower: EnvoyEnpower) -> DeviceInfo:
 
 
 def _generator(serial: str, config: EnvoyGeneratorConfig) -> DeviceInfo:
-    """Return a generator that the Enpower starts and stops, as its installer described it."""
+    """Return a generator that the Enpower starts and stops, as configured by its installer."""
     return DeviceInfo(
         identifiers={(DOMAIN, f"{serial}_generator")},
         translation_key="generator",
@@ -193,7 +193,7 @@ def _generator(serial: str, config: EnvoyGeneratorConfig) -> DeviceInfo:
 
 
 def _numbered(serial: str, name: str, model: str, firmware: str | None = None) -> DeviceInfo:
-    """Return a device that is identified by a serial number of its own."""
+    """Return a device that is identified by its own serial number."""
     return DeviceInfo(
         identifiers={(DOMAIN, serial)},
         name=f"{name} {serial}",

@@ -1,6 +1,7 @@
-"""The Energy dashboard: which of its sources a gateway can fill, and adding those that are missing.
+"""Sources of the Energy dashboard: finds those that a gateway has sensors for, and adds those that are missing.
 
-What is there is neither changed nor removed. Which sources and fields the running version knows, its own schema says.
+Existing sources are neither changed nor removed. The dashboard's own schema determines which sources and fields the
+running version of Home Assistant supports.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,11 +23,11 @@ from .coordinator import EnvoyConfigEntry
 from .model.snapshot import Snapshot
 
 type Kind = Literal["solar", "grid", "battery", "home"]
-#: A source as the dashboard keeps it.
+#: A source as the dashboard stores it.
 type Source = Mapping[str, str | float | Mapping[str, str] | None]
 
-#: What a source without a tariff holds beside its entities, as the dashboard's own dialog leaves it.
-_EMPTY: Final[Mapping[Kind, Source]] = {
+#: Fields of a source without a tariff, beside its entities, as the dashboard's own dialog stores them.
+_DEFAULT_FIELDS: Final[Mapping[Kind, Source]] = {
     "solar": {"config_entry_solar_forecast": None},
     "grid": {
         "stat_energy_from": None,
@@ -46,16 +47,16 @@ _EMPTY: Final[Mapping[Kind, Source]] = {
 
 @dataclass(frozen=True, slots=True)
 class _SourceTemplate:
-    """One way to fill a source: keys of sensors, with which their unique ids end."""
+    """One set of sensors for a source: the keys with which their unique ids end."""
 
     kind: Kind
-    #: Counters by what they tell, which is the field they go to less `stat_`. All of them are needed.
+    #: Counters by role: the name of their field without `stat_`. All of them are required.
     counters: Mapping[str, str]
-    #: What comes out of the source: + is production, import, discharge. In the house it is what goes in.
+    #: Power, positive for production, import and discharge; for the home it is consumption.
     power: str | None = None
 
 
-#: The ways of one kind follow each other, the best first.
+#: Templates of the same kind are adjacent, the most preferred first.
 _TEMPLATES: Final = (
     _SourceTemplate("solar", {"energy_from": "lifetime_production"}, "production"),
     _SourceTemplate(
@@ -84,57 +85,60 @@ _TEMPLATES: Final = (
     _SourceTemplate("home", {"energy_to": "lifetime_house_consumption"}, "house_power"),
     _SourceTemplate("home", {"energy_to": "lifetime_consumption"}, "consumption"),
 )
-#: State of charge, the most comprehensive first.
-_CHARGE: Final = ("aggregated_soc", "battery_level", "acb_soc")
-#: All that a description may name.
+#: Keys of state of charge, the most comprehensive first.
+_STATE_OF_CHARGE: Final = ("aggregated_soc", "battery_level", "acb_soc")
+#: Roles that have a placeholder in the description of a field.
 _ROLES: Final = ("energy_from", "energy_to", "power", "soc", "capacity")
-#: End of the name of a field in the form.
+#: Suffix of the form's field for a source that might count energy twice, which has another description.
 AGAIN: Final = "_again"
-_ENABLED_AT_WILL: Final = (er.RegistryEntryDisabler.USER, er.RegistryEntryDisabler.INTEGRATION)
+#: Entities disabled for these reasons can be enabled.
+_CAN_BE_ENABLED: Final = (er.RegistryEntryDisabler.USER, er.RegistryEntryDisabler.INTEGRATION)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceProposal:
-    """A source of the dashboard that a gateway can fill."""
+    """A source of the dashboard for which a gateway has sensors."""
 
     kind: Kind
-    #: What would be added, None when the dashboard has it.
+    #: The source to add, None if the dashboard contains it already.
     source: Source | None = None
-    #: The sensors in it by what they tell.
+    #: Its sensors by role.
     sensors: Mapping[str, er.RegistryEntry] = field(default_factory=dict)
-    #: Whether other sources may count the same energy already.
+    #: Whether existing sources may count the same energy.
     again: bool = False
 
     @property
     def name(self) -> str:
-        """Return the name of its field in the form."""
+        """Name of its field in the form."""
         return f"{self.kind}{AGAIN}" if self.again else self.kind
 
     @property
     def texts(self) -> dict[str, str]:
-        """Return what fills the placeholders of its description."""
+        """Placeholders of its description."""
         capacity = (self.source or {}).get("capacity")
         names = {role: sensor.name or sensor.original_name or role for role, sensor in self.sensors.items()}
-        shown = dict.fromkeys(_ROLES, "-") | names | ({"capacity": f"{capacity:g} kWh"} if capacity else {})
-        return {f"{self.kind}_{role}": text for role, text in shown.items()}
+        texts = dict.fromkeys(_ROLES, "-") | names | ({"capacity": f"{capacity:g} kWh"} if capacity else {})
+        return {f"{self.kind}_{role}": text for role, text in texts.items()}
 
 
 async def async_proposals(hass: HomeAssistant, entry: EnvoyConfigEntry) -> list[SourceProposal]:
-    """Return what a gateway can fill, whether the dashboard has it or not. The gateway must be read."""
+    """Return the sources for which a gateway has sensors, also those in the dashboard. The entry must be loaded."""
     sources = cast("list[Source]", await _async_sources(hass))
-    ours = _GatewaySensors(hass, entry)
-    panels = (_proposal(ours, list(ways), sources) for _, ways in groupby(_TEMPLATES, lambda way: way.kind))
-    return [panel for panel in panels if panel]
+    sensors = _GatewaySensors(hass, entry)
+    by_kind = groupby(_TEMPLATES, lambda template: template.kind)
+    proposals = (_proposal(sensors, list(templates), sources) for _, templates in by_kind)
+    return [proposal for proposal in proposals if proposal]
 
 
-async def async_add(hass: HomeAssistant, panels: Iterable[SourceProposal]) -> None:
-    """Add panels to what the dashboard has, and enable their sensors."""
-    panels = list(panels)
-    added = cast("list[energy.SourceType]", [panel.source for panel in panels if panel.source])
+async def async_add(hass: HomeAssistant, proposals: Iterable[SourceProposal]) -> None:
+    """Add sources to the dashboard, and enable their sensors."""
+    proposals = list(proposals)
+    added = cast("list[energy.SourceType]", [proposal.source for proposal in proposals if proposal.source])
     manager = await energy.async_get_manager(hass)
     await manager.async_update({"energy_sources": [*await _async_sources(hass), *added]})  # type: ignore[typeddict-item]
-    for sensor in (sensor for panel in panels for sensor in panel.sensors.values() if sensor.disabled):
-        er.async_get(hass).async_update_entity(sensor.entity_id, disabled_by=None)
+    registry = er.async_get(hass)
+    for sensor in (sensor for proposal in proposals for sensor in proposal.sensors.values() if sensor.disabled):
+        registry.async_update_entity(sensor.entity_id, disabled_by=None)
 
 
 async def _async_sources(hass: HomeAssistant) -> list[energy.SourceType]:
@@ -143,10 +147,10 @@ async def _async_sources(hass: HomeAssistant) -> list[energy.SourceType]:
 
 
 class _GatewaySensors:
-    """The sensors of one gateway, told from those of others."""
+    """The sensors of one gateway, and checks of other sensors against them."""
 
     def __init__(self, hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
-        """Remember where to look."""
+        """Store the registries and the snapshot."""
         self._hass = hass
         self._entry_id = entry.entry_id
         self._entities = er.async_get(hass)
@@ -154,26 +158,27 @@ class _GatewaySensors:
         self.snapshot: Snapshot = entry.runtime_data.data
 
     def sensor(self, key: str) -> er.RegistryEntry | None:
-        """Return a sensor of the gateway that is provided, or would be if it were not disabled."""
+        """Return a sensor of the gateway by key, None if the gateway does not provide it. It may be disabled."""
         entity_id = self._entities.async_get_entity_id(SENSOR, DOMAIN, f"{self.snapshot.serial}_{key}")
         sensor = self._entities.async_get(entity_id) if entity_id else None
         if not sensor or sensor.config_entry_id != self._entry_id:
             return None
         if sensor.disabled:
-            return sensor if sensor.disabled_by in _ENABLED_AT_WILL else None
+            return sensor if sensor.disabled_by in _CAN_BE_ENABLED else None
         state = self._hass.states.get(sensor.entity_id)
         return None if state is None or ATTR_RESTORED in state.attributes else sensor
 
-    def answers(self, sensor: er.RegistryEntry) -> bool:
-        """Return whether a sensor has a value, as far as is known of one that is disabled."""
+    def has_value(self, sensor: er.RegistryEntry) -> bool:
+        """Return whether a sensor is available; True for a disabled one, which has no state."""
         state = self._hass.states.get(sensor.entity_id)
         return state is None or state.state != STATE_UNAVAILABLE
 
     def may_count(self, kind: Kind, statistic: str) -> bool:
-        """Return whether a statistic of another source may be about what this gateway counts.
+        """Return whether the statistic of another source may count the same energy as this gateway.
 
-        A house has one connection to the grid, whoever measures it; only another gateway measures another part. Panels
-        and batteries of another device are others. What has no device may be made of this gateway's sensors by hand.
+        A home has one grid connection, and any device may measure it; only another gateway measures a different part.
+        Panels and batteries of another device are different ones. A statistic without a device may be a helper that the
+        user made from sensors of this gateway.
         """
         entity = self._entities.async_get(statistic)
         device = self._devices.async_get(entity.device_id) if entity and entity.device_id else None
@@ -184,59 +189,69 @@ class _GatewaySensors:
     @property
     def capacity(self) -> float | None:
         """Usable kWh of the batteries."""
-        together: tuple[EnvoyBatteryAggregate | EnvoyEnchargeAggregate, ...] = (
+        aggregates: tuple[EnvoyBatteryAggregate | EnvoyEnchargeAggregate, ...] = (
             *self.snapshot.all(EnvoyBatteryAggregate),
             *self.snapshot.all(EnvoyEnchargeAggregate),
         )
-        return together[0].max_available_capacity / 1000 if together else None
+        return aggregates[0].max_available_capacity / 1000 if aggregates else None
 
 
-def _proposal(ours: _GatewaySensors, ways: list[_SourceTemplate], sources: list[Source]) -> SourceProposal | None:
-    """Return what the best way gives, None when there is none, it has no values or the dashboard no such source."""
-    for way in ways:
-        counters = {role: sensor for role, key in way.counters.items() if (sensor := ours.sensor(key))}
-        if len(counters) == len(way.counters):
-            return _filled(ours, way, counters, sources) if all(map(ours.answers, counters.values())) else None
+def _proposal(
+    gateway: _GatewaySensors, templates: list[_SourceTemplate], sources: list[Source]
+) -> SourceProposal | None:
+    """Return the proposal of the first template with all counters, None if there is none or a counter has no value."""
+    for template in templates:
+        counters = {role: sensor for role, key in template.counters.items() if (sensor := gateway.sensor(key))}
+        if len(counters) == len(template.counters):
+            return (
+                _filled(gateway, template, counters, sources)
+                if all(map(gateway.has_value, counters.values()))
+                else None
+            )
     return None
 
 
 def _filled(
-    ours: _GatewaySensors, way: _SourceTemplate, counters: dict[str, er.RegistryEntry], sources: list[Source]
+    gateway: _GatewaySensors, template: _SourceTemplate, counters: dict[str, er.RegistryEntry], sources: list[Source]
 ) -> SourceProposal | None:
+    """Return the proposal of a template with its counters, None if the dashboard does not support the source."""
     used = {statistic for source in sources for statistic in _statistics(source)}
     sensors = {role: sensor for role, sensor in counters.items() if sensor.entity_id not in used}
-    same_kind = [source for source in sources if source["type"] == way.kind]
-    is_there = (
+    same_kind = [source for source in sources if source["type"] == template.kind]
+    is_present = (
         not sensors
-        # One side of the grid can be added to the other, but half a battery is no battery.
-        or (way.kind != "grid" and len(sensors) < len(counters))
-        # There is one home, whoever measures it.
-        or (way.kind == "home" and same_kind)
+        # Import or export of the grid can be added alone; a battery needs both counters.
+        or (template.kind != "grid" and len(sensors) < len(counters))
+        # There is only one home, whichever device measures it.
+        or (template.kind == "home" and same_kind)
     )
-    if is_there:
-        return SourceProposal(way.kind)
-    filled = {f"stat_{role}": sensor.entity_id for role, sensor in sensors.items()}
-    source: Source = {"type": way.kind, **_EMPTY[way.kind], **filled}
-    if not _known(source):
+    if is_present:
+        return SourceProposal(template.kind)
+    fields = {f"stat_{role}": sensor.entity_id for role, sensor in sensors.items()}
+    source: Source = {"type": template.kind, **_DEFAULT_FIELDS[template.kind], **fields}
+    if not _is_supported(source):
         return None
-    for role, sensor, more in _extras(ours, way):
-        if (sensor is None or sensor.entity_id not in used) and _known({**source, **more}):
-            source = {**source, **more}
+    for role, sensor, optional in _optional_fields(gateway, template):
+        if (sensor is None or sensor.entity_id not in used) and _is_supported({**source, **optional}):
+            source = {**source, **optional}
             sensors |= {role: sensor} if sensor else {}
     others = {statistic for source in same_kind for statistic in _statistics(source, "stat_energy_")}
     others -= {sensor.entity_id for sensor in counters.values()}
-    return SourceProposal(way.kind, source, sensors, again=any(ours.may_count(way.kind, other) for other in others))
+    again = any(gateway.may_count(template.kind, other) for other in others)
+    return SourceProposal(template.kind, source, sensors, again)
 
 
-def _extras(ours: _GatewaySensors, way: _SourceTemplate) -> Iterator[tuple[str, er.RegistryEntry | None, Source]]:
-    """Yield what a source need not have: what it tells, the sensor and the fields."""
-    if power := way.power and ours.sensor(way.power):
+def _optional_fields(
+    gateway: _GatewaySensors, template: _SourceTemplate
+) -> Iterator[tuple[str, er.RegistryEntry | None, Source]]:
+    """Yield the optional parts of a source: role, sensor and fields."""
+    if power := template.power and gateway.sensor(template.power):
         rate = {"stat_rate": power.entity_id}
-        yield "power", power, {"power_config": rate} if way.kind in ("grid", "battery") else rate
-    if way.kind == "battery":
-        if charge := next(filter(None, map(ours.sensor, _CHARGE)), None):
-            yield "soc", charge, {"stat_soc": charge.entity_id}
-        if capacity := ours.capacity:
+        yield "power", power, {"power_config": rate} if template.kind in ("grid", "battery") else rate
+    if template.kind == "battery":
+        if soc := next(filter(None, map(gateway.sensor, _STATE_OF_CHARGE)), None):
+            yield "soc", soc, {"stat_soc": soc.entity_id}
+        if capacity := gateway.capacity:
             yield "capacity", None, {"capacity": capacity}
 
 
@@ -249,8 +264,8 @@ def _statistics(source: Source, prefix: str = "stat_") -> Iterator[str]:
             yield value
 
 
-def _known(source: Source) -> bool:
-    """Return whether the running version of Home Assistant takes such a source."""
+def _is_supported(source: Source) -> bool:
+    """Return whether the running version of Home Assistant supports a source."""
     try:
         energy.ENERGY_SOURCE_SCHEMA([dict(source)])
     except vol.Invalid:

@@ -1,4 +1,4 @@
-"""What the owner should know: raised once, and taken back when it is no longer so."""
+"""Repair issues: each is created once and deleted when its cause is resolved."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,28 +15,36 @@ TOKEN_ENDS = "token_ends"  # noqa: S105
 CERTIFICATE_CHANGED = "certificate_changed"
 COUNTER_STEP = "counter_step"
 
-#: Watt-hours from which on energy is told in kWh.
-_MANY = 10_000
+#: README of the component, as in the manifest; sections are its anchors.
+README = "https://github.com/enphase-envoy/enphase-envoy#"
+
+#: Watt-hours from which on energy is shown in kWh.
+_KILOWATT_HOURS_FROM = 10_000
 
 
 @callback
-def _raise(
+def _create(
     hass: HomeAssistant,
     entry: ConfigEntry[Any],
     subject: str,
     key: str,
+    section: str,
     texts: Mapping[str, str],
     fixable: bool = False,
-    about: Mapping[str, str | float] | None = None,
+    data: Mapping[str, str | float] | None = None,
 ) -> None:
-    """Raise a message; it outlasts a restart if it is about something that will not be noticed again."""
+    """Create an issue that links to a section of the README.
+
+    One with `data` persists over restarts, because its cause will not be detected again.
+    """
     ir.async_create_issue(
         hass,
         DOMAIN,
         f"{subject}_{entry.entry_id}",
-        data={"entry_id": entry.entry_id, **(about or {})},
+        data={"entry_id": entry.entry_id, **(data or {})},
         is_fixable=fixable,
-        is_persistent=about is not None,
+        is_persistent=data is not None,
+        learn_more_url=f"{README}{section}",
         severity=ir.IssueSeverity.WARNING,
         translation_key=key,
         translation_placeholders={"name": entry.title, **texts},
@@ -45,13 +53,13 @@ def _raise(
 
 @callback
 def async_clear(hass: HomeAssistant, entry: ConfigEntry[Any], subject: str) -> None:
-    """Take a message back."""
+    """Delete an issue."""
     ir.async_delete_issue(hass, DOMAIN, f"{subject}_{entry.entry_id}")
 
 
 @callback
 def async_clear_all(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
-    """Take back all that was told about an entry."""
+    """Delete all issues of an entry."""
     for domain, issue_id in list(ir.async_get(hass).issues):
         if domain == DOMAIN and issue_id.endswith(f"_{entry.entry_id}"):
             ir.async_delete_issue(hass, DOMAIN, issue_id)
@@ -59,32 +67,32 @@ def async_clear_all(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
 
 @callback
 def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware: str, finding: SettingResult) -> None:
-    """Tell that a battery setting was not kept; take it back once one is."""
+    """Create an issue for a battery setting that was not kept; delete it when a setting is kept."""
     subject = f"setting_{finding.setting}"
     if finding.outcome is SettingOutcome.KEPT:
         async_clear(hass, entry, subject)
         return
-    state = hass.states.get(finding.asker)
+    state = hass.states.get(finding.asker)  # words: allow asker
     texts = {
-        "setting": state.name if state else finding.asker,
+        "setting": state.name if state else finding.asker,  # words: allow asker
         "wanted": str(finding.wanted),
         "actual": str(finding.actual),
         "firmware": firmware,
     }
-    _raise(hass, entry, subject, f"setting_{finding.outcome}", texts)
+    _create(hass, entry, subject, f"setting_{finding.outcome}", "known-limits", texts)
 
 
 @callback
 def async_report_token_ends(hass: HomeAssistant, entry: ConfigEntry[Any], ends: float) -> None:
-    """Ask for a new token before a pasted one ends. Said again it changes nothing, also not for who put it off."""
+    """Create an issue for a pasted token that is about to expire. A repeated call keeps an issue that is ignored."""
     date = dt_util.as_local(dt_util.utc_from_timestamp(ends)).date().isoformat()
-    _raise(hass, entry, TOKEN_ENDS, TOKEN_ENDS, {"date": date}, fixable=True)
+    _create(hass, entry, TOKEN_ENDS, TOKEN_ENDS, "connect", {"date": date}, fixable=True)
 
 
 @callback
 def async_report_certificate(hass: HomeAssistant, entry: ConfigEntry[Any], host: str) -> None:
-    """Tell that the gateway shows another certificate than the one that was remembered."""
-    _raise(hass, entry, CERTIFICATE_CHANGED, CERTIFICATE_CHANGED, {"host": host}, fixable=True)
+    """Create an issue for a gateway with another certificate than the stored one."""
+    _create(hass, entry, CERTIFICATE_CHANGED, CERTIFICATE_CHANGED, "connect", {"host": host}, fixable=True)
 
 
 @callback
@@ -95,7 +103,10 @@ def async_report_step(
     before: float,
     after: float,
 ) -> None:
-    """Report a permanent step of a counter, in Wh, and its correction (`entity_id`, `at`, `watt_hours`)."""
+    """Create an issue for a permanent step of a counter, in Wh.
+
+    `correction` is the corrected entity, time and energy (`entity_id`, `at`, `watt_hours`).
+    """
     state = hass.states.get(correction["entity_id"])
     when = dt_util.as_local(dt_util.utc_from_timestamp(correction["at"]))
     texts = {
@@ -106,9 +117,11 @@ def async_report_step(
         "correction": _energy(correction["watt_hours"]),
     }
     subject = f"{COUNTER_STEP}_{correction['entity_id']}_{correction['at']:.0f}"
-    _raise(hass, entry, subject, COUNTER_STEP, texts, fixable=True, about=correction)
+    _create(hass, entry, subject, COUNTER_STEP, "repair-statistics", texts, fixable=True, data=correction)
 
 
 def _energy(watt_hours: float) -> str:
-    """Return energy as every language writes it."""
-    return f"{watt_hours / 1000:.0f} kWh" if abs(watt_hours) >= _MANY else f"{watt_hours:.0f} Wh"
+    """Return energy with its unit, in a form that is the same in all languages."""
+    if abs(watt_hours) >= _KILOWATT_HOURS_FROM:
+        return f"{watt_hours / 1000:.0f} kWh"
+    return f"{watt_hours:.0f} Wh"

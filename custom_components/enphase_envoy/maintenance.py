@@ -1,4 +1,4 @@
-"""What is to be done now and then beside polling: tokens, firmware, the MAC address. All of it ends with the entry."""
+"""Periodic tasks beside polling: tokens, firmware, the MAC address. All are cancelled when the entry is unloaded."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -15,59 +15,58 @@ from .client.errors import GatewayError
 from .const import CONF_USE_MANUAL_TOKEN, LOGGER
 from .coordinator import EnvoyConfigEntry
 
-#: Seconds after set-up at which the gateway is asked for its MAC address, which some answer slowly.
+#: Seconds after set-up at which the MAC address is requested; some gateways take long to answer.
 _MAC_DELAY: Final = 30
-#: Seconds between looks at the firmware.
+#: Seconds between checks of the firmware.
 _FIRMWARE_PERIOD: Final = 4 * 3600
-#: Seconds until a token is asked for again when the cloud did not give one; the pause doubles each time.
+#: Seconds until a token is requested again after a failure; doubled after each.
 _FIRST_PAUSE: Final = 300
 _LONGEST_PAUSE: Final = 86400
-#: No timer is set for longer than this: clocks are moved, and tokens exchanged.
+#: Maximum seconds of a timer: the clock may be set and the token replaced meanwhile.
 _LONGEST_WAIT: Final = 86400
 
 
 @callback
 def async_start(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
-    """Begin, until the entry is unloaded."""
-    _PeriodicTask(hass, entry, _MAC_DELAY, lambda: _connect_mac(hass, entry))
+    """Start all tasks until the entry is unloaded."""
+    _PeriodicTask(hass, entry, _MAC_DELAY, lambda: _add_mac(hass, entry))
     _PeriodicTask(hass, entry, _FIRMWARE_PERIOD, lambda: _check_firmware(entry))
-    entry.async_on_unload(async_track_time_change(hass, partial(_begin_day, entry), 0, 0, 0))
+    entry.async_on_unload(async_track_time_change(hass, partial(_reset_day, entry), 0, 0, 0))
     if entry.runtime_data.gateway.uses_tokens:
-        keeper = _TokenRenewal(hass, entry)
-        _PeriodicTask(hass, entry, 0, keeper.keep)
+        _PeriodicTask(hass, entry, 0, _TokenRenewal(hass, entry).async_check)
 
 
 @callback
-def _begin_day(entry: EnvoyConfigEntry, _now: datetime) -> None:
-    """Begin the day's counts anew, whether the gateway says so or not."""
+def _reset_day(entry: EnvoyConfigEntry, _now: datetime) -> None:
+    """Reset the daily counters at midnight, independent of the gateway's data."""
     entry.runtime_data.publish()
 
 
 class _PeriodicTask:
-    """Something that is done, and says in how many seconds to do it again; None for never."""
+    """A task that returns the seconds until its next run; None ends it."""
 
     def __init__(
-        self, hass: HomeAssistant, entry: EnvoyConfigEntry, delay: float, work: Callable[[], Awaitable[float | None]]
+        self, hass: HomeAssistant, entry: EnvoyConfigEntry, delay: float, task: Callable[[], Awaitable[float | None]]
     ) -> None:
         self._hass = hass
         self._entry = entry
-        self._work = work
+        self._task = task
         self._cancel: CALLBACK_TYPE | None = None
         entry.async_on_unload(self._stop)
-        self._wait(delay)
+        self._schedule(delay)
 
     @callback
-    def _wait(self, delay: float) -> None:
-        self._cancel = async_call_later(self._hass, delay, self._begin)
+    def _schedule(self, delay: float) -> None:
+        self._cancel = async_call_later(self._hass, delay, self._start)
 
     @callback
-    def _begin(self, _now: datetime) -> None:
+    def _start(self, _now: datetime) -> None:
         self._cancel = None
-        self._entry.async_create_background_task(self._hass, self._run(), f"{self._entry.title} upkeep")
+        self._entry.async_create_background_task(self._hass, self._run(), f"{self._entry.title} maintenance")
 
     async def _run(self) -> None:
-        if (delay := await self._work()) is not None:
-            self._wait(delay)
+        if (delay := await self._task()) is not None:
+            self._schedule(delay)
 
     @callback
     def _stop(self) -> None:
@@ -75,8 +74,8 @@ class _PeriodicTask:
             self._cancel()
 
 
-async def _connect_mac(hass: HomeAssistant, entry: EnvoyConfigEntry) -> float | None:
-    """Add the MAC address of the gateway to its device, once the gateway can be asked."""
+async def _add_mac(hass: HomeAssistant, entry: EnvoyConfigEntry) -> float | None:
+    """Add the MAC address of the gateway to its device when it is logged in."""
     if entry.runtime_data.gateway.auth is None:
         return _FIRST_PAUSE
     if mac := await entry.runtime_data.gateway.mac_address():
@@ -85,54 +84,58 @@ async def _connect_mac(hass: HomeAssistant, entry: EnvoyConfigEntry) -> float | 
 
 
 async def _check_firmware(entry: EnvoyConfigEntry) -> float:
-    """Notice new firmware, which may offer more and wants to be probed again."""
+    """Detect new firmware, of which the endpoints must be probed again."""
     coordinator = entry.runtime_data
     try:
         await coordinator.async_identify()
     except GatewayError as err:
-        LOGGER.debug("%s: no look at the firmware: %s", coordinator.name, err)
+        LOGGER.debug("%s: could not check the firmware: %s", coordinator.name, err)
     return _FIRMWARE_PERIOD
 
 
 class _TokenRenewal:
-    """Renews tokens in time, and tells the owner of a pasted one that it ends."""
+    """Renews tokens before they expire; creates an issue for a pasted token, which only the user can replace."""
 
     def __init__(self, hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
         self._hass = hass
         self._entry = entry
         self._pause: float = _FIRST_PAUSE
 
-    async def keep(self) -> float:
-        """Do what is due, and return when to look again."""
+    async def async_check(self) -> float:
+        """Renew the token if it is due; return the seconds until the next check."""
         gateway = self._entry.runtime_data.gateway
         if (token := gateway.token) is None:
-            # Nobody has let us in since the start; logging in looks after the token.
+            # Not logged in since the start: logging in renews the token if necessary.
             return _FIRST_PAUSE
-        life = token_validity(token, gateway.serial)
-        wait = life.renew_from - time.time()
+        validity = token_validity(token, gateway.serial)
+        wait = validity.renew_from - time.time()
         if wait > 0:
             issues.async_clear(self._hass, self._entry, issues.TOKEN_ENDS)
             return min(wait, _LONGEST_WAIT)
         if self._entry.data.get(CONF_USE_MANUAL_TOKEN):
-            issues.async_report_token_ends(self._hass, self._entry, life.ends)
+            issues.async_report_token_ends(self._hass, self._entry, validity.ends)
             return _LONGEST_WAIT
-        return await self._renew(life.ends)
+        return await self._renew(validity.ends)
 
     async def _renew(self, ends: float) -> float:
-        """Fetch a new token; the old one serves until its end."""
+        """Fetch a new token; the old one is used until it expires."""
         coordinator = self._entry.runtime_data
         pause = self._pause
         try:
             await coordinator.async_renew_token()
         except GatewayError as err:
             if pause == _FIRST_PAUSE:
-                LOGGER.warning("%s: no new token (%s); the old one is used until its end", coordinator.name, err.reason)
+                LOGGER.warning(
+                    "%s: could not renew the token (%s); the old one is used until it expires",
+                    coordinator.name,
+                    err.reason,
+                )
         else:
-            life = token_validity(coordinator.gateway.token or "", coordinator.gateway.serial)
-            if life.renew_from > time.time():
+            validity = token_validity(coordinator.gateway.token or "", coordinator.gateway.serial)
+            if validity.renew_from > time.time():
                 self._pause = _FIRST_PAUSE
-                return min(life.renew_from - time.time(), _LONGEST_WAIT)
-            # A cloud that hands out the old token again, or a clock that is ahead: asking at once would never end.
-            ends = life.ends
+                return min(validity.renew_from - time.time(), _LONGEST_WAIT)
+            # The cloud returned the old token again, or the clock is ahead: an immediate retry would repeat forever.
+            ends = validity.ends
         self._pause = min(2 * pause, _LONGEST_PAUSE, max(_FIRST_PAUSE, (ends - time.time()) / 4))
         return pause

@@ -1,4 +1,4 @@
-"""Dialogs that put right what a message is about."""
+"""Repair flows: the dialogs that fix the cause of an issue."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,37 +17,37 @@ from .client.gateway import Gateway
 from .config_flow import SECRET, validate
 from .const import CONF_FINGERPRINT, CONF_USE_MANUAL_TOKEN
 from .coordinator import EnvoyConfigEntry
-from .statistics import recorder as recorded
+from .statistics.recorder import Correction, async_correct, async_recorder, restore_corrections
 
 
 async def async_create_fix_flow(
     hass: HomeAssistant, issue_id: str, data: Mapping[str, str | int | float | None] | None
 ) -> RepairsFlow:
-    """Return the dialog for a message."""
+    """Return the flow for an issue."""
     data = data or {}
     entry = hass.config_entries.async_get_known_entry(str(data["entry_id"]))
     if issue_id.startswith(issues.COUNTER_STEP):
-        return CounterStep(entry, recorded.restore_corrections([data])[0])
+        return CounterStep(entry, restore_corrections([data])[0])
     return NewToken(entry) if issue_id.startswith(issues.TOKEN_ENDS) else NewCertificate(entry)
 
 
-class _Repair(RepairsFlow):
-    """A dialog about one gateway."""
+class _EntryRepairFlow(RepairsFlow):
+    """A flow about one config entry."""
 
     def __init__(self, entry: EnvoyConfigEntry) -> None:
-        """Remember which."""
+        """Store the entry."""
         self._entry = entry
 
 
-class NewToken(_Repair):
-    """Take a new token, right there, before the old one ends."""
+class NewToken(_EntryRepairFlow):
+    """Replace a pasted token before it expires."""
 
     async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
-        """Begin."""
+        """Start with the form."""
         return await self.async_step_token()
 
     async def async_step_token(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
-        """Ask for the token and try it on the gateway."""
+        """Show the form and validate the token on the gateway."""
         errors: dict[str, str] = {}
         if user_input is not None:
             form = {CONF_HOST: self._entry.data[CONF_HOST], CONF_TOKEN: user_input[CONF_TOKEN]}
@@ -65,7 +65,7 @@ class NewToken(_Repair):
         )
 
     async def _use(self, token: str) -> None:
-        """Go on with another token, without a reload where the gateway is being read."""
+        """Store the token; log in with it, or reload the entry if the gateway is not being polled."""
         data = {**self._entry.data, CONF_TOKEN: token, CONF_USE_MANUAL_TOKEN: True}
         self.hass.config_entries.async_update_entry(self._entry, data=data)
         if not (coordinator := getattr(self._entry, "runtime_data", None)) or not coordinator.last_update_success:
@@ -74,51 +74,52 @@ class NewToken(_Repair):
         await coordinator.async_log_in()
 
 
-class NewCertificate(_Repair):
-    """Show which certificate the gateway has now, and trust it if the owner does."""
+class NewCertificate(_EntryRepairFlow):
+    """Show the gateway's current certificate, and trust it if the user confirms."""
 
     async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
-        """Begin."""
+        """Start with the form."""
         return await self.async_step_trust()
 
     async def async_step_trust(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
-        """Ask whether to trust what is there now; no secret is sent to find out."""
+        """Show the certificate for confirmation. No credentials are sent to read it."""
         host = self._entry.data[CONF_HOST]
         gateway = Gateway(host, async_get_clientsession(self.hass, verify_ssl=False))
         try:
-            seen = await session.async_fingerprint(self.hass, host)
+            current = await session.async_fingerprint(self.hass, host)
             await gateway.identify()
         except GatewayError as err:
             return self.async_abort(reason=err.reason, description_placeholders={"host": host})
-        if user_input is not None and user_input["fingerprint"] == seen:
-            session.store_fingerprint(self.hass, self._entry, seen)
+        # The certificate may have changed again since the form was shown: only the confirmed one is stored.
+        if user_input is not None and user_input["fingerprint"] == current:
+            session.store_fingerprint(self.hass, self._entry, current)
             self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
             return self.async_create_entry(data={})
+        schema = vol.Schema({vol.Required("fingerprint", default=current): vol.In([current])})
         return self.async_show_form(
             step_id="trust",
-            # Whoever answers when the form is sent must be whom it showed.
-            data_schema=vol.Schema({vol.Required("fingerprint", default=seen): vol.In([seen])}),  # type: ignore[arg-type]
+            data_schema=schema,  # type: ignore[arg-type]
             description_placeholders={
                 "name": self._entry.title,
                 "host": host,
                 "old": self._entry.data.get(CONF_FINGERPRINT, "-"),
-                "new": seen,
+                "new": current,
                 "serial": gateway.serial,
                 "firmware": str(gateway.firmware),
             },
         )
 
 
-class CounterStep(_Repair):
-    """Show what became of a counter that has another value for good, and undo its correction if the owner wants."""
+class CounterStep(_EntryRepairFlow):
+    """Show a permanent step of a counter, and revert its correction if the user wants."""
 
-    def __init__(self, entry: EnvoyConfigEntry, correction: recorded.Correction) -> None:
-        """Remember what was corrected."""
+    def __init__(self, entry: EnvoyConfigEntry, correction: Correction) -> None:
+        """Store the entry and the correction."""
         super().__init__(entry)
         self._correction = correction
 
     async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
-        """Ask whether it was right."""
+        """Show the choice."""
         issue = ir.async_get(self.hass).async_get_issue(self.handler, self.issue_id)
         return self.async_show_menu(
             menu_options=["keep", "book"],
@@ -126,13 +127,12 @@ class CounterStep(_Repair):
         )
 
     async def async_step_keep(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
-        """Leave it corrected."""
+        """Keep the correction."""
         return self.async_create_entry(data={})
 
     async def async_step_book(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
-        """Take the correction back: the jump was energy."""
-        if (recorder := recorded.async_recorder(self.hass)) is None:
+        """Revert the correction, so that the step counts as energy."""
+        if (recorder := async_recorder(self.hass)) is None:
             return self.async_abort(reason="no_recorder")
-        undo = replace(self._correction, watt_hours=-self._correction.watt_hours)
-        recorded.async_correct(recorder, undo)
+        async_correct(recorder, replace(self._correction, watt_hours=-self._correction.watt_hours))
         return self.async_create_entry(data={})

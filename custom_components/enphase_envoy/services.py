@@ -1,11 +1,11 @@
-"""Actions of our own, beside those of the platforms."""
+"""Actions of the integration itself, beside those of its platforms."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 from homeassistant.components.recorder import Recorder
-from homeassistant.const import ATTR_ENTITY_ID
+from homeassistant.const import ATTR_CONFIG_ENTRY_ID, ATTR_ENTITY_ID
 from homeassistant.core import HomeAssistant, ServiceCall, ServiceResponse, SupportsResponse, callback
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv, service
@@ -14,13 +14,12 @@ import voluptuous as vol
 
 from .const import DOMAIN, LOGGER
 from .coordinator import EnvoyConfigEntry
-from .energy import limits as capacity
+from .energy import limits
 from .statistics.entities import async_energy_sensors
 from .statistics.recorder import DATABASE_ERRORS, Correction, async_correct, async_recorder, async_spikes
 from .statistics.spikes import Spike
 
 REPAIR_STATISTICS: Final = "repair_statistics"
-ATTR_CONFIG_ENTRY_ID: Final = "config_entry_id"
 ATTR_START: Final = "start"
 ATTR_END: Final = "end"
 ATTR_APPLY: Final = "apply"
@@ -38,8 +37,10 @@ _REPAIR_STATISTICS: Final = vol.Schema(
 
 @callback
 def async_register(hass: HomeAssistant) -> None:
-    """Offer the actions."""
-    hass.services.async_register(
+    """Register the actions."""
+    # For administrators only: it rewrites recorded history.
+    service.async_register_admin_service(
+        hass,
         DOMAIN,
         REPAIR_STATISTICS,
         _repair_statistics,
@@ -49,30 +50,30 @@ def async_register(hass: HomeAssistant) -> None:
 
 
 async def _repair_statistics(call: ServiceCall) -> ServiceResponse:
-    """Show the jumps in recorded statistics that physics rules out, and correct them if asked to."""
+    """Return the physically impossible changes in recorded statistics, and correct them if `apply` is set."""
     hass = call.hass
     entry: EnvoyConfigEntry = service.async_get_config_entry(hass, DOMAIN, call.data[ATTR_CONFIG_ENTRY_ID])
     if (recorder := async_recorder(hass)) is None:
         raise HomeAssistantError(translation_domain=DOMAIN, translation_key="no_recorder")
     start, end = _period(call)
-    meters = _meters(call, entry)
+    counters = _counters(call, entry)
     try:
-        jumps = {
+        spikes = {
             entity_id: await async_spikes(hass, recorder, entity_id, watts, start, end)
-            for entity_id, watts in meters.items()
+            for entity_id, watts in counters.items()
         }
     except DATABASE_ERRORS as err:
         raise HomeAssistantError(translation_domain=DOMAIN, translation_key="statistics_unreadable") from err
     if call.data[ATTR_APPLY]:
-        await _apply(recorder, jumps)
+        await _apply(recorder, spikes)
     return {
         "applied": call.data[ATTR_APPLY],
-        "jumps": [_shown(entity_id, jump) for entity_id, found in jumps.items() for jump in found],
+        "jumps": [_response(entity_id, spike) for entity_id, found in spikes.items() for spike in found],
     }
 
 
 def _period(call: ServiceCall) -> tuple[datetime, datetime]:
-    """Return from when to when to look; what is given without a time zone is in Home Assistant's."""
+    """Return start and end of the period to check; times without a time zone are in Home Assistant's."""
     end = dt_util.as_utc(call.data.get(ATTR_END, dt_util.utcnow()))
     start = dt_util.as_utc(call.data.get(ATTR_START, dt_util.utc_from_timestamp(0)))
     if start >= end:
@@ -80,40 +81,42 @@ def _period(call: ServiceCall) -> tuple[datetime, datetime]:
     return start, end
 
 
-def _meters(call: ServiceCall, entry: EnvoyConfigEntry) -> dict[str, float]:
-    """Return the entities to look at, and the watts that each counts at most."""
+def _counters(call: ServiceCall, entry: EnvoyConfigEntry) -> dict[str, float]:
+    """Return the entities to check, each with the maximum power in watts that it can count."""
     snapshot = entry.runtime_data.data
-    meters = {
-        entity_id: capacity.watts(snapshot.objects, address)
+    counters = {
+        entity_id: limits.watts(snapshot.objects, address)
         for address, _, entity_id in async_energy_sensors(call.hass, snapshot)
     }
-    wanted = call.data.get(ATTR_ENTITY_ID, meters)
-    if unknown := [entity_id for entity_id in wanted if entity_id not in meters]:
+    requested = call.data.get(ATTR_ENTITY_ID, counters)
+    if unknown := [entity_id for entity_id in requested if entity_id not in counters]:
         raise ServiceValidationError(
             translation_domain=DOMAIN,
             translation_key="not_a_counter",
             translation_placeholders={"entity": unknown[0], "name": entry.title},
         )
-    return {entity_id: meters[entity_id] for entity_id in wanted}
+    return {entity_id: counters[entity_id] for entity_id in requested}
 
 
-async def _apply(recorder: Recorder, jumps: Mapping[str, list[Spike]]) -> None:
-    for entity_id, found in jumps.items():
-        for jump in found:
-            async_correct(recorder, Correction(entity_id, jump.at, jump.correction))
+async def _apply(recorder: Recorder, spikes: Mapping[str, list[Spike]]) -> None:
+    """Write the corrections and wait until they are in the database."""
+    for entity_id, found in spikes.items():
+        for spike in found:
+            async_correct(recorder, Correction(entity_id, spike.at, spike.correction))
         if found:
-            total = sum(jump.correction for jump in found)
-            LOGGER.info("Statistics of %s: %s rows corrected by %.0f Wh in all", entity_id, len(found), total)
+            total = sum(spike.correction for spike in found)
+            LOGGER.info("Statistics of %s: corrected %s rows by %.0f Wh in total", entity_id, len(found), total)
     await recorder.async_block_till_done()
 
 
-def _shown(entity_id: str, jump: Spike) -> dict[str, str | float]:
+def _response(entity_id: str, spike: Spike) -> dict[str, str | float]:
+    """Return a spike in the form of the action's response."""
     return {
-        "when": dt_util.as_local(dt_util.utc_from_timestamp(jump.at)).isoformat(),
+        "when": dt_util.as_local(dt_util.utc_from_timestamp(spike.at)).isoformat(),
         "entity_id": entity_id,
-        # The recorder calls what it records of an entity by the name of that entity.
+        # The recorder names the statistics of an entity by its entity id.
         "statistic_id": entity_id,
-        "booked": round(jump.booked, 3),
-        "possible": round(jump.possible, 3),
-        "correction": round(jump.correction, 3),
+        "booked": round(spike.recorded, 3),
+        "possible": round(spike.possible, 3),
+        "correction": round(spike.correction, 3),
     }

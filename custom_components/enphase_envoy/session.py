@@ -1,4 +1,4 @@
-"""How connections to a gateway are made: self-signed certificates, one connection for each request, pinning."""
+"""HTTP sessions for a gateway: self-signed certificates, certificate pinning, one connection for each request."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 from aiohttp import Fingerprint, TCPConnector
 from homeassistant.config_entries import ConfigEntry
+from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.aiohttp_client import DATA_RESOLVER, async_create_clientsession, async_get_clientsession
 from homeassistant.util.ssl import get_default_no_verify_context
@@ -17,13 +18,14 @@ from yarl import URL
 from .client.errors import GatewayError, Reason
 from .const import CONF_FINGERPRINT, OPTION_DISABLE_KEEP_ALIVE, OPTION_PIN_CERTIFICATE
 
-_LOOK_LIMIT = 10
+_FINGERPRINT_TIMEOUT = 10
 
 
 async def async_session_for(hass: HomeAssistant, entry: ConfigEntry[Any]) -> aiohttp.ClientSession:
-    """Return a session for one gateway, which is closed with its entry.
+    """Return a session for one gateway, which is closed when its entry is unloaded.
 
-    With pinning it talks to the one certificate that was seen first, before a byte is sent. Raises GatewayError.
+    With pinning it connects only to the certificate that was stored first; it is checked before anything is sent.
+    Raises GatewayError if the certificate is to be stored and cannot be read.
     """
     close = entry.options.get(OPTION_DISABLE_KEEP_ALIVE, False)
     pinned = entry.data.get(CONF_FINGERPRINT)
@@ -36,7 +38,7 @@ async def async_session_for(hass: HomeAssistant, entry: ConfigEntry[Any]) -> aio
             entry, TCPConnector(ssl=get_default_no_verify_context(), resolver=_resolver(hass), force_close=True)
         )
     if not pinned:
-        pinned = await async_fingerprint(hass, entry.data["host"])
+        pinned = await async_fingerprint(hass, entry.data[CONF_HOST])
         store_fingerprint(hass, entry, pinned)
     return _own_session(
         entry, TCPConnector(ssl=Fingerprint(bytes.fromhex(pinned)), resolver=_resolver(hass), force_close=close)
@@ -47,7 +49,7 @@ async def async_session_for(hass: HomeAssistant, entry: ConfigEntry[Any]) -> aio
 async def async_session_to_try(
     hass: HomeAssistant, entry: ConfigEntry[Any] | None
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """Give a session to try an address with: pinned, where the entry that this is about is."""
+    """Provide a session to validate user input with; pinned if the entry to be changed is."""
     pinned = entry and entry.options.get(OPTION_PIN_CERTIFICATE) and entry.data.get(CONF_FINGERPRINT)
     if not pinned:
         yield async_get_clientsession(hass, verify_ssl=False)
@@ -64,19 +66,19 @@ def _own_session(entry: ConfigEntry[Any], connector: TCPConnector) -> aiohttp.Cl
 
 
 def store_fingerprint(hass: HomeAssistant, entry: ConfigEntry[Any], fingerprint: str | None) -> None:
-    """Keep the fingerprint of a certificate that is trusted, or forget it."""
+    """Store the fingerprint of the trusted certificate in the entry; None removes it."""
     data = {key: value for key, value in entry.data.items() if key != CONF_FINGERPRINT}
     hass.config_entries.async_update_entry(entry, data=data | ({CONF_FINGERPRINT: fingerprint} if fingerprint else {}))
 
 
 async def async_fingerprint(hass: HomeAssistant, host: str) -> str:
-    """Return the SHA-256 of the certificate shown at an address, in hexadecimal. Raises GatewayError."""
+    """Return the SHA-256 of a host's certificate, in hexadecimal. Raises GatewayError if it cannot be read."""
     url = URL(f"https://{host}")
     try:
-        async with asyncio.timeout(_LOOK_LIMIT):
-            found = await _resolver(hass).resolve(url.host or host, url.port or 443)
+        async with asyncio.timeout(_FINGERPRINT_TIMEOUT):
+            addresses = await _resolver(hass).resolve(url.host or host, url.port or 443)
             _, writer = await asyncio.open_connection(
-                found[0]["host"], found[0]["port"], ssl=get_default_no_verify_context(), server_hostname=""
+                addresses[0]["host"], addresses[0]["port"], ssl=get_default_no_verify_context(), server_hostname=""
             )
     except (OSError, IndexError, TimeoutError) as err:
         raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
@@ -88,7 +90,7 @@ async def async_fingerprint(hass: HomeAssistant, host: str) -> str:
 
 
 def _resolver(hass: HomeAssistant) -> aiohttp.abc.AbstractResolver:
-    """Return Home Assistant's resolver, which knows names like `envoy.local`."""
+    """Return Home Assistant's resolver, which also resolves mDNS names like `envoy.local`."""
     async_get_clientsession(hass, verify_ssl=False)
     resolver: aiohttp.abc.AbstractResolver = hass.data[DATA_RESOLVER]
     return resolver

@@ -1,4 +1,4 @@
-"""What is known again after a restart: files of an entry in Home Assistant's storage, one for each subject."""
+"""Persistent storage of a config entry: one file of Home Assistant's storage for each subject."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,67 +14,72 @@ from homeassistant.util.json import json_loads
 
 from .const import DOMAIN, LOGGER
 
-#: What the gateway said, and who it is.
+#: Documents of the gateway, and its identity.
 DOCUMENTS: Final = "documents"
-#: What was counted.
+#: State of the energy pipeline.
 COUNTERS: Final = "counters"
-#: All that is remembered of an entry, and forgotten with it.
+#: All subjects; their files are removed with the entry.
 STORES: Final = (DOCUMENTS, COUNTERS)
 
 _VERSION: Final = 1
-#: What Home Assistant raises, as itself or by accident, about a file that it did not write.
-_UNREADABLE: Final = (HomeAssistantError, OSError, LookupError, TypeError, ValueError, AttributeError)
-_NOTHING: Final = float("inf")
+#: Raised by Home Assistant for a file that is no JSON or not in the format of its storage.
+_READ_ERRORS: Final = (HomeAssistantError, OSError, LookupError, TypeError, ValueError, AttributeError)
+_NOT_SCHEDULED: Final = float("inf")
 
 
 class EntryStore:
-    """One such file. What is due to be saved is also saved when Home Assistant stops."""
+    """One file. A scheduled save is also done when Home Assistant stops."""
 
     def __init__(self, hass: HomeAssistant, entry: ConfigEntry[Any], subject: str) -> None:
-        """Prepare to remember one of SUBJECTS; nothing is read or written yet."""
+        """Initialize for one of STORES; nothing is read or written yet."""
         self._hass = hass
         self._store: Store[dict[str, object]] = Store(
             hass, _VERSION, f"{DOMAIN}.{entry.entry_id}.{subject}", private=True, atomic_writes=True
         )
-        #: When the next save is due, in seconds of the event loop.
-        self._due = _NOTHING
+        #: Time of the next save, in seconds of the event loop's clock.
+        self._due = _NOT_SCHEDULED
 
     async def async_load(self) -> dict[str, object] | None:
-        """Return what was saved last, None when that is nothing or can't be read."""
+        """Return the saved data, None if there is none or it cannot be read."""
         try:
-            # Home Assistant has a traceback and a critical repair for what is no JSON; this can be done without.
-            await self._hass.async_add_executor_job(_check, self._store.path)
+            await self._hass.async_add_executor_job(_check_json, self._store.path)
             saved: object = await self._store.async_load()
-        except _UNREADABLE as err:
-            LOGGER.warning("%s can't be read (%s) and will be written anew", self._store.key, type(err).__name__)
+        except _READ_ERRORS as err:
+            LOGGER.warning("%s cannot be read (%s) and will be replaced", self._store.key, type(err).__name__)
             return None
         return saved if isinstance(saved, dict) else None
 
     @callback
     def keep(self, make: Callable[[], Mapping[str, object]], within: float) -> None:
-        """Save what `make` returns then, in JSON's types, within that many seconds; said again it is not put off."""
+        """Save the result of `make` within that many seconds. A repeated call does not delay a scheduled save."""
         now = self._hass.loop.time()
         if now < self._due <= now + within:
             return
         self._due = min(self._due, now + within)
-        self._store.async_delay_save(partial(self._made, make), self._due - now)
+        self._store.async_delay_save(partial(self._data, make), self._due - now)
 
-    def _made(self, make: Callable[[], Mapping[str, object]]) -> dict[str, object]:
-        self._due = _NOTHING
+    def _data(self, make: Callable[[], Mapping[str, object]]) -> dict[str, object]:
+        self._due = _NOT_SCHEDULED
         return dict(make())
 
-    async def async_save_now(self, what: Mapping[str, object]) -> None:
-        """Save at once, in place of what was due."""
-        self._due = _NOTHING
-        await self._store.async_save(dict(what))
+    async def async_save_now(self, data: Mapping[str, object]) -> None:
+        """Save immediately, instead of a scheduled save."""
+        self._due = _NOT_SCHEDULED
+        await self._store.async_save(dict(data))
 
     async def async_remove(self) -> None:
-        """Delete the file, and save nothing that was due."""
-        self._due = _NOTHING
+        """Delete the file and cancel a scheduled save."""
+        self._due = _NOT_SCHEDULED
         await self._store.async_remove()
 
 
-def _check(path: str) -> None:
-    """Raise ValueError or OSError for a file that holds no JSON; that there is none is fine."""
+def _check_json(path: str) -> None:
+    """Raise ValueError or OSError for a file that is no JSON; a missing file is valid.
+
+    The store is not used for this although it reads the file again: for a file that is no JSON it logs a traceback,
+    creates a critical repair issue that advises to restore a backup, and leaves a copy that is not removed with the
+    entry. All of this is in its loading function, so that only a read before it can avoid it. A damaged file here is
+    harmless: its content is read from the gateway and the recorder again.
+    """
     with suppress(FileNotFoundError):
         json_loads(Path(path).read_bytes())

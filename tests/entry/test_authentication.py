@@ -1,4 +1,4 @@
-"""Tokens, passwords and whom they are shown to when something is odd."""
+"""Tokens and passwords, and the hosts to which they are sent when something fails."""
 
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
@@ -27,7 +27,7 @@ PROFILE = "metered_1phase"
 SERIAL = "122303027790"
 HOUR = 3600.0
 DAY = 24 * HOUR
-#: All that is not open to everybody.
+#: All endpoints that require authentication.
 EVERYTHING = ("/auth/*", "/ivp/*", "/production*", "/api/*", "/admin/*", "/inventory*", "/home")
 
 
@@ -37,24 +37,24 @@ def token(**claims: float) -> str:
 
 
 @pytest.mark.parametrize(("begun", "left"), [(None, 12 * HOUR), (350 * DAY, 15 * DAY)], ids=["half a day", "old"])
-async def test_a_cloud_whose_tokens_are_always_to_be_renewed_is_asked_ever_more_rarely(
+async def test_renewals_back_off_if_every_new_token_is_due_for_renewal(
     set_up: SetUp, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, begun: float | None, left: float
 ) -> None:
     now = time.time()
     given = token(exp=now + left, **({"iat": now - begun} if begun else {}))
     monkeypatch.setattr(simulated_cloud, "make_token", lambda *_args, **_options: given)
-    # What the gateway had before is near its end, so that the first is asked for at once.
+    # The first token is close to its expiry, so that a new one is requested at once.
     house = await set_up(PROFILE, token=token(iat=now - 364 * DAY, exp=now + HOUR))
-    asked = []
+    requested = []
     for _ in range(120):
         await house.pass_time(60)
-        asked.append(cloud.requests["login"])
-    assert asked[0] <= 1
-    assert 1 <= asked[-1] <= 8, "in two hours"
+        requested.append(cloud.requests["login"])
+    assert requested[0] <= 1
+    assert 1 <= requested[-1] <= 8, "in two hours"
     assert house.coordinator.last_update_success
 
 
-def test_a_token_without_an_end_is_none() -> None:
+def test_a_token_without_an_expiry_is_invalid() -> None:
     for claims in ({"exp": float("nan")}, {"exp": float("inf")}, {"exp": 4e9, "iat": float("nan")}, {}):
         with pytest.raises(GatewayError) as caught:
             token_validity(token(**claims), SERIAL)
@@ -62,29 +62,29 @@ def test_a_token_without_an_end_is_none() -> None:
 
 
 async def with_another_certificate(hass: HomeAssistant, house: House) -> list[str]:
-    """Pin the certificate, put another at the address, and return a list that fills with what it is told."""
+    """Pin the certificate, serve another at the address, and return a list that collects the requests to it."""
     hass.config_entries.async_update_entry(house.entry, options={"pin_certificate": True})
     await hass.config_entries.async_reload(house.entry.entry_id)
     await hass.async_block_till_done()
     assert house.entry.data["certificate_fingerprint"]
     await house.gateway.upgrade("D8.3.5433")
-    told: list[str] = []
+    paths: list[str] = []
     refuse = house.gateway._refuse
 
     def listen(request: web.Request) -> object:
-        told.append(request.path)
+        paths.append(request.path)
         assert "Authorization" not in request.headers
         return refuse(request)
 
     house.gateway._refuse = listen  # type: ignore[method-assign, assignment]
-    return told
+    return paths
 
 
-async def test_a_dialog_about_lost_access_sends_no_token_to_another_certificate(
+async def test_reauthentication_sends_no_token_to_another_certificate(
     hass: HomeAssistant, set_up: SetUp, cloud: Cloud
 ) -> None:
     house = await set_up(PROFILE)
-    told = await with_another_certificate(hass, house)
+    paths = await with_another_certificate(hass, house)
     house.entry.async_start_reauth(hass)
     await hass.async_block_till_done()
     (flow,) = hass.config_entries.flow.async_progress()
@@ -94,27 +94,27 @@ async def test_a_dialog_about_lost_access_sends_no_token_to_another_certificate(
         flow["flow_id"], {"host": house.gateway.host, "token": house.entry.data["token"]}
     )
     assert form["errors"] == {"base": "certificate_changed"}
-    assert set(told) <= {"/info"}
+    assert set(paths) <= {"/info"}
     assert not cloud.requests
 
 
-async def test_a_change_of_address_sends_no_token_to_another_certificate(
+async def test_reconfiguration_sends_no_token_to_another_certificate(
     hass: HomeAssistant, set_up: SetUp, cloud: Cloud
 ) -> None:
     house = await set_up(PROFILE)
-    told = await with_another_certificate(hass, house)
+    paths = await with_another_certificate(hass, house)
     opened = await house.entry.start_reconfigure_flow(hass)
     form = await hass.config_entries.flow.async_configure(
         opened["flow_id"], {"host": house.gateway.host, "token": house.gateway.token(days=LONG)}
     )
     assert form["errors"] == {"base": "certificate_changed"}
-    assert set(told) <= {"/info"}
+    assert set(paths) <= {"/info"}
     assert not cloud.requests
 
 
 @pytest.mark.parametrize("minutes", [2, 6])
 @pytest.mark.parametrize("pasted", [True, False], ids=["pasted token", "account"])
-async def test_a_gateway_that_lets_nobody_in_for_minutes_is_read_again_by_itself(
+async def test_a_gateway_that_rejects_all_tokens_for_minutes_recovers(
     hass: HomeAssistant, set_up: SetUp, cloud: Cloud, pasted: bool, minutes: int
 ) -> None:
     house = await set_up(PROFILE, use_manual_token=pasted)
@@ -132,10 +132,8 @@ async def test_a_gateway_that_lets_nobody_in_for_minutes_is_read_again_by_itself
     assert not hass.config_entries.flow.async_progress()
 
 
-async def test_a_gateway_that_refuses_every_token_is_no_reason_to_ask_for_one_with_each_poll(
-    set_up: SetUp, cloud: Cloud
-) -> None:
-    """Who logs in too often is locked out, and the app with it."""
+async def test_a_gateway_that_rejects_every_token_causes_few_log_ins(set_up: SetUp, cloud: Cloud) -> None:
+    """The cloud locks an account that logs in too often, also for the Enphase app."""
     house = await set_up(PROFILE)
     for path in EVERYTHING:
         house.gateway.fault(path, Status(401))
@@ -144,14 +142,14 @@ async def test_a_gateway_that_refuses_every_token_is_no_reason_to_ask_for_one_wi
     assert cloud.requests["login"] <= 10, "in an hour"
 
 
-async def test_nothing_that_a_cloud_says_gets_into_the_log(
+async def test_no_response_of_the_cloud_is_logged(
     hass: HomeAssistant,
     set_up: SetUp,
     cloud: Cloud,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A reply that is cut off is no JSON, and what fails to read it quotes it."""
+    """A truncated reply is no JSON, and the error of the parser quotes it."""
     caplog.set_level(logging.DEBUG, "custom_components.enphase_envoy")
     house = await set_up(PROFILE)
 
@@ -175,7 +173,7 @@ async def test_nothing_that_a_cloud_says_gets_into_the_log(
         assert not [line for line in lines if secret in line]
 
 
-async def test_an_entry_of_the_first_years_gets_a_unique_id(
+async def test_an_old_entry_without_a_unique_id_gets_one(
     hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
 ) -> None:
     gateway = await simulate(PROFILE)
@@ -189,7 +187,7 @@ async def test_an_entry_of_the_first_years_gets_a_unique_id(
     await hass.config_entries.async_unload(entry.entry_id)
 
 
-async def test_what_announces_itself_without_a_serial_number_is_no_gateway(hass: HomeAssistant) -> None:
+async def test_an_announcement_without_a_serial_number_is_no_gateway(hass: HomeAssistant) -> None:
     address = ip_address("192.0.2.1")
     announced = ZeroconfServiceInfo(
         ip_address=address,

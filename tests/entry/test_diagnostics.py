@@ -1,4 +1,4 @@
-"""Diagnostics: everything that helps, nothing that identifies, and a system that can be replayed from it."""
+"""Diagnostics: complete, without anything that identifies the system, and replayable by the simulator."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -30,13 +30,13 @@ type SetUp = Callable[..., Awaitable[House]]
 type Simulate = Callable[..., Awaitable[Simulator]]
 type Report = dict[str, Any]
 
-#: Keys that hold identifiers, as the recordings and the simulator write them.
+#: Keys of identifiers in the recordings and the simulator's documents.
 KEYS = {"sn", "serial_num", "serialNumber", "device_id", "generator_id", "mac", "ip", "public_ip", "ssid", "bssid", "s"}
 MASKS = {"255.255.255.0"}
 
 
 def identifiers(texts: list[str]) -> set[str]:
-    """Return all that identifies a system in what its gateway says, by looks and by key."""
+    """Return all identifiers in the documents of a gateway, by format and by key."""
     everything = "\n".join(texts)
     found = set(re.findall(r"(?<![0-9A-Za-z])\d{12}(?![0-9A-Za-z])", everything))
     found |= set(re.findall(r"\b(?:[0-9A-F]{2}:){5}[0-9A-F]{2}\b", everything))
@@ -59,8 +59,8 @@ def identifiers(texts: list[str]) -> set[str]:
     return found - MASKS
 
 
-def seen(identifier: str, text: str) -> bool:
-    """Return whether an identifier stands in a text, as a whole word. A short one may be a number as well."""
+def contains(identifier: str, text: str) -> bool:
+    """Return whether a text contains an identifier as a whole word. A short one may be a number as well."""
     slug = re.sub(r"[^0-9a-z]+", "_", identifier.lower())
     for form in {identifier, slug}:
         for quote in ('"', r"\"") if identifier.isdigit() and len(identifier) < 8 else ("",):
@@ -70,12 +70,11 @@ def seen(identifier: str, text: str) -> bool:
     return False
 
 
-def entities(report: Report) -> dict[str, tuple[object, ...]]:
-    """Return what an owner sees of each entity."""
+def entities(report: Report) -> dict[tuple[str, str], tuple[object, ...]]:
+    """Return device, name, unit and state of each entity."""
     return {
-        entity["entity_id"]: (
-            device["name"],
-            entity["unique_id"],
+        (entity["domain"], entity["unique_id"]): (
+            device["identifiers"],
             entity["original_name"],
             entity["unit"],
             entity["state"] and entity["state"]["state"],
@@ -86,7 +85,7 @@ def entities(report: Report) -> dict[str, tuple[object, ...]]:
 
 
 def numbers(text: str) -> list[object]:
-    """Return all numbers of a document, in its order."""
+    """Return all numbers of a document, in order."""
     found: list[object] = []
 
     def walk(node: object) -> None:
@@ -101,7 +100,7 @@ def numbers(text: str) -> list[object]:
 
 
 async def download(hass: HomeAssistant, client: ClientSessionGenerator, entry: MockConfigEntry) -> Report:
-    """Download the file with fixtures as the page does."""
+    """Download the file with fixtures as the frontend does."""
     hass.config_entries.async_update_entry(entry, options={**entry.options, OPTION_FIXTURES: True})
     await hass.async_block_till_done()
     report: Report = await get_diagnostics_for_config_entry(hass, client, entry)
@@ -109,7 +108,7 @@ async def download(hass: HomeAssistant, client: ClientSessionGenerator, entry: M
 
 
 async def set_up_entry(hass: HomeAssistant, gateway: Simulator | Recording) -> MockConfigEntry:
-    """Set Home Assistant up with a gateway."""
+    """Set up a config entry for a gateway."""
     entry = entry_for(gateway)  # type: ignore[arg-type]
     entry.add_to_hass(hass)
     assert await hass.config_entries.async_setup(entry.entry_id)
@@ -120,11 +119,11 @@ async def set_up_entry(hass: HomeAssistant, gateway: Simulator | Recording) -> M
 async def check(
     hass: HomeAssistant, client: ClientSessionGenerator, entry: MockConfigEntry, secret: set[str], folder: Path
 ) -> Report:
-    """Download, look for secrets, replay, compare. Returns what was downloaded."""
+    """Download, search for secrets, replay and compare. Returns the report."""
     report = await download(hass, client, entry)
     text = json.dumps(report, ensure_ascii=False)
     personal = {*secret, entry.data["host"], entry.data.get("token") or "no token", entry.data["username"]}
-    assert sorted(word for word in personal - {"installer"} if seen(word, text)) == []
+    assert sorted(word for word in personal - {"installer"} if contains(word, text)) == []
     before = entities(report)
     assert len(before) == len(er.async_entries_for_config_entry(er.async_get(hass), entry.entry_id))
     await hass.config_entries.async_remove(entry.entry_id)
@@ -138,9 +137,8 @@ async def check(
         for entity in er.async_entries_for_config_entry(er.async_get(hass), again.entry_id):
             device = registry.async_get(entity.device_id or "")
             state = hass.states.get(entity.entity_id)
-            after[entity.entity_id] = (
-                device and device.name,
-                entity.unique_id,
+            after[entity.domain, entity.unique_id] = (
+                device and sorted(text for _, text in device.identifiers),
                 entity.original_name,
                 entity.unit_of_measurement,
                 state and state.state,
@@ -190,18 +188,16 @@ async def test_a_recorded_system_can_be_posted_and_replayed(
     assert report["fixtures"]["/info"]["status"] == 200
 
 
-async def test_the_file_has_what_a_helper_asks_for(
-    hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp
-) -> None:
+async def test_the_report_is_complete(hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp) -> None:
     house = await set_up()
     report: Report = await get_diagnostics_for_config_entry(hass, hass_client, house.entry)
     assert list(report) == [
         *("config_entry", "envoy_properties", "raw_data", "envoy_model_data", "envoy_entities_by_device")
     ]
-    stand_in = report["envoy_properties"]["serial_number"]
-    assert re.fullmatch(r"\d{12}", stand_in)
-    assert report["config_entry"]["unique_id"] == stand_in
-    assert report["config_entry"]["title"] == f"Envoy {stand_in}"
+    placeholder = report["envoy_properties"]["serial_number"]
+    assert re.fullmatch(r"\d{12}", placeholder)
+    assert report["config_entry"]["unique_id"] == placeholder
+    assert report["config_entry"]["data"]["name"] == REDACTED
     assert report["config_entry"]["data"]["token"] == REDACTED
     assert report["config_entry"]["data"]["host"].startswith("192.0.2.")
     properties = report["envoy_properties"]
@@ -215,15 +211,12 @@ async def test_the_file_has_what_a_helper_asks_for(
     inverter = next(iter(report["envoy_model_data"]["inverters"].values()))
     assert inverter["class"] == "EnvoyInverter"
     assert inverter["serial_number"] in report["envoy_model_data"]["inverters"]
-    devices = {device["name"]: device for device in report["envoy_entities_by_device"]}
-    assert "Load 1" in devices
-    relay = {entity["entity_id"]: entity["state"] for entity in devices["Load 1"]["entities"]}
-    assert relay["select.load_1_mode"]["state"] == "standard"
+    devices = {device["identifiers"][0]: device for device in report["envoy_entities_by_device"]}
+    relay = {(entity["domain"], entity["translation_key"]): entity["state"] for entity in devices["NC1"]["entities"]}
+    assert relay["select", "relay_mode"]["state"] == "standard"
 
 
-async def test_a_device_has_a_file_of_its_own(
-    hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp
-) -> None:
+async def test_the_report_of_a_device(hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp) -> None:
     house = await set_up()
     registry = dr.async_get(hass)
     held: list[set[str]] = []
@@ -248,9 +241,7 @@ async def test_a_device_has_a_file_of_its_own(
     assert len(held) > 20
 
 
-async def test_what_people_named_is_not_shown(
-    hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp
-) -> None:
+async def test_names_are_left_out(hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp) -> None:
     house = await set_up()
     hass.config_entries.async_update_entry(
         house.entry, title="Annas Dach", data={**house.entry.data, "name": "Annas Dach"}
@@ -269,13 +260,11 @@ async def test_what_people_named_is_not_shown(
     await hass.async_block_till_done()
     report: Report = await get_diagnostics_for_config_entry(hass, hass_client, house.entry)
     assert not re.findall("anna|berta|clara|dach|zimmer", json.dumps(report), re.IGNORECASE)
-    assert report["config_entry"]["title"] == REDACTED
     shown = [entity for device in report["envoy_entities_by_device"] for entity in device["entities"]]
-    assert [entity["entity_id"] for entity in shown].count(f"sensor.{REDACTED}") == 1
     assert sum(entity["renamed"] for entity in shown) == 1
 
 
-async def test_every_endpoint_is_asked_once_and_kept_whatever_it_says(
+async def test_every_endpoint_is_requested_once_and_included_with_any_response(
     hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp
 ) -> None:
     house = await set_up()
@@ -294,8 +283,8 @@ async def test_every_endpoint_is_asked_once_and_kept_whatever_it_says(
     fixtures = report["fixtures"]
     broken = ("/inv", "/ivp/ensemble/secctrl")
     # A GET on a connection that broke is repeated by aiohttp.
-    asked = [request.path for request in house.gateway.requests if request.path not in broken]
-    assert len(asked) == len(set(asked)) > 25
+    requested = [request.path for request in house.gateway.requests if request.path not in broken]
+    assert len(requested) == len(set(requested)) > 25
     assert fixtures["/home"] | {"seconds": 0} == {
         "status": 503,
         "failure": None,
@@ -306,11 +295,13 @@ async def test_every_endpoint_is_asked_once_and_kept_whatever_it_says(
     assert fixtures["/ivp/ensemble/power"]["status"] == 200
     assert fixtures["/inv"]["status"] is None
     assert fixtures["/inv"]["failure"]
-    # What failed now and was there in the last poll is shown as it was there.
+    # An endpoint that fails now is included with its response in the last poll.
     assert fixtures["/ivp/ensemble/secctrl"]["status"] == 200
 
 
-async def test_a_gateway_that_is_gone(hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp) -> None:
+async def test_a_gateway_that_is_unavailable(
+    hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp
+) -> None:
     house = await set_up()
     hass.config_entries.async_update_entry(house.entry, options={OPTION_FIXTURES: True})
     await hass.async_block_till_done()
@@ -340,10 +331,10 @@ async def test_an_entry_that_is_not_loaded(
     assert await get_diagnostics_for_device(hass, hass_client, house.entry, device)
 
 
-def test_replay_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_reports_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "file.json"
-    for text, complaint in (
-        ("nonsense", "cannot be read"),
+    for text, message in (
+        ("no JSON", "cannot be read"),
         ('{"data": {}}', "no fixtures"),
         ('{"data": {"fixtures": {"/../x": {"status": 200, "body": ""}}}}', "no endpoint"),
         ('{"data": {"fixtures": {"/info": {}}}}', "cannot be read"),
@@ -351,7 +342,7 @@ def test_replay_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture
     ):
         file.write_text(text)
         assert replay([str(file)]) == 2
-        assert complaint in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
     with pytest.raises(FileNotFoundError):
         Recording(tmp_path)

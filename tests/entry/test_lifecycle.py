@@ -1,4 +1,4 @@
-"""Options, reloads, removal: nothing stays behind."""
+"""Options, reloads, removal: nothing is left over."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ type SetUp = Callable[..., Awaitable[House]]
 
 
 async def choose(hass: HomeAssistant, house: House, **options: object) -> None:
-    """Set options as the owner does."""
+    """Set options with the options flow."""
     flow = await hass.config_entries.options.async_init(house.entry.entry_id)
     given = {
         "poll_interval": 60,
@@ -35,7 +35,7 @@ async def choose(hass: HomeAssistant, house: House, **options: object) -> None:
     assert house.entry.state is ConfigEntryState.LOADED
 
 
-async def test_without_an_energy_dashboard_the_options_come_at_once(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_without_an_energy_dashboard_there_is_no_menu(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("legacy_5")
     shown = await hass.config_entries.options.async_init(house.entry.entry_id)
     assert (shown["type"], shown["step_id"]) == (FlowResultType.FORM, "options")
@@ -94,8 +94,8 @@ async def test_a_new_connection_for_each_request_is_an_option(
     assert count > connections
 
 
-async def test_reloading_many_times_leaves_nothing_behind(hass: HomeAssistant, set_up: SetUp) -> None:
-    """No gateway, no coordinator, no task, no connection of an earlier life."""
+async def test_reloads_leave_no_objects_behind(hass: HomeAssistant, set_up: SetUp) -> None:
+    """No gateway, coordinator, task or connection of an earlier set-up."""
     house = await set_up("metered_1phase")
 
     def alive(kind: type) -> int:
@@ -115,7 +115,7 @@ async def test_reloading_many_times_leaves_nothing_behind(hass: HomeAssistant, s
     assert (alive(Gateway), alive(EnvoyCoordinator)) == (gateways, coordinators)
 
 
-async def test_what_was_told_about_a_gateway_goes_with_it_and_with_no_other(
+async def test_issues_are_removed_with_their_entry_only(
     hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
 ) -> None:
     registry = ir.async_get(hass)
@@ -131,7 +131,7 @@ async def test_what_was_told_about_a_gateway_goes_with_it_and_with_no_other(
     assert all(issue_id.endswith(entries[1].entry_id) for _, issue_id in registry.issues)
 
 
-async def test_a_dialog_about_a_gateway_that_was_removed_meanwhile_ends(
+async def test_a_flow_of_an_entry_that_was_removed_is_aborted(
     hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
 ) -> None:
     gateway = await simulate("metered_1phase")
@@ -148,10 +148,10 @@ async def test_a_dialog_about_a_gateway_that_was_removed_meanwhile_ends(
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "removed")
 
 
-async def test_who_comes_from_home_assistants_own_keeps_every_entity(
+async def test_entities_of_home_assistants_own_integration_are_kept(
     hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
 ) -> None:
-    """Entities are known by their unique ids: what the owner called them, and so all history, stays."""
+    """Entities are identified by their unique ids: names given by the user, and so all history, are kept."""
     gateway = await simulate("full_battery")
     entry = entry_for(gateway)
     entry.add_to_hass(hass)

@@ -1,4 +1,4 @@
-"""What is done beside polling: tokens are renewed in time, new firmware is noticed."""
+"""Periodic tasks: tokens are renewed in time, new firmware is detected."""
 
 from collections.abc import Awaitable, Callable
 import time
@@ -22,36 +22,36 @@ DAY = 86400.0
 PROFILE = "metered_1phase"
 
 
-def token(gateway_serial: str, days: float, life: float = 365) -> str:
-    """Return a token that ends in some days of real time, which is what counts for tokens."""
+def token(gateway_serial: str, days: float, validity: float = 365) -> str:
+    """Return a token that expires in some days of real time, which applies to tokens."""
     ends = time.time() + days * DAY
-    claims = {"aud": gateway_serial, "exp": int(ends), "iat": int(ends - life * DAY), "enphaseUser": "owner"}
+    claims = {"aud": gateway_serial, "exp": int(ends), "iat": int(ends - validity * DAY), "enphaseUser": "owner"}
     return jwt.encode(claims, "k" * 32, "HS256")
 
 
-async def with_token(set_up: SetUp, days: float, life: float = 365, **data: Any) -> House:
-    """Set a gateway up with a token that ends in some days."""
-    return await set_up(PROFILE, token=token(SERIAL, days, life), **data)
+async def with_token(set_up: SetUp, days: float, validity: float = 365, **data: Any) -> House:
+    """Set up a gateway with a token that expires in some days."""
+    return await set_up(PROFILE, token=token(SERIAL, days, validity), **data)
 
 
 SERIAL = "122303027790"
 
 
 @pytest.mark.parametrize(
-    ("life", "ahead"), [(365 * DAY, RENEW_AHEAD), (DAY / 2, DAY / 8)], ids=["owner, a year", "installer, 12 hours"]
+    ("validity", "ahead"), [(365 * DAY, RENEW_AHEAD), (DAY / 2, DAY / 8)], ids=["owner, a year", "installer, 12 hours"]
 )
-def test_when_a_token_is_renewed(life: float, ahead: float) -> None:
-    assert TokenValidity(0, life).renew_from == life - ahead
+def test_when_a_token_is_renewed(validity: float, ahead: float) -> None:
+    assert TokenValidity(0, validity).renew_from == validity - ahead
 
 
-async def test_a_token_that_lasts_asks_nothing_of_the_cloud(set_up: SetUp, cloud: Cloud) -> None:
+async def test_a_token_that_is_not_due_causes_no_request_to_the_cloud(set_up: SetUp, cloud: Cloud) -> None:
     house = await with_token(set_up, 200)
     await house.pass_time(60)
     assert not cloud.requests
     assert house.coordinator.last_update_success
 
 
-async def test_a_token_is_renewed_30_days_before_its_end_without_a_reload(set_up: SetUp, cloud: Cloud) -> None:
+async def test_a_token_is_renewed_30_days_before_it_expires_without_a_reload(set_up: SetUp, cloud: Cloud) -> None:
     house = await with_token(set_up, 29)
     coordinator = house.coordinator
     await house.pass_time(1)
@@ -64,25 +64,25 @@ async def test_a_token_is_renewed_30_days_before_its_end_without_a_reload(set_up
 
 async def test_an_installers_token_is_renewed_in_time(set_up: SetUp, cloud: Cloud) -> None:
     cloud.user = "installer"
-    house = await with_token(set_up, 0.1, life=0.5)
+    house = await with_token(set_up, 0.1, validity=0.5)
     await house.pass_time(1)
     assert house.entry.data["token"] == cloud.tokens[0]
 
 
-async def test_while_the_cloud_is_down_the_old_token_serves_and_pauses_grow(
+async def test_while_the_cloud_is_unreachable_the_old_token_is_used_and_renewals_back_off(
     set_up: SetUp, cloud: Cloud, caplog: pytest.LogCaptureFixture
 ) -> None:
     house = await with_token(set_up, 20)
     old = house.entry.data["token"]
     cloud.trouble = "error"
-    asked = []
+    requested = []
     for _ in range(120):
         await house.pass_time(60)
-        asked.append(cloud.requests["login"])
-    assert 3 <= asked[-1] <= 6, "in two hours"
+        requested.append(cloud.requests["login"])
+    assert 3 <= requested[-1] <= 6, "in two hours"
     assert house.entry.data["token"] == old
     assert house.coordinator.last_update_success
-    assert len([record for record in caplog.records if "no new token" in record.getMessage()]) == 1
+    assert len([record for record in caplog.records if "could not renew the token" in record.getMessage()]) == 1
     cloud.trouble = None
     for _ in range(12 * 60):
         await house.pass_time(60)
@@ -91,7 +91,7 @@ async def test_while_the_cloud_is_down_the_old_token_serves_and_pauses_grow(
     assert house.entry.data["token"] == cloud.tokens[0]
 
 
-async def test_a_restart_with_a_good_token_needs_no_cloud(hass: HomeAssistant, set_up: SetUp, cloud: Cloud) -> None:
+async def test_a_restart_with_a_valid_token_needs_no_cloud(hass: HomeAssistant, set_up: SetUp, cloud: Cloud) -> None:
     house = await with_token(set_up, 200)
     cloud.trouble = "hang"
     await hass.config_entries.async_reload(house.entry.entry_id)
@@ -101,11 +101,11 @@ async def test_a_restart_with_a_good_token_needs_no_cloud(hass: HomeAssistant, s
 
 
 def token_issue(hass: HomeAssistant, house: House) -> ir.IssueEntry | None:
-    """Return the message that a token ends."""
+    """Return the issue about an expiring token."""
     return ir.async_get(hass).async_get_issue(DOMAIN, f"token_ends_{house.entry.entry_id}")
 
 
-async def test_a_pasted_token_near_its_end_is_one_message_that_takes_the_new_one(
+async def test_a_pasted_token_about_to_expire_is_one_issue_that_accepts_a_new_one(
     hass: HomeAssistant, set_up: SetUp, cloud: Cloud, hass_client: Any
 ) -> None:
     house = await with_token(set_up, 20, use_manual_token=True, username="", password="")
@@ -119,7 +119,7 @@ async def test_a_pasted_token_near_its_end_is_one_message_that_takes_the_new_one
         await house.pass_time(DAY)
     found = token_issue(hass, house)
     assert found
-    assert found.dismissed_version, "who put it off is not asked every day"
+    assert found.dismissed_version, "an ignored issue is not created again every day"
 
     coordinator = house.coordinator
     assert await async_setup_component(hass, "repairs", {})
@@ -140,7 +140,7 @@ async def test_a_pasted_token_near_its_end_is_one_message_that_takes_the_new_one
     assert coordinator.last_update_success
 
 
-async def test_new_firmware_is_noticed_and_probed(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_new_firmware_is_detected_and_probed(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up(PROFILE)
     await house.gateway.upgrade("D8.3.5433")
     await house.poll()
@@ -153,11 +153,11 @@ async def test_new_firmware_is_noticed_and_probed(hass: HomeAssistant, set_up: S
     assert device.sw_version == "8.3.5433"
 
 
-async def test_firmware_7_instead_of_5_leads_to_the_owner_with_an_explanation(
+async def test_firmware_7_instead_of_5_starts_reauthentication_with_an_error(
     hass: HomeAssistant, set_up: SetUp
 ) -> None:
     house = await set_up("legacy_5")
-    # The simulated gateway has one port for both: that it hears HTTP where it expects TLS is no failure of a test.
+    # The simulated gateway has one port for both: HTTP where it expects TLS is no failure of a test.
     hass.loop.set_exception_handler(lambda _loop, _context: None)
     await house.gateway.upgrade("D7.6.175")
     await house.poll()
@@ -173,7 +173,7 @@ async def test_firmware_7_instead_of_5_leads_to_the_owner_with_an_explanation(
     assert house.coordinator.last_update_success
 
 
-async def test_another_gateway_at_the_address_is_not_taken_for_this_one(
+async def test_another_gateway_at_the_address_is_rejected(
     hass: HomeAssistant, set_up: SetUp, simulate: Callable[..., Awaitable[Simulator]]
 ) -> None:
     house = await set_up(PROFILE)

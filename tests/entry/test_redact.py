@@ -1,4 +1,4 @@
-"""What identifies a system is replaced, the same by the same; everything else stays."""
+"""Redaction: identifiers are replaced, equal ones by equal placeholders; everything else is unchanged."""
 
 import ipaddress
 import json
@@ -14,41 +14,41 @@ SERIAL = "122035013273"
 TOKEN = "eyJraWQiOiI3ZDEwMDA1ZCJ9.eyJhdWQiOiIxMjIwMzUwMTMyNzMifQ.c2lnbmF0dXJl"
 
 
-def scrub(document: Any, *more: object) -> Any:
-    return Redactor(document, *more).scrub(document)
+def redact(document: Any, *more: object) -> Any:
+    return Redactor(document, *more).redact(document)
 
 
-def stand_in(serial: str = SERIAL) -> str:
-    new: str = scrub({"sn": serial})["sn"]
+def placeholder(serial: str = SERIAL) -> str:
+    new: str = redact({"sn": serial})["sn"]
     return new
 
 
 @pytest.mark.parametrize("key", ["sn", "serial_num", "serialNumber", "serialNum", "device_id", "Serial-Number"])
 def test_a_serial_number_becomes_another_of_its_length(key: str) -> None:
-    new = scrub({key: SERIAL})[key]
+    new = redact({key: SERIAL})[key]
     assert re.fullmatch(r"\d{12}", new)
     assert new != SERIAL
-    assert scrub({key: int(SERIAL)})[key] == int(new)
+    assert redact({key: int(SERIAL)})[key] == int(new)
 
 
 def test_the_same_serial_number_becomes_the_same_everywhere() -> None:
     document = {
         "serial_nums": {SERIAL: {"device_id": SERIAL}},
         "sn": f"{SERIAL}EIM1",
-        "entity_id": f"sensor.envoy_{SERIAL}_current_power",
+        "original_name": f"Envoy {SERIAL}",
         "unique_id": f"{SERIAL}_acb",
-        "text": f"Envoy {SERIAL} says",
+        "text": f"Envoy {SERIAL} reports",
         "number": int(SERIAL),
         "fixture": json.dumps([{"serialNumber": SERIAL}]),
         "xml": f"<device>\n  <sn>{SERIAL}</sn>\n</device>",
         "list": [f"/{SERIAL}/x", [SERIAL]],
     }
-    new = stand_in()
+    new = placeholder()
     expected = json.loads(json.dumps(document).replace(SERIAL, new))
-    assert scrub(document) == expected
+    assert redact(document) == expected
 
 
-def test_a_short_serial_number_eats_no_numbers() -> None:
+def test_a_short_serial_number_does_not_change_numbers() -> None:
     document = {
         "rows": [{"serialNumber": "1234", "lastReportWatts": 1234, "cap": "1234", "part": "520-1234-r01"}],
         "inverters": {"1234": {"serial_number": "1234", "last_report_watts": 1234, "energy": 1234.5}},
@@ -58,7 +58,7 @@ def test_a_short_serial_number_eats_no_numbers() -> None:
         "state": "1234",
         "time": "12:34 1234",
     }
-    new = scrub(document)
+    new = redact(document)
     serial = new["rows"][0]["serialNumber"]
     assert len(serial) == 4
     assert serial != "1234"
@@ -73,15 +73,15 @@ def test_a_short_serial_number_eats_no_numbers() -> None:
     }
 
 
-def test_a_serial_number_of_letters_is_one_where_identifiers_are_named() -> None:
-    new = scrub({"info": "<sn>envoyserial</sn>", "unique_id": "envoyserial_x", "text": "my envoyserial"})
+def test_a_serial_number_of_letters_is_replaced_in_texts_made_of_identifiers() -> None:
+    new = redact({"info": "<sn>envoyserial</sn>", "unique_id": "envoyserial_x", "text": "my envoyserial"})
     assert "envoyserial" not in new["info"] + new["unique_id"]
     assert new["info"] == f"<sn>{new['unique_id'].removesuffix('_x')}</sn>"
     assert len(new["info"]) == len("<sn>envoyserial</sn>")
 
 
 def test_addresses_become_those_of_documentation() -> None:
-    new = scrub(
+    new = redact(
         {
             "host": "192.168.3.16:8443",
             "url": "https://192.168.3.16/home",
@@ -104,17 +104,17 @@ def test_addresses_become_those_of_documentation() -> None:
     assert (new["mask"], new["any"], new["time"]) == ("255.255.255.0", "0.0.0.0", "12:00:00")  # noqa: S104
 
 
-def test_a_host_name_is_replaced_where_it_is_said() -> None:
-    new = scrub({"host": "miller-roof:443", "error": "Cannot connect to host miller-roof:443", "b": "see envoy.local"})
+def test_a_host_name_is_replaced_in_urls_and_messages() -> None:
+    new = redact({"host": "miller-roof:443", "error": "Cannot connect to host miller-roof:443", "b": "see envoy.local"})
     assert new["host"] == new["error"].rpartition(" ")[2]
     assert "miller" not in str(new)
     assert "envoy.local" not in str(new)
-    plain = scrub({"host": "roof", "url": "http://roof/x", "text": "on the roof"})
+    plain = redact({"host": "roof", "url": "http://roof/x", "text": "on the roof"})
     assert plain["url"] == f"http://{plain['host']}/x"
     assert plain["text"] == "on the roof"
 
 
-def test_secrets_go_wherever_they_are() -> None:
+def test_secrets_are_removed_everywhere() -> None:
     document = {
         "username": "anna@example.org",
         "password": "p",
@@ -124,7 +124,7 @@ def test_secrets_go_wherever_they_are() -> None:
         "pin": {"certificate_fingerprint": "ab" * 32, "password": None, "token": ""},
         "raw": '{"token": "t", "latitude": 47.1}',
     }
-    assert scrub(document) == {
+    assert redact(document) == {
         "username": REDACTED,
         "password": REDACTED,
         "token": REDACTED,
@@ -135,7 +135,7 @@ def test_secrets_go_wherever_they_are() -> None:
     }
 
 
-def test_what_people_named_is_replaced_where_it_is_a_name() -> None:
+def test_names_are_replaced_under_their_keys_only() -> None:
     document = [
         {"dry_contact_load_name": "storage", "type": "storage"},
         {"load_name": "Anna's heater"},
@@ -143,29 +143,29 @@ def test_what_people_named_is_replaced_where_it_is_a_name() -> None:
         {"current": {"ssid": "Next door", "status": "connected"}},
         {"generator_id": "GEN 17/b", "site_name": "Annas Dach"},
     ]
-    new = scrub(document)
+    new = redact(document)
     assert new[0] == {"dry_contact_load_name": "Load 2", "type": "storage"}
     assert new[1:3] == [{"load_name": "Load 1"}, {"load_name": ""}]
     assert new[3] == {"current": {"ssid": "Network 1", "status": "connected"}}
     assert new[4] == {"generator_id": "ID 1", "site_name": "Site 1"}
 
 
-def test_of_networks_only_the_shape_is_shown() -> None:
+def test_of_networks_only_the_structure_is_left() -> None:
     body = {"networks": [{"name": "Next door", "signal_strength": 3, "x": None}], "Anna's": True, "list": ["Next door"]}
     fixtures = {
         f"/admin/lib/{kind}_display.json": {"status": 200, "body": json.dumps(body)} for kind in ("wireless", "network")
     }
     fixtures["/admin/lib/wireless_display"] = {"status": 200, "body": '{"cut": "Next do'}
-    for answer in scrub(fixtures).values():
+    for answer in redact(fixtures).values():
         assert answer["status"] == 200
         assert "Next" not in answer["body"]
         assert "Anna" not in answer["body"]
         assert answer["body"] == REDACTED or json.loads(answer["body"])["networks"][0]["signal_strength"] == 3
 
 
-def test_what_is_cut_off_is_scrubbed_as_well() -> None:
+def test_truncated_json_is_redacted() -> None:
     text = '{"rows": [{"serial_num": "12345678", "load_name": "Annas \\"pump\\"", "n": 12345678}, {"ssid": "Next do'
-    new = scrub({"body": text})["body"]
+    new = redact({"body": text})["body"]
     assert "Annas" not in new
     assert "Next" not in new
     assert '"serial_num": "12345678"' not in new
@@ -186,18 +186,18 @@ def test_what_is_cut_off_is_scrubbed_as_well() -> None:
         {"device_status": ["envoy.cond_flags.pcu_ctrl.dc-pwr-low", "envoy.global.ok"], "producing": True},
         {"body": '{\n  "voltage": 240.10,\n  "channels": []\n}'},
         {"body": "<html>\n<td> 4.32 kW</td></html>"},
-        ["", None, 1e300, -5, "[", "{", "[1", "nonsense <"],
+        ["", None, 1e300, -5, "[", "{", "[1", "text <"],
     ],
 )
-def test_what_is_no_identifier_stays(document: object) -> None:
-    assert scrub(document, {"sn": SERIAL}) == document
+def test_other_values_are_unchanged(document: object) -> None:
+    assert redact(document, {"sn": SERIAL}) == document
 
 
-def test_numbers_do_not_change_with_what_else_is_there() -> None:
+def test_placeholders_do_not_depend_on_other_documents() -> None:
     """Files of one system can be compared as long as it has the same devices."""
     first = Redactor({"a": {"sn": "122035013273"}, "b": {"sn": "122029016399"}})
     second = Redactor({"z": [{"serial_num": "122029016399"}, {"serialNumber": "122035013273"}]})
-    assert first.scrub({"sn": SERIAL}) == second.scrub({"sn": SERIAL})
+    assert first.redact({"sn": SERIAL}) == second.redact({"sn": SERIAL})
 
 
 # Properties
@@ -216,7 +216,7 @@ values = st.one_of(words, st.integers(-(10**9), 10**9), floats, st.booleans(), s
 
 @st.composite
 def documents(draw: st.DrawFn) -> tuple[Any, dict[str, set[str]]]:
-    """Return documents of a gateway, and what is in them."""
+    """Return documents of a gateway, and the identifiers in them."""
     known = {
         "sn": set(draw(st.lists(serials, max_size=6))),
         "mac": set(draw(st.lists(macs, max_size=3))),
@@ -248,7 +248,7 @@ def strings(node: object) -> list[str]:
 
 
 def plain_numbers(node: object) -> list[object]:
-    """Return all numbers and whatever else is no string."""
+    """Return all values but strings."""
     if isinstance(node, dict):
         return [number for item in node.values() for number in plain_numbers(item)]
     if isinstance(node, list):
@@ -257,9 +257,9 @@ def plain_numbers(node: object) -> list[object]:
 
 
 @given(documents())
-def test_nothing_of_the_input_is_left(made: tuple[Any, dict[str, set[str]]]) -> None:
+def test_no_identifier_is_left(made: tuple[Any, dict[str, set[str]]]) -> None:
     document, known = made
-    text = "\n".join(strings(scrub(document)))
+    text = "\n".join(strings(redact(document)))
     for kind, found in known.items():
         for item in found:
             if kind == "ip" and (item in ("0.0.0.0", "::") or item.startswith("255.")):  # noqa: S104
@@ -268,9 +268,9 @@ def test_nothing_of_the_input_is_left(made: tuple[Any, dict[str, set[str]]]) -> 
 
 
 @given(documents())
-def test_numbers_stay_and_so_do_words(made: tuple[Any, dict[str, set[str]]]) -> None:
+def test_numbers_and_words_are_unchanged(made: tuple[Any, dict[str, set[str]]]) -> None:
     document, _ = made
-    new = scrub(document)
+    new = redact(document)
     assert plain_numbers(new) == plain_numbers(document)
     for before, after in zip(document, new, strict=True):
         for key in ("value", "state", "now", "max", "n"):
@@ -278,33 +278,33 @@ def test_numbers_stay_and_so_do_words(made: tuple[Any, dict[str, set[str]]]) -> 
 
 
 @given(documents())
-def test_scrubbing_twice_is_scrubbing_once(made: tuple[Any, dict[str, set[str]]]) -> None:
-    scrubber = Redactor(made[0])
-    once = scrubber.scrub(made[0])
-    assert scrubber.scrub(once) == once
+def test_redaction_is_idempotent(made: tuple[Any, dict[str, set[str]]]) -> None:
+    redactor = Redactor(made[0])
+    once = redactor.redact(made[0])
+    assert redactor.redact(once) == once
 
 
 @given(documents())
-def test_different_stays_different_and_same_stays_same(made: tuple[Any, dict[str, set[str]]]) -> None:
+def test_placeholders_are_unique(made: tuple[Any, dict[str, set[str]]]) -> None:
     document, known = made
-    scrubber = Redactor(document)
+    redactor = Redactor(document)
     for key, found in known.items():
-        stand_ins = [scrubber.scrub({key: item})[key] for item in sorted(found)]
-        assert len(set(stand_ins)) == len(found)
-        assert stand_ins == [scrubber.scrub({key: item})[key] for item in sorted(found)]
+        placeholders = [redactor.redact({key: item})[key] for item in sorted(found)]
+        assert len(set(placeholders)) == len(found)
+        assert placeholders == [redactor.redact({key: item})[key] for item in sorted(found)]
         if key != "ip":
-            assert all(len(new) == len(item) for item, new in zip(sorted(found), stand_ins, strict=True))
+            assert all(len(new) == len(item) for item, new in zip(sorted(found), placeholders, strict=True))
         else:
             kinds = [
                 (ipaddress.ip_address(item).version, ipaddress.ip_address(new).version)
-                for item, new in zip(sorted(found), stand_ins, strict=True)
+                for item, new in zip(sorted(found), placeholders, strict=True)
             ]
             assert all(before == after for before, after in kinds)
 
 
 @given(st.recursive(st.one_of(values, st.text()), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
-def test_any_document_can_be_scrubbed(document: Any) -> None:
-    scrubber = Redactor(document)
-    once = scrubber.scrub(document)
-    assert scrubber.scrub(once) == once
+def test_any_document_can_be_redacted(document: Any) -> None:
+    redactor = Redactor(document)
+    once = redactor.redact(document)
+    assert redactor.redact(once) == once
     json.dumps(once)

@@ -1,4 +1,4 @@
-"""What is remembered in files: saved in time, read with suspicion, gone with its entry."""
+"""Storage: saved in time, validated when read, removed with the entry."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -20,7 +20,7 @@ from custom_components.enphase_envoy.storage import DOCUMENTS, EntryStore
 ENTRY = MockConfigEntry(domain=DOMAIN, entry_id="01ENTRY")
 KEY = "enphase_envoy.01ENTRY.documents"
 
-#: What Home Assistant's test tools replace by a dictionary.
+#: Methods that Home Assistant's test tools replace by a dictionary.
 DISK = {name: getattr(Store, name) for name in ("_async_load", "_async_write_data", "async_remove")}
 
 
@@ -28,103 +28,101 @@ class Disk:
     """A file of Home Assistant's storage."""
 
     def __init__(self, path: Path) -> None:
-        """Prepare for a file to be there."""
+        """Create the folder of the file."""
         self.path = path
         path.parent.mkdir()
 
     def write(self, content: bytes) -> None:
-        """Have something in it that nobody else wrote."""
+        """Write content that Home Assistant did not."""
         self.path.write_bytes(content)
 
     def holds(self) -> bytes | None:
-        """Return what is in it, None when there is no such file."""
+        """Return the content, None if there is no such file."""
         return self.path.read_bytes() if self.path.exists() else None
 
     def is_private(self) -> bool:
-        """Return whether only its owner may read it."""
+        """Return whether other users of the system cannot read it."""
         return self.path.stat().st_mode & 0o077 == 0
 
 
 @pytest.fixture
 def disk(hass: HomeAssistant, tmp_path: Path) -> Iterator[Disk]:
-    """The real file that a memory is in."""
+    """The real file of a store."""
     hass.config.config_dir = str(tmp_path)
     with patch.multiple(Store, **DISK):
         yield Disk(tmp_path / STORAGE_DIR / KEY)
 
 
 @pytest.fixture
-def memory(hass: HomeAssistant) -> EntryStore:
-    """A memory of which nothing is saved."""
+def store(hass: HomeAssistant) -> EntryStore:
+    """A store without saved data."""
     return EntryStore(hass, ENTRY, DOCUMENTS)
 
 
-async def test_what_was_saved_is_known_again(
-    hass: HomeAssistant, memory: EntryStore, hass_storage: dict[str, Any]
-) -> None:
-    assert await memory.async_load() is None
-    await memory.async_save_now({"a": [1, 2.5, None, "text"], "b": {"c": True}})
+async def test_saved_data_is_loaded(hass: HomeAssistant, store: EntryStore, hass_storage: dict[str, Any]) -> None:
+    assert await store.async_load() is None
+    await store.async_save_now({"a": [1, 2.5, None, "text"], "b": {"c": True}})
     assert hass_storage[KEY]["data"] == {"a": [1, 2.5, None, "text"], "b": {"c": True}}
     assert await EntryStore(hass, ENTRY, DOCUMENTS).async_load() == {"a": [1, 2.5, None, "text"], "b": {"c": True}}
     assert await EntryStore(hass, ENTRY, "another").async_load() is None
 
 
-async def test_a_save_is_not_put_off_by_asking_for_it_again(
-    hass: HomeAssistant, memory: EntryStore, hass_storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+async def test_a_repeated_call_does_not_delay_a_save(
+    hass: HomeAssistant, store: EntryStore, hass_storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever has something new each minute and asks for a save each time gets one in time, with the newest."""
+    """A caller that schedules a save every minute gets one in time, with the newest data."""
     now = hass.loop.time()
     monkeypatch.setattr(hass.loop, "time", lambda: now)
     made = count(1)
     for _ in range(14):
-        memory.keep(lambda: {"made": next(made)}, 900)
+        store.keep(lambda: {"made": next(made)}, 900)
         now += 60
     assert KEY not in hass_storage
     now += 61
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=901))
     await hass.async_block_till_done()
     assert hass_storage[KEY]["data"] == {"made": 1}
-    # The next one counts anew.
-    memory.keep(lambda: {"made": next(made)}, 900)
+    # The next one starts a new period.
+    store.keep(lambda: {"made": next(made)}, 900)
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=800))
     await hass.async_block_till_done()
     assert hass_storage[KEY]["data"] == {"made": 1}
-    await memory.async_remove()
+    await store.async_remove()
 
 
-async def test_a_save_can_be_wanted_sooner(
-    hass: HomeAssistant, memory: EntryStore, hass_storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+async def test_a_scheduled_save_can_be_moved_forward(
+    hass: HomeAssistant, store: EntryStore, hass_storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = hass.loop.time()
     monkeypatch.setattr(hass.loop, "time", lambda: now)
-    memory.keep(lambda: {"made": "late"}, 900)
-    memory.keep(lambda: {"made": "soon"}, 10)
+    store.keep(lambda: {"made": "late"}, 900)
+    store.keep(lambda: {"made": "soon"}, 10)
     now += 11
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=11))
     await hass.async_block_till_done()
     assert hass_storage[KEY]["data"] == {"made": "soon"}
 
 
-async def test_what_is_due_is_saved_when_home_assistant_stops(
-    hass: HomeAssistant, memory: EntryStore, hass_storage: dict[str, Any]
+async def test_a_scheduled_save_is_done_when_home_assistant_stops(
+    hass: HomeAssistant, store: EntryStore, hass_storage: dict[str, Any]
 ) -> None:
-    memory.keep(lambda: {"made": "in the end"}, 900)
+    store.keep(lambda: {"made": "in the end"}, 900)
     hass.set_state(CoreState.final_write)
     hass.bus.async_fire(EVENT_HOMEASSISTANT_FINAL_WRITE)
     await hass.async_block_till_done()
     assert hass_storage[KEY]["data"] == {"made": "in the end"}
 
 
-async def test_what_is_removed_does_not_come_back(hass: HomeAssistant, memory: EntryStore, disk: Disk) -> None:
-    await memory.async_save_now({"made": 1})
+async def test_a_removed_file_is_not_written_again(hass: HomeAssistant, store: EntryStore, disk: Disk) -> None:
+    await store.async_save_now({"made": 1})
     assert disk.holds()
-    memory.keep(lambda: {"made": 2}, 10)
-    await memory.async_remove()
+    store.keep(lambda: {"made": 2}, 10)
+    await store.async_remove()
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=20))
     await hass.async_block_till_done()
     assert disk.holds() is None
     assert await EntryStore(hass, ENTRY, DOCUMENTS).async_load() is None
-    await memory.async_remove()
+    await store.async_remove()
 
 
 @pytest.mark.parametrize(
@@ -146,12 +144,12 @@ async def test_what_is_removed_does_not_come_back(hass: HomeAssistant, memory: E
     ],
     ids=range(13),
 )
-async def test_a_broken_file_is_nothing_and_is_written_anew(
-    memory: EntryStore, disk: Disk, caplog: pytest.LogCaptureFixture, content: bytes
+async def test_a_damaged_file_is_ignored_and_replaced(
+    store: EntryStore, disk: Disk, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     disk.write(content)
-    assert await memory.async_load() is None
+    assert await store.async_load() is None
     assert not [record for record in caplog.records if record.exc_info]
-    await memory.async_save_now({"made": 1})
-    assert await memory.async_load() == {"made": 1}
+    await store.async_save_now({"made": 1})
+    assert await store.async_load() == {"made": 1}
     assert disk.is_private()

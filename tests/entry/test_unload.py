@@ -1,4 +1,4 @@
-"""Leaving while something is under way. That no timer and no task lingers, Home Assistant's test tools see to."""
+"""Unloading during a request. Home Assistant's test tools check that no timer and no task is left."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,14 +22,14 @@ TARIFF = "/admin/lib/tariff"
 
 
 async def unload(hass: HomeAssistant, house: House, caplog: pytest.LogCaptureFixture) -> None:
-    """Unload in the middle of something, and set up again: nothing is left of the first time."""
+    """Unload during a request, and set up again: nothing is left of the first time."""
     coordinator = house.coordinator
     caplog.clear()
     assert await hass.config_entries.async_unload(house.entry.entry_id)
     await asyncio.sleep(0.6)
     await hass.async_block_till_done(wait_background_tasks=True)
     assert coordinator._cancel_expiry is None
-    assert not coordinator._looks
+    assert not coordinator._looks  # words: allow looks
     assert coordinator._unsub_refresh is None
     assert not [task for task in asyncio.all_tasks() if "custom_components" in repr(task)]
     assert not [record for record in caplog.records if record.exc_info]
@@ -39,7 +39,7 @@ async def unload(hass: HomeAssistant, house: House, caplog: pytest.LogCaptureFix
     assert STATE_UNAVAILABLE not in house.states().values()
 
 
-async def test_a_refresh_under_way_ends_with_the_entry(
+async def test_a_refresh_is_cancelled_with_the_entry(
     hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
     house = await set_up("full_battery")
@@ -50,7 +50,7 @@ async def test_a_refresh_under_way_ends_with_the_entry(
     await refresh
 
 
-async def test_a_poll_under_way_ends_with_the_entry(
+async def test_a_poll_is_cancelled_with_the_entry(
     hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
     house = await set_up("full_battery")
@@ -62,7 +62,7 @@ async def test_a_poll_under_way_ends_with_the_entry(
     await unload(hass, house, caplog)
 
 
-async def test_a_look_under_way_ends_with_the_entry(
+async def test_reading_a_setting_again_is_cancelled_with_the_entry(
     hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
     house = await set_up("full_battery")
@@ -74,7 +74,7 @@ async def test_a_look_under_way_ends_with_the_entry(
     await unload(hass, house, caplog)
 
 
-async def test_a_late_answer_ends_with_the_entry(
+async def test_a_slow_request_is_cancelled_with_the_entry(
     hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = await set_up("full_battery")
@@ -84,7 +84,7 @@ async def test_a_late_answer_ends_with_the_entry(
     await unload(hass, house, caplog)
 
 
-async def test_no_device_can_be_deleted_while_the_gateway_is_gone(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_no_device_can_be_deleted_while_the_gateway_is_unavailable(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("full_battery")
     await hass.config_entries.async_unload(house.entry.entry_id)
     await house.gateway.go_away()

@@ -1,1 +1,1 @@
-"""Tests of dialogs."""
+"""Tests of config, options and repair flows."""

@@ -1,4 +1,4 @@
-"""The dialog that connects a gateway: what it asks, what it says when something is wrong, what it stores."""
+"""Config flow: its fields, errors and the data of the entry."""
 
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
@@ -11,7 +11,7 @@ from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
-from custom_components.enphase_envoy.client import auth as account, firmware as identity
+from custom_components.enphase_envoy.client import auth, firmware
 from custom_components.enphase_envoy.config_flow import host_of
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.conftest import LONG, House, entry_for
@@ -24,7 +24,7 @@ DEVICE = "<?xml version='1.0'?><envoy_info><device><sn>1</sn><software>{}</softw
 
 
 async def submit(hass: HomeAssistant, **form: Any) -> ConfigFlowResult:
-    """Open the dialog as an owner does, and send the form."""
+    """Start a flow as the frontend does, and submit the form."""
     opened = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
     assert opened["type"] is FlowResultType.FORM
     return await hass.config_entries.flow.async_configure(opened["flow_id"], form)
@@ -36,7 +36,7 @@ def errors(result: ConfigFlowResult) -> dict[str, str]:
     return result["errors"] or {}
 
 
-async def test_a_pasted_token_is_all_that_is_kept(hass: HomeAssistant, simulate: Simulate) -> None:
+async def test_with_a_token_no_account_is_stored(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("full_battery")
     token = gateway.token(LONG)
     result = await submit(hass, host=gateway.host, token=f"  {token}\n")
@@ -64,7 +64,7 @@ async def test_an_account_fetches_the_token(hass: HomeAssistant, simulate: Simul
     assert result["data"]["use_manual_token"] is False
 
 
-async def test_firmware_before_7_knows_its_own_users(hass: HomeAssistant, simulate: Simulate) -> None:
+async def test_firmware_before_7_uses_local_users(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("legacy_5")
     result = await submit(hass, host=gateway.host, username="installer", password="")
     assert result["type"] is FlowResultType.CREATE_ENTRY
@@ -73,7 +73,7 @@ async def test_firmware_before_7_knows_its_own_users(hass: HomeAssistant, simula
     assert result["result"].state is ConfigEntryState.LOADED
 
 
-async def test_once_the_firmware_is_known_only_its_fields_are_asked(hass: HomeAssistant, simulate: Simulate) -> None:
+async def test_fields_depend_on_the_firmware_once_it_is_identified(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("legacy_5")
     result = await submit(hass, host=gateway.host, username="envoy", password="wrong")
     assert errors(result) == {"base": "invalid_auth"}
@@ -89,7 +89,7 @@ async def test_once_the_firmware_is_known_only_its_fields_are_asked(hass: HomeAs
         ("nonsense", "token_malformed"),
     ],
 )
-async def test_a_token_that_can_not_work_is_said_to_be_so(
+async def test_an_invalid_token_is_an_error(
     hass: HomeAssistant, simulate: Simulate, token: dict[str, Any] | str, error: str
 ) -> None:
     gateway = await simulate("metered_1phase")
@@ -102,7 +102,7 @@ async def test_a_token_that_the_gateway_rejects(hass: HomeAssistant, simulate: S
     with gateway.fault("/auth/check_jwt", Status(401)):
         result = await submit(hass, host=gateway.host, token=gateway.token(LONG))
     assert errors(result) == {"token": "token_rejected"}
-    # Nothing was lost: the same dialog goes on.
+    # The same flow continues.
     result = await hass.config_entries.flow.async_configure(
         result["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
     )
@@ -134,7 +134,7 @@ async def test_neither_account_nor_token(hass: HomeAssistant, simulate: Simulate
         ("refused", "not_your_gateway"),
     ],
 )
-async def test_what_the_cloud_says_is_told_apart(
+async def test_errors_of_the_cloud(
     hass: HomeAssistant, simulate: Simulate, cloud: Cloud, trouble: Any, error: str
 ) -> None:
     gateway = await simulate("metered_1phase")
@@ -149,7 +149,7 @@ async def test_a_wrong_password(hass: HomeAssistant, simulate: Simulate, cloud: 
     assert errors(result) == {"base": "invalid_auth"}
 
 
-async def test_a_cloud_that_is_not_there(
+async def test_an_unreachable_cloud(
     hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
 ) -> None:
     monkeypatch.setattr(EnvoyTokenAuth, "JSON_LOGIN_URL", f"http://127.0.0.1:{unused_tcp_port}/login?")
@@ -159,39 +159,39 @@ async def test_a_cloud_that_is_not_there(
 
 
 @pytest.mark.parametrize("service", ["login_trouble", "token_trouble"])
-async def test_a_cloud_that_never_answers_is_given_up_in_time(
+async def test_a_cloud_that_does_not_answer_times_out(
     hass: HomeAssistant, simulate: Simulate, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, service: str
 ) -> None:
-    monkeypatch.setattr(account, "CLOUD_LIMIT", 0.5)
+    monkeypatch.setattr(auth, "CLOUD_TIMEOUT", 0.5)
     setattr(cloud, service, "hang")
     gateway = await simulate("metered_1phase")
     result = await submit(hass, host=gateway.host, username="owner@example.com", password="sunshine")
     assert errors(result) == {"base": "cloud_unreachable"}
 
 
-async def test_a_gateway_that_never_answers_is_given_up_in_time(
+async def test_a_gateway_that_does_not_answer_times_out(
     hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "IDENTIFY_LIMIT", 0.5)
+    monkeypatch.setattr(firmware, "IDENTIFY_TIMEOUT", 0.5)
     gateway = await simulate("metered_1phase")
     with gateway.fault("/info", Silent()):
         result = await submit(hass, host=gateway.host, token=gateway.token(LONG))
     assert errors(result) == {"host": "cannot_connect"}
 
 
-def test_all_limits_together_are_within_15_seconds() -> None:
-    assert identity.IDENTIFY_TIMEOUT + 1 <= 15
-    assert account.CLOUD_TIMEOUT + 5 <= 15
+def test_timeouts_are_within_15_seconds() -> None:
+    assert firmware.IDENTIFY_TIMEOUT + 1 <= 15
+    assert auth.CLOUD_TIMEOUT + 5 <= 15
 
 
-async def test_nothing_there(hass: HomeAssistant, simulate: Simulate) -> None:
+async def test_an_unreachable_gateway(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("metered_1phase")
     await gateway.go_away()
     assert errors(await submit(hass, host=gateway.host, token="x")) == {"host": "cannot_connect"}
 
 
 @pytest.mark.parametrize("answer", sorted(stranger.ANSWERS))
-async def test_something_else_is_there(hass: HomeAssistant, answer: str) -> None:
+async def test_another_server_is_not_a_gateway(hass: HomeAssistant, answer: str) -> None:
     async with Stranger(answer) as server:
         assert errors(await submit(hass, host=server.host, token="x")) == {"host": "not_a_gateway"}
         assert not server.credentials
@@ -207,7 +207,7 @@ async def test_something_else_is_there(hass: HomeAssistant, answer: str) -> None
     ],
     ids=["broken HTML", "not text", "no version", "firmware before 3.9"],
 )
-async def test_something_almost_like_a_gateway_is_there(
+async def test_an_incomplete_info_document_is_not_a_gateway(
     hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch, body: str, error: str
 ) -> None:
     monkeypatch.setitem(stranger.ANSWERS, "almost", (body, "text/xml"))
@@ -215,7 +215,7 @@ async def test_something_almost_like_a_gateway_is_there(
         assert errors(await submit(hass, host=server.host, token="x")) == {"host": error}
 
 
-async def test_a_server_that_refuses_to_say_who_it_is(hass: HomeAssistant) -> None:
+async def test_a_server_without_access_to_the_info_document(hass: HomeAssistant) -> None:
     async with Stranger("html", status=403) as server:
         assert errors(await submit(hass, host=server.host, token="x")) == {"host": "not_a_gateway"}
     async with Stranger("html", status=503) as server:
@@ -233,7 +233,7 @@ async def test_a_server_that_refuses_to_say_who_it_is(hass: HomeAssistant) -> No
         ("http://[bad", "http://[bad"),
     ],
 )
-def test_people_paste_whole_addresses(typed: str, host: str) -> None:
+def test_a_host_may_be_a_url(typed: str, host: str) -> None:
     assert host_of(typed) == host
 
 
@@ -245,7 +245,7 @@ async def test_a_gateway_is_set_up_once(hass: HomeAssistant, simulate: Simulate)
 
 
 def announcement(gateway: Simulator, host: str = "127.0.0.1") -> ZeroconfServiceInfo:
-    """Return what a gateway says of itself on the network."""
+    """Return the mDNS announcement of a gateway."""
     address = ip_address(host)
     return ZeroconfServiceInfo(
         ip_address=address,
@@ -263,7 +263,7 @@ async def discover(hass: HomeAssistant, info: ZeroconfServiceInfo) -> ConfigFlow
     return await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_ZEROCONF}, data=info)
 
 
-async def test_a_gateway_that_announces_itself_is_offered(hass: HomeAssistant, simulate: Simulate) -> None:
+async def test_a_discovered_gateway_can_be_added(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("metered_1phase")
     result = await discover(hass, announcement(gateway))
     assert not errors(result)
@@ -275,14 +275,14 @@ async def test_a_gateway_that_announces_itself_is_offered(hass: HomeAssistant, s
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
-async def test_a_gateway_is_not_offered_at_an_ipv6_address(hass: HomeAssistant, simulate: Simulate) -> None:
+async def test_an_ipv6_address_is_not_added(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("metered_1phase")
     result = await discover(hass, announcement(gateway, "fe80::1"))
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "not_ipv4")
 
 
-async def test_an_address_that_answers_is_not_given_up_for_another(hass: HomeAssistant, set_up: SetUp) -> None:
-    """A gateway on Ethernet and Wi-Fi announces both in turn."""
+async def test_discovery_keeps_a_working_address(hass: HomeAssistant, set_up: SetUp) -> None:
+    """A gateway on Ethernet and Wi-Fi announces both addresses in turn."""
     house = await set_up("metered_1phase")
     before = house.entry.data["host"]
     result = await discover(hass, announcement(house.gateway, "127.0.0.2"))
@@ -290,7 +290,7 @@ async def test_an_address_that_answers_is_not_given_up_for_another(hass: HomeAss
     assert house.entry.data["host"] == before
 
 
-async def test_an_address_that_no_longer_answers_is(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_discovery_replaces_an_address_that_no_longer_works(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("metered_1phase")
     await house.gateway.go_away()
     await house.poll()
@@ -299,7 +299,7 @@ async def test_an_address_that_no_longer_answers_is(hass: HomeAssistant, set_up:
     assert house.entry.data["host"] == "127.0.0.2"
 
 
-async def test_a_lost_access_is_given_back(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_reauthentication(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("metered_1phase")
     result = await house.entry.start_reauth_flow(hass)
     assert not errors(result)
@@ -313,7 +313,7 @@ async def test_a_lost_access_is_given_back(hass: HomeAssistant, set_up: SetUp) -
     assert house.entry.state is ConfigEntryState.LOADED
 
 
-async def test_reconfiguring_leads_to_the_same_gateway_only(
+async def test_reconfiguration_accepts_the_same_gateway_only(
     hass: HomeAssistant, set_up: SetUp, simulate: Simulate
 ) -> None:
     house = await set_up("metered_1phase")

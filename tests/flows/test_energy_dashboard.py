@@ -1,4 +1,4 @@
-"""The Energy dashboard: what each house adds, judged by Home Assistant's own energy module; what stays as it was."""
+"""The Energy dashboard: the sources of each system, validated by the energy integration; existing ones are kept."""
 
 from collections.abc import Awaitable, Callable
 from copy import deepcopy
@@ -43,7 +43,7 @@ BATTERY = {
     "stat_soc": "battery_level",
     "capacity": 10.0,
 }
-#: What stands in for a meter that is missing.
+#: Virtual meters that replace a missing one.
 GRID_WORKED_OUT = {
     "stat_energy_from": "lifetime_grid_import",
     "stat_energy_to": "lifetime_grid_export",
@@ -56,9 +56,9 @@ BATTERY_WORKED_OUT = {
 }
 HOUSE = {"stat_energy_to": "lifetime_house_consumption", "stat_rate": "house_power"}
 CONSUMPTION = {"stat_energy_to": "lifetime_consumption", "stat_rate": "consumption"}
-#: Ticked in the form for a house with a meter, where this version (2026.11) has such a source.
+#: Selected in the form for a system with a consumption meter if this version (2026.11) has such a source.
 HOME = {"home": True} if hasattr(energy, "HomeSourceType") else {}
-#: What each house has for the dashboard: keys of sensors, and the capacity of its batteries in kWh.
+#: Sources of each simulated system: keys of sensors, and the capacity of its batteries in kWh.
 HAS: dict[str, dict[str, dict[str, Any]]] = {
     "legacy_3_9": {"solar": SOLAR},
     "legacy_5": {"solar": SOLAR},
@@ -76,7 +76,7 @@ HAS: dict[str, dict[str, dict[str, Any]]] = {
     "collar": {"solar": SOLAR, "grid": GRID, "battery": BATTERY},
     "sixty_inverters": {"solar": SOLAR, "grid": GRID},
 }
-#: Sources of an owner who has set the dashboard up before, with things that are none of ours.
+#: Sources of other integrations in an existing dashboard.
 OWN: dict[str, list[dict[str, Any]]] = {
     "energy_sources": [
         {
@@ -103,12 +103,12 @@ OWN: dict[str, list[dict[str, Any]]] = {
 
 @pytest.fixture(autouse=True)
 async def _home_assistant(recorder_mock: Recorder, _home_assistant: None, hass: HomeAssistant) -> None:
-    """Have a recorder, which must be there before anything else, and what the dashboard is made of."""
+    """Set up the recorder, which must come first, and the energy integration."""
     assert await async_setup_component(hass, "energy", {})
 
 
 async def begin(house: House) -> ConfigFlowResult:
-    """Press Configure, then the entry of the menu."""
+    """Start the options flow and select the menu option."""
     flows = house.hass.config_entries.options
     menu = await flows.async_init(house.entry.entry_id)
     assert menu["type"] is FlowResultType.MENU
@@ -117,7 +117,7 @@ async def begin(house: House) -> ConfigFlowResult:
 
 
 async def add(house: House, **changes: bool) -> ConfigFlowResult:
-    """Press the button of the form, with other ticks than it shows where they are named."""
+    """Submit the form with its defaults, except for the given fields."""
     form = await begin(house)
     assert form["type"] is FlowResultType.FORM
     ticks = shown(form)
@@ -126,14 +126,14 @@ async def add(house: House, **changes: bool) -> ConfigFlowResult:
 
 
 def shown(form: ConfigFlowResult) -> dict[str, bool]:
-    """Return the fields of a form, and which of them are ticked at first."""
+    """Return the fields of a form with their defaults."""
     assert form["data_schema"] is not None
     ticks: dict[str, bool] = form["data_schema"]({})
     return ticks
 
 
 async def preferences(hass: HomeAssistant) -> dict[str, Any]:
-    """Return all that the dashboard keeps."""
+    """Return the stored preferences of the dashboard."""
     manager = await energy.async_get_manager(hass)
     return dict(manager.data or manager.default_preferences())
 
@@ -168,14 +168,14 @@ def source(house: House, kind: str, keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def expected(profile: str) -> dict[str, dict[str, Any]]:
-    """Return what a house has, and what it uses where this version knows of that."""
+    """Return the sources of a system, with home consumption if this version supports it."""
     has = HAS[profile]
     home = HOUSE if "battery" in has and has["grid"] is GRID else CONSUMPTION
     return has | ({"home": home} if PROFILES[profile].cts and HOME else {})
 
 
 async def complaints(hass: HomeAssistant) -> list[str]:
-    """Return what Home Assistant finds wrong with the dashboard once the first statistics are made."""
+    """Return the dashboard's validation errors after the first statistics."""
     await async_wait_recording_done(hass)
     now = dt_util.utcnow()
     do_adhoc_statistics(
@@ -187,7 +187,7 @@ async def complaints(hass: HomeAssistant) -> list[str]:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-async def test_what_a_house_adds_is_what_the_dashboards_own_dialog_would_save(
+async def test_added_sources_equal_those_of_the_dashboards_own_dialog(
     hass: HomeAssistant, set_up: SetUp, hass_ws_client: WebSocketGenerator, profile: str
 ) -> None:
     house = await set_up(profile)
@@ -204,7 +204,7 @@ async def test_what_a_house_adds_is_what_the_dashboards_own_dialog_would_save(
     assert await sources(hass) == added
 
 
-async def test_asked_again_it_says_that_all_is_there(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_a_second_time_there_is_nothing_to_add(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up()
     await add(house)
     before = deepcopy(await preferences(hass))
@@ -215,7 +215,7 @@ async def test_asked_again_it_says_that_all_is_there(hass: HomeAssistant, set_up
     assert await preferences(hass) == before
 
 
-async def test_the_form_names_what_it_would_add(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_the_form_shows_the_sensors(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up()
     er.async_get(hass).async_update_entity(sensor(house, "production"), name="Roof")
 
@@ -231,7 +231,7 @@ async def test_the_form_names_what_it_would_add(hass: HomeAssistant, set_up: Set
 
 
 @pytest.mark.parametrize("kind", ["solar", "grid", "battery"])
-async def test_what_is_not_ticked_is_not_added(hass: HomeAssistant, set_up: SetUp, kind: str) -> None:
+async def test_a_deselected_source_is_not_added(hass: HomeAssistant, set_up: SetUp, kind: str) -> None:
     house = await set_up()
 
     await add(house, **{kind: False})
@@ -240,7 +240,7 @@ async def test_what_is_not_ticked_is_not_added(hass: HomeAssistant, set_up: SetU
     assert shown(await begin(house)) == {kind: True}
 
 
-async def test_something_must_be_ticked(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_at_least_one_source_must_be_selected(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("legacy_5")
 
     form = await add(house, solar=False)
@@ -249,7 +249,7 @@ async def test_something_must_be_ticked(hass: HomeAssistant, set_up: SetUp) -> N
     assert await sources(hass) == []
 
 
-async def test_what_the_owner_has_stays_as_it_is(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_existing_sources_are_unchanged(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up()
     manager = await energy.async_get_manager(hass)
     await manager.async_update(deepcopy(OWN))  # type: ignore[arg-type]
@@ -261,7 +261,7 @@ async def test_what_the_owner_has_stays_as_it_is(hass: HomeAssistant, set_up: Se
     assert after | {"energy_sources": after["energy_sources"][:3]} == OWN
 
 
-async def test_a_second_connection_to_the_grid_is_added_only_when_ticked(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_a_second_grid_connection_is_deselected_by_default(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up()
     manager = await energy.async_get_manager(hass)
     await manager.async_update(deepcopy(OWN))  # type: ignore[arg-type]
@@ -280,7 +280,7 @@ async def test_a_second_connection_to_the_grid_is_added_only_when_ticked(hass: H
         (("stat_energy_from", "stat_rate"), ("stat_energy_to",)),
     ],
 )
-async def test_the_side_of_the_grid_that_is_missing_is_added(
+async def test_a_missing_direction_of_the_grid_is_added(
     hass: HomeAssistant, set_up: SetUp, there: tuple[str, ...], missing: tuple[str, ...]
 ) -> None:
     house = await set_up("metered_1phase")
@@ -295,8 +295,8 @@ async def test_the_side_of_the_grid_that_is_missing_is_added(
     assert (await begin(house))["reason"] == "all_there"
 
 
-async def test_half_a_battery_is_none(hass: HomeAssistant, set_up: SetUp) -> None:
-    """Who takes one of its counters together with something else has chosen."""
+async def test_a_battery_with_one_counter_in_use_is_not_added(hass: HomeAssistant, set_up: SetUp) -> None:
+    """The user has combined one of its counters with another sensor on purpose."""
     house = await set_up()
     own = {"type": "battery", "stat_energy_from": sensor(house, "lifetime_battery_discharged"), "stat_energy_to": "a:b"}
     manager = await energy.async_get_manager(hass)
@@ -317,7 +317,7 @@ async def test_each_gateway_adds_its_own(hass: HomeAssistant, set_up: SetUp) -> 
     ]
 
 
-async def test_a_battery_of_another_make_is_another_battery(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_a_battery_of_another_device_is_another_battery(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up()
     entry = MockConfigEntry(domain="other")
     entry.add_to_hass(hass)
@@ -333,8 +333,8 @@ async def test_a_battery_of_another_make_is_another_battery(hass: HomeAssistant,
     assert shown(await begin(house)) == HOME | {"solar": True, "grid_again": False, "battery": True}
 
 
-async def test_what_was_made_of_this_gateways_sensors_counts_twice(hass: HomeAssistant, set_up: SetUp) -> None:
-    """A helper has the device of the sensor it is made of, a template none."""
+async def test_helpers_of_this_gateways_sensors_count_twice(hass: HomeAssistant, set_up: SetUp) -> None:
+    """A helper belongs to the device of its source sensor, a template to none."""
     house = await set_up()
     device = er.async_get(hass).async_get(sensor(house, "battery_discharge"))
     assert device
@@ -347,7 +347,7 @@ async def test_what_was_made_of_this_gateways_sensors_counts_twice(hass: HomeAss
 
 
 async def own_sources(hass: HomeAssistant, discharged: str, charged: str, sun: str, bought: str) -> None:
-    """Have an owner with a battery, panels and a grid."""
+    """Return a dashboard with a battery, panels and a grid."""
     given = [
         {"type": "battery", "stat_energy_from": discharged, "stat_energy_to": charged},
         {"type": "solar", "stat_energy_from": sun, "config_entry_solar_forecast": None},
@@ -386,7 +386,7 @@ async def test_a_disabled_sensor_is_enabled_when_it_is_added(
         assert entity.disabled != ticked
 
 
-async def test_what_is_disabled_with_its_device_is_not_offered(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_a_sensor_disabled_with_its_device_is_not_offered(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("metered_1phase")
     production = er.async_get(hass).async_get(sensor(house, "production"))
     assert production
@@ -406,7 +406,7 @@ async def test_a_grid_that_lost_a_sensor_is_not_offered(hass: HomeAssistant, set
 
 @pytest.mark.parametrize("restored", [False, True])
 async def test_a_meter_without_a_value_is_not_offered(hass: HomeAssistant, set_up: SetUp, *, restored: bool) -> None:
-    """What a moment's silence hides will be back: nothing stands in for it. What was taken out has left its entity."""
+    """A meter without a value for a moment is not replaced by another; a removed meter has left its entity."""
     house = await set_up()
     attributes = {"restored": True} if restored else {}
     hass.states.async_set(sensor(house, "lifetime_battery_charged"), "unavailable", attributes)
@@ -430,7 +430,7 @@ async def test_a_house_without_any_value_has_nothing_to_add(hass: HomeAssistant,
 
 
 def provide(house: House, key: str) -> None:
-    """Have a sensor, whether the gateway gives what it needs or not."""
+    """Register a sensor, whether the gateway has its source or not."""
     unique_id = f"{house.gateway.serial}_{key}"
     registry = er.async_get(house.hass)
     entity = registry.async_get_or_create("sensor", DOMAIN, unique_id, config_entry=house.entry)
@@ -439,7 +439,7 @@ def provide(house: House, key: str) -> None:
 
 
 class _Schema:
-    """The energy module's own schema, less some fields, and with the source that 2026.11 adds."""
+    """The energy module's schema without some fields and with the source that 2026.11 adds."""
 
     def __init__(self, *, home: bool, unknown: tuple[str, ...] = ()) -> None:
         self._real = energy.ENERGY_SOURCE_SCHEMA
@@ -464,7 +464,7 @@ class _Schema:
         (("lifetime_house_consumption",), {"stat_energy_to": "lifetime_house_consumption"}),
     ],
 )
-async def test_the_house_is_added_once_where_the_version_knows_it(
+async def test_home_consumption_is_added_once_if_supported(
     hass: HomeAssistant,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
@@ -483,7 +483,7 @@ async def test_the_house_is_added_once_where_the_version_knows_it(
     assert shown(await begin(other)) == {"solar": True, "grid": True}
 
 
-async def test_what_the_version_does_not_know_is_left_out(
+async def test_unsupported_fields_and_sources_are_left_out(
     hass: HomeAssistant, set_up: SetUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(energy, "ENERGY_SOURCE_SCHEMA", _Schema(home=bool(HOME), unknown=("stat_soc", "capacity")))
@@ -497,7 +497,7 @@ async def test_what_the_version_does_not_know_is_left_out(
     assert source(house, "battery", known) in await sources(hass)
 
 
-async def test_a_gateway_that_is_not_read_offers_its_options_alone(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_an_entry_that_is_not_loaded_has_options_only(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up()
     form = await begin(house)
     await hass.config_entries.async_unload(house.entry.entry_id)

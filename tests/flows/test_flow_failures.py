@@ -1,4 +1,4 @@
-"""Each way into the dialog with each thing that can go wrong: the same words everywhere, and the dialog goes on."""
+"""Each start of the config flow with each failure: the same errors everywhere, and the flow can be finished."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -45,7 +45,7 @@ async def by_reconfiguring(hass: HomeAssistant, gateway: Simulator) -> ConfigFlo
 
 WAYS = [by_hand, by_discovery, by_reauth, by_reconfiguring]
 
-#: What is typed besides the host, and what the form then says. `None` stands for a good token.
+#: Input besides the host, and the errors of the form. `None` stands for a valid token.
 FAILURES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "nothing there": ({"token": None}, {"host": "cannot_connect"}),
     "no gateway": ({"token": None}, {"host": "not_a_gateway"}),
@@ -63,7 +63,7 @@ FAILURES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-async def test_what_the_form_says(
+async def test_errors_of_the_form(
     hass: HomeAssistant,
     simulate: Simulate,
     cloud: Cloud,
@@ -75,7 +75,7 @@ async def test_what_the_form_says(
     gateway = await simulate("metered_1phase")
     opened = await way(hass, gateway)
     assert opened["type"] is FlowResultType.FORM
-    typed, says = FAILURES[failure]
+    typed, expected = FAILURES[failure]
     form = {"host": gateway.host, **typed}
     match form.get("token", ""):
         case None:
@@ -98,9 +98,9 @@ async def test_what_the_form_says(
         if failure == "no gateway":
             form["host"] = stranger.host
         result = await hass.config_entries.flow.async_configure(opened["flow_id"], form)
-    assert (result["type"], result["errors"]) == (FlowResultType.FORM, says)
+    assert (result["type"], result["errors"]) == (FlowResultType.FORM, expected)
 
-    # The same dialog goes on to its end.
+    # The same flow can be finished.
     gateway.faults.clear()
     result = await hass.config_entries.flow.async_configure(
         opened["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
@@ -111,9 +111,7 @@ async def test_what_the_form_says(
 
 
 @pytest.mark.parametrize("way", [by_hand, by_discovery], ids=lambda way: way.__name__)
-async def test_a_gateway_that_is_set_up_already_ends_the_dialog(
-    hass: HomeAssistant, simulate: Simulate, way: Way
-) -> None:
+async def test_a_configured_gateway_aborts_the_flow(hass: HomeAssistant, simulate: Simulate, way: Way) -> None:
     gateway = await simulate("metered_1phase")
     opened = await way(hass, gateway)
     entry_for(gateway).add_to_hass(hass)
@@ -123,7 +121,7 @@ async def test_a_gateway_that_is_set_up_already_ends_the_dialog(
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "already_configured")
 
 
-async def test_who_connects_by_hand_is_not_offered_it_any_more(hass: HomeAssistant, simulate: Simulate) -> None:
+async def test_a_flow_by_the_user_ends_the_discovery_flow(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("metered_1phase")
     await by_discovery(hass, gateway)
     opened = await by_hand(hass, gateway)

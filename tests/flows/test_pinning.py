@@ -1,4 +1,4 @@
-"""Certificates: one is trusted, and nothing is told to another."""
+"""Certificate pinning: nothing is sent to a host with another certificate."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,7 +19,7 @@ PROFILE = "metered_1phase"
 
 
 async def pin(hass: HomeAssistant, house: House) -> str:
-    """Switch pinning on as the owner does, and return the fingerprint that is then remembered."""
+    """Enable pinning in the options, and return the stored fingerprint."""
     flow = await hass.config_entries.options.async_init(house.entry.entry_id)
     result = await hass.config_entries.options.async_configure(
         flow["flow_id"],
@@ -43,7 +43,7 @@ def secrets_sent(gateway: Simulator) -> list[str]:
     return [request.path for request in gateway.requests if request.path != "/info"]
 
 
-async def test_a_certificate_is_remembered_when_asked_to(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_the_option_stores_the_certificate(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up(PROFILE)
     assert "certificate_fingerprint" not in house.entry.data
     fingerprint = await pin(hass, house)
@@ -53,7 +53,7 @@ async def test_a_certificate_is_remembered_when_asked_to(hass: HomeAssistant, se
     assert house.entry.data["certificate_fingerprint"] == fingerprint
 
 
-async def test_nothing_is_told_to_another_certificate_until_the_owner_trusts_it(
+async def test_nothing_is_sent_to_another_certificate_until_the_user_trusts_it(
     hass: HomeAssistant, set_up: SetUp, hass_client: Any
 ) -> None:
     house = await set_up(PROFILE)
@@ -85,9 +85,7 @@ async def test_nothing_is_told_to_another_certificate_until_the_owner_trusts_it(
 
 
 @pytest.mark.parametrize("firmware", ["D5.0.62", "R3.9.36"])
-async def test_once_pinned_plain_http_and_old_firmware_are_refused(
-    hass: HomeAssistant, set_up: SetUp, firmware: str
-) -> None:
+async def test_pinning_rejects_plain_http_and_old_firmware(hass: HomeAssistant, set_up: SetUp, firmware: str) -> None:
     """An impostor that announces firmware 5 would be sent a user name and a password."""
     house = await set_up(PROFILE)
     await pin(hass, house)
@@ -98,7 +96,7 @@ async def test_once_pinned_plain_http_and_old_firmware_are_refused(
     assert not secrets_sent(house.gateway)
 
 
-async def test_what_was_remembered_is_forgotten_when_pinning_ends(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_without_the_option_the_fingerprint_is_removed(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up(PROFILE)
     await pin(hass, house)
     hass.config_entries.async_update_entry(house.entry, options={**house.entry.options, "pin_certificate": False})

@@ -1,4 +1,4 @@
-"""The message about a counter that has another value for good: its correction is kept, or undone."""
+"""The issue about a permanent step of a counter: its correction is kept or reverted."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -22,18 +22,18 @@ from tests.helpers.statistics import START, Statistics
 type SetUp = Callable[..., Awaitable[House]]
 
 SOLAR = "sensor.solar"
-#: Where the step is booked.
+#: Start of the row that contains the step.
 STEP = START + timedelta(minutes=5)
 CORRECTION = Correction(SOLAR, STEP.timestamp(), -18_999_950.0)
 
 
 def message(hass: HomeAssistant) -> ir.IssueEntry | None:
-    """Return the message."""
+    """Return the issue."""
     return next((it for (domain, _), it in ir.async_get(hass).issues.items() if domain == DOMAIN), None)
 
 
 async def answer(hass: HomeAssistant, client: ClientSessionGenerator, choice: str) -> tuple[dict[str, Any], str]:
-    """Open the dialog of the message and choose; return what it showed and how it ended."""
+    """Start the repair flow and choose; return its first step and its result."""
     assert await async_setup_component(hass, "repairs", {})
     http, shown = await client(), message(hass)
     assert shown
@@ -44,7 +44,7 @@ async def answer(hass: HomeAssistant, client: ClientSessionGenerator, choice: st
 
 
 @pytest.mark.parametrize(("choice", "change"), [("keep", 50), ("book", 19_000_000)])
-async def test_the_owner_decides_what_a_step_was(
+async def test_the_user_keeps_or_reverts_the_correction(
     statistics: Statistics,
     hass: HomeAssistant,
     hass_client: ClientSessionGenerator,
@@ -72,7 +72,7 @@ async def test_the_owner_decides_what_a_step_was(
     assert message(hass) is None
 
 
-async def test_without_a_recorder_nothing_can_be_undone(
+async def test_without_a_recorder_nothing_can_be_reverted(
     hass: HomeAssistant, set_up: SetUp, hass_client: ClientSessionGenerator
 ) -> None:
     house = await set_up("full_battery")
@@ -81,10 +81,10 @@ async def test_without_a_recorder_nothing_can_be_undone(
     assert message(hass)
 
 
-async def test_a_message_outlasts_a_restart_but_not_its_entry(
+async def test_an_issue_persists_over_a_restart_until_its_entry_is_removed(
     hass: HomeAssistant, set_up: SetUp, hass_storage: dict[str, Any]
 ) -> None:
-    """Nobody notices the step again; one step gives one message, however often it is told."""
+    """The step is not detected again; repeated reports of a step create one issue."""
     house = await set_up("full_battery")
     for _ in range(2):
         issues.async_report_step(hass, house.entry, asdict(CORRECTION), 400, 0)

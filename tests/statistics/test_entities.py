@@ -1,4 +1,4 @@
-"""Which entities show which counters."""
+"""The entities of counters."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,7 +11,7 @@ from tests.conftest import House
 type SetUp = Callable[..., Awaitable[House]]
 
 
-async def test_guarded_counters_have_the_entities_that_show_them(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_filtered_counters_have_entities(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("full_battery")
     snapshot, serial = house.coordinator.data, house.gateway.serial
     counters = async_counter_entities(hass, snapshot)
@@ -26,16 +26,16 @@ async def test_guarded_counters_have_the_entities_that_show_them(hass: HomeAssis
         assert isinstance(getattr(snapshot.objects[address].value, field), int)
         entity = er.async_get(hass).async_get(entity_id)
         assert entity
-        # The registry remembers what such a state is to the statistics; net counters may fall and are left out.
+        # The registry contains the state class; net counters may fall and are left out.
         assert (entity.capabilities or {})["state_class"] == "total_increasing"
     daily = {entity_id for _, row, entity_id in async_energy_sensors(hass, snapshot) if row.counter is None}
     assert f"sensor.envoy_{serial}_energy_production_today" in daily
 
 
-async def test_what_has_no_entity_is_left_out(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_counters_without_an_entity_are_left_out(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("full_battery")
     snapshot = house.coordinator.data
     before = async_counter_entities(hass, snapshot)
-    gone = before[("system_production",), "watt_hours_lifetime"]
-    er.async_get(hass).async_remove(gone)
-    assert set(before.values()) - set(async_counter_entities(hass, snapshot).values()) == {gone}
+    removed = before[("system_production",), "watt_hours_lifetime"]
+    er.async_get(hass).async_remove(removed)
+    assert set(before.values()) - set(async_counter_entities(hass, snapshot).values()) == {removed}

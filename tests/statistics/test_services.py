@@ -1,4 +1,4 @@
-"""The action that repairs statistics, on a real recorder: shows what is wrong, corrects that, and nothing else."""
+"""The action that repairs statistics, with a real recorder: it finds and corrects wrong rows and no others."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -8,11 +8,12 @@ from unittest.mock import patch
 from homeassistant.components.recorder import get_instance
 from homeassistant.components.recorder.statistics import async_import_statistics
 from homeassistant.config_entries import ConfigEntryState
-from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.core import Context, HomeAssistant
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError, Unauthorized
 from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
 import pytest
+from pytest_homeassistant_custom_component.common import MockUser
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 from sqlalchemy.exc import OperationalError
 
@@ -24,25 +25,25 @@ from tests.simulator import Simulator
 type SetUp = Callable[..., Awaitable[House]]
 
 LIFETIME = 65_000_000.0
-#: What flows in a minute.
+#: Watt-hours that flow in a minute.
 FLOW = 50.0
 ROWS = 30
-#: The minute of a lie in the middle of a row, and its last one.
+#: Minutes of a fault: in the middle of a row, and at its end.
 MIDDLE, LAST = 13 * 5 + 2, 13 * 5 + 4
 
 
-class Owner:
-    """Somebody who recorded for some time, then installs this component and calls the action."""
+class Installation:
+    """A system that was recorded for some time before this component was installed and the action called."""
 
     def __init__(self, hass: HomeAssistant, statistics: Statistics) -> None:
-        """Be there from the beginning."""
+        """Initialize without a gateway."""
         self.hass = hass
         self.statistics = statistics
         self.house: House
         self.solar = self.today = self.grid = ""
 
-    async def moves_in(self, set_up: SetUp) -> None:
-        """Learn which entities there are: they have the same ids with Home Assistant's own integration."""
+    async def set_up(self, set_up: SetUp) -> None:
+        """Register the entities, which have the same ids as those of Home Assistant's own integration."""
         self.house = await set_up("full_battery")
         prefix = f"sensor.envoy_{self.house.gateway.serial}"
         self.solar = f"{prefix}_lifetime_energy_production"
@@ -50,55 +51,57 @@ class Owner:
         self.grid = f"{prefix}_lifetime_net_energy_consumption"
         assert {self.solar, self.today, self.grid} <= set(self.hass.states.async_entity_ids())
         self.statistics.freezer.tick(1)
-        # What they say from now on is not what is recorded here.
+        # From here on, the states are written by the tests.
         assert await self.hass.config_entries.async_unload(self.house.entry.entry_id)
         await async_wait_recording_done(self.hass)
 
-    async def records(self, told: dict[str, Sequence[float | None]]) -> None:
-        """Have each minute's states recorded, as Home Assistant's own integration would have written them."""
-        for row in range(len(next(iter(told.values()))) // 5):
+    async def record(self, states: dict[str, Sequence[float | None]]) -> None:
+        """Record a state a minute, as Home Assistant's own integration would have written it."""
+        for row in range(len(next(iter(states.values()))) // 5):
             minutes = range(row * 5, row * 5 + 5)
             await self.statistics.row(
-                *({entity: states[minute] for entity, states in told.items()} for minute in minutes)
+                *({entity: values[minute] for entity, values in states.items()} for minute in minutes)
             )
 
-    async def repairs(self, **data: Any) -> dict[str, Any]:
+    async def repair(self, **data: Any) -> dict[str, Any]:
         """Call the action."""
         if self.house.entry.state is not ConfigEntryState.LOADED:
             with patch("custom_components.enphase_envoy.PLATFORMS", []):
                 assert await self.hass.config_entries.async_setup(self.house.entry.entry_id)
-        answer = await call(self.hass, config_entry_id=self.house.entry.entry_id, **data)
+        response = await call(self.hass, config_entry_id=self.house.entry.entry_id, **data)
         await async_wait_recording_done(self.hass)
-        return answer
+        return response
 
 
-async def call(hass: HomeAssistant, **data: Any) -> dict[str, Any]:
-    """Call the action and return what it answers."""
-    answer = await hass.services.async_call(DOMAIN, "repair_statistics", data, blocking=True, return_response=True)
-    assert answer
-    return dict(answer)
+async def call(hass: HomeAssistant, context: Context | None = None, **data: Any) -> dict[str, Any]:
+    """Call the action and return its response."""
+    response = await hass.services.async_call(
+        DOMAIN, "repair_statistics", data, blocking=True, context=context, return_response=True
+    )
+    assert response
+    return dict(response)
 
 
 @pytest.fixture
-async def owner(statistics: Statistics, hass: HomeAssistant, set_up: SetUp) -> AsyncIterator[Owner]:
-    """Somebody with entities and no history."""
-    owner = Owner(hass, statistics)
-    # Its timers are not for a clock that leaps.
+async def installation(statistics: Statistics, hass: HomeAssistant, set_up: SetUp) -> AsyncIterator[Installation]:
+    """An installation with entities and no history."""
+    installation = Installation(hass, statistics)
+    # Its timers do not work with a clock that leaps.
     with patch("custom_components.enphase_envoy.maintenance.async_start"):
-        await owner.moves_in(set_up)
-        yield owner
+        await installation.set_up(set_up)
+        yield installation
         with patch("custom_components.enphase_envoy.PLATFORMS", []):
-            await hass.config_entries.async_unload(owner.house.entry.entry_id)
+            await hass.config_entries.async_unload(installation.house.entry.entry_id)
 
 
 def counter(start: float = LIFETIME) -> list[float]:
-    """Return the true states of a counter, one a minute."""
+    """Return the correct states of a counter, one a minute."""
     return [start + FLOW * minute for minute in range(ROWS * 5)]
 
 
-def lie(true: Sequence[float], minutes: range, told: Callable[[float], float]) -> list[float]:
+def faulty(correct: Sequence[float], minutes: range, fault: Callable[[float], float]) -> list[float]:
     """Return states with another value in some minutes."""
-    return [told(state) if minute in minutes else state for minute, state in enumerate(true)]
+    return [fault(state) if minute in minutes else state for minute, state in enumerate(correct)]
 
 
 FAULTS: dict[str, Callable[[float], float]] = {
@@ -130,25 +133,25 @@ MINUTES = {
         ("more", "in a row"),
     ],
 )
-async def test_a_lie_is_shown_then_corrected_then_gone(owner: Owner, fault: str, when: str) -> None:
-    """To the watt-hour in each row where it passes within one, and in all otherwise."""
+async def test_a_fault_is_shown_then_corrected(installation: Installation, fault: str, when: str) -> None:
+    """Exact in each row if the fault is within one, otherwise in total."""
     minutes = MINUTES[when]
     unit = {"zero": "Wh", "half": "kWh"}.get(fault, "MWh")
-    owner.statistics.units[owner.solar] = unit
+    installation.statistics.units[installation.solar] = unit
     true = counter()
-    await owner.records({owner.solar: lie(true, minutes, FAULTS[fault]), owner.grid: true})
-    before = await owner.statistics.changes(owner.solar)
-    shown = await owner.repairs()
+    await installation.record({installation.solar: faulty(true, minutes, FAULTS[fault]), installation.grid: true})
+    before = await installation.statistics.changes(installation.solar)
+    shown = await installation.repair()
     assert shown["applied"] is False
-    assert {jump["entity_id"] for jump in shown["jumps"]} == {owner.solar}
-    assert await owner.statistics.changes(owner.solar) == before
-    applied = await owner.repairs(apply=True)
+    assert {spike["entity_id"] for spike in shown["jumps"]} == {installation.solar}
+    assert await installation.statistics.changes(installation.solar) == before
+    applied = await installation.repair(apply=True)
     assert applied == {**shown, "applied": True}
-    after = await owner.statistics.changes(owner.solar)
-    hours = await owner.statistics.changes(owner.solar, "hour")
-    assert await owner.repairs() == {"applied": False, "jumps": []}
-    assert await owner.repairs(apply=True) == {"applied": True, "jumps": []}
-    assert await owner.statistics.changes(owner.solar) == after
+    after = await installation.statistics.changes(installation.solar)
+    hours = await installation.statistics.changes(installation.solar, "hour")
+    assert await installation.repair() == {"applied": False, "jumps": []}
+    assert await installation.repair(apply=True) == {"applied": True, "jumps": []}
+    assert await installation.statistics.changes(installation.solar) == after
     touched = range(minutes.start // 5, minutes.stop // 5 + 1)
     assert [change for row, change in enumerate(after) if row not in touched] == pytest.approx(
         [200, *[250] * (ROWS - len(touched) - 1)], abs=0.01
@@ -158,53 +161,65 @@ async def test_a_lie_is_shown_then_corrected_then_gone(owner: Owner, fault: str,
     assert min(after) >= 0
     if len(minutes) == 1:
         assert after == pytest.approx([200, *[250] * (ROWS - 1)], abs=0.01)
-    assert await owner.statistics.changes(owner.grid) == pytest.approx([200, *[250] * (ROWS - 1)], abs=0.01)
+    assert await installation.statistics.changes(installation.grid) == pytest.approx(
+        [200, *[250] * (ROWS - 1)], abs=0.01
+    )
 
 
-async def test_a_jump_is_described(owner: Owner, hass: HomeAssistant) -> None:
+async def test_the_response_describes_a_spike(installation: Installation, hass: HomeAssistant) -> None:
     await hass.config.async_set_time_zone("Europe/Amsterdam")
-    await owner.records({owner.solar: lie(counter(), MINUTES["in a row"], FAULTS["zero"])})
-    (jump,) = (await owner.repairs())["jumps"]
-    assert jump.pop("possible") == pytest.approx(12_000, rel=10)
-    assert jump == {
+    await installation.record({installation.solar: faulty(counter(), MINUTES["in a row"], FAULTS["zero"])})
+    (spike,) = (await installation.repair())["jumps"]
+    assert spike.pop("possible") == pytest.approx(12_000, rel=10)
+    assert spike == {
         "when": "2026-06-21T13:05:00+02:00",
-        "entity_id": owner.solar,
-        "statistic_id": owner.solar,
+        "entity_id": installation.solar,
+        "statistic_id": installation.solar,
         "booked": pytest.approx(LIFETIME + FLOW * (MIDDLE + 3) - 50 + 100, abs=200),
-        "correction": pytest.approx(250 - jump["booked"], abs=0.01),
+        "correction": pytest.approx(250 - spike["booked"], abs=0.01),
     }
 
 
-async def test_rows_that_cancel_out_are_corrected(owner: Owner) -> None:
-    """Five per cent less for a row books as much below nothing, and as much too much in the next."""
-    await owner.records({owner.solar: lie(counter(), MINUTES["over rows"], lambda true: true * 0.95)})
-    changes = await owner.statistics.changes(owner.solar)
+async def test_rows_that_cancel_each_other_are_corrected(installation: Installation) -> None:
+    """A state that is five per cent too low records negative energy, and as much positive energy in the next row."""
+    await installation.record({installation.solar: faulty(counter(), MINUTES["over rows"], lambda true: true * 0.95)})
+    changes = await installation.statistics.changes(installation.solar)
     assert min(changes) < -3_000_000
     assert max(changes) > 3_000_000
-    assert len((await owner.repairs(apply=True))["jumps"]) == 2
-    assert await owner.statistics.changes(owner.solar) == pytest.approx([200, *[250] * (ROWS - 1)], abs=0.01)
+    assert len((await installation.repair(apply=True))["jumps"]) == 2
+    assert await installation.statistics.changes(installation.solar) == pytest.approx(
+        [200, *[250] * (ROWS - 1)], abs=0.01
+    )
 
 
 @pytest.mark.parametrize("minutes", MINUTES.values(), ids=MINUTES)
-async def test_a_today_that_repeated_the_lifetime_is_corrected(owner: Owner, minutes: range) -> None:
-    owner.statistics.units[owner.today] = "kWh"
-    await owner.records({owner.today: lie(counter(9_000), minutes, lambda today: LIFETIME + today)})
-    assert sum(await owner.statistics.changes(owner.today)) > LIFETIME
-    assert (await owner.repairs(apply=True))["jumps"]
-    assert sum(await owner.statistics.changes(owner.today)) == pytest.approx(200 + 250 * (ROWS - 1), abs=0.01)
-    assert (await owner.repairs())["jumps"] == []
+async def test_a_daily_counter_with_the_lifetime_value_is_corrected(installation: Installation, minutes: range) -> None:
+    installation.statistics.units[installation.today] = "kWh"
+    await installation.record({installation.today: faulty(counter(9_000), minutes, lambda today: LIFETIME + today)})
+    assert sum(await installation.statistics.changes(installation.today)) > LIFETIME
+    assert (await installation.repair(apply=True))["jumps"]
+    assert sum(await installation.statistics.changes(installation.today)) == pytest.approx(
+        200 + 250 * (ROWS - 1), abs=0.01
+    )
+    assert (await installation.repair())["jumps"] == []
 
 
 @pytest.mark.parametrize("step", [19e6, -53e6, -3e6])
-async def test_a_lasting_step_becomes_what_flowed_beside_it(owner: Owner, step: float) -> None:
-    await owner.records({owner.solar: lie(counter(), range(MIDDLE, ROWS * 5), lambda true: true + step)})
-    assert len((await owner.repairs(apply=True))["jumps"]) == 1
-    assert await owner.statistics.changes(owner.solar) == pytest.approx([200, *[250] * (ROWS - 1)], abs=0.01)
-    assert (await owner.repairs())["jumps"] == []
+async def test_a_permanent_step_becomes_the_energy_of_the_rows_beside_it(
+    installation: Installation, step: float
+) -> None:
+    await installation.record(
+        {installation.solar: faulty(counter(), range(MIDDLE, ROWS * 5), lambda true: true + step)}
+    )
+    assert len((await installation.repair(apply=True))["jumps"]) == 1
+    assert await installation.statistics.changes(installation.solar) == pytest.approx(
+        [200, *[250] * (ROWS - 1)], abs=0.01
+    )
+    assert (await installation.repair())["jumps"] == []
 
 
-async def test_history_of_hours_alone_is_corrected(owner: Owner, hass: HomeAssistant) -> None:
-    """Short rows are kept for ten days; what lies further back is in hours."""
+async def test_history_of_hours_alone_is_corrected(installation: Installation, hass: HomeAssistant) -> None:
+    """Short rows are kept for ten days; older statistics consist of hours."""
     sums = [3000.0 * hour + (LIFETIME if hour > 400 else 0) for hour in range(1000)]
     since = START - timedelta(hours=1000)
     rows = [
@@ -216,72 +231,78 @@ async def test_history_of_hours_alone_is_corrected(owner: Owner, hass: HomeAssis
         "has_sum": True,
         "name": None,
         "source": "recorder",
-        "statistic_id": owner.solar,
+        "statistic_id": installation.solar,
         "unit_class": "energy",
         "unit_of_measurement": "MWh",
     }
     async_import_statistics(hass, metadata, rows)  # type: ignore[arg-type]
     await async_wait_recording_done(hass)
     when = (since + timedelta(hours=401)).isoformat()
-    (jump,) = (await owner.repairs())["jumps"]
-    assert dt_util.parse_datetime(jump["when"]) == dt_util.parse_datetime(when)
-    assert jump["correction"] == pytest.approx(-LIFETIME, abs=0.01)
+    (spike,) = (await installation.repair())["jumps"]
+    assert dt_util.parse_datetime(spike["when"]) == dt_util.parse_datetime(when)
+    assert spike["correction"] == pytest.approx(-LIFETIME, abs=0.01)
     later, earlier = since + timedelta(hours=402), since + timedelta(hours=401)
-    assert (await owner.repairs(start=later.isoformat()))["jumps"] == []
-    assert (await owner.repairs(end=earlier.isoformat()))["jumps"] == []
-    assert (await owner.repairs(start=earlier.isoformat(), end=later.isoformat()))["jumps"] == [jump]
-    await owner.repairs(apply=True)
-    assert await owner.statistics.changes(owner.solar, "hour") == pytest.approx([0, *[3000] * 999], abs=0.01)
+    assert (await installation.repair(start=later.isoformat()))["jumps"] == []
+    assert (await installation.repair(end=earlier.isoformat()))["jumps"] == []
+    assert (await installation.repair(start=earlier.isoformat(), end=later.isoformat()))["jumps"] == [spike]
+    await installation.repair(apply=True)
+    assert await installation.statistics.changes(installation.solar, "hour") == pytest.approx(
+        [0, *[3000] * 999], abs=0.01
+    )
 
 
-async def test_only_what_is_chosen_is_corrected(owner: Owner) -> None:
-    told = lie(counter(), MINUTES["in a row"], FAULTS["zero"])
-    await owner.records({owner.solar: told, owner.grid: told})
-    assert len((await owner.repairs())["jumps"]) == 2
-    (jump,) = (await owner.repairs(entity_id=owner.grid, apply=True))["jumps"]
-    assert jump["entity_id"] == owner.grid
-    assert max(await owner.statistics.changes(owner.grid)) == pytest.approx(250, abs=0.01)
-    assert max(await owner.statistics.changes(owner.solar)) > LIFETIME
+async def test_only_selected_entities_are_corrected(installation: Installation) -> None:
+    states = faulty(counter(), MINUTES["in a row"], FAULTS["zero"])
+    await installation.record({installation.solar: states, installation.grid: states})
+    assert len((await installation.repair())["jumps"]) == 2
+    (spike,) = (await installation.repair(entity_id=installation.grid, apply=True))["jumps"]
+    assert spike["entity_id"] == installation.grid
+    assert max(await installation.statistics.changes(installation.grid)) == pytest.approx(250, abs=0.01)
+    assert max(await installation.statistics.changes(installation.solar)) > LIFETIME
 
 
-async def test_an_honest_history_has_nothing_to_repair(owner: Owner) -> None:
+async def test_correct_statistics_have_nothing_to_repair(installation: Installation) -> None:
     true = counter()
-    # Away for a while, then all at once what was counted meanwhile.
+    # Unavailable for a while, then the energy counted meanwhile at once.
     away: list[float | None] = [None if 40 <= minute < 90 else state for minute, state in enumerate(true)]
-    await owner.records({owner.solar: away, owner.grid: true, owner.today: [state - LIFETIME for state in true]})
-    assert await owner.repairs(apply=True) == {"applied": True, "jumps": []}
-    assert sum(await owner.statistics.changes(owner.solar)) == pytest.approx(FLOW * (ROWS * 5 - 1), abs=0.01)
+    await installation.record(
+        {installation.solar: away, installation.grid: true, installation.today: [state - LIFETIME for state in true]}
+    )
+    assert await installation.repair(apply=True) == {"applied": True, "jumps": []}
+    assert sum(await installation.statistics.changes(installation.solar)) == pytest.approx(
+        FLOW * (ROWS * 5 - 1), abs=0.01
+    )
 
 
-async def test_what_is_asked_for_wrongly_is_explained(owner: Owner, hass: HomeAssistant) -> None:
-    power = er.async_get(hass).async_get_entity_id("sensor", DOMAIN, f"{owner.house.gateway.serial}_production")
-    assert (await owner.repairs())["jumps"] == []
+async def test_invalid_data_is_an_error(installation: Installation, hass: HomeAssistant) -> None:
+    power = er.async_get(hass).async_get_entity_id("sensor", DOMAIN, f"{installation.house.gateway.serial}_production")
+    assert (await installation.repair())["jumps"] == []
     for data, key in (
         ({"entity_id": power}, "not_a_counter"),
-        ({"entity_id": [owner.solar, "sensor.of_another"]}, "not_a_counter"),
+        ({"entity_id": [installation.solar, "sensor.of_another"]}, "not_a_counter"),
         ({"start": "2026-06-21 12:00:00", "end": "2026-06-21 11:00:00"}, "end_before_start"),
     ):
         with pytest.raises(ServiceValidationError) as raised:
-            await owner.repairs(**data)
+            await installation.repair(**data)
         assert (raised.value.translation_domain, raised.value.translation_key) == (DOMAIN, key)
 
 
-async def test_statistics_that_can_not_be_read_are_an_error(owner: Owner) -> None:
-    await owner.records({owner.solar: [LIFETIME] * 5})
+async def test_unreadable_statistics_are_an_error(installation: Installation) -> None:
+    await installation.record({installation.solar: [LIFETIME] * 5})
     broken = OperationalError("SELECT", {}, OSError("disk image is malformed"))
     with (
         patch("custom_components.enphase_envoy.statistics.recorder.statistics_during_period", side_effect=broken),
         pytest.raises(HomeAssistantError) as raised,
     ):
-        await owner.repairs()
+        await installation.repair()
     assert raised.value.translation_key == "statistics_unreadable"
 
 
-async def test_another_entry_or_one_that_is_not_read_is_an_error(
+async def test_an_unknown_entry_or_one_that_is_not_loaded_is_an_error(
     hass: HomeAssistant, set_up: SetUp, simulate: Callable[..., Awaitable[Simulator]]
 ) -> None:
     house = await set_up("full_battery")
-    for entry_id in ("nobody", entry_for(await simulate()).entry_id):
+    for entry_id in ("unknown", entry_for(await simulate()).entry_id):
         with pytest.raises(ServiceValidationError) as raised:
             await call(hass, config_entry_id=entry_id)
         assert raised.value.translation_key == "service_config_entry_not_found"
@@ -291,16 +312,27 @@ async def test_another_entry_or_one_that_is_not_read_is_an_error(
     assert raised.value.translation_key == "service_config_entry_not_loaded"
 
 
-async def test_without_a_recorder_there_is_nothing_to_repair(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_the_action_is_for_administrators_only(
+    hass: HomeAssistant, hass_admin_user: MockUser, hass_read_only_user: MockUser, set_up: SetUp
+) -> None:
+    house = await set_up("full_battery")
+    with pytest.raises(Unauthorized):
+        await call(hass, Context(user_id=hass_read_only_user.id), config_entry_id=house.entry.entry_id)
+    with pytest.raises(HomeAssistantError) as raised:
+        await call(hass, Context(user_id=hass_admin_user.id), config_entry_id=house.entry.entry_id)
+    assert raised.value.translation_key == "no_recorder"
+
+
+async def test_without_a_recorder_the_action_is_an_error(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("full_battery")
     with pytest.raises(HomeAssistantError) as raised:
         await call(hass, config_entry_id=house.entry.entry_id)
     assert raised.value.translation_key == "no_recorder"
 
 
-async def test_what_is_recorded_of_another_kind_is_left_alone(owner: Owner) -> None:
-    """Somebody may have told Home Assistant that it is something else altogether."""
+async def test_statistics_that_are_no_energy_are_left_out(installation: Installation) -> None:
+    """The user may have changed the unit or class of the entity."""
     with patch("custom_components.enphase_envoy.statistics.recorder.is_energy", return_value=False):
-        await owner.records({owner.solar: lie(counter(), MINUTES["in a row"], FAULTS["zero"])})
-        assert (await owner.repairs())["jumps"] == []
-    assert get_instance(owner.hass)
+        await installation.record({installation.solar: faulty(counter(), MINUTES["in a row"], FAULTS["zero"])})
+        assert (await installation.repair())["jumps"] == []
+    assert get_instance(installation.hass)

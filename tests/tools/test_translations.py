@@ -1,4 +1,4 @@
-"""Texts: every language says everything that English says, and English says everything that the code asks for."""
+"""Texts: every language has the texts of English, and English has all texts that the code refers to."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -29,23 +29,23 @@ in_every_language = pytest.mark.parametrize("language", LANGUAGES)
 
 
 def tree(language: str) -> dict[str, Any]:
-    """Return the texts of a language as the file has them."""
+    """Return the texts of a language as in the file."""
     texts: dict[str, Any] = json.loads((TRANSLATIONS / f"{language}.json").read_text(encoding="utf-8"))
     return texts
 
 
-def objects(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+def items(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
     """Yield each text with its path."""
     for key, value in node.items():
         if isinstance(value, dict):
-            yield from objects(value, f"{path}{key}/")
+            yield from items(value, f"{path}{key}/")
         else:
             yield f"{path}{key}", value
 
 
 def flat(language: str) -> dict[str, str]:
     """Return the texts of a language by their paths."""
-    return dict(objects(tree(language)))
+    return dict(items(tree(language)))
 
 
 def names(language: str) -> dict[str, str]:
@@ -56,7 +56,7 @@ def names(language: str) -> dict[str, str]:
 ENGLISH = flat("en")
 
 
-def test_five_languages_are_spoken_beside_english() -> None:
+def test_there_are_five_languages_beside_english() -> None:
     assert set(LANGUAGES) >= {"de", "es", "fr", "it", "nl"}
 
 
@@ -149,7 +149,8 @@ def test_every_field_of_an_action_has_a_text() -> None:
     }
 
 
-async def test_every_message_has_a_text_whose_placeholders_are_filled(hass: HomeAssistant) -> None:
+def create_issues(hass: HomeAssistant) -> list[ir.IssueEntry]:
+    """Create an issue of each kind."""
     entry = MockConfigEntry(domain=DOMAIN)
     entry.add_to_hass(hass)
     issues.async_report_token_ends(hass, entry, 0)
@@ -157,11 +158,25 @@ async def test_every_message_has_a_text_whose_placeholders_are_filled(hass: Home
     for setting, outcome in (("reserved_soc", SettingOutcome.OVERWRITTEN), ("mode", SettingOutcome.IGNORED)):
         issues.async_report_setting(hass, entry, "8.2.4225", SettingResult(setting, "number.reserve", outcome, 1, 2))
     issues.async_report_step(hass, entry, asdict(Correction("sensor.solar", 0, -19e6)), 65e6, 84e6)
+    return [issue for (domain, _), issue in ir.async_get(hass).issues.items() if domain == DOMAIN]
+
+
+async def test_every_issue_has_a_text_and_fills_its_placeholders(hass: HomeAssistant) -> None:
     texts = tree("en")["issues"]
-    raised = [issue for (domain, _), issue in ir.async_get(hass).issues.items() if domain == DOMAIN]
-    assert {issue.translation_key for issue in raised} == set(texts)
-    for issue in raised:
+    created = create_issues(hass)
+    assert {issue.translation_key for issue in created} == set(texts)
+    for issue in created:
         text = texts[issue.translation_key]
         filled = {f"{{{key}}}" for key in issue.translation_placeholders or ()}
         assert set(PLACEHOLDER.findall(text["title"] + text.get("description", ""))) <= filled
         assert issue.is_fixable == ("fix_flow" in text)
+
+
+async def test_every_issue_links_to_a_section_of_the_readme(hass: HomeAssistant) -> None:
+    manifest = json.loads((TRANSLATIONS.parent / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["documentation"].startswith(issues.README)
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", readme, re.MULTILINE)}
+    for issue in create_issues(hass):
+        assert issue.learn_more_url
+        assert issue.learn_more_url.removeprefix(issues.README) in anchors

@@ -1,1 +1,1 @@
-"""What the recorder holds of our counters, and corrections of it."""
+"""The recorder's statistics of energy counters, and corrections of them."""

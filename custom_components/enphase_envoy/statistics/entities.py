@@ -1,4 +1,4 @@
-"""Which entities show which counters of a gateway."""
+"""Maps energy counters to the entities that show them."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -17,14 +17,14 @@ from ..model.snapshot import Address, CounterKey, Snapshot
 def async_counter_entities(
     hass: HomeAssistant, snapshot: Snapshot, addresses: Collection[Address] | None = None
 ) -> dict[CounterKey, str]:
-    """Return the entity of each counter that the books keep, at some addresses or at all.
+    """Return the entity of each counter that the energy pipeline filters, at some addresses or at all.
 
-    A disabled one may have been recorded in the past.
+    Disabled entities are included: they may have been recorded in the past.
     """
     return {
-        (address, row.counter): entity_id
-        for address, row, entity_id in async_energy_sensors(hass, snapshot, addresses)
-        if row.counter is not None
+        (address, description.counter): entity_id
+        for address, description, entity_id in async_energy_sensors(hass, snapshot, addresses)
+        if description.counter is not None
     }
 
 
@@ -32,17 +32,17 @@ def async_counter_entities(
 def async_energy_sensors(
     hass: HomeAssistant, snapshot: Snapshot, addresses: Collection[Address] | None = None
 ) -> Iterator[tuple[Address, EnvoySensorEntityDescription[Any], str]]:
-    """Yield each registered entity that counts energy up, what of it begins anew each day too."""
+    """Yield each registered sensor with a total increasing energy, including those that are reset daily."""
     registry = er.async_get(hass)
     for address in snapshot.objects if addresses is None else addresses:
-        for table in SENSORS:
-            if not table.covers(address):
+        for entity_set in SENSORS:
+            if not entity_set.covers(address):
                 continue
-            for row in table.rows_for(snapshot, address):
-                if row.device_class is not SensorDeviceClass.ENERGY:
+            for description in entity_set.rows_for(snapshot, address):
+                if description.device_class is not SensorDeviceClass.ENERGY:
                     continue
-                if row.state_class is not SensorStateClass.TOTAL_INCREASING:
+                if description.state_class is not SensorStateClass.TOTAL_INCREASING:
                     continue
-                unique_id = table.unique_id(snapshot, address, row)
+                unique_id = entity_set.unique_id(snapshot, address, description)
                 if entity_id := registry.async_get_entity_id(SENSOR_DOMAIN, DOMAIN, unique_id):
-                    yield address, row, entity_id
+                    yield address, description, entity_id

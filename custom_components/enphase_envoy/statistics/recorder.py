@@ -1,10 +1,11 @@
-"""What the recorder knows of our counters, and how it is told that it booked too much. Energy is in Wh throughout.
+"""Reads the recorder's statistics of energy counters, and corrects them. Energy is in Wh throughout.
 
-The recorder keeps rows of five minutes for some days, and of an hour for ever. Each holds the state at its end and a
-sum that only grows; the energy of a row is what the sum grew by.
+The recorder keeps rows of five minutes for some days, and rows of an hour permanently. Each contains the state at its
+end and an accumulated sum; the energy of a row is the increase of the sum.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -28,45 +29,42 @@ from homeassistant.util.unit_conversion import EnergyConverter
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..const import LOGGER
-from ..model.json_data import Json
-from ..model.validation import is_number
+from ..model.json_data import Json, json_number
 from .spikes import WINDOW, Spike, StatisticsRow, find_spikes, recorded_changes
 
-#: What the recorder raises about a database that can't be read.
+#: Exceptions of the recorder for a database that cannot be read.
 DATABASE_ERRORS: Final = (SQLAlchemyError, HomeAssistantError, OSError, RuntimeError)
 
 _IN_WATT_HOURS: Final = {EnergyConverter.UNIT_CLASS: str(UnitOfEnergy.WATT_HOUR)}
 #: Seconds of a short row.
 ROW: Final = 300
 _BEGINNING: Final = dt_util.utc_from_timestamp(0)
-#: How much is read after what is looked for.
-_AROUND: Final = timedelta(seconds=WINDOW)
-#: Seconds from the recorder's word that a row is made until it surely lies in the database.
-_COMMITTED_AFTER: Final = 10
-#: Seconds in which what was booked has to show up in a row.
-_PATIENCE: Final = 3600
-#: Watt-hours from which on a row that holds a jump is told from one that does not by the jump.
-_TELLING: Final = 10_000.0
-#: Seconds since the epoch, in the year 5138: no correction is of a later time.
-_NEVER: Final = 1e11
-#: Share of a jump that a row holds at least which holds that jump.
-_MOST: Final = 0.5
+#: Time after a period that is read too: a spike is recognised by the rows that follow it.
+_READ_AHEAD: Final = timedelta(seconds=WINDOW)
+#: Seconds after the recorder's event within which it commits the rows to the database.
+_COMMIT_DELAY: Final = 10
+#: Seconds within which recorded energy must appear in a row.
+_ROW_TIMEOUT: Final = 3600
+#: Watt-hours from which on a correction is large enough to identify its row by the energy in it.
+_IDENTIFIABLE: Final = 10_000.0
+#: Share of a correction's energy that its row must contain.
+_MIN_SHARE: Final = 0.5
 
 
 @callback
 def async_recorder(hass: HomeAssistant) -> Recorder | None:
-    """Return the recorder, None where Home Assistant runs without one."""
+    """Return the recorder, None if it is not set up."""
     return hass.data.get(DATA_INSTANCE)
 
 
 async def async_last_recorded(hass: HomeAssistant, entity_ids: Collection[str]) -> dict[str, tuple[float, float]]:
-    """Return the last recorded state in Wh, and the second since the epoch it is of, of each entity that has one."""
+    """Return the last recorded state in Wh and its time in seconds since the epoch, of each entity that has one."""
     if not entity_ids or (recorder := async_recorder(hass)) is None:
         return {}
     try:
         return await recorder.async_add_executor_job(_last_recorded, hass, sorted(entity_ids))
     except DATABASE_ERRORS as err:
-        LOGGER.warning("What was recorded last can't be read (%s)", type(err).__name__)
+        LOGGER.warning("The last recorded statistics cannot be read (%s)", type(err).__name__)
         return {}
 
 
@@ -85,7 +83,7 @@ def _last_recorded(hass: HomeAssistant, entity_ids: Sequence[str]) -> dict[str, 
 
 
 def is_energy(metadata: StatisticMetaData) -> bool:
-    """Return whether statistics are in a unit of energy."""
+    """Return whether statistics are sums in a unit of energy."""
     return metadata["has_sum"] and metadata["unit_of_measurement"] in EnergyConverter.VALID_UNITS
 
 
@@ -94,9 +92,9 @@ def _watt_hours(value: float, metadata: StatisticMetaData) -> float:
 
 
 def recorded_change(before: float, after: float) -> float:
-    """Return what Home Assistant books when a counter that only increases goes from one state to another.
+    """Return the energy that Home Assistant records when a total increasing state changes.
 
-    A state below nine tenths of the one before begins a new cycle at zero, other falls are booked as such
+    A state below nine tenths of the previous one starts a new cycle at zero; smaller falls are recorded as such
     (`reset_detected` and `compile_statistics` of Home Assistant's `sensor/recorder.py`).
     """
     return after if after < 0.9 * before else after - before
@@ -105,17 +103,17 @@ def recorded_change(before: float, after: float) -> float:
 async def async_spikes(
     hass: HomeAssistant, recorder: Recorder, entity_id: str, watts: float, start: datetime, end: datetime
 ) -> list[Spike]:
-    """Return the jumps in what was recorded from `start` to `end` of a counter that counts so many watts at most.
+    """Return the spikes of a counter from `start` to `end`; `watts` is the maximum power that it can count.
 
-    Raises one of DATABASE_ERRORS.
+    Raises one of DATABASE_ERRORS if the statistics cannot be read.
     """
-    rows = await recorder.async_add_executor_job(_rows, hass, entity_id, end + _AROUND)
-    recorded_change = await hass.async_add_executor_job(lambda: find_spikes(recorded_changes(*rows), watts))
-    return [jump for jump in recorded_change if start.timestamp() <= jump.at < end.timestamp()]
+    rows = await recorder.async_add_executor_job(_rows, hass, entity_id, end + _READ_AHEAD)
+    spikes = await hass.async_add_executor_job(lambda: find_spikes(recorded_changes(*rows), watts))
+    return [spike for spike in spikes if start.timestamp() <= spike.at < end.timestamp()]
 
 
 def _rows(hass: HomeAssistant, entity_id: str, end: datetime) -> tuple[list[StatisticsRow], list[StatisticsRow]]:
-    """Return all rows of hours and all short rows of an entity until then."""
+    """Return all rows of hours and all short rows of an entity until `end`."""
     if not any(is_energy(metadata) for _, metadata in get_metadata(hass, statistic_ids={entity_id}).values()):
         return [], []
 
@@ -132,116 +130,130 @@ def _rows(hass: HomeAssistant, entity_id: str, end: datetime) -> tuple[list[Stat
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What has to be added to the energy that was booked for an entity."""
+    """Energy that must be added to the recorded energy of an entity."""
 
     entity_id: str
-    #: When the state was written that was booked wrongly, in seconds since the epoch.
+    #: When the state was written that was recorded wrongly, in seconds since the epoch.
     at: float
     watt_hours: float
 
 
-def restore_corrections(memory: object) -> list[Correction]:
-    """Return the corrections that were kept as dictionaries; what can't be understood is left out."""
-    made = []
-    for item in memory if isinstance(memory, list) else []:
-        match item:
-            case {"entity_id": str(entity_id), "at": at, "watt_hours": much} if is_number(at) and is_number(much):
-                if 0 <= at < _NEVER:
-                    made.append(Correction(entity_id, at, much))
-    return made
+def restore_corrections(stored: object) -> list[Correction]:
+    """Return corrections that were stored as dictionaries, without invalid ones."""
+    corrections = []
+    for item in stored if isinstance(stored, list) else []:
+        with suppress(KeyError, TypeError, ValueError):
+            at, watt_hours = json_number(item["at"]), json_number(item["watt_hours"])
+            corrections.append(Correction(str(item["entity_id"]), at, watt_hours))
+    return corrections
 
 
 @callback
 def async_correct(recorder: Recorder, correction: Correction) -> None:
-    """Change the sums of an entity from the row that begins at `at` on, short rows and hours alike.
+    """Change the sums of an entity from the row that contains `at` on, in short rows and hours.
 
-    The recorder works off what it is told one by one, so a row that exists now, and each that it makes later, is right.
+    The recorder processes its tasks in order, so the rows that exist now and all that it adds later are correct.
     """
     recorder.async_adjust_statistics(
         correction.entity_id,
-        dt_util.utc_from_timestamp(correction.at - correction.at % ROW),
+        dt_util.utc_from_timestamp(_row_start(correction)),
         correction.watt_hours,
         UnitOfEnergy.WATT_HOUR,
     )
 
 
+def _row_start(correction: Correction) -> float:
+    return correction.at - correction.at % ROW
+
+
 class PendingCorrections:
-    """Corrections that wait until the recorder has made the row that they are about."""
+    """Corrections that wait until the recorder has written the row with the energy to correct."""
 
     def __init__(self, hass: HomeAssistant, on_done: Callable[[Correction], None]) -> None:
-        """Prepare; `on_done` is told what was corrected, with `at` the beginning of its row; then it is forgotten."""
+        """Initialize; `on_done` is called with each finished correction, its `at` set to the start of the row."""
         self._hass = hass
         self._on_done = on_done
-        self._waiting: list[Correction] = []
-        #: Since when it is looked for them; what was missed before is still being made up for by the recorder.
+        self._pending: list[Correction] = []
+        #: Start of the search; the recorder adds rows that are due from before a restart only after it.
         self._since = 0.0
-        self._cancel_look: CALLBACK_TYPE | None = None
-        self._cancel_listening: CALLBACK_TYPE | None = None
+        self._cancel_check: CALLBACK_TYPE | None = None
+        self._cancel_listener: CALLBACK_TYPE | None = None
 
     def dump(self) -> list[Json]:
-        """Return what still waits."""
-        return [asdict(correction) for correction in self._waiting]
+        """Return the pending corrections for storage."""
+        return [asdict(correction) for correction in self._pending]
 
-    def load(self, memory: object) -> None:
-        """Go on waiting for what was remembered; what can't be understood is left out."""
-        self._waiting += restore_corrections(memory)
+    def load(self, stored: object) -> None:
+        """Add stored corrections; invalid ones are left out."""
+        self._pending += restore_corrections(stored)
 
     @callback
-    def async_add(self, *restore_corrections: Correction) -> None:
-        """Correct as soon as there is something to correct."""
-        self._waiting.extend(restore_corrections)
+    def async_add(self, *corrections: Correction) -> None:
+        """Add corrections."""
+        self._pending.extend(corrections)
 
     @callback
     def async_start(self) -> CALLBACK_TYPE:
-        """Begin to look whenever the recorder has made rows, and once now; return how to stop."""
+        """Check now and whenever the recorder has written rows; return the function that stops it."""
         self._since = dt_util.utcnow().timestamp()
-        self._cancel_listening = self._hass.bus.async_listen(EVENT_RECORDER_5MIN_STATISTICS_GENERATED, self._look_soon)
-        self._look_soon()
+        self._cancel_listener = self._hass.bus.async_listen(
+            EVENT_RECORDER_5MIN_STATISTICS_GENERATED, self._schedule_check
+        )
+        self._schedule_check()
         return self.async_stop
 
     @callback
     def async_stop(self) -> None:
-        """Look no more."""
-        for cancel in (self._cancel_listening, self._cancel_look):
+        """Stop checking."""
+        for cancel in (self._cancel_listener, self._cancel_check):
             if cancel:
                 cancel()
-        self._cancel_listening = self._cancel_look = None
+        self._cancel_listener = self._cancel_check = None
 
     @callback
-    def _look_soon(self, _event: Event | None = None) -> None:
-        if self._waiting and self._cancel_look is None:
-            self._cancel_look = async_call_later(self._hass, _COMMITTED_AFTER, self._look)
+    def _schedule_check(self, _event: Event | None = None) -> None:
+        if self._pending and self._cancel_check is None:
+            self._cancel_check = async_call_later(self._hass, _COMMIT_DELAY, self._check)
 
-    async def _look(self, now: datetime) -> None:
-        self._cancel_look = None
+    async def _check(self, now: datetime) -> None:
+        self._cancel_check = None
         if (recorder := async_recorder(self._hass)) is None:
-            self._waiting.clear()
+            self._pending.clear()
             return
-        for correction in tuple(self._waiting):
-            try:
-                changes = await recorder.async_add_executor_job(_changes, self._hass, correction)
-            except DATABASE_ERRORS as err:
-                LOGGER.warning("Statistics of %s can't be read (%s)", correction.entity_id, type(err).__name__)
-                changes = {}
-            if correction not in self._waiting or self._cancel_listening is None:
-                continue
-            if (row := _row(correction, changes)) is not None:
-                self._waiting.remove(correction)
-                found = replace(correction, at=row)
-                async_correct(recorder, found)
-                self._on_done(found)
-            elif now.timestamp() > max(correction.at, self._since) + _PATIENCE + ROW:
-                self._waiting.remove(correction)
-                LOGGER.debug("%s was not recorded: nothing to correct", correction.entity_id)
+        for correction in tuple(self._pending):
+            changes = await self._read_changes(recorder, correction)
+            # It may have been removed or stopped while the database was read.
+            if correction in self._pending and self._cancel_listener is not None:
+                self._finish(recorder, correction, changes, now.timestamp())
+
+    async def _read_changes(self, recorder: Recorder, correction: Correction) -> dict[float, float]:
+        """Return the recorded energy of the rows in which a correction may apply; none if they cannot be read."""
+        try:
+            return await recorder.async_add_executor_job(_changes, self._hass, correction)
+        except DATABASE_ERRORS as err:
+            LOGGER.warning("Statistics of %s cannot be read (%s)", correction.entity_id, type(err).__name__)
+            return {}
+
+    @callback
+    def _finish(self, recorder: Recorder, correction: Correction, changes: Mapping[float, float], now: float) -> None:
+        """Write a correction if its row exists; discard it if the row is overdue."""
+        if (start := _matching_row(correction, changes)) is not None:
+            self._pending.remove(correction)
+            located = replace(correction, at=start)
+            async_correct(recorder, located)
+            self._on_done(located)
+        elif now > max(correction.at, self._since) + _ROW_TIMEOUT + ROW:
+            self._pending.remove(correction)
+            LOGGER.debug("%s was not recorded: nothing to correct", correction.entity_id)
 
 
 def _changes(hass: HomeAssistant, correction: Correction) -> dict[float, float]:
-    """Return what was booked, by the beginnings of the rows that may hold what is to be corrected."""
-    start = dt_util.utc_from_timestamp(correction.at - correction.at % ROW)
+    """Return the recorded energy by start of row, of the rows in which a correction may apply."""
+    start = dt_util.utc_from_timestamp(_row_start(correction))
     rows = statistics_during_period(
         hass,
         start,
-        start + timedelta(seconds=_PATIENCE),
+        start + timedelta(seconds=_ROW_TIMEOUT),
         {correction.entity_id},
         "5minute",
         _IN_WATT_HOURS,
@@ -250,11 +262,11 @@ def _changes(hass: HomeAssistant, correction: Correction) -> dict[float, float]:
     return {row["start"]: row.get("change") or 0.0 for row in rows.get(correction.entity_id, [])}
 
 
-def _row(correction: Correction, changes: Mapping[float, float]) -> float | None:
-    """Return the beginning of the row that holds what is to be corrected, None if there is none (yet).
+def _matching_row(correction: Correction, changes: Mapping[float, float]) -> float | None:
+    """Return the start of the row that contains the energy to correct, None if there is none (yet).
 
-    A state is written a moment after it was decided on, or after a restart, and then booked in a later row.
+    A state is written shortly after it was determined, or after a restart, and then recorded in a later row.
     """
-    if abs(correction.watt_hours) < _TELLING:
+    if abs(correction.watt_hours) < _IDENTIFIABLE:
         return min(changes, default=None)
-    return next((start for start in sorted(changes) if changes[start] / -correction.watt_hours > _MOST), None)
+    return next((start for start in sorted(changes) if changes[start] / -correction.watt_hours > _MIN_SHARE), None)

@@ -1,8 +1,9 @@
-"""Jumps in recorded statistics that physics rules out, and what truly flowed. Pure functions; energy is in Wh.
+"""Finds physically impossible changes in recorded statistics. Pure functions; energy is in Wh.
 
-A jump is energy that was booked for a lie of the gateway. The states that were recorded beside the sums tell most of
-the truth: where the counter is after a lie what it may well be after what it was before, the difference flowed. Where
-it is not, for good, nobody knows what flowed in that row, and about as much as in the rows beside it is the best guess.
+A spike is energy that was recorded because of a wrong reading of the gateway. The states that are recorded beside the
+sums show the actual energy: if the state after a wrong reading is a possible continuation of the state before it, their
+difference is the energy that flowed. If it never is (a permanent step), the energy of that row is unknown, and the rate
+of the rows beside it is the best estimate.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,20 +11,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-#: How much more than now a system may have been able to carry in the past.
+#: Factor on the maximum power of the current system: it may have been larger in the past.
 _MARGIN: Final = 2.0
-#: Seconds that a row may be behind: inverters report every five minutes, some every hour.
-_BEHIND: Final = 3600.0
-#: Seconds whose energy a counter may fall by: meters that are read at different moments are added up.
+#: Seconds by which a reading may be late: inverters report every five minutes, some every hour.
+_MAX_DELAY: Final = 3600.0
+#: Seconds of maximum power by which a counter may fall: a sum of meters that are read at different times.
 _JITTER: Final = 300.0
-#: Seconds within which a counter has to be back for what was between to be a lie.
+#: Seconds within which a counter must return to its path for the readings between to count as wrong.
 WINDOW: Final = 48 * 3600.0
-#: Rows among which to look for one that is right.
-_NEAR: Final = 12
-#: Share of a fall that has to come back at once to be its end.
-_MOST: Final = 0.8
-#: Watt-hours that are worth a correction: less comes of computing with megawatt-hours.
-_LEAST: Final = 0.01
+#: Number of neighbouring rows to search for a valid one.
+_NEIGHBOURS: Final = 12
+#: Share of a fall that a later rise must regain to count as its end.
+_REGAINED_SHARE: Final = 0.8
+#: Share of an hour's energy that a short row must contain to locate the spike in it.
+_LOCATED_SHARE: Final = 0.8
+#: Minimum correction in Wh: smaller differences are rounding errors of values in MWh.
+_MIN_CORRECTION: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,183 +35,193 @@ class StatisticsRow:
 
     start: float
     end: float
-    #: What the counter showed at the end; imported rows may not say.
+    #: State of the counter at the end; imported rows may have none.
     state: float | None
     sum: float
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was booked between the ends of two rows that follow one another."""
+    """The energy recorded between the ends of two successive rows."""
 
-    #: Beginning of the row from which on the sums hold it.
+    #: Start of the row from which on the sums contain the energy.
     at: float
     before: StatisticsRow
     after: StatisticsRow
 
     @property
     def change(self) -> float:
-        """The energy."""
+        """The energy in Wh."""
         return self.after.sum - self.before.sum
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The duration."""
         return self.after.end - self.before.end
 
 
 @dataclass(frozen=True, slots=True)
 class Spike:
-    """Energy that was booked and can't have flowed, or none that was booked where some flowed."""
+    """Energy that was recorded but cannot have flowed, or flowed but was not recorded."""
 
     at: float
-    booked: float
-    #: The most that can have flowed.
+    recorded: float
+    #: The maximum that can have flowed.
     possible: float
-    #: What has to be added to what was booked.
+    #: To be added to the recorded energy.
     correction: float
 
 
 def recorded_changes(hours: Sequence[StatisticsRow], short: Sequence[StatisticsRow]) -> list[Change]:
-    """Return what was booked, by short rows where these tell all of an hour, and by hours where they do not (any more).
+    """Return the recorded changes: of short rows where they cover a whole hour, else of the hour.
 
-    Both are in the order of time. The short rows of the last days tell when within an hour something was booked.
+    Both sequences are sorted by time. The recorder keeps short rows for some days only.
     """
     if (begin := min((row.start for row in (*hours[:1], *short[:1])), default=None)) is None:
         return []
-    # Before the first row nothing was booked.
+    # The sum before the first row is zero.
     origin = StatisticsRow(begin, begin, None, 0.0)
     if not hours:
-        return list(_pairs([origin, *short]))
-    # Numbers of the short rows by when they end, and by when the one before may have ended.
-    ends = {row.end: number for number, row in enumerate(short)}
-    begins = {row.start: number for number, row in enumerate(short)} | {end: n + 1 for end, n in ends.items()}
-    made: list[Change] = []
-    for before, hour in pairwise([origin, *hours]):
-        first = 0 if before is origin else begins.get(before.end)
-        last = ends.get(hour.end)
+        return list(_changes([origin, *short]))
+    last = hours[-1]
+    since = [last, *(row for row in short if row.start >= last.end)]
+    return [*_changes_of_hours([origin, *hours], short), *_changes(since)]
+
+
+def _changes_of_hours(hours: Sequence[StatisticsRow], short: Sequence[StatisticsRow]) -> Iterator[Change]:
+    """Yield the changes of all hours but the first, which only gives the sum before them."""
+    # Index of the short row that ends at a time, and of the first one after a time.
+    ending = {row.end: index for index, row in enumerate(short)}
+    following = {row.start: index for index, row in enumerate(short)} | {end: n + 1 for end, n in ending.items()}
+    for before, hour in pairwise(hours):
+        first = 0 if before is hours[0] else following.get(before.end)
+        last = ending.get(hour.end)
         if first is not None and last is not None:
-            made += _pairs([before, *short[first : last + 1]])
+            yield from _changes([before, *short[first : last + 1]])
         else:
             within = [row for row in short if before.end <= row.start and row.end <= hour.end]
-            made.append(Change(_moment(before, hour, within), before, hour))
-    since = hours[-1]
-    return [*made, *_pairs([since, *(row for row in short if row.start >= since.end)])]
+            yield Change(_located(before, hour, within), before, hour)
 
 
-def _pairs(rows: Sequence[StatisticsRow]) -> Iterator[Change]:
+def _changes(rows: Sequence[StatisticsRow]) -> Iterator[Change]:
     return (Change(after.start, before, after) for before, after in pairwise(rows))
 
 
-def _moment(before: StatisticsRow, hour: StatisticsRow, within: Sequence[StatisticsRow]) -> float:
-    """Return when most of an hour was booked, if one of the short rows that are left of it holds that."""
+def _located(before: StatisticsRow, hour: StatisticsRow, within: Sequence[StatisticsRow]) -> float:
+    """Return the start of the remaining short row that contains most of an hour's energy, else that of the hour."""
     total = hour.sum - before.sum
-    return next((pair.at for pair in _pairs(within) if total and pair.change / total > _MOST), hour.start)
+    changes = _changes(within)
+    return next((change.at for change in changes if total and change.change / total > _LOCATED_SHARE), hour.start)
 
 
-def find_spikes(booked: Sequence[Change], watts: float) -> list[Spike]:
-    """Return the jumps among what was booked for a counter of a system that carries so many watts."""
-    return list(_Series(booked, watts * _MARGIN / 3600).jumps())
+def find_spikes(changes: Sequence[Change], watts: float) -> list[Spike]:
+    """Return the spikes of a counter in a system with that maximum power."""
+    return list(_Series(changes, watts * _MARGIN / 3600).spikes())
 
 
 class _Series:
-    """The bookings of a counter, one after another."""
+    """The recorded changes of a counter in order of time; methods take indexes of changes."""
 
-    def __init__(self, booked: Sequence[Change], per_second: float) -> None:
-        self._booked = booked
+    def __init__(self, changes: Sequence[Change], per_second: float) -> None:
+        self._changes = changes
         self._per_second = per_second
 
-    def jumps(self) -> Iterator[Spike]:
-        """Yield what has to be corrected."""
-        true: dict[int, float] = {}
-        for number in range(len(self._booked)):
-            if number not in true and not self._can_be(number):
-                true |= self._truth(number)
-        for number, energy in sorted(true.items()):
-            booking = self._booked[number]
-            if abs(correction := energy - booking.change) >= _LEAST:
-                yield Spike(booking.at, booking.change, self._possible(booking.seconds), correction)
+    def spikes(self) -> Iterator[Spike]:
+        """Yield the spikes in order of time."""
+        actual: dict[int, float] = {}
+        for index in range(len(self._changes)):
+            if index not in actual and not self._is_possible(index):
+                actual |= self._actual_energy(index)
+        for index, energy in sorted(actual.items()):
+            change = self._changes[index]
+            if abs(correction := energy - change.change) >= _MIN_CORRECTION:
+                yield Spike(change.at, change.change, self._maximum(change.seconds), correction)
 
-    def _possible(self, seconds: float) -> float:
-        """Return the most that can flow in so many seconds, or be told after them."""
-        return self._per_second * (seconds + _BEHIND)
+    def _maximum(self, seconds: float) -> float:
+        """Return the maximum energy that can flow in some seconds, or be reported after them."""
+        return self._per_second * (seconds + _MAX_DELAY)
 
-    def _flows(self, energy: float, seconds: float) -> bool:
-        return -self._per_second * _JITTER <= energy <= self._possible(seconds)
+    def _can_flow(self, energy: float, seconds: float) -> bool:
+        return -self._per_second * _JITTER <= energy <= self._maximum(seconds)
 
-    def _can_be(self, number: int) -> bool:
-        """Return whether what was booked can have flowed."""
-        return self._flows(self._booked[number].change, self._booked[number].seconds)
+    def _is_possible(self, index: int) -> bool:
+        """Return whether the recorded energy of a change can have flowed."""
+        return self._can_flow(self._changes[index].change, self._changes[index].seconds)
 
-    def _grows(self, first: int, last: int) -> bool:
-        """Return whether the counter may have come from where it was before a booking to where it is after another."""
-        before, after = self._booked[first].before, self._booked[last].after
+    def _is_continuous(self, first: int, last: int) -> bool:
+        """Return whether the state after the last change is a possible continuation of that before the first."""
+        before, after = self._changes[first].before, self._changes[last].after
         if before.state is None or after.state is None:
             return False
-        return self._flows(after.state - before.state, after.end - before.end)
+        return self._can_flow(after.state - before.state, after.end - before.end)
 
-    def _truth(self, number: int) -> dict[int, float]:
-        """Return what truly flowed in a booking that can't be, and in those that are wrong with it."""
-        if (first := self._beginning(number)) is not None:
-            return self._between(first, number)
-        if (last := self._end(number)) is not None:
-            return self._between(number, last)
-        return {number: self._as_beside(number)}
+    def _actual_energy(self, index: int) -> dict[int, float]:
+        """Return the actual energy of an impossible change, and of the others that are wrong with it."""
+        if (first := self._start_of_deviation(index)) is not None:
+            return self._distributed(first, index)
+        if (last := self._end_of_deviation(index)) is not None:
+            return self._distributed(index, last)
+        return {index: self._estimated(index)}
 
-    def _beginning(self, number: int) -> int | None:
-        """Return the booking with which the counter left the path that it is on again after this one."""
-        if self._grows(number, number):
-            return number
-        end = self._booked[number].after.end
-        for first in range(number - 1, -1, -1):
-            if end - self._booked[first].before.end > WINDOW:
+    def _start_of_deviation(self, index: int) -> int | None:
+        """Return the change with which the counter left the path to which this one returns."""
+        if self._is_continuous(index, index):
+            return index
+        end = self._changes[index].after.end
+        for first in range(index - 1, -1, -1):
+            if end - self._changes[first].before.end > WINDOW:
                 break
-            if not self._grows(first, first) and self._grows(first, number):
+            if not self._is_continuous(first, first) and self._is_continuous(first, index):
                 return first
         return None
 
-    def _end(self, number: int) -> int | None:
-        """Return the booking with which the counter comes back to the path that it leaves with this one."""
-        start = self._booked[number].before.end
-        for last in range(number + 1, len(self._booked)):
-            if self._booked[last].after.end - start > WINDOW:
+    def _end_of_deviation(self, index: int) -> int | None:
+        """Return the change with which the counter returns to the path that it leaves with this one."""
+        start = self._changes[index].before.end
+        for last in range(index + 1, len(self._changes)):
+            if self._changes[last].after.end - start > WINDOW:
                 break
-            if self._grows(number, last) and (not self._grows(last, last) or self._regains(number, last)):
+            if self._is_continuous(index, last) and (not self._is_continuous(last, last) or self._regains(index, last)):
                 return last
         return None
 
-    def _regains(self, fall: int, number: int) -> bool:
-        """Return whether a booking makes up for most of a fall at once."""
-        fell, rose = self._booked[fall].change, self._booked[number].change
-        return fell < 0 and rose >= -_MOST * fell
+    def _regains(self, fall: int, index: int) -> bool:
+        """Return whether a change regains most of a fall at once."""
+        fell, rose = self._changes[fall].change, self._changes[index].change
+        return fell < 0 and rose >= -_REGAINED_SHARE * fell
 
-    def _between(self, first: int, last: int) -> dict[int, float]:
-        """Return what flowed in the wrong ones of some bookings, from a true state to a true one.
+    def _distributed(self, first: int, last: int) -> dict[int, float]:
+        """Return the actual energy of the wrong changes between two valid states.
 
-        What is right keeps what was booked; the wrong ones share the rest by their length. All of them share where that
-        does not work out: what was told meanwhile was wrong by a factor, or stood still.
+        Valid changes keep their recorded energy; the wrong ones share the rest by duration. If the rest is not
+        possible, all of them share the total: the readings between were wrong by a factor, or did not change.
         """
-        numbers = range(first, last + 1)
-        before, after = self._booked[first].before.state, self._booked[last].after.state
+        indexes = range(first, last + 1)
+        before, after = self._changes[first].before.state, self._changes[last].after.state
         if before is None or after is None:
             return {}
         energy = max(0.0, after - before)
-        wrong = [n for n in numbers if n in (first, last) or not self._can_be(n) or not self._grows(n, n)]
-        rest = energy - sum(self._booked[n].change for n in numbers if n not in wrong)
-        if not 0 <= rest <= self._possible(self._length(wrong)):
-            wrong, rest = list(numbers), energy
-        return {n: rest * self._booked[n].seconds / self._length(wrong) for n in wrong}
+        wrong = [n for n in indexes if n in (first, last) or not self._is_valid(n)]
+        rest = energy - sum(self._changes[n].change for n in indexes if n not in wrong)
+        if not 0 <= rest <= self._maximum(self._duration(wrong)):
+            wrong, rest = list(indexes), energy
+        return {n: rest * self._changes[n].seconds / self._duration(wrong) for n in wrong}
 
-    def _length(self, numbers: Sequence[int]) -> float:
-        return sum(self._booked[n].seconds for n in numbers)
+    def _duration(self, indexes: Sequence[int]) -> float:
+        return sum(self._changes[n].seconds for n in indexes)
 
-    def _as_beside(self, number: int) -> float:
-        """Return what flows in a booking if it is like the right ones before and after it."""
-        beside = (self._right(range(number - 1, -1, -1)), self._right(range(number + 1, len(self._booked))))
-        rates = [booking.change / booking.seconds for booking in beside if booking]
-        return max(0.0, sum(rates) / len(rates) * self._booked[number].seconds) if rates else 0.0
+    def _estimated(self, index: int) -> float:
+        """Return the energy of a change at the rate of the valid ones before and after it."""
+        neighbours = (
+            self._first_valid(range(index - 1, -1, -1)),
+            self._first_valid(range(index + 1, len(self._changes))),
+        )
+        rates = [change.change / change.seconds for change in neighbours if change]
+        return max(0.0, sum(rates) / len(rates) * self._changes[index].seconds) if rates else 0.0
 
-    def _right(self, numbers: range) -> Change | None:
-        """Return the first of some bookings that is right, if it is near."""
-        near = numbers[:_NEAR]
-        return next((self._booked[n] for n in near if self._can_be(n) and self._grows(n, n)), None)
+    def _first_valid(self, indexes: range) -> Change | None:
+        """Return the first valid change among the nearest."""
+        return next((self._changes[n] for n in indexes[:_NEIGHBOURS] if self._is_valid(n)), None)
+
+    def _is_valid(self, index: int) -> bool:
+        return self._is_possible(index) and self._is_continuous(index, index)
