@@ -105,8 +105,8 @@ async def _validate(gateway: Gateway, form: Mapping[str, Any]) -> tuple[Validate
     }
     if gateway.uses_tokens:
         data[CONF_TOKEN] = gateway.token
-        data[CONF_USE_MANUAL_TOKEN] = not credentials.account
-        if not credentials.account:
+        data[CONF_USE_MANUAL_TOKEN] = not credentials.has_account
+        if not credentials.has_account:
             data[CONF_USERNAME] = data[CONF_PASSWORD] = ""
     return Validated(gateway.serial, gateway.uses_tokens, data), {}
 

@@ -48,7 +48,7 @@ def async_keep_registered(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     @callback
     def register() -> None:
         nonlocal registered
-        if (current := _fingerprint(coordinator.data, coordinator.addresses)) != registered:
+        if (current := _fingerprint(coordinator.data, coordinator.published.addresses)) != registered:
             registered = current
             _register(hass, entry)
 

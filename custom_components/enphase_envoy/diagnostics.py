@@ -31,7 +31,7 @@ async def async_get_config_entry_diagnostics(hass: HomeAssistant, entry: EnvoyCo
     if coordinator := _coordinator(entry):
         report["envoy_model_data"] = _model(coordinator, coordinator.data.objects)
         if entry.options.get(OPTION_FIXTURES):
-            responses = await coordinator.gateway.documents(ask=True)  # words: allow ask
+            responses = await coordinator.gateway.raw_responses(capture=True)  # words: allow ask
             report["fixtures"] = {path: _fixture(response) for path, response in responses.items()}
     return await _redacted(hass, entry, report, _devices(hass, entry))
 
@@ -54,7 +54,7 @@ async def async_get_device_diagnostics(hass: HomeAssistant, entry: EnvoyConfigEn
 async def _collect(entry: EnvoyConfigEntry) -> Report:
     """Return the part that reports about a gateway and about a device have in common."""
     coordinator = _coordinator(entry)
-    responses = await coordinator.gateway.documents(ask=False) if coordinator else {}  # words: allow ask
+    responses = await coordinator.gateway.raw_responses(capture=False) if coordinator else {}  # words: allow ask
     return {
         "config_entry": {
             "unique_id": entry.unique_id,
@@ -93,20 +93,20 @@ def _coordinator(entry: EnvoyConfigEntry) -> EnvoyCoordinator | None:
 
 
 def _properties(coordinator: EnvoyCoordinator, responses: Mapping[str, RawResponse]) -> Report:
-    gateway = coordinator.gateway
+    gateway, envoy = coordinator.gateway, coordinator.gateway.envoy
     error = coordinator.last_exception
     return {
         "serial_number": gateway.serial,
-        "firmware": gateway.known_firmware,
-        "part_number": gateway.part_number,
-        "model": gateway.envoy_model,
-        "is_metered": gateway.is_metered,
-        "supported_features": [feature.name for feature in gateway.supported_features],
-        "phase_count": gateway.phase_count,
-        "active_phase_count": gateway.active_phase_count,
-        "phase_mode": _plain(gateway.phase_mode),
-        "ct_types": _plain(gateway.ct_meter_list),
-        "acb_count": gateway.acb_count,
+        "firmware": gateway.firmware,
+        "part_number": envoy.part_number,
+        "model": envoy.envoy_model,
+        "is_metered": envoy.is_metered,
+        "supported_features": [feature.name for feature in envoy.supported_features],
+        "phase_count": envoy.phase_count,
+        "active_phase_count": envoy.active_phase_count,
+        "phase_mode": _plain(envoy.phase_mode),
+        "ct_types": _plain(envoy.ct_meter_list),
+        "acb_count": envoy.acb_count,
         "authentication": _authentication(gateway.token, gateway.serial),
         "polls": {
             "interval": coordinator.update_interval.total_seconds() if coordinator.update_interval else None,
@@ -133,7 +133,7 @@ def _document(body: str) -> object:
     """Return a parsed body, or its text if it is no JSON."""
     try:
         return json.loads(body, parse_constant=str)
-    except ValueError:
+    except ValueError, RecursionError:
         return body
 
 
@@ -142,7 +142,7 @@ def _fixture(response: RawResponse) -> Report:
     return {
         "status": response.status,
         "failure": response.failure,
-        "seconds": response.took,
+        "seconds": response.duration,
         "body": response.body,
     }
 

@@ -72,9 +72,9 @@ def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware:
     if finding.outcome is SettingOutcome.KEPT:
         async_clear(hass, entry, subject)
         return
-    state = hass.states.get(finding.asker)  # words: allow asker
+    state = hass.states.get(finding.entity_id)  # words: allow asker
     texts = {
-        "setting": state.name if state else finding.asker,  # words: allow asker
+        "setting": state.name if state else finding.entity_id,  # words: allow asker
         "wanted": str(finding.wanted),
         "actual": str(finding.actual),
         "firmware": firmware,

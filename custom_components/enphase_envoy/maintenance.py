@@ -76,7 +76,7 @@ class _PeriodicTask:
 
 async def _add_mac(hass: HomeAssistant, entry: EnvoyConfigEntry) -> float | None:
     """Add the MAC address of the gateway to its device when it is logged in."""
-    if entry.runtime_data.gateway.auth is None:
+    if not entry.runtime_data.gateway.is_authenticated:
         return _FIRST_PAUSE
     if mac := await entry.runtime_data.gateway.mac_address():
         devices.async_add_mac(hass, entry, mac)
@@ -87,7 +87,7 @@ async def _check_firmware(entry: EnvoyConfigEntry) -> float:
     """Detect new firmware, of which the endpoints must be probed again."""
     coordinator = entry.runtime_data
     try:
-        await coordinator.async_identify()
+        await coordinator.authentication.async_identify()
     except GatewayError as err:
         LOGGER.debug("%s: could not check the firmware: %s", coordinator.name, err)
     return _FIRMWARE_PERIOD
@@ -122,7 +122,7 @@ class _TokenRenewal:
         coordinator = self._entry.runtime_data
         pause = self._pause
         try:
-            await coordinator.async_renew_token()
+            await coordinator.authentication.async_renew_token()
         except GatewayError as err:
             if pause == _FIRST_PAUSE:
                 LOGGER.warning(

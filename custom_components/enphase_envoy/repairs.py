@@ -71,7 +71,7 @@ class NewToken(_EntryRepairFlow):
         if not (coordinator := getattr(self._entry, "runtime_data", None)) or not coordinator.last_update_success:
             self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
             return
-        await coordinator.async_log_in()
+        await coordinator.authentication.async_log_in()
 
 
 class NewCertificate(_EntryRepairFlow):
@@ -105,7 +105,7 @@ class NewCertificate(_EntryRepairFlow):
                 "old": self._entry.data.get(CONF_FINGERPRINT, "-"),
                 "new": current,
                 "serial": gateway.serial,
-                "firmware": str(gateway.firmware),
+                "firmware": gateway.firmware or "-",
             },
         )
 

@@ -36,9 +36,7 @@ def async_energy_sensors(
     registry = er.async_get(hass)
     for address in snapshot.objects if addresses is None else addresses:
         for entity_set in SENSORS:
-            if not entity_set.covers(address):
-                continue
-            for description in entity_set.rows_for(snapshot, address):
+            for description in entity_set.descriptions_for(snapshot, address):
                 if description.device_class is not SensorDeviceClass.ENERGY:
                     continue
                 if description.state_class is not SensorStateClass.TOTAL_INCREASING:
