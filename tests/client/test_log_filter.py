@@ -1,16 +1,13 @@
 """Warnings of the library: ours stand for them, unless somebody debugs it."""
 
-from collections.abc import Awaitable, Callable
 import logging
 
 from pyenphase.updaters import device_data_inverters, generator
 import pytest
 
 from custom_components.enphase_envoy.client.log_filter import library_warnings_suppressed
-from tests.conftest import House
+from tests.helpers.integration import SetUp
 from tests.simulator import Change
-
-type SetUp = Callable[..., Awaitable[House]]
 
 LOGGERS = (generator._LOGGER, device_data_inverters._LOGGER)
 

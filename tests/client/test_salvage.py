@@ -1,6 +1,5 @@
 """One bad record costs that record, and no other."""
 
-from collections.abc import Awaitable, Callable
 from copy import deepcopy
 import logging
 
@@ -11,11 +10,8 @@ import pytest
 from custom_components.enphase_envoy.client.auth import Credentials
 from custom_components.enphase_envoy.client.gateway import Gateway
 from custom_components.enphase_envoy.client.salvage import candidates
-from tests.conftest import House
-from tests.simulator import Change, Simulator
-
-type SetUp = Callable[..., Awaitable[House]]
-type Simulate = Callable[..., Awaitable[Simulator]]
+from tests.helpers.integration import SetUp, Simulate
+from tests.simulator import Change
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

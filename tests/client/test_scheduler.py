@@ -1,7 +1,6 @@
 """Two requests at a time, whoever makes them and whatever is slow: the gateway is a small computer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import aiohttp
 from homeassistant.core import HomeAssistant
@@ -13,16 +12,14 @@ from custom_components.enphase_envoy.client import (
     gateway as gateway_module,
     scheduler as asking,
 )
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.simulator import Silent, Slow
 from tests.simulator.faults import Fault
-
-type SetUp = Callable[..., Awaitable[House]]
 
 RESERVE = "number.enpower_202226050419_reserve_battery_level"
 
 
-async def do_everything_at_once(hass: HomeAssistant, house: House, seconds: float = 30) -> None:
+async def do_everything_at_once(hass: HomeAssistant, house: Installation, seconds: float = 30) -> None:
     """Do all that asks the gateway for something, and give up after some time."""
     coordinator = house.coordinator
     house.gateway.clock.advance(601)

@@ -1,6 +1,5 @@
 """What is shown when the gateway fails, in part or altogether, and what is said about it."""
 
-from collections.abc import Awaitable, Callable
 import logging
 from typing import Any
 
@@ -9,12 +8,10 @@ from homeassistant.core import HomeAssistant
 import pytest
 
 from custom_components.enphase_envoy.client import endpoints
-from tests.conftest import House
+from tests.helpers.integration import SetUp
 from tests.helpers.mutants import tracebacks
 from tests.simulator import Body, Cloud, Drop, EmptyList, EmptyObject, Html, Null, Status, Truncated
 from tests.simulator.faults import Fault
-
-type SetUp = Callable[..., Awaitable[House]]
 
 POWER = "sensor.envoy_{}_current_power_production"
 COUNTER = "sensor.envoy_{}_lifetime_energy_production"

@@ -1,6 +1,6 @@
 """Controls: what they change in the house, and what they show when the gateway does otherwise."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,10 @@ import pytest
 
 from custom_components.enphase_envoy.client import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.simulator import House as SimulatedHouse, Silent, Status
 from tests.simulator.gateway import Gateway as SimulatedGateway
 from tests.simulator.writes import WRITES, Refused
-
-type SetUp = Callable[..., Awaitable[House]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,7 +318,7 @@ async def test_ac_batteries_sleep_where_they_were_told_to(hass: HomeAssistant, s
     assert state(hass, entity_id(hass, "sensor", f"{ACB}_aggregate_sleep_state")) == "awake"
 
 
-def issue(hass: HomeAssistant, house: House, setting: str) -> ir.IssueEntry | None:
+def issue(hass: HomeAssistant, house: Installation, setting: str) -> ir.IssueEntry | None:
     """Return the repair issue about a setting."""
     return ir.async_get(hass).async_get_issue(DOMAIN, f"setting_{setting}_{house.entry.entry_id}")
 

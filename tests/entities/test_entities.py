@@ -1,6 +1,5 @@
 """Every entity of every kind of system, one line each: what it is called, where it lives, what it says."""
 
-from collections.abc import Awaitable, Callable
 import json
 from pathlib import Path
 from unittest.mock import patch
@@ -20,10 +19,8 @@ from custom_components.enphase_envoy.number import NUMBERS
 from custom_components.enphase_envoy.select import SELECTS
 from custom_components.enphase_envoy.switch import SWITCHES
 from custom_components.enphase_envoy.time import TIMES
-from tests.conftest import House
+from tests.helpers.integration import SetUp
 from tests.simulator import PROFILES
-
-type SetUp = Callable[..., Awaitable[House]]
 
 TABLES = {
     Platform.BINARY_SENSOR: BINARY_SENSORS,

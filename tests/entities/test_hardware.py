@@ -1,6 +1,5 @@
 """Hardware that comes, goes, and is deleted; what the registry of devices knows."""
 
-from collections.abc import Awaitable, Callable
 
 from homeassistant.components import websocket_api  # noqa: F401  (the way the owner deletes a device)
 from homeassistant.const import STATE_UNAVAILABLE
@@ -10,19 +9,17 @@ import pytest
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.simulator import Missing, Replace
 from tests.simulator.hardware import Battery
 
-type SetUp = Callable[..., Awaitable[House]]
 
-
-def device(hass: HomeAssistant, house: House, identifier: str) -> dr.DeviceEntry | None:
+def device(hass: HomeAssistant, house: Installation, identifier: str) -> dr.DeviceEntry | None:
     """Return a device of ours."""
     return dr.async_get(hass).async_get_device_by_identifier((DOMAIN, identifier), house.entry.entry_id)
 
 
-async def deletable(hass: HomeAssistant, house: House, identifier: str) -> bool:
+async def deletable(hass: HomeAssistant, house: Installation, identifier: str) -> bool:
     """Return whether the owner may delete a device."""
     found = device(hass, house, identifier)
     assert found

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from homeassistant.core import HomeAssistant
@@ -11,12 +10,10 @@ from homeassistant.helpers import entity_registry as er, issue_registry as ir
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.simulator import Status
 from tests.simulator.gateway import Gateway as SimulatedGateway
 from tests.simulator.writes import WRITES, Refused
-
-type SetUp = Callable[..., Awaitable[House]]
 
 ENPOWER = "202226050419"
 ACB = "122116046628_acb"
@@ -98,7 +95,7 @@ async def choose_band(hass: HomeAssistant, band: str) -> str:
     return entity
 
 
-def bands(house: House) -> set[Any]:
+def bands(house: Installation) -> set[Any]:
     """Return the bands that the batteries of the house know."""
     return {(battery.sleep_min_soc, battery.sleep_max_soc) for battery in house.gateway.house.batteries}
 

@@ -1,7 +1,6 @@
 """Options, reloads, removal: nothing stays behind."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 import gc
 
 from homeassistant.config_entries import ConfigEntryState
@@ -15,13 +14,10 @@ from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from custom_components.enphase_envoy.energy.settings_monitor import SettingOutcome, SettingResult
 from custom_components.enphase_envoy.issues import async_report_certificate, async_report_setting
-from tests.conftest import LONG, House, entry_for
-from tests.simulator import Simulator
-
-type SetUp = Callable[..., Awaitable[House]]
+from tests.helpers.integration import LONG, Installation, SetUp, Simulate, entry_for
 
 
-async def choose(hass: HomeAssistant, house: House, **options: object) -> None:
+async def choose(hass: HomeAssistant, house: Installation, **options: object) -> None:
     """Set options as the owner does."""
     flow = await hass.config_entries.options.async_init(house.entry.entry_id)
     given = {
@@ -116,7 +112,7 @@ async def test_reloading_many_times_leaves_nothing_behind(hass: HomeAssistant, s
 
 
 async def test_what_was_told_about_a_gateway_goes_with_it_and_with_no_other(
-    hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
+    hass: HomeAssistant, simulate: Simulate
 ) -> None:
     registry = ir.async_get(hass)
     entries = [entry_for(await simulate("full_battery")), entry_for(await simulate("metered_1phase"))]
@@ -132,7 +128,7 @@ async def test_what_was_told_about_a_gateway_goes_with_it_and_with_no_other(
 
 
 async def test_a_dialog_about_a_gateway_that_was_removed_meanwhile_ends(
-    hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
+    hass: HomeAssistant, simulate: Simulate
 ) -> None:
     gateway = await simulate("metered_1phase")
     entry = entry_for(gateway)
@@ -148,9 +144,7 @@ async def test_a_dialog_about_a_gateway_that_was_removed_meanwhile_ends(
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "removed")
 
 
-async def test_who_comes_from_home_assistants_own_keeps_every_entity(
-    hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
-) -> None:
+async def test_who_comes_from_home_assistants_own_keeps_every_entity(hass: HomeAssistant, simulate: Simulate) -> None:
     """Entities are known by their unique ids: what the owner called them, and so all history, stays."""
     gateway = await simulate("full_battery")
     entry = entry_for(gateway)

@@ -1,7 +1,6 @@
 """Leaving while something is under way. That no timer and no task lingers, Home Assistant's test tools see to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE
@@ -13,15 +12,13 @@ from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.simulator import Slow
-
-type SetUp = Callable[..., Awaitable[House]]
 
 TARIFF = "/admin/lib/tariff"
 
 
-async def unload(hass: HomeAssistant, house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def unload(hass: HomeAssistant, house: Installation, caplog: pytest.LogCaptureFixture) -> None:
     """Unload in the middle of something, and set up again: nothing is left of the first time."""
     coordinator = house.coordinator
     caplog.clear()

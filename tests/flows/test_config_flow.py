@@ -1,6 +1,5 @@
 """The dialog that connects a gateway: what it asks, what it says when something is wrong, what it stores."""
 
-from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -14,11 +13,8 @@ import pytest
 from custom_components.enphase_envoy.client import auth as account, firmware as identity
 from custom_components.enphase_envoy.config_flow import host_of
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import LONG, House, entry_for
+from tests.helpers.integration import LONG, SetUp, Simulate, entry_for
 from tests.simulator import Cloud, Silent, Simulator, Status, Stranger, stranger
-
-type Simulate = Callable[..., Awaitable[Simulator]]
-type SetUp = Callable[..., Awaitable[House]]
 
 DEVICE = "<?xml version='1.0'?><envoy_info><device><sn>1</sn><software>{}</software></device></envoy_info>"
 

@@ -10,11 +10,10 @@ from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import LONG, entry_for
 from tests.flows.test_config_flow import announcement
+from tests.helpers.integration import LONG, Simulate, entry_for
 from tests.simulator import Cloud, Simulator, Status, Stranger
 
-type Simulate = Callable[..., Awaitable[Simulator]]
 type Way = Callable[[HomeAssistant, Simulator], Awaitable[ConfigFlowResult]]
 
 ACCOUNT = {"username": "owner@example.com", "password": "sunshine"}

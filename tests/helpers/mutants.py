@@ -20,7 +20,7 @@ from custom_components.enphase_envoy.client.auth import Credentials
 from custom_components.enphase_envoy.client.gateway import Gateway
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.entity import EnvoyEntity
-from tests.conftest import LONG, House
+from tests.helpers.integration import LONG, Installation
 from tests.simulator import Simulator
 from tests.simulator.mutations import BODIES, SHAPES, VALUES, Mutation
 
@@ -81,7 +81,7 @@ def absurd(states: dict[str, str]) -> dict[str, str]:
     return {name: state for name, state in states.items() if is_number(state) and not abs(float(state)) < ABSURD}
 
 
-def counters(house: House) -> dict[str, float]:
+def counters(house: Installation) -> dict[str, float]:
     """Return what all energy counters show, in kWh."""
     units = {"Wh": 0.001, "kWh": 1.0, "MWh": 1000.0}
     return {
@@ -91,7 +91,7 @@ def counters(house: House) -> dict[str, float]:
     }
 
 
-def fields(house: House) -> dict[str, str]:
+def fields(house: Installation) -> dict[str, str]:
     """Return the field of the snapshot that each entity shows."""
     return {
         name: entity._address[0]
@@ -101,12 +101,12 @@ def fields(house: House) -> dict[str, str]:
     }
 
 
-def absent(house: House) -> set[str]:
+def absent(house: Installation) -> set[str]:
     """Return the entities that show nothing, or not what it is."""
     return {name for name, state in house.states().items() if state in (STATE_UNAVAILABLE, STATE_UNKNOWN)}
 
 
-def sources(house: House) -> dict[str, str]:
+def sources(house: Installation) -> dict[str, str]:
     """Return what feeds each field of counters."""
     return dict(house.coordinator.gateway._reader.sources)
 
@@ -154,7 +154,7 @@ class Witness:
         await self._gateway.identify()
         await self._gateway.log_in(Credentials(simulator.username, simulator.password, token))
 
-    async def contradicts(self, house: House) -> list[str]:
+    async def contradicts(self, house: Installation) -> list[str]:
         """Return what a house has otherwise than it is, and what is not as of now."""
         truth = (await self._gateway.poll()).objects
         shown, now = house.coordinator.gateway.snapshot().objects, self._simulator.clock.now

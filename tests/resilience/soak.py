@@ -28,7 +28,7 @@ from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.storage import Store
 
-from tests.conftest import House
+from tests.helpers.integration import Installation
 from tests.simulator import (
     Body,
     Drop,
@@ -176,7 +176,7 @@ class _Watcher(logging.Handler):
 class Soak:
     """A house that is lived in for days."""
 
-    def __init__(self, house: House, freezer: Freezer, seed: int) -> None:
+    def __init__(self, house: Installation, freezer: Freezer, seed: int) -> None:
         """Live in a house that was just set up and is well; `freezer` moves a time that goes on by itself."""
         self.house = house
         self.report = Report()

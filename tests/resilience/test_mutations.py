@@ -1,7 +1,6 @@
 """Thousands of odd documents, each for one poll: nothing but what they feed is touched, and that comes back."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 import logging
 import re
 from typing import Final
@@ -12,7 +11,7 @@ from hypothesis import given, strategies as st
 import pytest
 
 from custom_components.enphase_envoy.client.gateway import Gateway
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.helpers.mutants import (
     BOOKED,
     MUTANTS,
@@ -28,8 +27,6 @@ from tests.helpers.mutants import (
     trying,
 )
 from tests.simulator.mutations import Mutation
-
-type SetUp = Callable[..., Awaitable[House]]
 
 pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
 
@@ -47,7 +44,7 @@ def fed_by_others(gateway: Gateway, path: str) -> set[str]:
 class Trial:
     """A house whose endpoints go mad one after another, for one poll each."""
 
-    def __init__(self, house: House, caplog: pytest.LogCaptureFixture) -> None:
+    def __init__(self, house: Installation, caplog: pytest.LogCaptureFixture) -> None:
         """Begin with a healthy house."""
         self.house = house
         self.gateway = house.coordinator.gateway

@@ -1,14 +1,14 @@
 """Odd documents at bad moments: in a probe, of several endpoints, for several polls. All is right right after."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 import logging
 
 from homeassistant.core import HomeAssistant
 from hypothesis import given, strategies as st
 import pytest
 
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.helpers.mutants import (
     BOOKED,
     MUTANTS,
@@ -26,8 +26,6 @@ from tests.helpers.mutants import (
     trying,
 )
 
-type SetUp = Callable[..., Awaitable[House]]
-
 pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
 
 #: Polls after which all is right: documents are asked for anew in the first, and what can't be read in the next ones.
@@ -37,7 +35,7 @@ SOON = 3
 class Trial:
     """A house that is well known, and whose gateway goes mad for some polls."""
 
-    def __init__(self, house: House, caplog: pytest.LogCaptureFixture) -> None:
+    def __init__(self, house: Installation, caplog: pytest.LogCaptureFixture) -> None:
         """Begin with a healthy house."""
         self.house = house
         self.gateway = house.coordinator.gateway

@@ -1,7 +1,6 @@
 """Odd documents that are met when nothing is known yet: they put off what they feed, and break nothing."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 import logging
 
 from homeassistant.config_entries import ConfigEntryState
@@ -11,7 +10,7 @@ from homeassistant.helpers import entity_registry as er
 from hypothesis import given, strategies as st
 import pytest
 
-from tests.conftest import House, entry_for, read_on_its_clock
+from tests.helpers.integration import Installation, Simulate, entry_for, use_clock_of
 from tests.helpers.mutants import (
     MUTANTS,
     PROFILES,
@@ -25,8 +24,6 @@ from tests.helpers.mutants import (
     trying,
 )
 from tests.simulator import Simulator
-
-type Simulate = Callable[..., Awaitable[Simulator]]
 
 pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
 
@@ -42,7 +39,7 @@ class Newcomer:
         self.hass = hass
         self.gateway = gateway
         self.caplog = caplog
-        self.house = House(hass, gateway, entry_for(gateway))
+        self.house = Installation(hass, gateway, entry_for(gateway))
         self.witness = Witness(hass, gateway)
         self.counted: Counter[str] = Counter()
 
@@ -55,7 +52,7 @@ class Newcomer:
 
     async def set_up(self) -> None:
         """Set it up."""
-        self.house = House(self.hass, self.gateway, entry_for(self.gateway))
+        self.house = Installation(self.hass, self.gateway, entry_for(self.gateway))
         self.house.entry.add_to_hass(self.hass)
         await self.hass.config_entries.async_setup(self.house.entry.entry_id)
         await self.hass.async_block_till_done()
@@ -132,7 +129,7 @@ def test_whatever_is_said_at_the_first_set_up_all_is_there_once_it_is_right(
 ) -> None:
     run = hass.loop.run_until_complete
     gateway = run(simulate(profile))
-    read_on_its_clock(gateway, monkeypatch)
+    use_clock_of(gateway, monkeypatch)
     share_clock(monkeypatch, gateway)
     caplog.set_level(logging.INFO)
     newcomer = Newcomer(hass, gateway, caplog)

@@ -1,7 +1,6 @@
 """Odd files of memory: whatever is in them, the next set-up ends as one without them."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from copy import deepcopy
 import json
 import logging
@@ -15,12 +14,11 @@ import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.storage import COUNTERS, DOCUMENTS, STORES
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.helpers.mutants import EDITED, PROFILES, absent, absurd, counters, share_clock, sources, tracebacks, trying
 from tests.simulator.faults import Status
 from tests.simulator.mutations import Mutation
 
-type SetUp = Callable[..., Awaitable[House]]
 type Saved = dict[str, Any]
 
 pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
@@ -29,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_
 class Forger:
     """Changes what a house remembers between an unload and the next set-up."""
 
-    def __init__(self, house: House, storage: Saved, caplog: pytest.LogCaptureFixture) -> None:
+    def __init__(self, house: Installation, storage: Saved, caplog: pytest.LogCaptureFixture) -> None:
         """Note how it is."""
         self.hass, self.house, self.storage, self.caplog = house.hass, house, storage, caplog
         self.keys = {subject: f"{DOMAIN}.{house.entry.entry_id}.{subject}" for subject in STORES}

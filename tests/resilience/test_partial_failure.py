@@ -1,6 +1,5 @@
 """What is left while a part of the gateway says nothing, or nonsense, for minutes."""
 
-from collections.abc import Awaitable, Callable
 import logging
 
 import aiohttp
@@ -12,18 +11,16 @@ import pytest
 from custom_components.enphase_envoy import async_remove_config_entry_device
 from custom_components.enphase_envoy.client import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.simulator import Change, EmptyList, Replace, Silent, Status
 from tests.simulator.faults import Fault
-
-type SetUp = Callable[..., Awaitable[House]]
 
 ENPOWER = "202226050419"
 BATTERY = "492309017302"
 INVENTORY = "/ivp/ensemble/inventory"
 
 
-async def lost(house: House, fault: Fault, *paths: str, minutes: int = 5) -> set[str]:
+async def lost(house: Installation, fault: Fault, *paths: str, minutes: int = 5) -> set[str]:
     """Return what is unavailable after some minutes with a fault, and let everything come back."""
     for path in paths:
         house.gateway.fault(path, fault)

@@ -1,7 +1,7 @@
 """What a bad moment at set-up, or during an upgrade, leaves behind: nothing, before long."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 import logging
 
 from homeassistant.config_entries import ConfigEntryState
@@ -11,33 +11,29 @@ import pytest
 
 from custom_components.enphase_envoy.client import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House, entry_for, read_on_its_clock
-from tests.simulator import Body, Change, EmptyList, Replace, Simulator, Slow, Status
+from tests.helpers.integration import Installation, SetUp, Simulate, entry_for, use_clock_of
+from tests.simulator import Body, Change, EmptyList, Replace, Slow, Status
 from tests.simulator.faults import Fault
-
-type SetUp = Callable[..., Awaitable[House]]
 
 #: What every gateway is asked before it is asked for anything it has.
 DOOR = {"/info", "/auth/check_jwt", "/auth/check_jwt?"}
 
 
 @pytest.fixture
-async def set_up_with(
-    hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]], monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[SetUp]:
+async def set_up_with(hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SetUp]:
     """Set Home Assistant up with a gateway that has a fault from the first request on."""
     entries = []
 
-    async def start(profile: str, path: str, fault: Fault) -> House:
+    async def start(profile: str, path: str, fault: Fault) -> Installation:
         gateway = await simulate(profile)
         gateway.fault(path, fault)
-        read_on_its_clock(gateway, monkeypatch)
+        use_clock_of(gateway, monkeypatch)
         entry = entry_for(gateway)
         entry.add_to_hass(hass)
         entries.append(entry)
         await hass.config_entries.async_setup(entry.entry_id)
         await hass.async_block_till_done()
-        return House(hass, gateway, entry)
+        return Installation(hass, gateway, entry)
 
     yield start
     for entry in entries:
@@ -45,12 +41,12 @@ async def set_up_with(
     await hass.async_block_till_done()
 
 
-def asked(house: House) -> set[str]:
+def asked(house: Installation) -> set[str]:
     """Return the paths that were asked, without who is asked at the door."""
     return {request.path.partition("?")[0] for request in house.gateway.requests} - DOOR
 
 
-async def reload(hass: HomeAssistant, house: House) -> None:
+async def reload(hass: HomeAssistant, house: Installation) -> None:
     """Set up again, with timers of its own."""
     house.elapsed = 0
     await hass.config_entries.async_reload(house.entry.entry_id)

@@ -15,12 +15,10 @@ import pytest
 from custom_components.enphase_envoy.client import firmware as identity, gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.storage import DOCUMENTS
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.helpers.mutants import sources, tracebacks
 from tests.simulator import Body, Cloud, Drop, Html, Silent, Slow, Status
 from tests.simulator.faults import Fault
-
-type SetUp = Callable[..., Awaitable[House]]
 
 PROFILES = ("full_battery", "three_phase", "metered_1phase", "total_consumption", "standard_7_6", "legacy_5")
 FAULTS: tuple[Callable[[], Fault], ...] = (lambda: Status(503), Silent, Drop, Html, lambda: Body("{}"))
@@ -33,25 +31,25 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway_module, "_PATIENCE", 0.2)
 
 
-def asked(house: House) -> set[str]:
+def asked(house: Installation) -> set[str]:
     """Return the paths that were asked, without who is asked at the door."""
     return {request.path.partition("?")[0] for request in house.gateway.requests} - DOOR
 
 
-def unique_ids(house: House) -> set[tuple[str, str]]:
+def unique_ids(house: Installation) -> set[tuple[str, str]]:
     """Return what entities are known by, of those that are there."""
     registry = er.async_get(house.hass)
     entries = (registry.async_get(entity_id) for entity_id in house.states())
     return {(entry.domain, entry.unique_id) for entry in entries if entry}
 
 
-async def stop(house: House) -> None:
+async def stop(house: Installation) -> None:
     """Unload the entry, as Home Assistant does to restart it."""
     assert await house.hass.config_entries.async_unload(house.entry.entry_id)
     await house.hass.async_block_till_done()
 
 
-async def start(house: House) -> None:
+async def start(house: Installation) -> None:
     """Set the entry up again, with timers of its own."""
     house.elapsed = 0
     await house.hass.config_entries.async_setup(house.entry.entry_id)
@@ -102,20 +100,20 @@ async def test_an_answer_that_comes_while_it_is_found_out_what_there_is_takes_no
     assert (house.states(), sources(house)) == (states, fed_by)
 
 
-async def power_off(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def power_off(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     await house.gateway.go_away()
 
 
-async def hang(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def hang(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "IDENTIFY_LIMIT", 0.3)
     house.gateway.fault("*", Silent())
 
 
-async def answer_503(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def answer_503(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     house.gateway.fault("*", Status(503))
 
 
-async def refuse_everybody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def refuse_everybody(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     house.gateway.fault("/auth/check_jwt", Status(401))
 
 
@@ -125,7 +123,7 @@ async def test_a_gateway_that_is_silent_during_a_restart_is_shown_as_it_was(
     cloud: Cloud,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-    trouble: Callable[[House, pytest.MonkeyPatch], Awaitable[None]],
+    trouble: Callable[[Installation, pytest.MonkeyPatch], Awaitable[None]],
 ) -> None:
     """What is young enough is shown at once; all of it is right one poll after the gateway is back."""
     house = await set_up("full_battery")

@@ -1,7 +1,6 @@
 """Some hours, or with `scripts/soak` days, of a house in which something goes wrong every half an hour."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from functools import partial
 import logging
 import os
@@ -12,7 +11,7 @@ from freezegun import freeze_time
 from homeassistant.core import HomeAssistant
 import pytest
 
-from tests.conftest import NOON, House
+from tests.helpers.integration import NOON, SetUp
 from tests.resilience.soak import Report, Soak
 from tests.simulator import Cloud
 
@@ -37,7 +36,7 @@ def tell(report: Report, wall: float) -> None:
 
 async def test_all_stays_well_whatever_goes_wrong(
     hass: HomeAssistant,
-    set_up: Callable[..., Awaitable[House]],
+    set_up: SetUp,
     cloud: Cloud,
     hass_storage: dict[str, Any],
     caplog: pytest.LogCaptureFixture,

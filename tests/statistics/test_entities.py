@@ -1,14 +1,11 @@
 """Which entities show which counters."""
 
-from collections.abc import Awaitable, Callable
 
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
 
 from custom_components.enphase_envoy.statistics.entities import async_counter_entities, async_energy_sensors
-from tests.conftest import House
-
-type SetUp = Callable[..., Awaitable[House]]
+from tests.helpers.integration import SetUp
 
 
 async def test_guarded_counters_have_the_entities_that_show_them(hass: HomeAssistant, set_up: SetUp) -> None:

@@ -19,14 +19,13 @@ from custom_components.enphase_envoy.energy.daily import DailyEnergy
 from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Snapshot, TimedValue
 from custom_components.enphase_envoy.storage import COUNTERS, EntryStore
-from tests.conftest import NOON, House
 from tests.energy.test_counter_filter import LIES, ZONE
+from tests.helpers.integration import NOON, Installation, SetUp
 from tests.helpers.statistics import ROW, Period, Statistics
 from tests.simulator import lies
 from tests.simulator.faults import Fault
 from tests.simulator.gateway import Gateway, Json
 
-type SetUp = Callable[..., Awaitable[House]]
 type KeepBooks = Callable[[str], Awaitable[Kept]]
 
 HOUSES = 30
@@ -60,7 +59,7 @@ class Kept:
     """A house whose statistics are made as time passes."""
 
     statistics: Statistics
-    house: House
+    house: Installation
 
     async def poll(self, polls: int = 1) -> None:
         """Let minutes pass."""

@@ -1,6 +1,6 @@
 """The action that repairs statistics, on a real recorder: shows what is wrong, corrects that, and nothing else."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -17,11 +17,8 @@ from pytest_homeassistant_custom_component.components.recorder.common import asy
 from sqlalchemy.exc import OperationalError
 
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House, entry_for
+from tests.helpers.integration import Installation, SetUp, Simulate, entry_for
 from tests.helpers.statistics import START, Statistics
-from tests.simulator import Simulator
-
-type SetUp = Callable[..., Awaitable[House]]
 
 LIFETIME = 65_000_000.0
 #: What flows in a minute.
@@ -38,7 +35,7 @@ class Owner:
         """Be there from the beginning."""
         self.hass = hass
         self.statistics = statistics
-        self.house: House
+        self.house: Installation
         self.solar = self.today = self.grid = ""
 
     async def moves_in(self, set_up: SetUp) -> None:
@@ -278,7 +275,7 @@ async def test_statistics_that_can_not_be_read_are_an_error(owner: Owner) -> Non
 
 
 async def test_another_entry_or_one_that_is_not_read_is_an_error(
-    hass: HomeAssistant, set_up: SetUp, simulate: Callable[..., Awaitable[Simulator]]
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate
 ) -> None:
     house = await set_up("full_battery")
     for entry_id in ("nobody", entry_for(await simulate()).entry_id):

@@ -23,7 +23,7 @@ from custom_components.enphase_envoy.const import DOMAIN
 from scripts import past_recorder
 from scripts.instance import Instance, Json
 from scripts.past import ENERGY, POWER, Past, Point, tell
-from tests.conftest import NOON, House
+from tests.helpers.integration import NOON, Installation, SetUp
 from tests.simulator import faults, house as simulator_house
 from tests.simulator.profiles import PROFILES
 
@@ -60,7 +60,7 @@ class Told:
     """An instance beside the house that it is told of."""
 
     def __init__(
-        self, house: House, connect: Callable[[], Awaitable[Connection]], freezer: FrozenDateTimeFactory
+        self, house: Installation, connect: Callable[[], Awaitable[Connection]], freezer: FrozenDateTimeFactory
     ) -> None:
         """Begin where the clock of the house stands."""
         self.house = house
@@ -144,7 +144,7 @@ async def told(
     hass: HomeAssistant,
     hass_access_token: str,
     hass_ws_client: Callable[..., Awaitable[Any]],
-    set_up: Callable[..., Awaitable[House]],
+    set_up: SetUp,
     freezer: FrozenDateTimeFactory,
 ) -> Told:
     """Give an instance that reads a house since noon, at twenty past; the recorder has compiled nothing yet."""
