@@ -22,6 +22,7 @@ from syrupy.assertion import SnapshotAssertion
 from custom_components.enphase_envoy.client import endpoints
 from tests.helpers.integration import NOON, Installation, SetUp, Simulate, entry_for, use_clock_of
 from tests.helpers.statistics import START, Statistics
+from tests.helpers.virtual_time import virtual_time
 from tests.simulator import Clock, Cloud, Simulator
 from tests.simulator.access import make_certificate
 
@@ -52,6 +53,13 @@ async def cloud(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
         monkeypatch.setattr(EnvoyTokenAuth, "JSON_LOGIN_URL", cloud.login_url)
         monkeypatch.setattr(EnvoyTokenAuth, "TOKEN_URL", cloud.token_url)
         yield cloud
+
+
+@pytest.fixture
+def virtual_clock(hass: HomeAssistant) -> Iterator[None]:
+    """Let timeouts and delays pass without waiting."""
+    with virtual_time(hass.loop):
+        yield
 
 
 @pytest.fixture

@@ -32,12 +32,12 @@ async def test_an_endpoint_that_makes_no_sense_is_told_once_and_by_us(
     set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    house = await set_up("full_battery")
-    house.gateway.fault("/ivp/ss/gen_mode", Change(lambda _: {"error": "no"}))
-    house.gateway.fault("/ivp/pdm/device_data", Change(lambda _: {"deviceCount": 0, "deviceDataLimit": 50}))
+    installation = await set_up("full_battery")
+    installation.gateway.fault("/ivp/ss/gen_mode", Change(lambda _: {"error": "no"}))
+    installation.gateway.fault("/ivp/pdm/device_data", Change(lambda _: {"deviceCount": 0, "deviceDataLimit": 50}))
     caplog.clear()
     for _ in range(3):
-        await house.poll_all()
+        await installation.poll_all()
     assert not of_the_library(caplog)
     ours = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert sorted(" fails (" in line for line in ours) == [True, True], ours

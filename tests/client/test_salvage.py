@@ -76,15 +76,17 @@ def spoil(groups: list[dict[str, list[dict[str, object]]]]) -> list[dict[str, li
 async def test_a_battery_that_makes_no_sense_costs_that_battery(
     set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house = await set_up("full_battery")
-    batteries = sorted(address for address in house.coordinator.data.objects if address[0] == "encharge_inventory")
+    installation = await set_up("full_battery")
+    batteries = sorted(
+        address for address in installation.coordinator.data.objects if address[0] == "encharge_inventory"
+    )
     assert len(batteries) == 2
-    house.gateway.fault("/ivp/ensemble/inventory", Change(spoil))
+    installation.gateway.fault("/ivp/ensemble/inventory", Change(spoil))
     caplog.clear()
     for _ in range(4):
-        await house.poll_all()
-    now = house.gateway.clock.now
-    fresh = {address for address, timed in house.coordinator.data.objects.items() if timed.updated_at == now}
+        await installation.poll_all()
+    now = installation.gateway.clock.now
+    fresh = {address for address, timed in installation.coordinator.data.objects.items() if timed.updated_at == now}
     assert batteries[1] in fresh
     assert batteries[0] not in fresh
     assert ("enpower",) in fresh

@@ -1,4 +1,4 @@
-"""Controls: what they change in the house, and what they show when the gateway does otherwise."""
+"""Controls: what they change in the installation, and what they show when the gateway does otherwise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -184,16 +184,16 @@ def state(hass: HomeAssistant, entity: str) -> str:
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.id)
 async def test_a_control_changes_the_house_and_shows_it(hass: HomeAssistant, set_up: SetUp, control: Control) -> None:
-    house = await set_up(control.profile)
-    assert control.truth(house.gateway.house) == control.before
-    house.gateway.requests.clear()
+    installation = await set_up(control.profile)
+    assert control.truth(installation.gateway.house) == control.before
+    installation.gateway.requests.clear()
     entity = await use(hass, control)
     if control.delay:
-        await house.pass_time(control.delay)
-    assert control.truth(house.gateway.house) == control.after
+        await installation.pass_time(control.delay)
+    assert control.truth(installation.gateway.house) == control.after
     if control.state is not None:
         assert state(hass, entity) == control.state
-    (write,) = house.gateway.writes
+    (write,) = installation.gateway.writes
     assert (write.method, write.path) == (control.method, control.path)
 
 
@@ -201,7 +201,7 @@ async def test_a_control_changes_the_house_and_shows_it(hass: HomeAssistant, set
 async def test_a_gateway_that_refuses_is_an_error_and_the_old_value(
     hass: HomeAssistant, set_up: SetUp, monkeypatch: pytest.MonkeyPatch, control: Control
 ) -> None:
-    house = await set_up(control.profile)
+    installation = await set_up(control.profile)
     entity = entity_id(hass, control.domain, control.unique_id)
     before = state(hass, entity)
 
@@ -212,13 +212,13 @@ async def test_a_gateway_that_refuses_is_an_error_and_the_old_value(
     with pytest.raises(HomeAssistantError) as raised:
         await use(hass, control)
     assert entity in str(raised.value)
-    assert house.gateway.host in str(raised.value)
+    assert installation.gateway.host in str(raised.value)
     assert control.service in str(raised.value) or control.domain in ("number", "time", "button")
-    assert len(house.gateway.writes) == 1, "refused is refused: nothing is sent twice"
-    assert control.truth(house.gateway.house) == control.before
+    assert len(installation.gateway.writes) == 1, "refused is refused: nothing is sent twice"
+    assert control.truth(installation.gateway.house) == control.before
     if control.state is not None:
         assert state(hass, entity) == before
-    await house.poll()
+    await installation.poll()
     if control.state is not None:
         assert state(hass, entity) == before
 
@@ -227,71 +227,71 @@ async def test_a_gateway_that_refuses_is_an_error_and_the_old_value(
 async def test_a_gateway_that_is_gone_is_an_error_and_nothing_is_sent_later(
     hass: HomeAssistant, set_up: SetUp, control: Control
 ) -> None:
-    house = await set_up(control.profile)
-    await house.gateway.go_away()
+    installation = await set_up(control.profile)
+    await installation.gateway.go_away()
     with pytest.raises(HomeAssistantError) as raised:
         await use(hass, control)
-    assert house.gateway.host in str(raised.value)
-    await house.gateway.come_back()
-    await house.pass_time(60)
-    assert not house.gateway.writes
-    assert control.truth(house.gateway.house) == control.before
+    assert installation.gateway.host in str(raised.value)
+    await installation.gateway.come_back()
+    await installation.pass_time(60)
+    assert not installation.gateway.writes
+    assert control.truth(installation.gateway.house) == control.before
 
 
 async def test_what_the_owner_just_changed_in_the_app_survives(hass: HomeAssistant, set_up: SetUp) -> None:
     """The gateway takes whole documents: an old one would undo what was changed since the last poll."""
-    house = await set_up("full_battery")
-    house.gateway.gateway.tariff_settings.charge_from_grid = True
-    house.gateway.house.settings.charge_from_grid = True
-    house.gateway.house.relay("NC1").priority = 7.0
+    installation = await set_up("full_battery")
+    installation.gateway.gateway.tariff_settings.charge_from_grid = True
+    installation.gateway.house.settings.charge_from_grid = True
+    installation.gateway.house.relay("NC1").priority = 7.0
     await use(hass, CONTROLS[0])
-    assert house.gateway.house.settings.charge_from_grid is True
+    assert installation.gateway.house.settings.charge_from_grid is True
     assert state(hass, entity_id(hass, "switch", f"{ENPOWER}_charge_from_grid")) == "on"
     await use(hass, next(control for control in CONTROLS if control.path == CONTACT_SETTINGS))
-    assert house.gateway.house.relay("NC1").priority == 7.0
+    assert installation.gateway.house.relay("NC1").priority == 7.0
 
 
 async def test_a_change_does_not_wait_for_an_endpoint_that_never_answers(
     hass: HomeAssistant, set_up: SetUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is given up with a word about what to do, and is not made later."""
-    house = await set_up("full_battery")
+    installation = await set_up("full_battery")
     monkeypatch.setattr(gateway_module, "_PATIENCE", 0.1)
     monkeypatch.setattr(gateway_module, "_WRITE_LIMIT", 0.3)
-    house.gateway.fault(TARIFF, Silent())
-    await house.poll_all()
+    installation.gateway.fault(TARIFF, Silent())
+    await installation.poll_all()
     with pytest.raises(HomeAssistantError) as raised:
         await use(hass, CONTROLS[0])
     assert raised.value.translation_key == "gateway_busy"
     assert "try again" in str(raised.value)
-    await house.poll()
-    assert house.coordinator.last_update_success
-    house.gateway.faults.clear()
-    assert not house.gateway.writes
+    await installation.poll()
+    assert installation.coordinator.last_update_success
+    installation.gateway.faults.clear()
+    assert not installation.gateway.writes
 
 
 async def test_a_document_that_can_not_be_read_afresh_is_not_written(hass: HomeAssistant, set_up: SetUp) -> None:
-    house = await set_up("full_battery")
-    with house.gateway.fault(TARIFF, Status(503)), pytest.raises(HomeAssistantError):
+    installation = await set_up("full_battery")
+    with installation.gateway.fault(TARIFF, Status(503)), pytest.raises(HomeAssistantError):
         await use(hass, CONTROLS[0])
-    assert not house.gateway.writes
+    assert not installation.gateway.writes
 
 
 async def test_a_level_above_the_other_is_refused(hass: HomeAssistant, set_up: SetUp) -> None:
     """Cutoff above restore, start above stop: the gateway, or the library, says no, and so do we."""
-    house = await set_up("full_battery")
+    installation = await set_up("full_battery")
     for unique_id, value in ((f"{RELAY}_soc_low", 90), (f"{GENERATOR}_start_soc", 95)):
         entity = entity_id(hass, "number", unique_id)
         before = state(hass, entity)
         with pytest.raises(HomeAssistantError):
             await hass.services.async_call("number", "set_value", {"entity_id": entity, "value": value}, blocking=True)
-        await house.poll()
+        await installation.poll()
         assert state(hass, entity) == before
 
 
 async def test_ac_batteries_sleep_where_they_were_told_to(hass: HomeAssistant, set_up: SetUp) -> None:
     """A band that is chosen while they are awake is sent with the next press; while they sleep, at once."""
-    house = await set_up("ac_batteries")
+    installation = await set_up("ac_batteries")
     select = entity_id(hass, "select", f"{ACB}_sleep_soc")
     assert state(hass, select) == "25-30"
 
@@ -301,63 +301,63 @@ async def test_ac_batteries_sleep_where_they_were_told_to(hass: HomeAssistant, s
         )
 
     def bands() -> set[tuple[int, int]]:
-        return {(battery.sleep_min_soc, battery.sleep_max_soc) for battery in house.gateway.house.batteries}
+        return {(battery.sleep_min_soc, battery.sleep_max_soc) for battery in installation.gateway.house.batteries}
 
     await choose("45-50")
-    assert not house.gateway.writes
+    assert not installation.gateway.writes
     assert state(hass, select) == "45-50"
     await use(hass, CONTROLS[-1])
     assert bands() == {(45, 50)}
-    await house.pass_time(120)
+    await installation.pass_time(120)
     assert state(hass, entity_id(hass, "sensor", f"{ACB}_aggregate_sleep_state")) == "asleep"
     await choose("10-15")
     assert bands() == {(10, 15)}
     wake = entity_id(hass, "button", f"{ACB}_wake")
     await hass.services.async_call("button", "press", {"entity_id": wake}, blocking=True)
-    await house.pass_time(120)
+    await installation.pass_time(120)
     assert state(hass, entity_id(hass, "sensor", f"{ACB}_aggregate_sleep_state")) == "awake"
 
 
-def issue(hass: HomeAssistant, house: Installation, setting: str) -> ir.IssueEntry | None:
+def issue(hass: HomeAssistant, installation: Installation, setting: str) -> ir.IssueEntry | None:
     """Return the repair issue about a setting."""
-    return ir.async_get(hass).async_get_issue(DOMAIN, f"setting_{setting}_{house.entry.entry_id}")
+    return ir.async_get(hass).async_get_issue(DOMAIN, f"setting_{setting}_{installation.entry.entry_id}")
 
 
 async def test_a_setting_that_the_cloud_undoes_is_told_and_shown(hass: HomeAssistant, set_up: SetUp) -> None:
     """From firmware 8.2.4225 on: 200 at first, and the old value a minute or two later."""
-    house = await set_up("full_battery")
-    house.gateway.gateway.cloud_owns_tariff = True
+    installation = await set_up("full_battery")
+    installation.gateway.gateway.cloud_owns_tariff = True
     entity = await use(hass, CONTROLS[0])
     assert state(hass, entity) == "45.0"
-    await house.pass_time(60)
+    await installation.pass_time(60)
     assert state(hass, entity) == "45.0"
-    assert issue(hass, house, "reserved_soc") is None
-    await house.pass_time(60)
+    assert issue(hass, installation, "reserved_soc") is None
+    await installation.pass_time(60)
     assert state(hass, entity) == "20.0"
-    found = issue(hass, house, "reserved_soc")
+    found = issue(hass, installation, "reserved_soc")
     assert found
     assert found.translation_key == "setting_overwritten"
     assert found.translation_placeholders
     assert (found.translation_placeholders["wanted"], found.translation_placeholders["actual"]) == ("45.0", "20.0")
 
-    house.gateway.gateway.cloud_owns_tariff = False
+    installation.gateway.gateway.cloud_owns_tariff = False
     await use(hass, CONTROLS[0])
     for _ in range(12):
-        await house.pass_time(60)
-    assert issue(hass, house, "reserved_soc") is None, "a setting that holds takes the message back"
+        await installation.pass_time(60)
+    assert issue(hass, installation, "reserved_soc") is None, "a setting that holds takes the message back"
 
 
 async def test_a_setting_that_the_controller_ignores_is_told_and_shown(hass: HomeAssistant, set_up: SetUp) -> None:
     """The file is stored, but `/ivp/ensemble/secctrl` goes on with the old reserve."""
-    house = await set_up("full_battery")
-    house.gateway.gateway.cloud_owns_tariff = True
-    house.gateway.gateway.tariff_settings.opt_schedules = True
+    installation = await set_up("full_battery")
+    installation.gateway.gateway.cloud_owns_tariff = True
+    installation.gateway.gateway.tariff_settings.opt_schedules = True
     entity = await use(hass, CONTROLS[0])
-    house.gateway.gateway._cloud = None  # the cloud leaves it alone this time
+    installation.gateway.gateway._cloud = None  # the cloud leaves it alone this time
     for _ in range(3):
-        await house.pass_time(60)
-    assert house.gateway.house.settings.reserve == 20
+        await installation.pass_time(60)
+    assert installation.gateway.house.settings.reserve == 20
     assert state(hass, entity) == "20.0"
-    found = issue(hass, house, "reserved_soc")
+    found = issue(hass, installation, "reserved_soc")
     assert found
     assert found.translation_key == "setting_ignored"

@@ -65,20 +65,20 @@ async def test_entities(
     platform: Platform,
 ) -> None:
     with patch("custom_components.enphase_envoy.PLATFORMS", [platform]):
-        house = await set_up(profile)
-        hidden = set(sorted(house.coordinator.data.members("inverters"))[2:])
-        entities = er.async_entries_for_config_entry(er.async_get(hass), house.entry.entry_id)
+        installation = await set_up(profile)
+        hidden = set(sorted(installation.coordinator.data.members("inverters"))[2:])
+        entities = er.async_entries_for_config_entry(er.async_get(hass), installation.entry.entry_id)
         assert {entity.domain for entity in entities} <= {platform}
         assert sorted(line(hass, entity) for entity in entities if shown(entity, hidden)) == snapshot
-        await hass.config_entries.async_unload(house.entry.entry_id)
+        await hass.config_entries.async_unload(installation.entry.entry_id)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 async def test_devices(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAssertion, profile: str) -> None:
-    house = await set_up(profile)
+    installation = await set_up(profile)
     registry = dr.async_get(hass)
-    devices = dr.async_entries_for_config_entry(registry, house.entry.entry_id)
-    hidden = set(sorted(house.coordinator.data.members("inverters"))[2:])
+    devices = dr.async_entries_for_config_entry(registry, installation.entry.entry_id)
+    hidden = set(sorted(installation.coordinator.data.members("inverters"))[2:])
     parents = {device.id: device.name for device in devices}
     lines = [
         f"{min(device.identifiers)[1]}: {device.name} | {device.manufacturer} {device.model} | "
@@ -90,9 +90,9 @@ async def test_devices(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAss
 
 
 async def test_which_entities_start_enabled(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAssertion) -> None:
-    house = await set_up("full_battery")
-    hidden = set(sorted(house.coordinator.data.members("inverters"))[2:])
-    entities = er.async_entries_for_config_entry(er.async_get(hass), house.entry.entry_id)
+    installation = await set_up("full_battery")
+    hidden = set(sorted(installation.coordinator.data.members("inverters"))[2:])
+    entities = er.async_entries_for_config_entry(er.async_get(hass), installation.entry.entry_id)
     enabled = [entity.entity_id for entity in entities if not entity.disabled_by and shown(entity, hidden)]
     assert sorted(enabled) == snapshot
 

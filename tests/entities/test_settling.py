@@ -45,19 +45,19 @@ async def set_reserve(hass: HomeAssistant, value: int) -> str:
 async def test_a_write_whose_effect_can_not_be_read_at_once_is_shown_within_half_a_minute(
     hass: HomeAssistant, set_up: SetUp
 ) -> None:
-    house = await set_up("full_battery")
-    issue = (DOMAIN, f"setting_reserved_soc_{house.entry.entry_id}")
-    with house.gateway.fault(TARIFF, AfterAWrite(503)):
+    installation = await set_up("full_battery")
+    issue = (DOMAIN, f"setting_reserved_soc_{installation.entry.entry_id}")
+    with installation.gateway.fault(TARIFF, AfterAWrite(503)):
         entity = await set_reserve(hass, 45)
-    assert house.gateway.house.settings.reserve == 45
+    assert installation.gateway.house.settings.reserve == 45
     assert not ir.async_get(hass).async_get_issue(*issue)
     for seconds in (4, 8, 20):
-        await house.pass_time(seconds)
-    assert float(house.states()[entity]) == 45
-    await house.poll()
+        await installation.pass_time(seconds)
+    assert float(installation.states()[entity]) == 45
+    await installation.poll()
     for _ in range(8):
-        await house.pass_time(60)
-    assert float(house.states()[entity]) == 45
+        await installation.pass_time(60)
+    assert float(installation.states()[entity]) == 45
     assert not ir.async_get(hass).async_get_issue(*issue)
 
 
@@ -65,25 +65,25 @@ async def test_a_controller_that_was_not_asked_since_a_change_has_not_ignored_it
     hass: HomeAssistant, set_up: SetUp
 ) -> None:
     """With a long poll interval the setting is looked at more often than the controller."""
-    house = await set_up("full_battery")
-    hass.config_entries.async_update_entry(house.entry, options={"poll_interval": 300})
-    await hass.config_entries.async_reload(house.entry.entry_id)
+    installation = await set_up("full_battery")
+    hass.config_entries.async_update_entry(installation.entry, options={"poll_interval": 300})
+    await hass.config_entries.async_reload(installation.entry.entry_id)
     await hass.async_block_till_done()
     entity = await set_reserve(hass, 45)
     for seconds in (4, 8, 20, 30, 60, 60):
-        await house.pass_time(seconds)
-        assert float(house.states()[entity]) == 45
-    assert not ir.async_get(hass).async_get_issue(DOMAIN, f"setting_reserved_soc_{house.entry.entry_id}")
+        await installation.pass_time(seconds)
+        assert float(installation.states()[entity]) == 45
+    assert not ir.async_get(hass).async_get_issue(DOMAIN, f"setting_reserved_soc_{installation.entry.entry_id}")
 
 
 async def test_quick_changes_of_one_setting_are_looked_at_together(hass: HomeAssistant, set_up: SetUp) -> None:
-    house = await set_up("full_battery")
-    house.gateway.requests.clear()
+    installation = await set_up("full_battery")
+    installation.gateway.requests.clear()
     for value in range(21, 26):
         await set_reserve(hass, value)
     for seconds in (4, 7, 20):
-        await house.pass_time(seconds)
-    methods = Counter(request.method for request in house.gateway.requests if request.path.startswith(TARIFF))
+        await installation.pass_time(seconds)
+    methods = Counter(request.method for request in installation.gateway.requests if request.path.startswith(TARIFF))
     assert methods["PUT"] == 5
     assert methods["GET"] <= 5 * 2 + 3, "each is read before and after, and all are looked at thrice"
 
@@ -95,9 +95,9 @@ async def choose_band(hass: HomeAssistant, band: str) -> str:
     return entity
 
 
-def bands(house: Installation) -> set[Any]:
+def bands(installation: Installation) -> set[Any]:
     """Return the bands that the batteries of the house know."""
-    return {(battery.sleep_min_soc, battery.sleep_max_soc) for battery in house.gateway.house.batteries}
+    return {(battery.sleep_min_soc, battery.sleep_max_soc) for battery in installation.gateway.house.batteries}
 
 
 async def press_sleep(hass: HomeAssistant) -> None:
@@ -107,20 +107,20 @@ async def press_sleep(hass: HomeAssistant) -> None:
 
 
 async def test_batteries_sleep_in_the_band_that_was_chosen_right_before(hass: HomeAssistant, set_up: SetUp) -> None:
-    house = await set_up("ac_batteries")
+    installation = await set_up("ac_batteries")
     entity, _ = await asyncio.gather(choose_band(hass, "45-50"), press_sleep(hass))
-    assert bands(house) == {(45, 50)}
-    assert house.states()[entity] == "45-50"
+    assert bands(installation) == {(45, 50)}
+    assert installation.states()[entity] == "45-50"
 
 
 async def test_a_band_that_the_batteries_refuse_is_not_shown_as_chosen(
     hass: HomeAssistant, set_up: SetUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await set_up("ac_batteries")
+    installation = await set_up("ac_batteries")
     entity = await choose_band(hass, "45-50")
     await press_sleep(hass)
-    await house.pass_time(120)
-    assert house.states()[entity_id(hass, "sensor", f"{ACB}_aggregate_sleep_state")] == "asleep"
+    await installation.pass_time(120)
+    assert installation.states()[entity_id(hass, "sensor", f"{ACB}_aggregate_sleep_state")] == "asleep"
 
     def refuse(*_: object) -> None:
         raise Refused("no")
@@ -128,6 +128,6 @@ async def test_a_band_that_the_batteries_refuse_is_not_shown_as_chosen(
     monkeypatch.setitem(WRITES, ("PUT", "/admin/lib/acb_config"), refuse)
     with pytest.raises(HomeAssistantError):
         await choose_band(hass, "10-15")
-    await house.poll()
-    assert house.states()[entity] == "45-50"
-    assert bands(house) == {(45, 50)}
+    await installation.poll()
+    assert installation.states()[entity] == "45-50"
+    assert bands(installation) == {(45, 50)}

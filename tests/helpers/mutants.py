@@ -81,34 +81,34 @@ def absurd(states: dict[str, str]) -> dict[str, str]:
     return {name: state for name, state in states.items() if is_number(state) and not abs(float(state)) < ABSURD}
 
 
-def counters(house: Installation) -> dict[str, float]:
+def counters(installation: Installation) -> dict[str, float]:
     """Return what all energy counters show, in kWh."""
     units = {"Wh": 0.001, "kWh": 1.0, "MWh": 1000.0}
     return {
         state.entity_id: float(state.state) * units[state.attributes["unit_of_measurement"]]
-        for state in house.hass.states.async_all()
+        for state in installation.hass.states.async_all()
         if state.attributes.get("state_class") == "total_increasing" and is_number(state.state)
     }
 
 
-def fields(house: Installation) -> dict[str, str]:
+def fields(installation: Installation) -> dict[str, str]:
     """Return the field of the snapshot that each entity shows."""
     return {
         name: entity._address[0]
-        for platform in async_get_platforms(house.hass, DOMAIN)
+        for platform in async_get_platforms(installation.hass, DOMAIN)
         for name, entity in platform.entities.items()
         if isinstance(entity, EnvoyEntity)
     }
 
 
-def absent(house: Installation) -> set[str]:
+def absent(installation: Installation) -> set[str]:
     """Return the entities that show nothing, or not what it is."""
-    return {name for name, state in house.states().items() if state in (STATE_UNAVAILABLE, STATE_UNKNOWN)}
+    return {name for name, state in installation.states().items() if state in (STATE_UNAVAILABLE, STATE_UNKNOWN)}
 
 
-def sources(house: Installation) -> dict[str, str]:
+def sources(installation: Installation) -> dict[str, str]:
     """Return what feeds each field of counters."""
-    return dict(house.coordinator.gateway._reader.sources)
+    return dict(installation.coordinator.gateway._reader.sources)
 
 
 def tracebacks(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -154,10 +154,10 @@ class Witness:
         await self._gateway.identify()
         await self._gateway.log_in(Credentials(simulator.username, simulator.password, token))
 
-    async def contradicts(self, house: Installation) -> list[str]:
+    async def contradicts(self, installation: Installation) -> list[str]:
         """Return what a house has otherwise than it is, and what is not as of now."""
         truth = (await self._gateway.poll()).objects
-        shown, now = house.coordinator.gateway.snapshot().objects, self._simulator.clock.now
+        shown, now = installation.coordinator.gateway.snapshot().objects, self._simulator.clock.now
         wrong = []
         for address, timed in truth.items():
             found, name = shown.get(address), " ".join(address)

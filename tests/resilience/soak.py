@@ -176,18 +176,18 @@ class _Watcher(logging.Handler):
 class Soak:
     """A house that is lived in for days."""
 
-    def __init__(self, house: Installation, freezer: Freezer, seed: int) -> None:
+    def __init__(self, installation: Installation, freezer: Freezer, seed: int) -> None:
         """Live in a house that was just set up and is well; `freezer` moves a time that goes on by itself."""
-        self.house = house
+        self.installation = installation
         self.report = Report()
         self._freezer = freezer
         self._seed = seed
         self._random = Random(seed)
         self._trouble: Trouble | None = None
         #: When the last poll was that was surely good, and that may have been: the gateway restarts at night.
-        self._good_at = self._maybe_good_at = house.gateway.clock.now
+        self._good_at = self._maybe_good_at = installation.gateway.clock.now
         self._begin = self._good_at
-        self._names = house.states().keys()
+        self._names = installation.states().keys()
         self._paths: list[str] = []
         self._highest: dict[str, float] = {}
         self._true = dict(self._find_truth())
@@ -196,7 +196,7 @@ class Soak:
     async def run(self, days: float, say: Callable[[str], None] = lambda _text: None) -> Report:
         """Live for some days. Raises BrokenError."""
         end, warm = self._begin + days * 86400, self._begin + min(days / 4, 0.5) * 86400
-        self.house.gateway.faults.add("*", NightlyRestart())
+        self.installation.gateway.faults.add("*", NightlyRestart())
         today = 0
         self._require(bool(self._true), "nothing of it is known to be true")
         with self._watched():
@@ -232,12 +232,12 @@ class Soak:
 
     @property
     def _now(self) -> float:
-        return self.house.gateway.clock.now
+        return self.installation.gateway.clock.now
 
     @property
     def _night(self) -> bool:
         """Whether the gateway restarts, or has just done so."""
-        local = self.house.gateway.clock.local(self.house.gateway.house.zone)
+        local = self.installation.gateway.clock.local(self.installation.gateway.house.zone)
         return local.hour == 23 and local.minute < 7
 
     def _may_be_silent(self) -> bool:
@@ -256,7 +256,7 @@ class Soak:
 
     def _move(self, seconds: float) -> None:
         """Move the time of all."""
-        clock = self.house.gateway.clock
+        clock = self.installation.gateway.clock
         self._freezer.move_to(self._freezer() + timedelta(seconds=seconds))
         clock.set(max(clock.now, time.time()))
 
@@ -269,7 +269,7 @@ class Soak:
                 await asyncio.sleep(0.2)
                 self._move(WAIT)
 
-        slow = any(isinstance(active.fault, (Slow, Silent)) for active in self.house.gateway.faults.active)
+        slow = any(isinstance(active.fault, (Slow, Silent)) for active in self.installation.gateway.faults.active)
         task = asyncio.create_task(fly()) if slow else None
         try:
             yield
@@ -285,8 +285,8 @@ class Soak:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         async with self._hurrying():
-            await self.house.hass.async_block_till_done(wait_background_tasks=True)
-        polls = [r for r in self.house.gateway.requests if r.path == self._pulse and r.at > before]
+            await self.installation.hass.async_block_till_done(wait_background_tasks=True)
+        polls = [r for r in self.installation.gateway.requests if r.path == self._pulse and r.at > before]
         self.report.polls += len(polls)
         if polls and not self._trouble:
             self._note_poll()
@@ -300,12 +300,12 @@ class Soak:
 
     async def _learn(self) -> None:
         """Find out what is asked, and what of it in every poll."""
-        requests = self.house.gateway.requests
+        requests = self.installation.gateway.requests
         self._pulse = ""
-        await self.house.poll_all()
+        await self.installation.poll_all()
         self._paths = sorted({r.path.partition("?")[0] for r in requests} - {"/info", "/auth/check_jwt", "/home"})
         requests.clear()
-        await self.house.poll()
+        await self.installation.poll()
         self._pulse = requests[-1].path
         self._good_at = self._now
 
@@ -335,9 +335,9 @@ class Soak:
         for kept in (Store._async_load, Store._async_write_data):
             # The storage of tests keeps all that was ever written.
             cast("Mock", kept).reset_mock()
-        await self.house.poll()
+        await self.installation.poll()
         self._note_poll()
-        faults = self.house.gateway.faults
+        faults = self.installation.gateway.faults
         self._trouble = trouble
         self.report.troubles[trouble.name] += 1
         active = [faults.add(path, fault) for path, fault in trouble.faults]
@@ -368,12 +368,12 @@ class Soak:
         """Set the entry up anew, whatever goes wrong."""
         self.report.reloads += 1
         async with self._hurrying():
-            await self.house.hass.config_entries.async_reload(self.house.entry.entry_id)
-            await self.house.hass.async_block_till_done(wait_background_tasks=True)
-        self._require(self.house.entry.state is ConfigEntryState.LOADED, f"after a reload: {self._entry_says()}")
+            await self.installation.hass.config_entries.async_reload(self.installation.entry.entry_id)
+            await self.installation.hass.async_block_till_done(wait_background_tasks=True)
+        self._require(self.installation.entry.state is ConfigEntryState.LOADED, f"after a reload: {self._entry_says()}")
 
     def _entry_says(self) -> str:
-        return f"{self.house.entry.state.name} ({self.house.entry.reason})"
+        return f"{self.installation.entry.state.name} ({self.installation.entry.reason})"
 
     async def _change(self) -> None:
         """Change a setting, as its owner does. While something is wrong it may be refused."""
@@ -390,21 +390,25 @@ class Soak:
         refusable = suppress(HomeAssistantError) if self._trouble or self._night else nullcontext()
         async with self._hurrying():
             with refusable:
-                await self.house.hass.services.async_call(domain, service, {"entity_id": name, **data}, blocking=True)
+                await self.installation.hass.services.async_call(
+                    domain, service, {"entity_id": name, **data}, blocking=True
+                )
             # A poll that came due meanwhile waited for it.
-            await self.house.hass.async_block_till_done(wait_background_tasks=True)
+            await self.installation.hass.async_block_till_done(wait_background_tasks=True)
 
     # What has to be
 
     def _require(self, holds: bool, what: str) -> None:
         if not holds:
-            moment = self.house.gateway.clock.local(self.house.gateway.house.zone).isoformat(timespec="seconds")
+            moment = self.installation.gateway.clock.local(self.installation.gateway.house.zone).isoformat(
+                timespec="seconds"
+            )
             raise BrokenError(f"seed {self._seed}, {moment}, {self._trouble or 'no trouble'}: {what}")
 
     def _look(self) -> None:
         """Check what has to hold at any moment."""
         self._require(not self._watcher.found, f"in the log: {self._watcher.found}")
-        age, states = self._now - self._good_at, self.house.hass.states
+        age, states = self._now - self._good_at, self.installation.hass.states
         hidden = [state.entity_id for state in states.async_all() if state.state == STATE_UNAVAILABLE]
         missing = self._trouble is not None and self._trouble.missing
         self._require(age >= SHOWN or not hidden or missing, f"unavailable after {age:.0f} s: {hidden}")
@@ -425,34 +429,34 @@ class Soak:
         self._require(value >= before, f"{state.entity_id} fell from {before} to {value} Wh")
         self._highest[state.entity_id] = value
         if truth := self._true.get(state.entity_id):
-            true = truth(self.house.gateway.house)
+            true = truth(self.installation.gateway.house)
             self._require(value <= true + 1000 * AHEAD, f"{state.entity_id} is {value}, really {true} Wh")
 
     async def _check(self) -> None:
         """Check that one poll makes everything right."""
-        await self.house.poll()
+        await self.installation.poll()
         self._good_at = self._maybe_good_at = self._now
-        states = self.house.states()
+        states = self.installation.states()
         self._require(states.keys() == self._names, f"other entities: {states.keys() ^ self._names}")
         self._look()
         hidden = [name for name, state in states.items() if state == STATE_UNAVAILABLE]
         self._require(not hidden, f"unavailable after it: {hidden}")
         for name, truth in self._true.items():
-            state, true = self.house.hass.states.get(name), truth(self.house.gateway.house)
+            state, true = self.installation.hass.states.get(name), truth(self.installation.gateway.house)
             value = _value(state) if state else None
             self._require(value is not None and _agree(name, value, true), f"{name} is {value}, really {true}")
 
     def _find_truth(self) -> Iterator[tuple[str, Callable[[Truth], float]]]:
         """Yield the entities whose truth the house knows: not each gateway measures the same."""
-        registry = er.async_get(self.house.hass)
-        for state in self.house.hass.states.async_all("sensor"):
+        registry = er.async_get(self.installation.hass)
+        for state in self.installation.hass.states.async_all("sensor"):
             for ending, truth in TRUE.items():
                 value = _value(state)
                 if registry.async_get(state.entity_id) is None or value is None:
                     continue
                 if not _is(state.entity_id, f"sensor.envoy_*_{ending}"):
                     continue
-                if _agree(state.entity_id, value, truth(self.house.gateway.house)):
+                if _agree(state.entity_id, value, truth(self.installation.gateway.house)):
                     yield state.entity_id, truth
 
     # Leaks
@@ -465,7 +469,7 @@ class Soak:
         await self._check()
         for _ in range(3):
             gc.collect()
-        loop, hass = asyncio.get_running_loop(), self.house.hass
+        loop, hass = asyncio.get_running_loop(), self.installation.hass
         ours = tracemalloc.take_snapshot().filter_traces(
             [tracemalloc.Filter(True, f"*/{part}/*") for part in ("enphase_envoy", "pyenphase")]
         )

@@ -44,13 +44,13 @@ def fed_by_others(gateway: Gateway, path: str) -> set[str]:
 class Trial:
     """A house whose endpoints go mad one after another, for one poll each."""
 
-    def __init__(self, house: Installation, caplog: pytest.LogCaptureFixture) -> None:
-        """Begin with a healthy house."""
-        self.house = house
-        self.gateway = house.coordinator.gateway
+    def __init__(self, installation: Installation, caplog: pytest.LogCaptureFixture) -> None:
+        """Begin with a healthy installation."""
+        self.installation = installation
+        self.gateway = installation.coordinator.gateway
         self.caplog = caplog
         self.paths = sorted(self.gateway._reader.in_use)
-        self.entities = set(house.states())
+        self.entities = set(installation.states())
         self.counted: Counter[str] = Counter()
 
     @staticmethod
@@ -69,15 +69,19 @@ class Trial:
         """Poll with the mutation and without it, and look at everything."""
         self.due(path)
         self.caplog.clear()
-        others, source, counted = fed_by_others(self.gateway, path), fields(self.house), counters(self.house)
-        before = self.house.states()
+        others, source, counted = (
+            fed_by_others(self.gateway, path),
+            fields(self.installation),
+            counters(self.installation),
+        )
+        before = self.installation.states()
         try:
-            with spoiled(self.house.gateway, {path: mutation}):
-                await self.house.poll()
-            lost = not self.house.coordinator.last_update_success
-            during = self.house.states()
+            with spoiled(self.installation.gateway, {path: mutation}):
+                await self.installation.poll()
+            lost = not self.installation.coordinator.last_update_success
+            during = self.installation.states()
         finally:
-            await self.house.poll()
+            await self.installation.poll()
         told = [record for record in self.caplog.records if self.is_told(record)]
         lines = [record.getMessage() for record in told]
         assert not lost, lines
@@ -98,11 +102,11 @@ class Trial:
         unknown = {name for name in self.entities if during[name] == STATE_UNKNOWN != before[name]}
         assert len({PHASE.sub("", name) for name in unknown}) <= 3
         assert not absurd(during)
-        assert all(NAME.fullmatch(part) for address in self.house.coordinator.data.objects for part in address)
+        assert all(NAME.fullmatch(part) for address in self.installation.coordinator.data.objects for part in address)
 
     def look_back(self, before: dict[str, str], counted: dict[str, float]) -> None:
         """Look at what is shown after it."""
-        after, still = self.house.states(), counters(self.house)
+        after, still = self.installation.states(), counters(self.installation)
         counters_of_old = self.entities & counted.keys()
         assert not [name for name in counters_of_old if not -1e-6 <= still[name] - counted[name] <= BOOKED]
         rest = self.entities - counted.keys()
@@ -118,10 +122,10 @@ def test_what_one_document_says_hurts_nothing_but_what_it_feeds(
     profile: str,
 ) -> None:
     run = hass.loop.run_until_complete
-    house = run(set_up(profile))
-    share_clock(monkeypatch, house.gateway)
+    installation = run(set_up(profile))
+    share_clock(monkeypatch, installation.gateway)
     caplog.set_level(logging.INFO)
-    trial = Trial(house, caplog)
+    trial = Trial(installation, caplog)
 
     @trying(300)
     @given(st.sampled_from(trial.paths), MUTANTS)

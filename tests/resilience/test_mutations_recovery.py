@@ -35,23 +35,23 @@ SOON = 3
 class Trial:
     """A house that is well known, and whose gateway goes mad for some polls."""
 
-    def __init__(self, house: Installation, caplog: pytest.LogCaptureFixture) -> None:
-        """Begin with a healthy house."""
-        self.house = house
-        self.gateway = house.coordinator.gateway
+    def __init__(self, installation: Installation, caplog: pytest.LogCaptureFixture) -> None:
+        """Begin with a healthy installation."""
+        self.installation = installation
+        self.gateway = installation.coordinator.gateway
         self.caplog = caplog
-        self.paths = asked(house.gateway)
-        self.entities, self.absent = set(house.states()), absent(house)
-        self.sources = sources(house)
-        self.witness = Witness(house.hass, house.gateway)
+        self.paths = asked(installation.gateway)
+        self.entities, self.absent = set(installation.states()), absent(installation)
+        self.sources = sources(installation)
+        self.witness = Witness(installation.hass, installation.gateway)
         self.counted: Counter[str] = Counter()
 
     async def poll(self) -> None:
         """Poll a minute later."""
-        self.house.gateway.clock.advance(60)
-        await self.house.poll()
+        self.installation.gateway.clock.advance(60)
+        await self.installation.poll()
         assert not tracebacks(self.caplog)
-        assert not absurd(self.house.states())
+        assert not absurd(self.installation.states())
 
     async def check(self, rounds: Sequence[Mutants], *, probing: bool) -> None:
         """Poll with these mutations, and without, until all is right."""
@@ -59,19 +59,19 @@ class Trial:
         self.gateway.forget_probe()
         await self.poll()
         self.caplog.clear()
-        counted, during = counters(self.house), set[str]()
+        counted, during = counters(self.installation), set[str]()
         try:
             for mutants in rounds:
                 if probing:
                     self.gateway.forget_probe()
-                with spoiled(self.house.gateway, mutants):
+                with spoiled(self.installation.gateway, mutants):
                     await self.poll()
-                during |= absent(self.house)
-                assert self.entities <= self.house.states().keys()
+                during |= absent(self.installation)
+                assert self.entities <= self.installation.states().keys()
         finally:
             polls = await self.recover()
-        assert absent(self.house) & self.entities <= self.absent
-        assert sources(self.house) == self.sources
+        assert absent(self.installation) & self.entities <= self.absent
+        assert sources(self.installation) == self.sources
         self.look_at_counters(counted)
         self.counted += Counter({"mutations": 1, f"right after {polls}": 1, "lost for a while": during > self.absent})
 
@@ -79,13 +79,13 @@ class Trial:
         """Poll until all is right, and return how often."""
         for polls in range(1, SOON + 1):
             await self.poll()
-            if not (wrong := await self.witness.contradicts(self.house)):
+            if not (wrong := await self.witness.contradicts(self.installation)):
                 return polls
         raise AssertionError("\n".join(wrong))
 
     def look_at_counters(self, before: dict[str, float]) -> None:
         """Look whether counters are where they were, or a little higher."""
-        after = counters(self.house)
+        after = counters(self.installation)
         assert not [name for name in before if not -BOOKED <= after[name] - before[name] <= BOOKED * 2]
 
 
@@ -96,13 +96,13 @@ def trial_of(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[str], Trial]:
-    """Begin a trial of a kind of house."""
+    """Begin a trial of a kind of installation."""
 
     def begin(profile: str) -> Trial:
-        house = hass.loop.run_until_complete(set_up(profile))
-        share_clock(monkeypatch, house.gateway)
+        installation = hass.loop.run_until_complete(set_up(profile))
+        share_clock(monkeypatch, installation.gateway)
         caplog.set_level(logging.INFO)
-        trial = Trial(house, caplog)
+        trial = Trial(installation, caplog)
         hass.loop.run_until_complete(trial.witness.begin())
         # What is offered is known for sure when it was found twice.
         trial.gateway.forget_probe()

@@ -39,7 +39,7 @@ class Newcomer:
         self.hass = hass
         self.gateway = gateway
         self.caplog = caplog
-        self.house = Installation(hass, gateway, entry_for(gateway))
+        self.installation = Installation(hass, gateway, entry_for(gateway))
         self.witness = Witness(hass, gateway)
         self.counted: Counter[str] = Counter()
 
@@ -52,30 +52,32 @@ class Newcomer:
 
     async def set_up(self) -> None:
         """Set it up."""
-        self.house = Installation(self.hass, self.gateway, entry_for(self.gateway))
-        self.house.entry.add_to_hass(self.hass)
-        await self.hass.config_entries.async_setup(self.house.entry.entry_id)
+        self.installation = Installation(self.hass, self.gateway, entry_for(self.gateway))
+        self.installation.entry.add_to_hass(self.hass)
+        await self.hass.config_entries.async_setup(self.installation.entry.entry_id)
         await self.hass.async_block_till_done()
 
     async def remove(self) -> None:
         """Remove it, with all that was remembered."""
-        await self.hass.config_entries.async_remove(self.house.entry.entry_id)
+        await self.hass.config_entries.async_remove(self.installation.entry.entry_id)
         await self.hass.async_block_till_done()
 
     def states(self) -> dict[str, str]:
         """Return the states of all entities by their unique ids: the names of those that came first may be taken."""
         registry = er.async_get(self.hass)
         return {
-            entry.unique_id: state for name, state in self.house.states().items() if (entry := registry.async_get(name))
+            entry.unique_id: state
+            for name, state in self.installation.states().items()
+            if (entry := registry.async_get(name))
         }
 
     async def minute(self) -> None:
         """Poll, or set up again, a minute later."""
         self.gateway.clock.advance(60)
-        if self.house.entry.state is ConfigEntryState.LOADED:
-            await self.house.poll()
+        if self.installation.entry.state is ConfigEntryState.LOADED:
+            await self.installation.poll()
         else:
-            await self.hass.config_entries.async_reload(self.house.entry.entry_id)
+            await self.hass.config_entries.async_reload(self.installation.entry.entry_id)
             await self.hass.async_block_till_done()
 
     async def check(self, mutants: Mutants) -> None:
@@ -84,9 +86,9 @@ class Newcomer:
         with spoiled(self.gateway, mutants):
             await self.set_up()
         try:
-            first = self.house.entry.state
+            first = self.installation.entry.state
             assert first in (ConfigEntryState.LOADED, ConfigEntryState.SETUP_RETRY)
-            assert first is ConfigEntryState.LOADED or self.house.entry.error_reason_translation_key
+            assert first is ConfigEntryState.LOADED or self.installation.entry.error_reason_translation_key
             polls = await self.recover()
             assert not tracebacks(self.caplog)
             self.counted += Counter({"mutations": 1, first.name: 1, "soon" if polls <= SOON else "within an hour": 1})
@@ -102,21 +104,21 @@ class Newcomer:
                 return minutes
             if minutes == SOON:
                 assert not is_told, wrong
-                assert self.house.entry.state is ConfigEntryState.LOADED
+                assert self.installation.entry.state is ConfigEntryState.LOADED
         raise AssertionError("\n".join(wrong))
 
     async def wrong(self) -> list[str]:
         """Return what is not as if nothing had been."""
-        if self.house.entry.state is not ConfigEntryState.LOADED:
+        if self.installation.entry.state is not ConfigEntryState.LOADED:
             return ["not set up"]
-        assert not absurd(self.house.states())
+        assert not absurd(self.installation.states())
         now = self.states()
         lost = [
             name
             for name, state in self.healthy.items()
             if now.get(name, STATE_UNAVAILABLE) in (STATE_UNAVAILABLE, STATE_UNKNOWN) and now.get(name) != state
         ]
-        return lost or await self.witness.contradicts(self.house)
+        return lost or await self.witness.contradicts(self.installation)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -27,19 +27,19 @@ pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_
 class Forger:
     """Changes what a house remembers between an unload and the next set-up."""
 
-    def __init__(self, house: Installation, storage: Saved, caplog: pytest.LogCaptureFixture) -> None:
+    def __init__(self, installation: Installation, storage: Saved, caplog: pytest.LogCaptureFixture) -> None:
         """Note how it is."""
-        self.hass, self.house, self.storage, self.caplog = house.hass, house, storage, caplog
-        self.keys = {subject: f"{DOMAIN}.{house.entry.entry_id}.{subject}" for subject in STORES}
-        self.states, self.absent, self.sources = house.states(), absent(house), sources(house)
-        self.counters = counters(house).keys()
-        self.noon = house.gateway.clock.now, deepcopy(house.gateway.gateway._house)
+        self.hass, self.installation, self.storage, self.caplog = installation.hass, installation, storage, caplog
+        self.keys = {subject: f"{DOMAIN}.{installation.entry.entry_id}.{subject}" for subject in STORES}
+        self.states, self.absent, self.sources = installation.states(), absent(installation), sources(installation)
+        self.counters = counters(installation).keys()
+        self.noon = installation.gateway.clock.now, deepcopy(installation.gateway.gateway._house)
         self.saved: dict[str, Saved] = {}
         self.counted: Counter[str] = Counter()
 
     async def unload(self) -> None:
         """Have it remember."""
-        await self.hass.config_entries.async_unload(self.house.entry.entry_id)
+        await self.hass.config_entries.async_unload(self.installation.entry.entry_id)
         await self.hass.async_block_till_done()
 
     async def begin(self) -> None:
@@ -51,7 +51,7 @@ class Forger:
         """Return a file with a mutation, in one of the documents if a `body` is wanted; None if it can't be read."""
         saved = deepcopy(self.saved[subject])
         documents: dict[str, Saved] = saved["data"].get("documents", {})
-        gateway = self.house.gateway.gateway
+        gateway = self.installation.gateway.gateway
         if body is None or not documents:
             mutation.edit(subject, saved["data"], gateway)
         else:
@@ -69,22 +69,22 @@ class Forger:
         if (forged := self.forged(subject, body, mutation)) is None:
             self.counted["no file"] += 1
             return
-        clock, gateway = self.house.gateway.clock, self.house.gateway.gateway
+        clock, gateway = self.installation.gateway.clock, self.installation.gateway.gateway
         clock._base, gateway._house = self.noon[0], deepcopy(self.noon[1])
         for other, key in self.keys.items():
             self.storage[key] = forged if other == subject else deepcopy(self.saved[other])
         self.caplog.clear()
         try:
             if silent:
-                with self.house.gateway.fault("*", Status(503)):
-                    await self.hass.config_entries.async_setup(self.house.entry.entry_id)
+                with self.installation.gateway.fault("*", Status(503)):
+                    await self.hass.config_entries.async_setup(self.installation.entry.entry_id)
                 await self.come_back()
             else:
-                await self.hass.config_entries.async_setup(self.house.entry.entry_id)
+                await self.hass.config_entries.async_setup(self.installation.entry.entry_id)
             for _ in range(2):
                 await self.hass.async_block_till_done()
                 self.look(moved=silent)
-                await self.house.poll()
+                await self.installation.poll()
         finally:
             await self.unload()
         assert not tracebacks(self.caplog)
@@ -93,25 +93,25 @@ class Forger:
     async def come_back(self) -> None:
         """Let the gateway answer again, to one that shows what is remembered or to one that could not be set up."""
         await self.hass.async_block_till_done()
-        entry = self.house.entry
+        entry = self.installation.entry
         self.counted[entry.state.name] += 1
         assert entry.state in (ConfigEntryState.LOADED, ConfigEntryState.SETUP_RETRY)
-        assert not absurd(self.house.states())
+        assert not absurd(self.installation.states())
         for _ in range(3):
-            self.house.gateway.clock.advance(60)
+            self.installation.gateway.clock.advance(60)
             if entry.state is ConfigEntryState.LOADED:
-                await self.house.poll()
+                await self.installation.poll()
             else:
                 await self.hass.config_entries.async_reload(entry.entry_id)
 
     def look(self, *, moved: bool) -> None:
         """Look whether all is as it was, or as it is some minutes later."""
-        assert self.house.entry.state is ConfigEntryState.LOADED
-        now = self.house.states()
+        assert self.installation.entry.state is ConfigEntryState.LOADED
+        now = self.installation.states()
         assert not now.keys() ^ self.states.keys()
-        assert absent(self.house) <= self.absent
+        assert absent(self.installation) <= self.absent
         assert not absurd(now)
-        assert sources(self.house) == self.sources
+        assert sources(self.installation) == self.sources
         if not moved:
             # A counter that was higher, as far as can be known, waits for the truth.
             differs = {name for name, state in now.items() if state != self.states[name]}
@@ -129,11 +129,11 @@ def test_whatever_is_remembered_the_next_set_up_ends_as_one_without_a_memory(
     profile: str,
 ) -> None:
     run = hass.loop.run_until_complete
-    house = run(set_up(profile))
-    share_clock(monkeypatch, house.gateway)
+    installation = run(set_up(profile))
+    share_clock(monkeypatch, installation.gateway)
     caplog.set_level(logging.INFO)
-    run(house.poll())
-    forger = Forger(house, hass_storage, caplog)
+    run(installation.poll())
+    forger = Forger(installation, hass_storage, caplog)
     run(forger.begin())
 
     @trying(5)

@@ -20,19 +20,19 @@ BATTERY = "492309017302"
 INVENTORY = "/ivp/ensemble/inventory"
 
 
-async def lost(house: Installation, fault: Fault, *paths: str, minutes: int = 5) -> set[str]:
+async def lost(installation: Installation, fault: Fault, *paths: str, minutes: int = 5) -> set[str]:
     """Return what is unavailable after some minutes with a fault, and let everything come back."""
     for path in paths:
-        house.gateway.fault(path, fault)
+        installation.gateway.fault(path, fault)
     for _ in range(minutes):
-        await house.pass_time(60)
-    gone = house.unavailable()
-    house.gateway.faults.clear()
+        await installation.pass_time(60)
+    gone = installation.unavailable()
+    installation.gateway.faults.clear()
     for _ in range(10):
-        if not house.unavailable():
+        if not installation.unavailable():
             break
-        await house.pass_time(300)
-    assert not house.unavailable()
+        await installation.pass_time(300)
+    assert not installation.unavailable()
     return gone
 
 
@@ -58,20 +58,20 @@ async def test_two_endpoints_that_never_answer_take_no_more_than_two_that_fail(
     """They hold both places for requests, whoever comes next."""
     monkeypatch.setattr(gateway_module, "_PATIENCE", 0.1)
     monkeypatch.setattr(gateway_module, "_TIMEOUT", aiohttp.ClientTimeout(total=0.3))
-    house = await set_up("full_battery")
-    expected = await lost(house, Status(503), *pair)
-    assert len(expected) < len(house.states()) / 2
-    assert await lost(house, Silent(), *pair) <= expected
+    installation = await set_up("full_battery")
+    expected = await lost(installation, Status(503), *pair)
+    assert len(expected) < len(installation.states()) / 2
+    assert await lost(installation, Silent(), *pair) <= expected
 
 
 async def test_a_connection_that_is_not_made_keeps_nobody_else_from_being_asked(
     set_up: SetUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await set_up("full_battery")
-    gateway = house.coordinator.gateway
-    house.gateway.requests.clear()
-    await house.poll_all()
-    paths = [request.path for request in house.gateway.requests]
+    installation = await set_up("full_battery")
+    gateway = installation.coordinator.gateway
+    installation.gateway.requests.clear()
+    await installation.poll_all()
+    paths = [request.path for request in installation.gateway.requests]
     request = gateway._asker._request
     refused: list[str] = []
 
@@ -82,22 +82,22 @@ async def test_a_connection_that_is_not_made_keeps_nobody_else_from_being_asked(
         return await request(path)
 
     monkeypatch.setattr(gateway._asker, "_request", refuse_the_first)
-    house.gateway.requests.clear()
-    await house.poll_all()
-    assert house.coordinator.last_update_success
-    asked = {request.path for request in house.gateway.requests} - {"/info"}
+    installation.gateway.requests.clear()
+    await installation.poll_all()
+    assert installation.coordinator.last_update_success
+    asked = {request.path for request in installation.gateway.requests} - {"/info"}
     assert asked == set(paths) - set(refused)
-    await house.poll()
-    assert not house.unavailable()
+    await installation.poll()
+    assert not installation.unavailable()
 
 
 async def test_an_inventory_without_its_system_controller_takes_no_more_than_one_that_fails(
     set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house = await set_up("full_battery")
-    expected = await lost(house, Status(503), INVENTORY)
+    installation = await set_up("full_battery")
+    expected = await lost(installation, Status(503), INVENTORY)
     caplog.clear()
-    assert await lost(house, without("ENPOWER"), INVENTORY) <= expected
+    assert await lost(installation, without("ENPOWER"), INVENTORY) <= expected
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1, warnings
     assert INVENTORY in warnings[0]
@@ -105,16 +105,16 @@ async def test_an_inventory_without_its_system_controller_takes_no_more_than_one
 
 
 async def test_a_report_of_a_meter_that_is_not_active_keeps_the_counter(hass: HomeAssistant, set_up: SetUp) -> None:
-    house = await set_up("full_battery")
-    counter = f"sensor.envoy_{house.gateway.serial}_lifetime_energy_production"
-    before = house.states()[counter]
-    house.gateway.fault("/production.json", Replace("production.1.activeCount", 0))
+    installation = await set_up("full_battery")
+    counter = f"sensor.envoy_{installation.gateway.serial}_lifetime_energy_production"
+    before = installation.states()[counter]
+    installation.gateway.fault("/production.json", Replace("production.1.activeCount", 0))
     for _ in range(14):
-        await house.pass_time(60)
-        assert house.states()[counter] == before
-    house.gateway.faults.clear()
-    await house.pass_time(60)
-    assert float(house.states()[counter]) >= float(before)
+        await installation.pass_time(60)
+        assert installation.states()[counter] == before
+    installation.gateway.faults.clear()
+    await installation.pass_time(60)
+    assert float(installation.states()[counter]) >= float(before)
 
 
 @pytest.mark.parametrize(
@@ -131,21 +131,21 @@ async def test_a_report_of_a_meter_that_is_not_active_keeps_the_counter(hass: Ho
 async def test_a_battery_that_is_gone_for_good_can_be_deleted(
     hass: HomeAssistant, set_up: SetUp, profile: str, battery: str, path: str, fault: Fault
 ) -> None:
-    house = await set_up(profile)
-    device = dr.async_get(hass).async_get_device_by_identifier((DOMAIN, battery), house.entry.entry_id)
+    installation = await set_up(profile)
+    device = dr.async_get(hass).async_get_device_by_identifier((DOMAIN, battery), installation.entry.entry_id)
     assert device
     # Who has none has none anywhere.
-    house.gateway.fault(path, fault)
-    house.gateway.fault("/ivp/ensemble/power", Replace("devices:", []))
-    house.gateway.fault(
+    installation.gateway.fault(path, fault)
+    installation.gateway.fault("/ivp/ensemble/power", Replace("devices:", []))
+    installation.gateway.fault(
         "/api/v1/production/inverters",
         Change(lambda listed: [inverter for inverter in listed if inverter["serialNumber"] != battery]),
     )
-    await house.pass_time(60)
-    assert not await async_remove_config_entry_device(hass, house.entry, device), "one bad list proves nothing"
+    await installation.pass_time(60)
+    assert not await async_remove_config_entry_device(hass, installation.entry, device), "one bad list proves nothing"
     for _ in range(66):
-        await house.pass_time(60)
-    assert await async_remove_config_entry_device(hass, house.entry, device)
+        await installation.pass_time(60)
+    assert await async_remove_config_entry_device(hass, installation.entry, device)
 
 
 @pytest.mark.parametrize(
@@ -162,28 +162,28 @@ async def test_a_battery_that_is_gone_for_good_can_be_deleted(
 async def test_settings_and_counters_are_held_for_a_quarter_of_an_hour(
     hass: HomeAssistant, set_up: SetUp, path: str, domain: str, unique_id: str
 ) -> None:
-    house = await set_up("full_battery")
+    installation = await set_up("full_battery")
     entity = er.async_get(hass).async_get_entity_id(domain, DOMAIN, unique_id)
     assert entity
-    before = house.states()[entity]
-    house.gateway.fault(path, Status(503))
+    before = installation.states()[entity]
+    installation.gateway.fault(path, Status(503))
     for _ in range(14):
-        await house.pass_time(60)
-    assert house.states()[entity] == before
+        await installation.pass_time(60)
+    assert installation.states()[entity] == before
     for _ in range(10):
-        await house.pass_time(60)
-    assert house.states()[entity] == STATE_UNAVAILABLE
+        await installation.pass_time(60)
+    assert installation.states()[entity] == STATE_UNAVAILABLE
 
 
 async def test_who_polls_by_an_automation_decides_how_old_a_value_may_be(hass: HomeAssistant, set_up: SetUp) -> None:
-    house = await set_up("metered_1phase")
-    hass.config_entries.async_update_entry(house.entry, pref_disable_polling=True)
-    await hass.config_entries.async_reload(house.entry.entry_id)
+    installation = await set_up("metered_1phase")
+    hass.config_entries.async_update_entry(installation.entry, pref_disable_polling=True)
+    await hass.config_entries.async_reload(installation.entry.entry_id)
     await hass.async_block_till_done()
     for _ in range(6):
-        house.gateway.requests.clear()
+        installation.gateway.requests.clear()
         for _ in range(10):
-            await house.pass_time(30)
-            assert not house.unavailable()
-        await house.poll()
-        assert house.gateway.requests
+            await installation.pass_time(30)
+            assert not installation.unavailable()
+        await installation.poll()
+        assert installation.gateway.requests

@@ -15,7 +15,7 @@ from tests.helpers.integration import NOON, SetUp
 from tests.resilience.soak import Report, Soak
 from tests.simulator import Cloud
 
-#: How long is lived, with which seed, in which house.
+#: How long is lived, with which seed, in which installation.
 DAYS: Final = float(os.environ.get("ENVOY_SOAK_DAYS", "0.25"))
 SEED: Final = int(os.environ.get("ENVOY_SOAK_SEED", "1"))
 PROFILE: Final = os.environ.get("ENVOY_SOAK_PROFILE", "full_battery")
@@ -46,7 +46,7 @@ async def test_all_stays_well_whatever_goes_wrong(
     asyncio.get_running_loop().set_debug(enabled=False)
     began = time.monotonic()
     with freeze_time(NOON, tick=True) as freezer:
-        house = await set_up(PROFILE)
-        report = await Soak(house, freezer, SEED).run(DAYS, partial(print, flush=True))
-        await hass.config_entries.async_unload(house.entry.entry_id)
+        installation = await set_up(PROFILE)
+        report = await Soak(installation, freezer, SEED).run(DAYS, partial(print, flush=True))
+        await hass.config_entries.async_unload(installation.entry.entry_id)
     tell(report, time.monotonic() - began)

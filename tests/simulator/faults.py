@@ -6,6 +6,7 @@ edits too; they have a module of their own, `lies.py`.
 
 from __future__ import annotations
 
+from asyncio import Event
 from dataclasses import dataclass, field
 from datetime import time as TimeOfDay  # noqa: N812 - a class
 from fnmatch import fnmatchcase
@@ -31,6 +32,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     #: Seconds of real time before it is sent; None for never.
     delay: float | None = 0.0
+    #: An event to wait for before it is sent.
+    hold: Event | None = None
     #: Break the connection after this many bytes of the body; -1 before anything is sent.
     cut: int | None = None
 
@@ -81,6 +84,24 @@ class Slow(Fault):
     def spoil(self, answer: Answer) -> None:
         """Delay the answer."""
         answer.delay = self.seconds
+
+
+@dataclass
+class Held(Fault):
+    """The right answer, held back until an event is set."""
+
+    released: Event = field(default_factory=Event)
+    #: Set once a request waits for it.
+    waiting: Event = field(default_factory=Event)
+
+    def spoil(self, answer: Answer) -> None:
+        """Hold the answer back."""
+        answer.hold = self.released
+        self.waiting.set()
+
+    def release(self) -> None:
+        """Send all answers that are held back, and later ones at once."""
+        self.released.set()
 
 
 class Silent(Fault):

@@ -32,8 +32,9 @@ TOKENS_SINCE: Final = (7,)
 #: State is written this often, in seconds of real time.
 SAVE_PERIOD: Final = 30.0
 REQUESTS_KEPT: Final = 20_000
-#: Seconds of real time after which a request counts as in flight: that somebody has hung up is not noticed at once.
-NOTICED: Final = 0.01
+#: Iterations of the event loop after which a request counts as in flight: a client that closes its connection and sends
+#: the next request on another one at once is not detected sooner.
+COUNTED_AFTER: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,14 +238,16 @@ class Simulator:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self._in_flight.append(request.path_qs)
-        noticed = asyncio.get_running_loop().call_later(NOTICED, self._count, request.path_qs)
+        counter = asyncio.create_task(self._count(request.path_qs))
         try:
             return await self._reply(request)
         finally:
-            noticed.cancel()
+            counter.cancel()
             self._in_flight.remove(request.path_qs)
 
-    def _count(self, path: str) -> None:
+    async def _count(self, path: str) -> None:
+        for _ in range(COUNTED_AFTER):
+            await asyncio.sleep(0)
         self.most_in_flight = max(self.most_in_flight, len(self._in_flight))
         self.most_to_one = max(self.most_to_one, self._in_flight.count(path))
 
@@ -321,6 +324,8 @@ class Simulator:
 
     async def _send(self, request: web.Request, answer: Answer) -> web.StreamResponse:
         stopping = self._stopping
+        if answer.hold is not None:
+            await _first(stopping, answer.hold)
         if answer.delay is None or answer.delay > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(answer.delay):
@@ -354,6 +359,16 @@ class Simulator:
                     async with asyncio.timeout(1.0):
                         await stopping.wait()
         return response
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait until one of several events is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def _error(status: int) -> Answer:

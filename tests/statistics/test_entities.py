@@ -1,6 +1,5 @@
 """Which entities show which counters."""
 
-
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
 
