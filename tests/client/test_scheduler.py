@@ -1,4 +1,4 @@
-"""Limits of the request scheduler: two requests at a time, one to an endpoint, because the gateway is a small computer."""
+"""Limits of the request scheduler: two requests at a time, one per endpoint, as the gateway is a small computer."""
 
 import asyncio
 

@@ -9,7 +9,6 @@ from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import entity_registry as er, issue_registry as ir
 import pytest
 
-from custom_components.enphase_envoy.client import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import Installation, SetUp
 from tests.simulator import House as SimulatedHouse, Silent, Status
@@ -252,12 +251,10 @@ async def test_what_the_owner_just_changed_in_the_app_survives(hass: HomeAssista
 
 
 async def test_a_change_does_not_wait_for_an_endpoint_that_never_answers(
-    hass: HomeAssistant, set_up: SetUp, monkeypatch: pytest.MonkeyPatch
+    hass: HomeAssistant, set_up: SetUp, virtual_clock: None
 ) -> None:
     """It is given up with a word about what to do, and is not made later."""
     installation = await set_up("full_battery")
-    monkeypatch.setattr(gateway_module, "_PATIENCE", 0.1)
-    monkeypatch.setattr(gateway_module, "_WRITE_LIMIT", 0.3)
     installation.gateway.fault(TARIFF, Silent())
     await installation.poll_all()
     with pytest.raises(HomeAssistantError) as raised:

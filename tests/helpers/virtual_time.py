@@ -1,4 +1,4 @@
-"""Virtual time for the event loop: timeouts pass without waiting, and on a slow machine no sooner than on a fast one."""
+"""Virtual time for the event loop: timeouts pass without waiting, however slow the machine is."""
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ IDLE: Final = 0.01
 def virtual_time(loop: AbstractEventLoop) -> Iterator[None]:
     """Let the loop's clock jump to the next timer whenever all tasks wait for timers.
 
-    Client and simulator share the loop, so an answer that is on its way is always received before a timeout passes. While
-    an executor works, the clock keeps to real time. `time.monotonic` jumps as well, the wall clock does not.
+    Client and simulator share the loop, so an answer that was sent is always received before a timeout passes. While an
+    executor works, the clock keeps to real time. `time.monotonic` jumps as well, the wall clock does not.
     """
     selector = cast(Any, loop)._selector
     select, run_in_executor, monotonic = selector.select, loop.run_in_executor, time.monotonic

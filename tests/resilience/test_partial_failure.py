@@ -9,7 +9,6 @@ from homeassistant.helpers import device_registry as dr, entity_registry as er
 import pytest
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
-from custom_components.enphase_envoy.client import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import Installation, SetUp
 from tests.simulator import Change, EmptyList, Replace, Silent, Status
@@ -52,12 +51,10 @@ def without(kind: str) -> Change:
     ],
     ids=" and ".join,
 )
-async def test_two_endpoints_that_never_answer_take_no_more_than_two_that_fail(
-    set_up: SetUp, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+async def test_two_endpoints_that_never_answer_make_no_more_unavailable_than_two_that_fail(
+    set_up: SetUp, virtual_clock: None, pair: tuple[str, str]
 ) -> None:
-    """They hold both places for requests, whoever comes next."""
-    monkeypatch.setattr(gateway_module, "_PATIENCE", 0.1)
-    monkeypatch.setattr(gateway_module, "_TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    """They occupy both slots for requests."""
     installation = await set_up("full_battery")
     expected = await lost(installation, Status(503), *pair)
     assert len(expected) < len(installation.states()) / 2

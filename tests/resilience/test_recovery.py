@@ -9,10 +9,9 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr
 import pytest
 
-from custom_components.enphase_envoy.client import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import Installation, SetUp, Simulate, entry_for, use_clock_of
-from tests.simulator import Body, Change, EmptyList, Replace, Slow, Status
+from tests.simulator import Body, Change, EmptyList, Held, Replace, Slow, Status
 from tests.simulator.faults import Fault
 
 #: What every gateway is asked before it is asked for anything it has.
@@ -203,18 +202,19 @@ async def test_when_all_pause_one_is_asked_and_its_answer_makes_the_others_due(
     assert installation.coordinator.last_update_success == answers
 
 
-async def test_answers_that_are_all_late_are_no_loss(
-    set_up: SetUp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_answers_that_arrive_after_the_poll_update_the_states(
+    set_up: SetUp, virtual_clock: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Somebody is there, and what they say is shown when it comes."""
-    monkeypatch.setattr(gateway_module, "_PATIENCE", 0.1)
+    """The gateway is reachable, so the poll does not fail."""
     installation = await set_up("full_battery")
     caplog.clear()
     installation.gateway.clock.advance(60)
     shown = installation.states()
-    with installation.gateway.fault("/ivp/*", Slow(0.5)), installation.gateway.fault("/production*", Slow(0.5)):
+    held = Held()
+    with installation.gateway.fault("/ivp/*", held), installation.gateway.fault("/production*", held):
         await installation.poll()
         assert installation.states() == shown
+    held.release()
     await asyncio.sleep(1)
     await installation.hass.async_block_till_done()
     assert installation.states() != shown

@@ -12,12 +12,12 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
 import pytest
 
-from custom_components.enphase_envoy.client import firmware as identity, gateway as gateway_module
+from custom_components.enphase_envoy.client.gateway import Gateway
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.storage import DOCUMENTS
 from tests.helpers.integration import Installation, SetUp
 from tests.helpers.mutants import sources, tracebacks
-from tests.simulator import Body, Cloud, Drop, Html, Silent, Slow, Status
+from tests.simulator import Body, Cloud, Drop, Held, Html, Silent, Status
 from tests.simulator.faults import Fault
 
 PROFILES = ("full_battery", "three_phase", "metered_1phase", "total_consumption", "standard_7_6", "legacy_5")
@@ -26,9 +26,7 @@ FAULTS: tuple[Callable[[], Fault], ...] = (lambda: Status(503), Silent, Drop, Ht
 DOOR = {"/info", "/auth/check_jwt", "/home"}
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_module, "_PATIENCE", 0.2)
+pytestmark = pytest.mark.usefixtures("virtual_clock")
 
 
 def asked(installation: Installation) -> set[str]:
@@ -92,15 +90,16 @@ async def test_an_answer_that_comes_while_it_is_found_out_what_there_is_takes_no
     installation = await set_up("total_consumption")
     await installation.poll()
     states, fed_by = installation.states(), sources(installation)
-    probe = gateway_module.Gateway.probe
+    held, probe = Held(), Gateway.probe
 
-    async def probe_later(gateway: gateway_module.Gateway) -> None:
-        await asyncio.sleep(0.4)
+    async def probe_later(gateway: Gateway) -> None:
+        held.release()
+        await asyncio.sleep(1)
         await probe(gateway)
 
-    monkeypatch.setattr(gateway_module.Gateway, "probe", probe_later)
+    monkeypatch.setattr(Gateway, "probe", probe_later)
     await stop(installation)
-    with installation.gateway.fault(path, Slow(0.4)):
+    with installation.gateway.fault(path, held):
         await start(installation)
     assert (installation.states(), sources(installation)) == (states, fed_by)
 
@@ -110,7 +109,6 @@ async def power_off(installation: Installation, monkeypatch: pytest.MonkeyPatch)
 
 
 async def hang(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "IDENTIFY_LIMIT", 0.3)
     installation.gateway.fault("*", Silent())
 
 
