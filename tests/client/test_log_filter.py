@@ -1,4 +1,4 @@
-"""Warnings of the library: ours stand for them, unless somebody debugs it."""
+"""Warnings of the library are suppressed in favour of the component's own, unless the library is debugged."""
 
 import logging
 
@@ -12,23 +12,25 @@ from tests.simulator import Change
 LOGGERS = (generator._LOGGER, device_data_inverters._LOGGER)
 
 
-def of_the_library(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what the library warned of."""
+def library_warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the warnings of the library."""
     return [r.getMessage() for r in caplog.records if r.name.startswith("pyenphase") and r.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
-def test_warnings_are_for_who_debugs_the_library(caplog: pytest.LogCaptureFixture, level: int) -> None:
+def test_library_warnings_are_suppressed_unless_its_log_level_is_debug(
+    caplog: pytest.LogCaptureFixture, level: int
+) -> None:
     caplog.set_level(level, "pyenphase")
     for logger in LOGGERS:
         with library_warnings_suppressed():
-            logger.warning("hushed")
-        logger.warning("of somebody else")
-    heard = ["hushed", "of somebody else"] if level == logging.DEBUG else ["of somebody else"]
-    assert of_the_library(caplog) == heard * len(LOGGERS)
+            logger.warning("suppressed")
+        logger.warning("other")
+    logged = ["suppressed", "other"] if level == logging.DEBUG else ["other"]
+    assert library_warnings(caplog) == logged * len(LOGGERS)
 
 
-async def test_an_endpoint_that_makes_no_sense_is_told_once_and_by_us(
+async def test_invalid_endpoint_is_logged_once_and_by_the_component(
     set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -38,6 +40,6 @@ async def test_an_endpoint_that_makes_no_sense_is_told_once_and_by_us(
     caplog.clear()
     for _ in range(3):
         await installation.poll_all()
-    assert not of_the_library(caplog)
-    ours = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
-    assert sorted(" fails (" in line for line in ours) == [True, True], ours
+    assert not library_warnings(caplog)
+    warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert sorted(" fails (" in line for line in warnings) == [True, True], warnings

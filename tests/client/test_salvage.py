@@ -1,4 +1,4 @@
-"""One bad record costs that record, and no other."""
+"""Salvage of documents: an invalid record in a list is left out, the others are read."""
 
 from copy import deepcopy
 import logging
@@ -22,7 +22,7 @@ BAD: st.SearchStrategy[object] = st.sampled_from([None, "text", [], {}, True])
 
 
 def device(name: str) -> dict[str, object]:
-    """Return a record such as gateways list."""
+    """Return a record like those in a gateway's inventory."""
     return {"serial_num": name, "percentFull": 45, "communicating": True, "last": {"at": 1, "power": 2.5}}
 
 
@@ -32,28 +32,34 @@ def document(names: list[str]) -> list[dict[str, object]]:
 
 
 def names(document: object) -> list[str]:
-    """Return who is in the first group."""
+    """Return the serial numbers in the first group."""
     assert isinstance(document, list)
     return [device["serial_num"] for device in document[0]["devices"]]
 
 
 @given(NAMES, st.data())
-def test_only_the_bad_record_is_left_out(listed: list[str], data: st.DataObject) -> None:
+def test_candidates_leave_out_the_invalid_record(listed: list[str], data: st.DataObject) -> None:
     good, new = document(listed), document(listed)
     bad = data.draw(st.integers(0, len(listed) - 1))
     record = new[0]["devices"][bad]  # type: ignore[index]
     field = data.draw(st.sampled_from(["percentFull", "last"]))
     worse = data.draw(BAD.filter(lambda value: not (field == "last" and value == {})))
     record[field] = worse
-    assert [names(mended) for mended in candidates(new, good)] == [[name for name in listed if name != listed[bad]]]
+    assert [names(candidate) for candidate in candidates(new, good)] == [
+        [name for name in listed if name != listed[bad]]
+    ]
     del record[field]
-    assert [names(mended) for mended in candidates(new, good)] == [[name for name in listed if name != listed[bad]]]
+    assert [names(candidate) for candidate in candidates(new, good)] == [
+        [name for name in listed if name != listed[bad]]
+    ]
     rest = [name for name in listed if name != listed[bad]]
-    assert rest in [names(mended) for mended in candidates(new, None)], "nor is anything known but the others"
+    assert rest in [names(candidate) for candidate in candidates(new, None)], (
+        "without a last good document there are more candidates"
+    )
 
 
 @given(JSON, JSON)
-def test_any_document_can_be_tried(new: object, good: object) -> None:
+def test_candidates_of_any_json_are_few_and_smaller(new: object, good: object) -> None:
     before = deepcopy((new, good))
     tried = list(candidates(new, good))
     assert (new, good) == before
@@ -62,18 +68,18 @@ def test_any_document_can_be_tried(new: object, good: object) -> None:
 
 
 @given(NAMES)
-def test_what_makes_sense_is_left_alone(listed: list[str]) -> None:
+def test_valid_document_has_no_candidates(listed: list[str]) -> None:
     assert not list(candidates(document(listed), document(listed)))
 
 
-def spoil(groups: list[dict[str, list[dict[str, object]]]]) -> list[dict[str, list[dict[str, object]]]]:
-    """Have the first battery say nothing of its charge."""
+def without_charge(groups: list[dict[str, list[dict[str, object]]]]) -> list[dict[str, list[dict[str, object]]]]:
+    """Remove the state of charge of the first battery."""
     groups = deepcopy(groups)
     del groups[0]["devices"][0]["percentFull"]
     return groups
 
 
-async def test_a_battery_that_makes_no_sense_costs_that_battery(
+async def test_invalid_battery_record_affects_that_battery_only(
     set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
     installation = await set_up("full_battery")
@@ -81,7 +87,7 @@ async def test_a_battery_that_makes_no_sense_costs_that_battery(
         address for address in installation.coordinator.data.objects if address[0] == "encharge_inventory"
     )
     assert len(batteries) == 2
-    installation.gateway.fault("/ivp/ensemble/inventory", Change(spoil))
+    installation.gateway.fault("/ivp/ensemble/inventory", Change(without_charge))
     caplog.clear()
     for _ in range(4):
         await installation.poll_all()
@@ -93,9 +99,9 @@ async def test_a_battery_that_makes_no_sense_costs_that_battery(
     assert not [r for r in caplog.records if r.name.startswith("custom_components") and r.levelno >= logging.WARNING]
 
 
-async def test_a_battery_that_made_no_sense_from_the_start_costs_that_battery(simulate: Simulate) -> None:
+async def test_invalid_battery_record_at_set_up_affects_that_battery_only(simulate: Simulate) -> None:
     simulator = await simulate("full_battery")
-    simulator.fault("/ivp/ensemble/inventory", Change(spoil))
+    simulator.fault("/ivp/ensemble/inventory", Change(without_charge))
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session:
         gateway = Gateway(simulator.host, session)
         await gateway.identify()
@@ -106,12 +112,12 @@ async def test_a_battery_that_made_no_sense_from_the_start_costs_that_battery(si
 
 
 @pytest.mark.parametrize("levels", [300, 900])
-def test_a_document_of_too_many_levels_is_left_alone(levels: int) -> None:
-    """To write it would end the process."""
-    inmost: object = 1
+def test_deeply_nested_document_has_no_candidates(levels: int) -> None:
+    """Serialising it would overflow the stack and end the process."""
+    innermost: object = 1
     for _ in range(levels):
-        inmost = [inmost]
+        innermost = [innermost]
     good = [{"serialNumber": str(number), "power": 1} for number in range(3)]
-    spoilt = [{"serialNumber": "0", "power": inmost}, *good[1:]]
-    assert not list(candidates(spoilt, good))
+    invalid = [{"serialNumber": "0", "power": innermost}, *good[1:]]
+    assert not list(candidates(invalid, good))
     assert list(candidates([{"serialNumber": "0", "power": [1]}, *good[1:]], good)) == [good[1:]]

@@ -1,4 +1,4 @@
-"""What is shown when the gateway fails, in part or altogether, and what is said about it."""
+"""Availability of entities and log messages while the gateway or one of its endpoints fails."""
 
 import logging
 from typing import Any
@@ -7,7 +7,6 @@ from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 import pytest
 
-from custom_components.enphase_envoy.client import endpoints
 from tests.helpers.integration import SetUp
 from tests.helpers.mutants import tracebacks
 from tests.simulator import Body, Cloud, Drop, EmptyList, EmptyObject, Html, Null, Status, Truncated
@@ -17,8 +16,8 @@ POWER = "sensor.envoy_{}_current_power_production"
 COUNTER = "sensor.envoy_{}_lifetime_energy_production"
 
 
-def ours(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the lines of the log that the component wrote for the owner."""
+def component_log(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the component's log messages from level info on."""
     return [
         record.getMessage()
         for record in caplog.records
@@ -26,10 +25,10 @@ def ours(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
-async def test_a_gateway_that_is_gone_takes_power_in_four_minutes_and_counters_later(
+async def test_unreachable_gateway_makes_power_unavailable_in_four_minutes_and_counters_later(
     hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line when it goes, one when it is back; right again with the first poll."""
+    """One log message when it fails, one when it answers again; the first poll restores all states."""
     installation = await set_up("metered_1phase")
     power, counter = (hass.states.get(name.format(installation.gateway.serial)) for name in (POWER, COUNTER))
     assert power
@@ -41,15 +40,15 @@ async def test_a_gateway_that_is_gone_takes_power_in_four_minutes_and_counters_l
         await installation.pass_time(60)
     state = hass.states.get(power.entity_id)
     assert state
-    assert state.state == power.state, "one bad poll, or three, make nothing unavailable"
+    assert state.state == power.state, "three failed polls make nothing unavailable"
     await installation.pass_time(40)
-    assert hass.states.is_state(power.entity_id, STATE_UNAVAILABLE), "without waiting for a poll"
+    assert hass.states.is_state(power.entity_id, STATE_UNAVAILABLE), "between two polls"
     assert not hass.states.is_state(counter.entity_id, STATE_UNAVAILABLE)
     for _ in range(12):
         await installation.pass_time(60)
     assert hass.states.is_state(counter.entity_id, STATE_UNAVAILABLE)
-    assert len(ours(caplog)) == 1, ours(caplog)
-    assert "Nothing answers at" in ours(caplog)[0]
+    assert len(component_log(caplog)) == 1, component_log(caplog)
+    assert "Nothing answers at" in component_log(caplog)[0]
 
     await installation.gateway.come_back()
     await installation.poll()
@@ -57,7 +56,7 @@ async def test_a_gateway_that_is_gone_takes_power_in_four_minutes_and_counters_l
     state = hass.states.get(power.entity_id)
     assert state
     assert float(state.state) == pytest.approx(installation.gateway.house.power("production") / 1000, abs=0.002)
-    assert len(ours(caplog)) == 2, ours(caplog)
+    assert len(component_log(caplog)) == 2, component_log(caplog)
 
 
 @pytest.mark.parametrize(
@@ -68,15 +67,14 @@ async def test_a_gateway_that_is_gone_takes_power_in_four_minutes_and_counters_l
     ],
     ids=lambda fault: getattr(fault, "text", "") or repr(fault),
 )
-async def test_one_bad_answer_of_any_endpoint_changes_nothing(
+async def test_one_invalid_answer_of_any_endpoint_changes_no_state(
     set_up: SetUp,
     entity_registry_enabled_by_default: None,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    all_in_every_poll: None,
     fault: Fault,
 ) -> None:
-    """What one endpoint says can only hurt what it feeds, and that keeps its last values."""
-    monkeypatch.setattr(endpoints, "PERIODS", {})
+    """An endpoint affects only the entities that it feeds, and these keep their last values."""
     installation = await set_up("full_battery")
     installation.gateway.requests.clear()
     await installation.poll()
@@ -92,15 +90,15 @@ async def test_one_bad_answer_of_any_endpoint_changes_nothing(
         assert installation.coordinator.last_update_success, path
     await installation.poll()
     assert not tracebacks(caplog)
-    warned = [line for line in ours(caplog) if " fails " in line]
+    warned = [line for line in component_log(caplog) if " fails " in line]
     assert len(warned) == len(paths)
-    assert len([line for line in ours(caplog) if " answers again" in line]) == len(paths)
+    assert len([line for line in component_log(caplog) if " answers again" in line]) == len(paths)
 
 
-async def test_set_up_waits_for_a_gateway_that_is_not_there_yet(
+async def test_set_up_is_retried_until_the_gateway_answers(
     hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture, hass_storage: dict[str, Any]
 ) -> None:
-    """A start of Home Assistant while a gateway is off of which nothing is remembered ends well when it is on again."""
+    """Without stored data the entry is loaded once the gateway is switched on."""
     installation = await set_up("metered_1phase")
     await hass.config_entries.async_unload(installation.entry.entry_id)
     hass_storage.clear()
@@ -116,8 +114,8 @@ async def test_set_up_waits_for_a_gateway_that_is_not_there_yet(
     assert not tracebacks(caplog)
 
 
-async def test_a_session_that_the_gateway_forgot_is_renewed(hass: HomeAssistant, set_up: SetUp) -> None:
-    """A gateway that restarts knows no session: one new login, no bother for the owner."""
+async def test_session_that_the_gateway_discarded_is_renewed(hass: HomeAssistant, set_up: SetUp) -> None:
+    """A gateway discards its sessions when it restarts: one new login, without the user."""
     installation = await set_up("metered_1phase")
     await installation.poll()
     for pattern in ("/ivp/*", "/production*", "/api/*"):
@@ -127,21 +125,17 @@ async def test_a_session_that_the_gateway_forgot_is_renewed(hass: HomeAssistant,
     assert not hass.config_entries.flow.async_progress()
 
 
-async def test_a_token_that_was_revoked_is_replaced_with_the_account(
-    hass: HomeAssistant, set_up: SetUp, cloud: Cloud
-) -> None:
+async def test_revoked_token_is_replaced_through_the_account(hass: HomeAssistant, set_up: SetUp, cloud: Cloud) -> None:
     installation = await set_up("metered_1phase")
-    old = installation.entry.data["token"]
-    installation.gateway.revoke(old)
+    revoked = installation.entry.data["token"]
+    installation.gateway.revoke(revoked)
     await installation.poll()
     assert installation.coordinator.last_update_success
-    assert installation.entry.data["token"] == cloud.tokens[0] != old
+    assert installation.entry.data["token"] == cloud.tokens[0] != revoked
     assert not hass.config_entries.flow.async_progress()
 
 
-async def test_a_pasted_token_that_was_revoked_leads_to_the_owner_once(
-    hass: HomeAssistant, set_up: SetUp, cloud: Cloud
-) -> None:
+async def test_revoked_pasted_token_starts_one_reauth_flow(hass: HomeAssistant, set_up: SetUp, cloud: Cloud) -> None:
     installation = await set_up("metered_1phase", use_manual_token=True)
     installation.gateway.revoke(installation.entry.data["token"])
     for _ in range(3):

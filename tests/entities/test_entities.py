@@ -1,4 +1,4 @@
-"""Every entity of every kind of system, one line each: what it is called, where it lives, what it says."""
+"""Snapshots of all entities and devices of every profile, one line each: names, device, state and classes."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ from custom_components.enphase_envoy.time import TIMES
 from tests.helpers.integration import SetUp
 from tests.simulator import PROFILES
 
-TABLES = {
+ENTITY_SETS = {
     Platform.BINARY_SENSOR: BINARY_SENSORS,
     Platform.BUTTON: BUTTONS,
     Platform.NUMBER: NUMBERS,
@@ -34,23 +34,23 @@ TABLES = {
 
 
 def line(hass: HomeAssistant, entity: er.RegistryEntry) -> str:
-    """Tell all that an owner, an automation or the statistics would notice of an entity."""
+    """Return the attributes of an entity that users, automations or statistics depend on."""
     device = dr.async_get(hass).async_get(entity.device_id or "")
     state = hass.states.get(entity.entity_id)
     assert device
     assert state
-    facts = [
+    attributes = [
         f"{entity.entity_id} ({entity.unique_id})",
         f"{device.name}: {entity.original_name}",
         f"{state.state} {entity.unit_of_measurement or ''}".rstrip(),
         *(entity.original_device_class or "", str((entity.capabilities or {}).get("state_class", ""))),
         entity.entity_category or "",
     ]
-    return " | ".join(facts)
+    return " | ".join(attributes)
 
 
-def shown(entity: er.RegistryEntry, inverters: set[str]) -> bool:
-    """Leave out all inverters but two: they are alike."""
+def is_listed(entity: er.RegistryEntry, inverters: set[str]) -> bool:
+    """Return whether an entity does not belong to one of these inverters: two of them stand for all."""
     return not any(serial in entity.unique_id for serial in inverters)
 
 
@@ -69,7 +69,7 @@ async def test_entities(
         hidden = set(sorted(installation.coordinator.data.members("inverters"))[2:])
         entities = er.async_entries_for_config_entry(er.async_get(hass), installation.entry.entry_id)
         assert {entity.domain for entity in entities} <= {platform}
-        assert sorted(line(hass, entity) for entity in entities if shown(entity, hidden)) == snapshot
+        assert sorted(line(hass, entity) for entity in entities if is_listed(entity, hidden)) == snapshot
         await hass.config_entries.async_unload(installation.entry.entry_id)
 
 
@@ -89,20 +89,20 @@ async def test_devices(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAss
     assert lines == snapshot
 
 
-async def test_which_entities_start_enabled(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAssertion) -> None:
+async def test_entities_enabled_by_default(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAssertion) -> None:
     installation = await set_up("full_battery")
     hidden = set(sorted(installation.coordinator.data.members("inverters"))[2:])
     entities = er.async_entries_for_config_entry(er.async_get(hass), installation.entry.entry_id)
-    enabled = [entity.entity_id for entity in entities if not entity.disabled_by and shown(entity, hidden)]
+    enabled = [entity.entity_id for entity in entities if not entity.disabled_by and is_listed(entity, hidden)]
     assert sorted(enabled) == snapshot
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-async def test_every_row_has_its_texts(hass: HomeAssistant, platform: Platform) -> None:
-    """A sensor added without a name, or an option without a word for it, is found here."""
+async def test_every_description_has_translations(hass: HomeAssistant, platform: Platform) -> None:
+    """Fails for a new sensor without a name or an option without a translation."""
     texts = await async_get_translations(hass, "en", "entity", {DOMAIN})
     prefix = f"component.{DOMAIN}.entity.{platform}"
-    for table in TABLES[platform]:
+    for table in ENTITY_SETS[platform]:
         phased = table.at[0].endswith("_phases")
         for row in table.rows:
             key = (row.translation_key or row.key) + ("_phase" if phased else "")
@@ -113,10 +113,10 @@ async def test_every_row_has_its_texts(hass: HomeAssistant, platform: Platform) 
                 assert f"{prefix}.{key}.state.{choice}" in texts
 
 
-def test_icons_are_for_entities_that_exist() -> None:
+def test_icons_belong_to_existing_descriptions() -> None:
     icons = json.loads((Path(__file__).parents[2] / "custom_components" / DOMAIN / "icons.json").read_text())
     for platform, keys in icons["entity"].items():
-        rows = {row.translation_key or row.key for table in TABLES[Platform(platform)] for row in table.rows}
+        rows = {row.translation_key or row.key for table in ENTITY_SETS[Platform(platform)] for row in table.rows}
         assert set(keys) <= rows
 
 

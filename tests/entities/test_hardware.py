@@ -1,6 +1,6 @@
-"""Hardware that comes, goes, and is deleted; what the registry of devices knows."""
+"""Added, missing and deleted hardware, and its entries in the device registry."""
 
-from homeassistant.components import websocket_api  # noqa: F401  (the way the owner deletes a device)
+from homeassistant.components import websocket_api  # noqa: F401  (used to delete a device)
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr, entity_registry as er
@@ -14,20 +14,18 @@ from tests.simulator.hardware import Battery
 
 
 def device(hass: HomeAssistant, installation: Installation, identifier: str) -> dr.DeviceEntry | None:
-    """Return a device of ours."""
+    """Return the device of an identifier."""
     return dr.async_get(hass).async_get_device_by_identifier((DOMAIN, identifier), installation.entry.entry_id)
 
 
 async def deletable(hass: HomeAssistant, installation: Installation, identifier: str) -> bool:
-    """Return whether the owner may delete a device."""
+    """Return whether the user may delete a device."""
     found = device(hass, installation, identifier)
     assert found
     return await async_remove_config_entry_device(hass, installation.entry, found)
 
 
-async def test_an_inverter_and_a_battery_that_appear_are_there_at_the_next_poll(
-    hass: HomeAssistant, set_up: SetUp
-) -> None:
+async def test_new_inverter_and_battery_are_added_with_the_next_poll(hass: HomeAssistant, set_up: SetUp) -> None:
     installation = await set_up("full_battery")
     inverter = installation.gateway.house.add_inverter()
     installation.gateway.house.add_battery(Battery("492399999999"))
@@ -40,7 +38,7 @@ async def test_an_inverter_and_a_battery_that_appear_are_there_at_the_next_poll(
     assert state.state not in (STATE_UNAVAILABLE, "unknown")
 
 
-async def test_what_is_missing_from_one_answer_is_not_gone(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_inverter_missing_from_one_answer_stays_available(hass: HomeAssistant, set_up: SetUp) -> None:
     installation = await set_up("total_consumption")
     serial = next(iter(installation.coordinator.data.members("inverters")))
     with installation.gateway.fault("/api/v1/production/inverters", Missing("0"), count=1):
@@ -50,7 +48,7 @@ async def test_what_is_missing_from_one_answer_is_not_gone(hass: HomeAssistant, 
         assert not await deletable(hass, installation, serial)
 
 
-async def test_an_inverter_that_is_gone_can_be_deleted_and_may_come_back(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_removed_inverter_can_be_deleted_and_added_again(hass: HomeAssistant, set_up: SetUp) -> None:
     installation = await set_up("total_consumption")
     serial = next(iter(installation.coordinator.data.members("inverters")))
     assert not await deletable(hass, installation, serial)
@@ -59,7 +57,7 @@ async def test_an_inverter_that_is_gone_can_be_deleted_and_may_come_back(hass: H
             await installation.pass_time(240)
         assert installation.states()[f"sensor.inverter_{serial}"] == STATE_UNAVAILABLE
         assert await deletable(hass, installation, serial)
-    # It comes back before anybody deleted it: the same entities go on.
+    # Reported again before the device is deleted: its entities become available.
     await installation.poll_all()
     assert installation.states()[f"sensor.inverter_{serial}"] != STATE_UNAVAILABLE
     with installation.gateway.fault("/api/v1/production/inverters", Missing("0")):
@@ -82,14 +80,14 @@ async def test_an_inverter_that_is_gone_can_be_deleted_and_may_come_back(hass: H
         ("ac_batteries", ["122116046628_acb", "121917031187"]),
     ],
 )
-async def test_what_is_still_reported_can_not_be_deleted(
+async def test_reported_devices_can_not_be_deleted(
     hass: HomeAssistant, set_up: SetUp, profile: str, identifiers: list[str]
 ) -> None:
     installation = await set_up(profile)
     assert [identifier for identifier in identifiers if await deletable(hass, installation, identifier)] == []
 
 
-async def test_a_relay_is_called_after_its_load(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_relay_has_the_name_of_its_load(hass: HomeAssistant, set_up: SetUp) -> None:
     installation = await set_up("full_battery")
     names = {}
     for identifier in ("NC1", "NO2"):
@@ -105,7 +103,7 @@ async def test_a_relay_is_called_after_its_load(hass: HomeAssistant, set_up: Set
     assert er.async_get(hass).async_get_entity_id("switch", DOMAIN, "202226050419_relay_NO2_relay_status")
 
 
-async def test_firmware_of_a_device_is_kept_up_to_date(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_firmware_of_a_device_is_updated(hass: HomeAssistant, set_up: SetUp) -> None:
     installation = await set_up("full_battery")
     with installation.gateway.fault("/ivp/ensemble/inventory", Replace("*.devices.*.img_pnum_running", "9.9.9")):
         await installation.poll_all()
@@ -114,7 +112,7 @@ async def test_firmware_of_a_device_is_kept_up_to_date(hass: HomeAssistant, set_
     assert found.sw_version == "9.9.9"
 
 
-async def test_the_mac_address_becomes_a_connection_of_the_gateway(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_mac_address_becomes_a_connection_of_the_gateways_device(hass: HomeAssistant, set_up: SetUp) -> None:
     installation = await set_up("metered_1phase")
     found = device(hass, installation, installation.gateway.serial)
     assert found

@@ -21,6 +21,8 @@ from tests.simulator import Simulator
 NOON: Final = "2026-06-21T12:00:00+02:00"
 #: Days that a token issued at that time is valid, so that it does not depend on the date on which the tests run.
 LONG: Final = 36500
+#: Paths of identification, login and the MAC address, which are not polled.
+LOGIN_PATHS: Final = frozenset({"/info", "/auth/check_jwt", "/home"})
 
 
 @dataclass
@@ -55,6 +57,10 @@ class Installation:
         self.elapsed += seconds
         async_fire_time_changed(self.hass, dt_util.utcnow() + timedelta(seconds=self.elapsed))
         await self.hass.async_block_till_done(wait_background_tasks=True)
+
+    def polled_paths(self) -> set[str]:
+        """Return the requested paths without those of the login."""
+        return self.gateway.requested_paths - LOGIN_PATHS
 
     def states(self) -> dict[str, str]:
         """Return the states of all entities."""

@@ -1,4 +1,4 @@
-"""Objects that follow from several of the gateway's."""
+"""Objects derived from several objects of the gateway."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def battery(serial: str, **changes: Any) -> EnvoyACB:
 
 
 def fleet(*batteries: EnvoyACB) -> AcbFleet:
-    """Return what is derived from batteries."""
+    """Return the fleet derived from batteries."""
     objects: dict[Address, TimedValue] = {
         ("acb_inventory", acb.serial_num): TimedValue(acb, Freshness(float(age))) for age, acb in enumerate(batteries)
     }
@@ -28,8 +28,8 @@ def fleet(*batteries: EnvoyACB) -> AcbFleet:
     return timed.value
 
 
-def test_batteries_that_agree() -> None:
-    """What all share is the fleet's."""
+def test_fleet_has_the_state_that_all_batteries_share() -> None:
+    """State and band of the fleet are those of the batteries."""
     found = fleet(battery("1"), battery("2"))
     assert found == AcbFleet(("1", "2"), ACBSleepState.AWAKE, (25, 30))
 
@@ -43,14 +43,14 @@ def test_batteries_that_agree() -> None:
     ],
     ids=["one asleep", "another band", "no band"],
 )
-def test_batteries_that_differ(
+def test_fleet_has_no_state_where_batteries_differ(
     other: dict[str, Any], state: ACBSleepState | None, band: tuple[int, int] | None
 ) -> None:
-    """Where they differ the fleet has nothing to say."""
+    """A state or a band that differs is None."""
     found = fleet(battery("1"), battery("2", **other))
     assert (found.sleep_state, found.sleep_band) == (state, band)
 
 
-def test_without_ac_batteries_there_is_no_fleet() -> None:
-    """Nothing is derived from nothing."""
+def test_no_fleet_without_ac_batteries() -> None:
+    """Without objects none is derived."""
     assert not list(derive({}))

@@ -1,4 +1,4 @@
-"""What is left while a part of the gateway says nothing, or nonsense, for minutes."""
+"""Availability of entities while endpoints fail, or return invalid documents, for minutes."""
 
 import logging
 
@@ -19,24 +19,24 @@ BATTERY = "492309017302"
 INVENTORY = "/ivp/ensemble/inventory"
 
 
-async def lost(installation: Installation, fault: Fault, *paths: str, minutes: int = 5) -> set[str]:
-    """Return what is unavailable after some minutes with a fault, and let everything come back."""
+async def unavailable_during(installation: Installation, fault: Fault, *paths: str, minutes: int = 5) -> set[str]:
+    """Return the entities that are unavailable after some minutes with a fault, and check that all recover."""
     for path in paths:
         installation.gateway.fault(path, fault)
     for _ in range(minutes):
         await installation.pass_time(60)
-    gone = installation.unavailable()
+    unavailable = installation.unavailable()
     installation.gateway.faults.clear()
     for _ in range(10):
         if not installation.unavailable():
             break
         await installation.pass_time(300)
     assert not installation.unavailable()
-    return gone
+    return unavailable
 
 
 def without(kind: str) -> Change:
-    """Leave a kind of hardware out of a list."""
+    """Remove a type of hardware from the inventory."""
     return Change(lambda groups: [group for group in groups if group["type"] != kind])
 
 
@@ -56,12 +56,12 @@ async def test_two_endpoints_that_never_answer_make_no_more_unavailable_than_two
 ) -> None:
     """They occupy both slots for requests."""
     installation = await set_up("full_battery")
-    expected = await lost(installation, Status(503), *pair)
+    expected = await unavailable_during(installation, Status(503), *pair)
     assert len(expected) < len(installation.states()) / 2
-    assert await lost(installation, Silent(), *pair) <= expected
+    assert await unavailable_during(installation, Silent(), *pair) <= expected
 
 
-async def test_a_connection_that_is_not_made_keeps_nobody_else_from_being_asked(
+async def test_one_failed_connection_does_not_stop_the_other_requests(
     set_up: SetUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation = await set_up("full_battery")
@@ -70,38 +70,40 @@ async def test_a_connection_that_is_not_made_keeps_nobody_else_from_being_asked(
     await installation.poll_all()
     paths = [request.path for request in installation.gateway.requests]
     request = gateway._asker._request
-    refused: list[str] = []
+    failed: list[str] = []
 
-    async def refuse_the_first(path: str) -> aiohttp.ClientResponse:
-        if not refused:
-            refused.append(path)
+    async def fail_first(path: str) -> aiohttp.ClientResponse:
+        if not failed:
+            failed.append(path)
             raise aiohttp.ConnectionTimeoutError("no connection")
         return await request(path)
 
-    monkeypatch.setattr(gateway._asker, "_request", refuse_the_first)
+    monkeypatch.setattr(gateway._asker, "_request", fail_first)
     installation.gateway.requests.clear()
     await installation.poll_all()
     assert installation.coordinator.last_update_success
-    asked = {request.path for request in installation.gateway.requests} - {"/info"}
-    assert asked == set(paths) - set(refused)
+    requested = {request.path for request in installation.gateway.requests} - {"/info"}
+    assert requested == set(paths) - set(failed)
     await installation.poll()
     assert not installation.unavailable()
 
 
-async def test_an_inventory_without_its_system_controller_takes_no_more_than_one_that_fails(
+async def test_inventory_without_system_controller_makes_no_more_unavailable_than_a_failing_one(
     set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
     installation = await set_up("full_battery")
-    expected = await lost(installation, Status(503), INVENTORY)
+    expected = await unavailable_during(installation, Status(503), INVENTORY)
     caplog.clear()
-    assert await lost(installation, without("ENPOWER"), INVENTORY) <= expected
+    assert await unavailable_during(installation, without("ENPOWER"), INVENTORY) <= expected
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1, warnings
     assert INVENTORY in warnings[0]
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_a_report_of_a_meter_that_is_not_active_keeps_the_counter(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_counter_keeps_its_value_while_its_meter_is_reported_as_inactive(
+    hass: HomeAssistant, set_up: SetUp
+) -> None:
     installation = await set_up("full_battery")
     counter = f"sensor.envoy_{installation.gateway.serial}_lifetime_energy_production"
     before = installation.states()[counter]
@@ -120,18 +122,18 @@ async def test_a_report_of_a_meter_that_is_not_active_keeps_the_counter(hass: Ho
         ("collar", "492516021833", INVENTORY, EmptyList()),
         ("ac_batteries", "121917031187", "/inventory.json", EmptyList()),
         ("full_battery", BATTERY, INVENTORY, without("ENCHARGE")),
-        # With a system controller an empty list is nonsense to the library, however long it stays.
+        # With a system controller the library rejects an empty list, however long it lasts.
         ("full_battery", BATTERY, INVENTORY, EmptyList()),
     ],
     ids=["empty, collar", "empty, AC batteries", "without batteries", "empty, system controller"],
 )
-async def test_a_battery_that_is_gone_for_good_can_be_deleted(
+async def test_battery_that_is_missing_for_an_hour_can_be_deleted(
     hass: HomeAssistant, set_up: SetUp, profile: str, battery: str, path: str, fault: Fault
 ) -> None:
     installation = await set_up(profile)
     device = dr.async_get(hass).async_get_device_by_identifier((DOMAIN, battery), installation.entry.entry_id)
     assert device
-    # Who has none has none anywhere.
+    # Without batteries they are missing from all endpoints.
     installation.gateway.fault(path, fault)
     installation.gateway.fault("/ivp/ensemble/power", Replace("devices:", []))
     installation.gateway.fault(
@@ -139,7 +141,7 @@ async def test_a_battery_that_is_gone_for_good_can_be_deleted(
         Change(lambda listed: [inverter for inverter in listed if inverter["serialNumber"] != battery]),
     )
     await installation.pass_time(60)
-    assert not await async_remove_config_entry_device(hass, installation.entry, device), "one bad list proves nothing"
+    assert not await async_remove_config_entry_device(hass, installation.entry, device), "missing from one answer only"
     for _ in range(66):
         await installation.pass_time(60)
     assert await async_remove_config_entry_device(hass, installation.entry, device)
@@ -156,7 +158,7 @@ async def test_a_battery_that_is_gone_for_good_can_be_deleted(
         ("/production.json", "sensor", "202328041177_daily_production"),
     ],
 )
-async def test_settings_and_counters_are_held_for_a_quarter_of_an_hour(
+async def test_settings_and_counters_stay_available_for_fifteen_minutes(
     hass: HomeAssistant, set_up: SetUp, path: str, domain: str, unique_id: str
 ) -> None:
     installation = await set_up("full_battery")
@@ -172,7 +174,7 @@ async def test_settings_and_counters_are_held_for_a_quarter_of_an_hour(
     assert installation.states()[entity] == STATE_UNAVAILABLE
 
 
-async def test_who_polls_by_an_automation_decides_how_old_a_value_may_be(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_values_do_not_expire_while_polling_is_left_to_an_automation(hass: HomeAssistant, set_up: SetUp) -> None:
     installation = await set_up("metered_1phase")
     hass.config_entries.async_update_entry(installation.entry, pref_disable_polling=True)
     await hass.config_entries.async_reload(installation.entry.entry_id)

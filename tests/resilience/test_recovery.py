@@ -1,4 +1,4 @@
-"""What a bad moment at set-up, or during an upgrade, leaves behind: nothing, before long."""
+"""Recovery from faults during set-up or a firmware upgrade: soon after, all entities exist and are available."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,13 +14,10 @@ from tests.helpers.integration import Installation, SetUp, Simulate, entry_for, 
 from tests.simulator import Body, Change, EmptyList, Held, Replace, Slow, Status
 from tests.simulator.faults import Fault
 
-#: What every gateway is asked before it is asked for anything it has.
-DOOR = {"/info", "/auth/check_jwt", "/auth/check_jwt?"}
-
 
 @pytest.fixture
 async def set_up_with(hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SetUp]:
-    """Set Home Assistant up with a gateway that has a fault from the first request on."""
+    """Set up an entry for a gateway that has a fault from the first request on."""
     entries = []
 
     async def start(profile: str, path: str, fault: Fault) -> Installation:
@@ -40,26 +37,21 @@ async def set_up_with(hass: HomeAssistant, simulate: Simulate, monkeypatch: pyte
     await hass.async_block_till_done()
 
 
-def asked(installation: Installation) -> set[str]:
-    """Return the paths that were asked, without who is asked at the door."""
-    return {request.path.partition("?")[0] for request in installation.gateway.requests} - DOOR
-
-
 async def reload(hass: HomeAssistant, installation: Installation) -> None:
-    """Set up again, with timers of its own."""
+    """Reload the entry, and restart the count of elapsed time."""
     installation.elapsed = 0
     await hass.config_entries.async_reload(installation.entry.entry_id)
     await hass.async_block_till_done()
 
 
 @pytest.mark.parametrize("profile", ["full_battery", "total_consumption", "ac_batteries"])
-async def test_whichever_endpoint_fails_at_set_up_all_entities_are_there_minutes_after_it_answers(
+async def test_all_entities_exist_five_minutes_after_an_endpoint_failed_at_set_up(
     hass: HomeAssistant, set_up: SetUp, profile: str
 ) -> None:
     installation = await set_up(profile)
-    healthy, paths = installation.states().keys(), asked(installation)
+    healthy, paths = installation.states().keys(), installation.polled_paths()
     assert len(paths) > 5
-    left = {}
+    wrong = {}
     for path in sorted(paths):
         with installation.gateway.fault(path, Status(503)):
             await reload(hass, installation)
@@ -70,8 +62,8 @@ async def test_whichever_endpoint_fails_at_set_up_all_entities_are_there_minutes
             or installation.unavailable()
             or installation.entry.state is not ConfigEntryState.LOADED
         ):
-            left[path] = (installation.entry.state, installation.unavailable(), healthy - installation.states().keys())
-    assert not left
+            wrong[path] = (installation.entry.state, installation.unavailable(), healthy - installation.states().keys())
+    assert not wrong
 
 
 @pytest.mark.parametrize(
@@ -83,7 +75,7 @@ async def test_whichever_endpoint_fails_at_set_up_all_entities_are_there_minutes
         ("full_battery", "/production.json"),
     ],
 )
-async def test_no_other_source_is_taken_for_counters_while_their_own_fails(
+async def test_counters_do_not_use_another_source_while_their_own_fails(
     hass: HomeAssistant, set_up_with: SetUp, profile: str, path: str
 ) -> None:
     installation = await set_up_with(profile, path, Status(503))
@@ -106,7 +98,7 @@ async def test_no_other_source_is_taken_for_counters_while_their_own_fails(
         ("total_consumption", "/api/v1/production/inverters"),
     ],
 )
-async def test_new_kinds_of_hardware_are_found_within_an_hour(
+async def test_new_types_of_hardware_are_found_within_an_hour(
     hass: HomeAssistant, set_up_with: SetUp, profile: str, path: str
 ) -> None:
     installation = await set_up_with(profile, path, EmptyList())
@@ -118,12 +110,14 @@ async def test_new_kinds_of_hardware_are_found_within_an_hour(
     found = installation.states().keys()
     assert found > before
     await reload(hass, installation)
-    assert installation.states().keys() == found, "a new set-up finds no more"
+    assert installation.states().keys() == found, "a reload finds no more"
     assert not installation.unavailable()
 
 
-async def test_hardware_whose_list_failed_at_the_first_set_up_is_found(hass: HomeAssistant, set_up_with: SetUp) -> None:
-    """Nobody knows of entities that were never there: they come by themselves."""
+async def test_hardware_is_found_after_its_inventory_failed_at_the_first_set_up(
+    hass: HomeAssistant, set_up_with: SetUp
+) -> None:
+    """Entities that were never created are added without a reload."""
     installation = await set_up_with("full_battery", "/ivp/ensemble/inventory", Status(503))
     before = installation.states().keys()
     installation.gateway.faults.clear()
@@ -138,7 +132,7 @@ async def test_hardware_whose_list_failed_at_the_first_set_up_is_found(hass: Hom
 @pytest.mark.parametrize(
     "path", ["/ivp/ensemble/inventory", "/admin/lib/tariff", "/ivp/meters", "/production.json", "/ivp/ss/gen_config"]
 )
-async def test_an_upgrade_during_which_an_endpoint_fails_takes_nothing_for_good(set_up: SetUp, path: str) -> None:
+async def test_endpoint_that_fails_during_an_upgrade_removes_no_entity(set_up: SetUp, path: str) -> None:
     installation = await set_up("full_battery")
     before = installation.states()
     await installation.gateway.upgrade("D8.3.5433")
@@ -153,8 +147,8 @@ async def test_an_upgrade_during_which_an_endpoint_fails_takes_nothing_for_good(
     assert not installation.unavailable()
 
 
-async def test_what_is_connected_is_told_anew_after_an_upgrade(hass: HomeAssistant, set_up_with: SetUp) -> None:
-    """A meter that was installed meanwhile belongs to the model."""
+async def test_model_of_the_device_is_updated_after_an_upgrade(hass: HomeAssistant, set_up_with: SetUp) -> None:
+    """The model names the meters, one of which was installed meanwhile."""
     installation = await set_up_with("metered_1phase", "/ivp/meters", Change(lambda meters: meters[:1]))
 
     def device() -> dr.DeviceEntry:
@@ -176,10 +170,10 @@ async def test_what_is_connected_is_told_anew_after_an_upgrade(hass: HomeAssista
 
 
 @pytest.mark.parametrize("path", ["/ivp/ensemble/power", "/ivp/ensemble/secctrl", "/ivp/ensemble/dry_contacts"])
-async def test_at_set_up_only_the_endpoint_that_fails_is_said_to(
+async def test_only_the_failing_endpoint_is_logged_at_set_up(
     set_up_with: SetUp, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    """Those that feed the same objects have done nothing wrong."""
+    """Endpoints that feed the same objects are not logged."""
     installation = await set_up_with("full_battery", path, Status(503))
     await installation.pass_time(60)
     failing = [record.getMessage() for record in caplog.records if " fails (" in record.getMessage()]
@@ -187,7 +181,7 @@ async def test_at_set_up_only_the_endpoint_that_fails_is_said_to(
 
 
 @pytest.mark.parametrize(("fault", "answers"), [(Slow(0), True), (Status(503), False)])
-async def test_when_all_pause_one_is_asked_and_its_answer_makes_the_others_due(
+async def test_one_endpoint_is_polled_while_all_are_paused_and_its_answer_makes_the_others_due(
     set_up: SetUp, fault: Fault, answers: bool
 ) -> None:
     installation = await set_up("full_battery")
@@ -222,8 +216,8 @@ async def test_answers_that_arrive_after_the_poll_update_the_states(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_what_was_found_out_from_an_odd_document_is_found_out_anew_soon(set_up_with: SetUp) -> None:
-    """Meters are looked up once in each probe: what was odd then can't be read by, however right it is later."""
+async def test_probe_is_repeated_soon_after_an_invalid_document(set_up_with: SetUp) -> None:
+    """The types of meters are read in a probe only: while they are invalid, later valid documents can't be parsed."""
     installation = await set_up_with("full_battery", "/ivp/meters", Replace("0.measurementType", []))
     installation.gateway.faults.clear()
     for _ in range(2):
@@ -233,10 +227,10 @@ async def test_what_was_found_out_from_an_odd_document_is_found_out_anew_soon(se
 
 
 @pytest.mark.parametrize("fault", [Status(503), Body("\ufeff[]"), Change(lambda readings: readings[:2])])
-async def test_batteries_with_a_meter_are_not_counted_otherwise_while_it_can_not_be_read(
+async def test_virtual_battery_meter_is_not_created_while_the_real_meter_fails(
     set_up_with: SetUp, fault: Fault
 ) -> None:
-    """What counts them meanwhile would have entities of its own, and the names of the meter's."""
+    """The entities of a virtual meter would take the names of the meter's."""
     installation = await set_up_with("full_battery", "/ivp/meters/readings", fault)
     assert ("battery_energy",) not in installation.coordinator.data.objects
     installation.gateway.faults.clear()
@@ -246,10 +240,8 @@ async def test_batteries_with_a_meter_are_not_counted_otherwise_while_it_can_not
     assert not [name for name in installation.states() if name.endswith("_2")]
 
 
-@pytest.mark.parametrize(("for_good", "meters"), [(False, 3), (True, 2)])
-async def test_what_a_probe_finds_otherwise_is_believed_when_it_lasts(
-    set_up: SetUp, for_good: bool, meters: int
-) -> None:
+@pytest.mark.parametrize(("lasts", "meters"), [(False, 3), (True, 2)])
+async def test_changed_probe_result_is_accepted_when_it_lasts(set_up: SetUp, lasts: bool, meters: int) -> None:
     installation = await set_up("full_battery")
     gateway = installation.coordinator.gateway
     gateway.forget_probe()
@@ -258,7 +250,7 @@ async def test_what_a_probe_finds_otherwise_is_believed_when_it_lasts(
     gateway.forget_probe()
     await installation.pass_time(60)
     assert len(gateway._common_properties.meter_types) == 3
-    if not for_good:
+    if not lasts:
         installation.gateway.faults.clear()
     for _ in range(20):
         await installation.pass_time(60)

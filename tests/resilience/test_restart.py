@@ -1,4 +1,4 @@
-"""What a restart of Home Assistant, or of the gateway, leaves as it was, whatever fails meanwhile."""
+"""Restarts of Home Assistant and of the gateway keep entities, states and sources while endpoints fail."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,52 +22,45 @@ from tests.simulator.faults import Fault
 
 PROFILES = ("full_battery", "three_phase", "metered_1phase", "total_consumption", "standard_7_6", "legacy_5")
 FAULTS: tuple[Callable[[], Fault], ...] = (lambda: Status(503), Silent, Drop, Html, lambda: Body("{}"))
-#: What every gateway is asked before it is asked for anything it has.
-DOOR = {"/info", "/auth/check_jwt", "/home"}
 
 
 pytestmark = pytest.mark.usefixtures("virtual_clock")
 
 
-def asked(installation: Installation) -> set[str]:
-    """Return the paths that were asked, without who is asked at the door."""
-    return {request.path.partition("?")[0] for request in installation.gateway.requests} - DOOR
-
-
 def unique_ids(installation: Installation) -> set[tuple[str, str]]:
-    """Return what entities are known by, of those that are there."""
+    """Return domains and unique ids of the entities that have a state."""
     registry = er.async_get(installation.hass)
     entries = (registry.async_get(entity_id) for entity_id in installation.states())
     return {(entry.domain, entry.unique_id) for entry in entries if entry}
 
 
 async def stop(installation: Installation) -> None:
-    """Unload the entry, as Home Assistant does to restart it."""
+    """Unload the entry, as Home Assistant does when it stops."""
     assert await installation.hass.config_entries.async_unload(installation.entry.entry_id)
     await installation.hass.async_block_till_done()
 
 
 async def start(installation: Installation) -> None:
-    """Set the entry up again, with timers of its own."""
+    """Set the entry up again, and restart the count of elapsed time."""
     installation.elapsed = 0
     await installation.hass.config_entries.async_setup(installation.entry.entry_id)
     await installation.hass.async_block_till_done()
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-async def test_whichever_endpoint_fails_during_a_restart_nothing_is_lost(
+async def test_restart_keeps_states_and_sources_while_any_one_endpoint_fails(
     set_up: SetUp, entity_registry_enabled_by_default: None, caplog: pytest.LogCaptureFixture, profile: str
 ) -> None:
     installation = await set_up(profile)
     await installation.poll()
-    paths, states, ids, fed_by = (
-        asked(installation),
+    paths, states, ids, updaters = (
+        installation.polled_paths(),
         installation.states(),
         unique_ids(installation),
         sources(installation),
     )
     assert len(paths) >= 2
-    assert fed_by
+    assert updaters
     assert STATE_UNAVAILABLE not in states.values()
     wrong = {}
     for path in sorted(paths):
@@ -76,20 +69,20 @@ async def test_whichever_endpoint_fails_during_a_restart_nothing_is_lost(
             with installation.gateway.fault(path, fault()):
                 await start(installation)
                 found = installation.states(), unique_ids(installation), sources(installation)
-            if found != (states, ids, fed_by):
+            if found != (states, ids, updaters):
                 wrong[path, repr(fault())] = states.keys() - found[0].keys() | installation.unavailable()
     assert not wrong
     assert not tracebacks(caplog)
 
 
 @pytest.mark.parametrize("path", ["/ivp/pdm/device_data", "/ivp/meters/readings", "/ivp/meters"])
-async def test_an_answer_that_comes_while_it_is_found_out_what_there_is_takes_nothing(
+async def test_answer_that_arrives_during_the_probe_removes_nothing(
     set_up: SetUp, entity_registry_enabled_by_default: None, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """It is late for the poll, and not read yet."""
+    """It arrives too late for the poll, and is not parsed yet."""
     installation = await set_up("total_consumption")
     await installation.poll()
-    states, fed_by = installation.states(), sources(installation)
+    states, updaters = installation.states(), sources(installation)
     held, probe = Held(), Gateway.probe
 
     async def probe_later(gateway: Gateway) -> None:
@@ -101,88 +94,88 @@ async def test_an_answer_that_comes_while_it_is_found_out_what_there_is_takes_no
     await stop(installation)
     with installation.gateway.fault(path, held):
         await start(installation)
-    assert (installation.states(), sources(installation)) == (states, fed_by)
+    assert (installation.states(), sources(installation)) == (states, updaters)
 
 
-async def power_off(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+async def power_off(installation: Installation) -> None:
     await installation.gateway.go_away()
 
 
-async def hang(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+async def never_answer(installation: Installation) -> None:
     installation.gateway.fault("*", Silent())
 
 
-async def answer_503(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+async def answer_503(installation: Installation) -> None:
     installation.gateway.fault("*", Status(503))
 
 
-async def refuse_everybody(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+async def reject_tokens(installation: Installation) -> None:
     installation.gateway.fault("/auth/check_jwt", Status(401))
 
 
-@pytest.mark.parametrize("trouble", [power_off, hang, answer_503, refuse_everybody])
-async def test_a_gateway_that_is_silent_during_a_restart_is_shown_as_it_was(
+@pytest.mark.parametrize("failure", [power_off, never_answer, answer_503, reject_tokens])
+async def test_restart_while_the_gateway_fails_restores_the_states(
     set_up: SetUp,
     cloud: Cloud,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    trouble: Callable[[Installation, pytest.MonkeyPatch], Awaitable[None]],
+    failure: Callable[[Installation], Awaitable[None]],
 ) -> None:
-    """What is young enough is shown at once; all of it is right one poll after the gateway is back."""
+    """Values that have not expired are shown at once; the first poll after the failure updates all of them."""
     installation = await set_up("full_battery")
-    states, ids, fed_by = installation.states(), unique_ids(installation), sources(installation)
+    states, ids, updaters = installation.states(), unique_ids(installation), sources(installation)
     await stop(installation)
-    with monkeypatch.context() as patched:
-        await trouble(installation, patched)
-        installation.gateway.clock.advance(60)
-        caplog.clear()
-        await start(installation)
-        assert installation.entry.state is ConfigEntryState.LOADED
-        assert installation.states() == states
-        assert (unique_ids(installation), sources(installation)) == (ids, fed_by)
-        for _ in range(4):
-            await installation.pass_time(60)
-        shown = installation.states()
-        power = f"sensor.envoy_{installation.gateway.serial}_current_power_production"
-        counter = f"sensor.envoy_{installation.gateway.serial}_lifetime_energy_production"
-        assert shown[power] == STATE_UNAVAILABLE
-        assert shown[counter] == states[counter]
-        warned = [r for r in caplog.records if r.name.startswith("custom_components") and r.levelno >= logging.WARNING]
-        assert len(warned) == 1, warned
+    await failure(installation)
+    installation.gateway.clock.advance(60)
+    caplog.clear()
+    await start(installation)
+    assert installation.entry.state is ConfigEntryState.LOADED
+    assert installation.states() == states
+    assert (unique_ids(installation), sources(installation)) == (ids, updaters)
+    for _ in range(4):
+        await installation.pass_time(60)
+    shown = installation.states()
+    power = f"sensor.envoy_{installation.gateway.serial}_current_power_production"
+    counter = f"sensor.envoy_{installation.gateway.serial}_lifetime_energy_production"
+    assert shown[power] == STATE_UNAVAILABLE
+    assert shown[counter] == states[counter]
+    warned = [r for r in caplog.records if r.name.startswith("custom_components") and r.levelno >= logging.WARNING]
+    assert len(warned) == 1, warned
     installation.gateway.faults.clear()
-    if trouble is power_off:
+    if failure is power_off:
         await installation.gateway.come_back()
     await installation.pass_time(60)
     assert installation.states().keys() == states.keys()
     assert not installation.unavailable()
     assert float(installation.states()[power]) > 0
-    assert (unique_ids(installation), sources(installation)) == (ids, fed_by)
+    assert (unique_ids(installation), sources(installation)) == (ids, updaters)
     await installation.pass_time(60)
     assert not installation.unavailable()
     assert not tracebacks(caplog)
 
 
-async def test_a_gateway_that_refuses_everything_before_and_during_a_restart_is_shown_as_it_was(
+async def test_restart_after_the_gateway_started_to_reject_requests_restores_the_states(
     set_up: SetUp, cloud: Cloud
 ) -> None:
-    """Whoever sees that nothing comes any more starts anew, while nobody is let in."""
+    """The user restarts Home Assistant because values are no longer updated, while the gateway rejects all requests."""
     installation = await set_up("full_battery")
     states = installation.states()
-    refused = [installation.gateway.fault(path, Status(401)) for path in (*asked(installation), "/auth/check_jwt")]
+    rejections = [
+        installation.gateway.fault(path, Status(401)) for path in (*installation.polled_paths(), "/auth/check_jwt")
+    ]
     await installation.pass_time(60)
     await stop(installation)
     await start(installation)
     assert installation.entry.state is ConfigEntryState.LOADED
     assert installation.states() == states
-    for fault in refused:
+    for fault in rejections:
         fault.remove()
     await installation.pass_time(60)
     assert installation.states().keys() == states.keys()
     assert not installation.unavailable()
 
 
-async def test_what_is_remembered_is_as_old_as_it_is(set_up: SetUp) -> None:
-    """An endpoint that fails after an hour in which nobody ran feeds entities that are there, and show nothing."""
+async def test_restored_values_keep_their_age(set_up: SetUp) -> None:
+    """An endpoint that fails after an hour without Home Assistant makes its entities unavailable, and removes none."""
     installation = await set_up("full_battery")
     states = installation.states()
     await stop(installation)
@@ -190,15 +183,15 @@ async def test_what_is_remembered_is_as_old_as_it_is(set_up: SetUp) -> None:
     with installation.gateway.fault("/ivp/ensemble/power", Status(503)):
         await start(installation)
         assert installation.states().keys() == states.keys()
-        gone = installation.unavailable()
-        assert gone
-        assert len(gone) < len(states) / 4
+        unavailable = installation.unavailable()
+        assert unavailable
+        assert len(unavailable) < len(states) / 4
     await installation.poll()
     assert not installation.unavailable()
 
 
-async def test_a_clock_that_was_ahead_makes_nothing_young(set_up: SetUp) -> None:
-    """A computer without a battery does not know the time when it starts."""
+async def test_values_saved_by_a_clock_that_was_ahead_have_expired(set_up: SetUp) -> None:
+    """A computer without a battery-backed clock starts with a wrong time."""
     installation = await set_up("full_battery")
     await stop(installation)
     installation.gateway.clock._base -= 86400
@@ -210,8 +203,8 @@ async def test_a_clock_that_was_ahead_makes_nothing_young(set_up: SetUp) -> None
     await installation.gateway.come_back()
 
 
-async def test_an_endpoint_that_fails_at_a_restart_is_looked_at_again_with_growing_pauses(set_up: SetUp) -> None:
-    """Who offers something is asked for it in each poll anyway; who may offer something is not forgotten."""
+async def test_endpoint_that_failed_at_a_restart_is_probed_with_growing_pauses(set_up: SetUp) -> None:
+    """Endpoints in use are requested in each poll; those that may become useful are probed again."""
     installation = await set_up("metered_1phase")
     await stop(installation)
     installation.gateway.fault("/ivp/ensemble/inventory", Status(503))
@@ -220,7 +213,7 @@ async def test_an_endpoint_that_fails_at_a_restart_is_looked_at_again_with_growi
     for _ in range(40):
         installation.gateway.requests.clear()
         await installation.pass_time(60)
-        if "/ivp/ensemble/inventory" in asked(installation):
+        if "/ivp/ensemble/inventory" in installation.polled_paths():
             times.append(installation.elapsed)
     pauses = [later - earlier for earlier, later in pairwise(times)]
     assert len(pauses) >= 3
@@ -228,7 +221,7 @@ async def test_an_endpoint_that_fails_at_a_restart_is_looked_at_again_with_growi
     assert pauses[-1] >= 8 * 60
 
 
-async def test_without_a_cloud_and_a_token_what_is_remembered_is_shown_and_the_cloud_is_spared(
+async def test_restart_without_cloud_and_valid_token_restores_states_and_limits_requests_to_the_cloud(
     hass: HomeAssistant, set_up: SetUp, cloud: Cloud
 ) -> None:
     installation = await set_up("metered_1phase")
@@ -251,7 +244,7 @@ async def test_without_a_cloud_and_a_token_what_is_remembered_is_shown_and_the_c
     assert installation.entry.data["token"] == cloud.tokens[0]
 
 
-async def test_credentials_that_are_refused_still_lead_to_the_owner(
+async def test_rejected_token_at_a_restart_starts_a_reauth_flow(
     hass: HomeAssistant, set_up: SetUp, cloud: Cloud
 ) -> None:
     installation = await set_up("metered_1phase", use_manual_token=True)
@@ -264,14 +257,14 @@ async def test_credentials_that_are_refused_still_lead_to_the_owner(
     assert [flow["context"]["source"] for flow in hass.config_entries.flow.async_progress()] == ["reauth"]
 
 
-async def test_a_gateway_that_restarts_at_night_takes_nothing_for_three_minutes_and_is_not_stormed(
+async def test_restart_of_the_gateway_makes_nothing_unavailable_for_three_minutes_and_causes_one_poll(
     set_up: SetUp,
 ) -> None:
     installation = await set_up("full_battery")
     await installation.pass_time(60)
     installation.gateway.requests.clear()
     await installation.poll_all()
-    round_of_all = len(installation.gateway.requests)
+    complete_poll = len(installation.gateway.requests)
     await installation.gateway.go_away()
     for seconds in (60, 60, 50):
         await installation.pass_time(seconds)
@@ -279,13 +272,11 @@ async def test_a_gateway_that_restarts_at_night_takes_nothing_for_three_minutes_
     await installation.gateway.come_back()
     installation.gateway.requests.clear()
     await installation.pass_time(30)
-    assert len(installation.gateway.requests) <= round_of_all + 2  # and who is there, and may we come in
+    assert len(installation.gateway.requests) <= complete_poll + 2  # identification and login
     assert not installation.unavailable()
 
 
-async def test_counters_that_come_from_elsewhere_after_an_upgrade_are_told_once(
-    set_up: SetUp, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_changed_source_of_counters_is_logged_once(set_up: SetUp, caplog: pytest.LogCaptureFixture) -> None:
     installation = await set_up("standard_7_6")
     before = sources(installation)["system_production"]
     await stop(installation)
@@ -295,13 +286,13 @@ async def test_counters_that_come_from_elsewhere_after_an_upgrade_are_told_once(
     after = sources(installation)["system_production"]
     assert after != before
     await installation.pass_time(60)
-    told = [record.getMessage() for record in caplog.records if "counters came from" in record.getMessage()]
-    assert len(told) == 1
-    assert before in told[0]
-    assert after in told[0]
+    logged = [record.getMessage() for record in caplog.records if "counters came from" in record.getMessage()]
+    assert len(logged) == 1
+    assert before in logged[0]
+    assert after in logged[0]
 
 
-async def test_no_secret_is_remembered_and_nothing_after_the_end(
+async def test_stored_file_contains_no_secret_and_is_removed_with_the_entry(
     hass: HomeAssistant, set_up: SetUp, hass_storage: dict[str, Any]
 ) -> None:
     installation = await set_up("full_battery")
@@ -322,11 +313,11 @@ async def test_no_secret_is_remembered_and_nothing_after_the_end(
 
 @pytest.mark.parametrize("pair", [("/ivp/meters", "/ivp/meters/readings"), ("/production.json", "/ivp/meters")])
 @pytest.mark.parametrize("profile", ["total_consumption", "full_battery", "three_phase"])
-async def test_documents_that_changed_places_in_memory_do_not_keep_a_gateway_out(
+async def test_stored_documents_under_wrong_paths_do_not_prevent_set_up(
     set_up: SetUp, hass_storage: dict[str, Any], profile: str, pair: tuple[str, str]
 ) -> None:
     installation = await set_up(profile)
-    states, fed_by = installation.states(), sources(installation)
+    states, updaters = installation.states(), sources(installation)
     await stop(installation)
     documents = hass_storage[f"{DOMAIN}.{installation.entry.entry_id}.{DOCUMENTS}"]["data"]["documents"]
     one, other = (next(path for path in documents if path.partition("?")[0] == name) for name in pair)
@@ -334,4 +325,4 @@ async def test_documents_that_changed_places_in_memory_do_not_keep_a_gateway_out
     await start(installation)
     assert installation.entry.state is ConfigEntryState.LOADED
     await installation.poll()
-    assert (installation.states(), sources(installation)) == (states, fed_by)
+    assert (installation.states(), sources(installation)) == (states, updaters)

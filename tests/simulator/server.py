@@ -125,6 +125,11 @@ class Simulator:
         return self.gateway.house
 
     @property
+    def requested_paths(self) -> set[str]:
+        """Paths of all requests, without their queries."""
+        return {request.path.partition("?")[0] for request in self.requests}
+
+    @property
     def uses_tokens(self) -> bool:
         """HTTPS and tokens, rather than HTTP and digest authentication."""
         return self.gateway.version >= TOKENS_SINCE
