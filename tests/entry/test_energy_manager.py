@@ -12,7 +12,7 @@ from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import NOON, Installation, SetUp
-from tests.simulator.lies import TodayIsLifetime, TodayNotReset, TodayResetsAbove, Zeros
+from tests.simulator.counter_faults import TodayIsLifetime, TodayNotReset, TodayResetsAbove, Zeros
 
 EVENING = datetime.fromisoformat("2026-06-21T23:57:00+02:00")
 

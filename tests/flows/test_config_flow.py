@@ -14,7 +14,7 @@ from custom_components.enphase_envoy.client import auth as account, firmware as 
 from custom_components.enphase_envoy.config_flow import host_of
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import LONG, SetUp, Simulate, entry_for
-from tests.simulator import Cloud, Silent, Simulator, Status, Stranger, stranger
+from tests.simulator import Cloud, OtherServer, Silent, Simulator, Status, other_server
 
 DEVICE = "<?xml version='1.0'?><envoy_info><device><sn>1</sn><software>{}</software></device></envoy_info>"
 
@@ -186,9 +186,9 @@ async def test_nothing_there(hass: HomeAssistant, simulate: Simulate) -> None:
     assert errors(await submit(hass, host=gateway.host, token="x")) == {"host": "cannot_connect"}
 
 
-@pytest.mark.parametrize("answer", sorted(stranger.ANSWERS))
+@pytest.mark.parametrize("answer", sorted(other_server.ANSWERS))
 async def test_something_else_is_there(hass: HomeAssistant, answer: str) -> None:
-    async with Stranger(answer) as server:
+    async with OtherServer(answer) as server:
         assert errors(await submit(hass, host=server.host, token="x")) == {"host": "not_a_gateway"}
         assert not server.credentials
 
@@ -206,15 +206,15 @@ async def test_something_else_is_there(hass: HomeAssistant, answer: str) -> None
 async def test_something_almost_like_a_gateway_is_there(
     hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch, body: str, error: str
 ) -> None:
-    monkeypatch.setitem(stranger.ANSWERS, "almost", (body, "text/xml"))
-    async with Stranger("almost") as server:
+    monkeypatch.setitem(other_server.ANSWERS, "almost", (body, "text/xml"))
+    async with OtherServer("almost") as server:
         assert errors(await submit(hass, host=server.host, token="x")) == {"host": error}
 
 
 async def test_a_server_that_refuses_to_say_who_it_is(hass: HomeAssistant) -> None:
-    async with Stranger("html", status=403) as server:
+    async with OtherServer("html", status=403) as server:
         assert errors(await submit(hass, host=server.host, token="x")) == {"host": "not_a_gateway"}
-    async with Stranger("html", status=503) as server:
+    async with OtherServer("html", status=503) as server:
         assert errors(await submit(hass, host=server.host, token="x")) == {"host": "cannot_connect"}
 
 

@@ -1,7 +1,18 @@
-"""A simulated house with a roof, a battery and a grid, and a gateway that answers about it. See README.md."""
+"""A simulated house with a roof, a battery and a grid connection, and its gateway. See README.md."""
 
 from .clock import Clock
 from .cloud import Cloud
+from .counter_faults import (
+    LifetimeWraps,
+    Step,
+    StorageCtHalves,
+    TodayIsLifetime,
+    TodayNotReset,
+    TodayPlus32Bits,
+    TodayResetsAbove,
+    TotalIsNet,
+    Zeros,
+)
 from .faults import (
     NAN,
     Body,
@@ -21,20 +32,9 @@ from .faults import (
     Truncated,
 )
 from .house import House
-from .lies import (
-    LifetimeWraps,
-    Step,
-    StorageCtHalves,
-    TodayIsLifetime,
-    TodayNotReset,
-    TodayPlus32Bits,
-    TodayResetsAbove,
-    TotalIsNet,
-    Zeros,
-)
+from .other_server import OtherServer
 from .profiles import PROFILES, Profile
 from .server import Simulator
-from .stranger import Stranger
 
 __all__ = [
     "NAN",
@@ -53,6 +53,7 @@ __all__ = [
     "Missing",
     "NightlyRestart",
     "Null",
+    "OtherServer",
     "Profile",
     "Replace",
     "Silent",
@@ -61,7 +62,6 @@ __all__ = [
     "Status",
     "Step",
     "StorageCtHalves",
-    "Stranger",
     "TodayIsLifetime",
     "TodayNotReset",
     "TodayPlus32Bits",
