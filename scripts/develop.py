@@ -368,7 +368,7 @@ class House:
         )
         say(f"ready after {time.monotonic() - began:.0f} s; everything that is remembered lies in {self.folder}")
         if not self._options.once:
-            say("Ctrl-C stops both")
+            say("Press Ctrl-C to stop")
             self.log.shown = True
             await while_alive(asyncio.Event().wait(), self._running)
 

@@ -1,7 +1,7 @@
-"""Live through simulated days in which something goes wrong every half an hour, and tell what came of it.
+"""Simulate days in which an endpoint fails every half an hour, and print a report.
 
-The soak is a test, tests/resilience/test_soak.py, which lives for some hours among the others. The same seed brings the same
-troubles.
+Runs tests/resilience/test_soak.py, which takes part in the other tests for some hours of simulated time. The same seed
+gives the same faults.
 """
 
 import argparse

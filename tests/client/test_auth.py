@@ -1,4 +1,4 @@
-"""Tokens, looked at without asking anybody."""
+"""Verification of tokens without a request."""
 
 import jwt
 import pytest
@@ -11,13 +11,13 @@ NOW = 1_800_000_000.0
 
 
 def token(**claims: object) -> str:
-    """Return a token as the cloud makes them, with some claims changed."""
+    """Return a token with the claims that the cloud sets, some of them changed."""
     given = {"aud": SERIAL, "exp": NOW + 3600, "enphaseUser": "owner"} | claims
     return jwt.encode({key: value for key, value in given.items() if value is not None}, "k" * 32, "HS256")
 
 
 @pytest.mark.parametrize("claims", [{}, {"aud": [SERIAL]}, {"aud": None}], ids=["plain", "list", "no audience"])
-def test_a_good_token_passes(claims: dict[str, object]) -> None:
+def test_verify_token_accepts_a_valid_token(claims: dict[str, object]) -> None:
     """The audience may be a list, or missing."""
     verify_token(token(**claims), SERIAL, NOW)
 
@@ -35,14 +35,14 @@ def test_a_good_token_passes(claims: dict[str, object]) -> None:
     ],
     ids=["empty", "text", "cut off", "without end", "ends now", "ended", "other gateway"],
 )
-def test_what_is_wrong_with_a_token_is_told_apart(text: str, reason: Reason) -> None:
-    """Each has its own reason, so that the owner knows what to do."""
+def test_verify_token_reports_a_reason_for_each_defect(text: str, reason: Reason) -> None:
+    """Each defect has a reason of its own, because each needs another action of the user."""
     with pytest.raises(GatewayError) as raised:
         verify_token(text, SERIAL, NOW)
     assert raised.value.reason is reason
 
 
-def test_credentials_are_never_printed() -> None:
-    """They may end up in a log by way of an object that holds them."""
+def test_repr_of_credentials_contains_no_secret() -> None:
+    """An object that holds credentials may be logged."""
     shown = repr(Credentials("owner@example.com", "sunshine", "abc"))
     assert not any(secret in shown for secret in ("owner@example.com", "sunshine", "abc"))

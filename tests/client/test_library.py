@@ -1,4 +1,4 @@
-"""What we lean on in pyenphase beyond its public interface: a new version is a decision, not a surprise."""
+"""Contract tests of what the component uses of pyenphase beyond its public interface, checked before each upgrade."""
 
 from importlib.metadata import version
 import inspect
@@ -16,17 +16,17 @@ MANIFEST = Path(__file__).parents[2] / "custom_components" / "enphase_envoy" / "
 
 
 def parameters(function: object) -> list[str]:
-    """Return the names of the parameters of a function, whatever it is wrapped by."""
+    """Return the names of a function's parameters, ignoring decorators."""
     assert callable(function)
     return list(inspect.signature(inspect.unwrap(function)).parameters)
 
 
-def test_the_version_is_the_one_in_the_manifest() -> None:
+def test_installed_pyenphase_is_the_version_of_the_manifest() -> None:
     assert json.loads(MANIFEST.read_text())["requirements"] == [f"pyenphase=={version('pyenphase')}"]
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "expected"),
+    ("library_class", "name", "expected"),
     [
         (Envoy, "probe_request", ["self", "endpoint"]),
         (Envoy, "request", ["self", "endpoint", "data", "method"]),
@@ -42,15 +42,15 @@ def test_the_version_is_the_one_in_the_manifest() -> None:
         (EnvoyTokenAuth, "_post_json_with_cloud_client", ["self", "cloud_client", "url", "data", "json"]),
     ],
 )
-def test_methods_that_we_override_or_call(owner: type, name: str, expected: list[str]) -> None:
-    assert parameters(getattr(owner, name)) == expected
+def test_parameters_of_overridden_or_called_methods(library_class: type, name: str, expected: list[str]) -> None:
+    assert parameters(getattr(library_class, name)) == expected
 
 
-def test_the_look_at_info_can_be_had_without_its_repetitions() -> None:
+def test_get_info_can_be_unwrapped_from_its_retries() -> None:
     assert inspect.unwrap(EnvoyFirmware._get_info) is not EnvoyFirmware._get_info
 
 
-async def test_attributes_that_we_read_or_replace() -> None:
+async def test_attributes_that_are_read_or_replaced() -> None:
     async with aiohttp.ClientSession() as session:
         envoy = Envoy("127.0.0.1", session)
         assert envoy._updaters == []

@@ -1,46 +1,45 @@
-"""Warnings of the library: ours stand for them, unless somebody debugs it."""
+"""Warnings of the library are suppressed in favour of the component's own, unless the library is debugged."""
 
-from collections.abc import Awaitable, Callable
 import logging
 
 from pyenphase.updaters import device_data_inverters, generator
 import pytest
 
 from custom_components.enphase_envoy.client.log_filter import library_warnings_suppressed
-from tests.conftest import House
+from tests.helpers.integration import SetUp
 from tests.simulator import Change
-
-type SetUp = Callable[..., Awaitable[House]]
 
 LOGGERS = (generator._LOGGER, device_data_inverters._LOGGER)
 
 
-def of_the_library(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what the library warned of."""
+def library_warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the warnings of the library."""
     return [r.getMessage() for r in caplog.records if r.name.startswith("pyenphase") and r.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
-def test_warnings_are_for_who_debugs_the_library(caplog: pytest.LogCaptureFixture, level: int) -> None:
+def test_library_warnings_are_suppressed_unless_its_log_level_is_debug(
+    caplog: pytest.LogCaptureFixture, level: int
+) -> None:
     caplog.set_level(level, "pyenphase")
     for logger in LOGGERS:
         with library_warnings_suppressed():
-            logger.warning("hushed")
-        logger.warning("of somebody else")
-    heard = ["hushed", "of somebody else"] if level == logging.DEBUG else ["of somebody else"]
-    assert of_the_library(caplog) == heard * len(LOGGERS)
+            logger.warning("suppressed")
+        logger.warning("other")
+    logged = ["suppressed", "other"] if level == logging.DEBUG else ["other"]
+    assert library_warnings(caplog) == logged * len(LOGGERS)
 
 
-async def test_an_endpoint_that_makes_no_sense_is_told_once_and_by_us(
+async def test_invalid_endpoint_is_logged_once_and_by_the_component(
     set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    house = await set_up("full_battery")
-    house.gateway.fault("/ivp/ss/gen_mode", Change(lambda _: {"error": "no"}))
-    house.gateway.fault("/ivp/pdm/device_data", Change(lambda _: {"deviceCount": 0, "deviceDataLimit": 50}))
+    installation = await set_up("full_battery")
+    installation.gateway.fault("/ivp/ss/gen_mode", Change(lambda _: {"error": "no"}))
+    installation.gateway.fault("/ivp/pdm/device_data", Change(lambda _: {"deviceCount": 0, "deviceDataLimit": 50}))
     caplog.clear()
     for _ in range(3):
-        await house.poll_all()
-    assert not of_the_library(caplog)
-    ours = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
-    assert sorted(" fails (" in line for line in ours) == [True, True], ours
+        await installation.poll_all()
+    assert not library_warnings(caplog)
+    warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert sorted(" fails (" in line for line in warnings) == [True, True], warnings

@@ -1,4 +1,4 @@
-"""What is written down of a gateway, and read back with suspicion."""
+"""Saving the cache of a gateway, and validation when it is loaded."""
 
 from dataclasses import asdict
 import json
@@ -6,7 +6,7 @@ import json
 from hypothesis import given, strategies as st
 import pytest
 
-from custom_components.enphase_envoy.client.endpoints import Document, Endpoint
+from custom_components.enphase_envoy.client.endpoints import Document, Endpoint, Failure, FailureKind
 from custom_components.enphase_envoy.client.firmware import GatewayInfo
 from custom_components.enphase_envoy.client.persistence import ClockPair, dump, load
 
@@ -19,46 +19,46 @@ SOURCES = {"system_production": "EnvoyProductionJsonUpdater"}
 THEN = ClockPair(polls=1000.0, wall=1_782_036_000.0)
 
 
-def known() -> dict[str, Endpoint]:
-    """Return an endpoint in use, one that was only looked at, and one that is not there."""
-    used, looked_at, absent = Endpoint(), Endpoint(), Endpoint()
+def endpoints() -> dict[str, Endpoint]:
+    """Return an endpoint in use, one that was only probed, and one that the gateway does not have."""
+    used, probed, absent = Endpoint(), Endpoint(), Endpoint()
     used.good = used.latest = Document("/used", b'{"a": "\xc3\xa4"}')
-    used.freshness.updated_at, used.took = 940.0, 7.5
-    looked_at.latest, looked_at.asked = Document("/looked/at", b"[]"), 900.0
-    absent.latest, absent.failure = Document("/absent", b"[1]"), "HTTP 404"
-    return {"/used": used, "/looked/at": looked_at, "/absent": absent}
+    used.freshness.updated_at, used.duration = 940.0, 7.5
+    probed.latest, probed.requested_at = Document("/probed", b"[]"), 900.0
+    absent.latest, absent.failure = Document("/absent", b"[1]"), Failure(FailureKind.STATUS, status=404)
+    return {"/used": used, "/probed": probed, "/absent": absent}
 
 
 def saved() -> dict[str, object]:
-    """Return what is in the file."""
-    content: dict[str, object] = json.loads(json.dumps(dump(IDENTITY, SOURCES, known().items(), THEN)))
+    """Return the content of the file."""
+    content: dict[str, object] = json.loads(json.dumps(dump(IDENTITY, SOURCES, endpoints(), THEN)))
     return content
 
 
-def test_what_was_written_is_known_again_as_old_as_it_is() -> None:
+def test_load_restores_endpoints_with_their_age() -> None:
     now = ClockPair(polls=5.0, wall=THEN.wall + 300)
     found = load(saved(), now)
     assert found
-    assert (found.identity, found.sources) == (IDENTITY, SOURCES)
-    assert found.endpoints.keys() == {"/used", "/looked/at"}
-    used, looked_at = found.endpoints["/used"], found.endpoints["/looked/at"]
-    assert used.good is used.latest == known()["/used"].good
+    assert (found.info, found.sources) == (IDENTITY, SOURCES)
+    assert found.endpoints.keys() == {"/used", "/probed"}
+    used, probed = found.endpoints["/used"], found.endpoints["/probed"]
+    assert used.good is used.latest == endpoints()["/used"].good
     assert now.polls - used.freshness.updated_at == pytest.approx(360)
     assert used.is_slow
-    assert looked_at.good is None
-    assert looked_at.latest == known()["/looked/at"].latest
-    assert used.is_recalled
-    assert looked_at.is_recalled
+    assert probed.good is None
+    assert probed.latest == endpoints()["/probed"].latest
+    assert used.is_restored
+    assert probed.is_restored
 
 
 @given(JSON)
-def test_a_file_that_anybody_wrote_is_read_or_not(content: object) -> None:
+def test_load_accepts_any_json(content: object) -> None:
     if isinstance(content, dict):
         load(content, THEN)
 
 
 @given(st.data())
-def test_a_file_of_which_a_part_was_replaced_costs_no_more_than_it_says(data: st.DataObject) -> None:
+def test_load_of_a_file_with_a_replaced_part_returns_valid_data(data: st.DataObject) -> None:
     content = saved()
     part: dict[str, object] = content
     while True:
@@ -74,12 +74,12 @@ def test_a_file_of_which_a_part_was_replaced_costs_no_more_than_it_says(data: st
         assert all(isinstance(name, str) for name in found.sources.values())
 
 
-def test_firmware_that_no_version_can_be_compared_with_names_no_gateway() -> None:
+def test_load_rejects_firmware_that_is_not_a_version() -> None:
     content = saved() | {"gateway": {**asdict(IDENTITY), "firmware": "n/a"}}
     assert load(content, THEN) is None
 
 
-def test_only_what_the_library_reads_with_is_known_as_a_source() -> None:
+def test_load_restores_only_updaters_of_the_library_as_sources() -> None:
     content = saved() | {"sources": {**SOURCES, "inverters": "NaN", "weather": "EnvoyMetersUpdater", "ctmeters": ["x"]}}
     found = load(content, THEN)
     assert found

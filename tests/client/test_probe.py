@@ -1,4 +1,4 @@
-"""When a gateway is asked what it offers, and when it is believed. Pure, with offers made up."""
+"""The probe schedule: when a gateway is probed, and when a result is accepted. Without requests."""
 
 from itertools import pairwise
 
@@ -6,30 +6,30 @@ from custom_components.enphase_envoy.client.probe import ProbeSchedule
 
 
 class Bench:
-    """Probes on a clock of their own."""
+    """A probe schedule with a clock of its own."""
 
     def __init__(self) -> None:
-        """Begin at noon."""
+        """Start the clock."""
         self.now = 1000.0
         self.probes = ProbeSchedule(lambda: self.now)
 
     def probe(self, found: str, *, failing: bool = False) -> bool:
-        """Find something, and return whether it is believed."""
-        believed = self.probes.believe(found)
+        """Probe with a result, and return whether it is accepted."""
+        accepted = self.probes.accept(found)
         self.probes.done(failing=failing)
-        return believed
+        return accepted
 
     def wait(self) -> float:
-        """Wait for the next probe, and return for how many seconds."""
+        """Advance to the next probe, and return the seconds until then."""
         since = self.now
-        while not self.probes.are_due:
+        while not self.probes.is_due:
             self.now += 60
         return self.now - since
 
 
-def test_a_gateway_is_asked_anew_within_an_hour_and_sooner_where_something_failed() -> None:
+def test_probe_is_due_within_an_hour_and_sooner_after_a_failure() -> None:
     bench = Bench()
-    assert bench.probes.are_due
+    assert bench.probes.is_due
     bench.probe("all")
     assert 1800 < bench.wait() < 3600
     pauses = []
@@ -41,13 +41,13 @@ def test_a_gateway_is_asked_anew_within_an_hour_and_sooner_where_something_faile
     assert pauses[-1] < 3600
 
 
-def test_what_was_found_once_is_no_more_certain_than_what_is_found_next() -> None:
+def test_second_result_replaces_one_that_was_found_once() -> None:
     bench = Bench()
-    assert bench.probe("odd")
+    assert bench.probe("other")
     assert bench.probe("all")
 
 
-def test_what_was_found_twice_goes_only_when_that_lasts() -> None:
+def test_confirmed_result_is_replaced_only_by_a_lasting_one() -> None:
     bench = Bench()
     for _ in range(2):
         assert bench.probe("all")
@@ -58,7 +58,7 @@ def test_what_was_found_twice_goes_only_when_that_lasts() -> None:
     assert 600 <= bench.now - began <= 1200
 
 
-def test_what_is_odd_for_one_probe_is_forgotten() -> None:
+def test_single_different_result_is_discarded() -> None:
     bench = Bench()
     for found in ("all", "all"):
         bench.probe(found)
@@ -69,10 +69,10 @@ def test_what_is_odd_for_one_probe_is_forgotten() -> None:
         bench.now += 60
 
 
-def test_after_an_upgrade_nothing_is_certain() -> None:
+def test_first_result_after_an_upgrade_is_accepted() -> None:
     bench = Bench()
     for found in ("all", "all"):
         bench.probe(found)
-    bench.probes.forget(sure=False)
-    assert bench.probes.are_due
+    bench.probes.request()
+    assert bench.probes.is_due
     assert bench.probe("more")

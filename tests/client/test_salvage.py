@@ -1,21 +1,14 @@
-"""One bad record costs that record, and no other."""
+"""Salvage of documents: an invalid record in a list is left out, the others are read."""
 
-from collections.abc import Awaitable, Callable
 from copy import deepcopy
 import logging
 
-import aiohttp
 from hypothesis import given, strategies as st
 import pytest
 
-from custom_components.enphase_envoy.client.auth import Credentials
-from custom_components.enphase_envoy.client.gateway import Gateway
-from custom_components.enphase_envoy.client.salvage import candidates
-from tests.conftest import House
-from tests.simulator import Change, Simulator
-
-type SetUp = Callable[..., Awaitable[House]]
-type Simulate = Callable[..., Awaitable[Simulator]]
+from custom_components.enphase_envoy.client.salvage import salvaged
+from tests.helpers.integration import SetUp
+from tests.simulator import Change
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -26,7 +19,7 @@ BAD: st.SearchStrategy[object] = st.sampled_from([None, "text", [], {}, True])
 
 
 def device(name: str) -> dict[str, object]:
-    """Return a record such as gateways list."""
+    """Return a record like those in a gateway's inventory."""
     return {"serial_num": name, "percentFull": 45, "communicating": True, "last": {"at": 1, "power": 2.5}}
 
 
@@ -36,84 +29,74 @@ def document(names: list[str]) -> list[dict[str, object]]:
 
 
 def names(document: object) -> list[str]:
-    """Return who is in the first group."""
+    """Return the serial numbers in the first group."""
     assert isinstance(document, list)
     return [device["serial_num"] for device in document[0]["devices"]]
 
 
 @given(NAMES, st.data())
-def test_only_the_bad_record_is_left_out(listed: list[str], data: st.DataObject) -> None:
+def test_invalid_record_is_left_out(listed: list[str], data: st.DataObject) -> None:
     good, new = document(listed), document(listed)
     bad = data.draw(st.integers(0, len(listed) - 1))
     record = new[0]["devices"][bad]  # type: ignore[index]
     field = data.draw(st.sampled_from(["percentFull", "last"]))
     worse = data.draw(BAD.filter(lambda value: not (field == "last" and value == {})))
     record[field] = worse
-    assert [names(mended) for mended in candidates(new, good)] == [[name for name in listed if name != listed[bad]]]
-    del record[field]
-    assert [names(mended) for mended in candidates(new, good)] == [[name for name in listed if name != listed[bad]]]
     rest = [name for name in listed if name != listed[bad]]
-    assert rest in [names(mended) for mended in candidates(new, None)], "nor is anything known but the others"
+    assert names(salvaged(new, good)) == rest
+    if len(listed) > 2:
+        assert names(salvaged(new, None)) == rest, "without a last good document most records are a reference"
+    del record[field]
+    assert names(salvaged(new, good)) == rest
 
 
 @given(JSON, JSON)
-def test_any_document_can_be_tried(new: object, good: object) -> None:
+def test_salvaged_document_is_smaller(new: object, good: object) -> None:
     before = deepcopy((new, good))
-    tried = list(candidates(new, good))
+    less = salvaged(new, good)
     assert (new, good) == before
-    assert len(tried) <= 21
-    assert all(len(repr(less)) <= len(repr(new)) for less in tried)
+    assert less is None or len(repr(less)) <= len(repr(new))
 
 
 @given(NAMES)
-def test_what_makes_sense_is_left_alone(listed: list[str]) -> None:
-    assert not list(candidates(document(listed), document(listed)))
+def test_valid_document_stays_as_it_is(listed: list[str]) -> None:
+    assert salvaged(document(listed), document(listed)) is None
 
 
-def spoil(groups: list[dict[str, list[dict[str, object]]]]) -> list[dict[str, list[dict[str, object]]]]:
-    """Have the first battery say nothing of its charge."""
+def without_charge(groups: list[dict[str, list[dict[str, object]]]]) -> list[dict[str, list[dict[str, object]]]]:
+    """Remove the state of charge of the first battery."""
     groups = deepcopy(groups)
     del groups[0]["devices"][0]["percentFull"]
     return groups
 
 
-async def test_a_battery_that_makes_no_sense_costs_that_battery(
+async def test_invalid_battery_record_affects_that_battery_only(
     set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house = await set_up("full_battery")
-    batteries = sorted(address for address in house.coordinator.data.objects if address[0] == "encharge_inventory")
+    installation = await set_up("full_battery")
+    batteries = sorted(
+        address for address in installation.coordinator.data.objects if address[0] == "encharge_inventory"
+    )
     assert len(batteries) == 2
-    house.gateway.fault("/ivp/ensemble/inventory", Change(spoil))
+    installation.gateway.fault("/ivp/ensemble/inventory", Change(without_charge))
     caplog.clear()
     for _ in range(4):
-        await house.poll_all()
-    now = house.gateway.clock.now
-    fresh = {address for address, timed in house.coordinator.data.objects.items() if timed.updated_at == now}
+        await installation.poll_all()
+    now = installation.gateway.clock.now
+    fresh = {address for address, timed in installation.coordinator.data.objects.items() if timed.updated_at == now}
     assert batteries[1] in fresh
     assert batteries[0] not in fresh
     assert ("enpower",) in fresh
     assert not [r for r in caplog.records if r.name.startswith("custom_components") and r.levelno >= logging.WARNING]
 
 
-async def test_a_battery_that_made_no_sense_from_the_start_costs_that_battery(simulate: Simulate) -> None:
-    simulator = await simulate("full_battery")
-    simulator.fault("/ivp/ensemble/inventory", Change(spoil))
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session:
-        gateway = Gateway(simulator.host, session)
-        await gateway.identify()
-        await gateway.log_in(Credentials(token=simulator.token()))
-        snapshot = await gateway.poll()
-    assert len(list(snapshot.members("encharge_inventory"))) == 1
-    assert ("enpower",) in snapshot.objects
-
-
 @pytest.mark.parametrize("levels", [300, 900])
-def test_a_document_of_too_many_levels_is_left_alone(levels: int) -> None:
-    """To write it would end the process."""
-    inmost: object = 1
+def test_deeply_nested_document_is_not_salvaged(levels: int) -> None:
+    """Serialising it would overflow the stack and end the process."""
+    innermost: object = 1
     for _ in range(levels):
-        inmost = [inmost]
+        innermost = [innermost]
     good = [{"serialNumber": str(number), "power": 1} for number in range(3)]
-    spoilt = [{"serialNumber": "0", "power": inmost}, *good[1:]]
-    assert not list(candidates(spoilt, good))
-    assert list(candidates([{"serialNumber": "0", "power": [1]}, *good[1:]], good)) == [good[1:]]
+    invalid = [{"serialNumber": "0", "power": innermost}, *good[1:]]
+    assert salvaged(invalid, good) is None
+    assert salvaged([{"serialNumber": "0", "power": [1]}, *good[1:]], good) == good[1:]

@@ -1,4 +1,4 @@
-"""What an owner sees: the whole way from the gateway's answers to a page in a browser."""
+"""The page of the gateway in a browser, with values that came all the way from the simulated gateway."""
 
 import asyncio
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ READY_WITHIN = 120
 
 @pytest.fixture
 def development_instance(socket_enabled: None, tmp_path: Path) -> Iterator[str]:
-    """Run scripts/develop with a folder and ports of its own, and give the address of its Home Assistant."""
+    """Run scripts/develop with a folder and ports of its own, and yield the address of its Home Assistant."""
     port, gateway_port = free_port(), free_port()
     arguments = ["--state", str(tmp_path), "--port", str(port), "--gateway-port", str(gateway_port)]
     with subprocess.Popen(
@@ -41,27 +41,27 @@ def development_instance(socket_enabled: None, tmp_path: Path) -> Iterator[str]:
         text=True,
     ) as develop:
         assert develop.stdout
-        patience = threading.Timer(READY_WITHIN, develop.terminate)
-        patience.start()
-        said = []
+        timer = threading.Timer(READY_WITHIN, develop.terminate)
+        timer.start()
+        lines = []
         try:
             for line in develop.stdout:
-                said.append(line)
-                if "Ctrl-C stops both" in line:
+                lines.append(line)
+                if "Press Ctrl-C to stop" in line:
                     break
             else:
-                pytest.fail(f"not ready within {READY_WITHIN} s:\n{''.join(said)}")
+                pytest.fail(f"not ready within {READY_WITHIN} s:\n{''.join(lines)}")
             yield f"http://127.0.0.1:{port}"
         finally:
-            patience.cancel()
+            timer.cancel()
             develop.send_signal(signal.SIGINT)
             rest = develop.stdout.read()
     assert develop.returncode == 0, rest
-    assert " ERROR " not in "".join(said) + rest
+    assert " ERROR " not in "".join(lines) + rest
 
 
-def test_gateways_page_shows_its_name_and_what_the_roof_gives(development_instance: str) -> None:
-    """Open the page and read it."""
+def test_device_page_shows_the_gateways_name_and_its_production(development_instance: str) -> None:
+    """Open the page and find the name and the power."""
     tokens, devices = asyncio.run(look_up(development_instance))
     gateway = next(device for device in devices if device["via_device_id"] is None)
 

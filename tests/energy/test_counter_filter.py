@@ -348,7 +348,10 @@ def test_the_last_statistics_are_the_last_reading_of_who_came_before(bench: Benc
 
 def test_each_row_that_shows_a_counter_names_it() -> None:
     named = {
-        (table.kind, row.counter) for table in SENSORS for row in table.rows if row.counter and table.kind in COUNTERS
+        (each.source.kind, description.counter)
+        for each in SENSORS
+        for description in each.descriptions
+        if description.counter and each.source.kind in COUNTERS
     }
     assert named == {(kind, field) for kind, fields in COUNTERS.items() for field in fields}
 
@@ -363,7 +366,7 @@ def test_each_row_that_shows_a_counter_names_it() -> None:
     ],
 )
 def test_a_row_shows_the_counter_that_it_names(value: object, kind: type) -> None:
-    rows = [row for table in SENSORS if table.kind is kind for row in table.rows if row.counter]
+    rows = [row for each in SENSORS if each.source.kind is kind for row in each.descriptions if row.counter]
     assert {row.value_fn(value) for row in rows} == {4711}
 
 

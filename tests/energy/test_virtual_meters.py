@@ -1,6 +1,5 @@
 """What the ledger makes of readings: grid, batteries and house, where no meter shows them."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 import json
@@ -22,7 +21,7 @@ from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTER
 from custom_components.enphase_envoy.energy.virtual_meters.grid import GRID, GridEnergy
 from custom_components.enphase_envoy.energy.virtual_meters.house import HOUSE, HouseEnergy
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
-from tests.conftest import NOON, House
+from tests.helpers.integration import NOON, SetUp
 
 PRODUCTION: Address = ("ctmeters", CtType.PRODUCTION)
 NET: Address = ("ctmeters", CtType.NET_CONSUMPTION)
@@ -466,7 +465,7 @@ def test_what_is_not_known_is_no_reading(bench: Bench, address: Address) -> None
 
 
 async def test_grid_energy_in_home_assistant(
-    hass: HomeAssistant, set_up: Callable[..., Awaitable[House]], freezer: FrozenDateTimeFactory
+    hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory
 ) -> None:
     """Two hours of polls with a restart and, at the end, an outage: what the house truly imported and exported."""
     freezer.move_to(NOON)

@@ -1,6 +1,5 @@
-"""Every entity of every kind of system, one line each: what it is called, where it lives, what it says."""
+"""Snapshots of all entities and devices of every profile, one line each: names, device, state and classes."""
 
-from collections.abc import Awaitable, Callable
 import json
 from pathlib import Path
 from unittest.mock import patch
@@ -20,12 +19,10 @@ from custom_components.enphase_envoy.number import NUMBERS
 from custom_components.enphase_envoy.select import SELECTS
 from custom_components.enphase_envoy.switch import SWITCHES
 from custom_components.enphase_envoy.time import TIMES
-from tests.conftest import House
+from tests.helpers.integration import SetUp
 from tests.simulator import PROFILES
 
-type SetUp = Callable[..., Awaitable[House]]
-
-TABLES = {
+ENTITY_SETS = {
     Platform.BINARY_SENSOR: BINARY_SENSORS,
     Platform.BUTTON: BUTTONS,
     Platform.NUMBER: NUMBERS,
@@ -37,23 +34,23 @@ TABLES = {
 
 
 def line(hass: HomeAssistant, entity: er.RegistryEntry) -> str:
-    """Tell all that an owner, an automation or the statistics would notice of an entity."""
+    """Return the attributes of an entity that users, automations or statistics depend on."""
     device = dr.async_get(hass).async_get(entity.device_id or "")
     state = hass.states.get(entity.entity_id)
     assert device
     assert state
-    facts = [
+    attributes = [
         f"{entity.entity_id} ({entity.unique_id})",
         f"{device.name}: {entity.original_name}",
         f"{state.state} {entity.unit_of_measurement or ''}".rstrip(),
         *(entity.original_device_class or "", str((entity.capabilities or {}).get("state_class", ""))),
         entity.entity_category or "",
     ]
-    return " | ".join(facts)
+    return " | ".join(attributes)
 
 
-def shown(entity: er.RegistryEntry, inverters: set[str]) -> bool:
-    """Leave out all inverters but two: they are alike."""
+def is_listed(entity: er.RegistryEntry, inverters: set[str]) -> bool:
+    """Return whether an entity does not belong to one of these inverters: two of them stand for all."""
     return not any(serial in entity.unique_id for serial in inverters)
 
 
@@ -68,20 +65,20 @@ async def test_entities(
     platform: Platform,
 ) -> None:
     with patch("custom_components.enphase_envoy.PLATFORMS", [platform]):
-        house = await set_up(profile)
-        hidden = set(sorted(house.coordinator.data.members("inverters"))[2:])
-        entities = er.async_entries_for_config_entry(er.async_get(hass), house.entry.entry_id)
+        installation = await set_up(profile)
+        hidden = set(sorted(installation.coordinator.data.members("inverters"))[2:])
+        entities = er.async_entries_for_config_entry(er.async_get(hass), installation.entry.entry_id)
         assert {entity.domain for entity in entities} <= {platform}
-        assert sorted(line(hass, entity) for entity in entities if shown(entity, hidden)) == snapshot
-        await hass.config_entries.async_unload(house.entry.entry_id)
+        assert sorted(line(hass, entity) for entity in entities if is_listed(entity, hidden)) == snapshot
+        await hass.config_entries.async_unload(installation.entry.entry_id)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 async def test_devices(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAssertion, profile: str) -> None:
-    house = await set_up(profile)
+    installation = await set_up(profile)
     registry = dr.async_get(hass)
-    devices = dr.async_entries_for_config_entry(registry, house.entry.entry_id)
-    hidden = set(sorted(house.coordinator.data.members("inverters"))[2:])
+    devices = dr.async_entries_for_config_entry(registry, installation.entry.entry_id)
+    hidden = set(sorted(installation.coordinator.data.members("inverters"))[2:])
     parents = {device.id: device.name for device in devices}
     lines = [
         f"{min(device.identifiers)[1]}: {device.name} | {device.manufacturer} {device.model} | "
@@ -92,35 +89,39 @@ async def test_devices(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAss
     assert lines == snapshot
 
 
-async def test_which_entities_start_enabled(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAssertion) -> None:
-    house = await set_up("full_battery")
-    hidden = set(sorted(house.coordinator.data.members("inverters"))[2:])
-    entities = er.async_entries_for_config_entry(er.async_get(hass), house.entry.entry_id)
-    enabled = [entity.entity_id for entity in entities if not entity.disabled_by and shown(entity, hidden)]
+async def test_entities_enabled_by_default(hass: HomeAssistant, set_up: SetUp, snapshot: SnapshotAssertion) -> None:
+    installation = await set_up("full_battery")
+    hidden = set(sorted(installation.coordinator.data.members("inverters"))[2:])
+    entities = er.async_entries_for_config_entry(er.async_get(hass), installation.entry.entry_id)
+    enabled = [entity.entity_id for entity in entities if not entity.disabled_by and is_listed(entity, hidden)]
     assert sorted(enabled) == snapshot
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-async def test_every_row_has_its_texts(hass: HomeAssistant, platform: Platform) -> None:
-    """A sensor added without a name, or an option without a word for it, is found here."""
+async def test_every_description_has_translations(hass: HomeAssistant, platform: Platform) -> None:
+    """Fails for a new sensor without a name or an option without a translation."""
     texts = await async_get_translations(hass, "en", "entity", {DOMAIN})
     prefix = f"component.{DOMAIN}.entity.{platform}"
-    for table in TABLES[platform]:
-        phased = table.at[0].endswith("_phases")
-        for row in table.rows:
-            key = (row.translation_key or row.key) + ("_phase" if phased else "")
-            if row.name is not None:
+    for entity_set in ENTITY_SETS[platform]:
+        phased = entity_set.source.address[0].endswith("_phases")
+        for description in entity_set.descriptions:
+            key = (description.translation_key or description.key) + ("_phase" if phased else "")
+            if description.name is not None:
                 assert f"{prefix}.{key}.name" in texts
-            choices = getattr(row, "choices", None) or (getattr(row, "options", None) or [])
+            choices = getattr(description, "choices", None) or (getattr(description, "options", None) or [])
             for choice in choices:
                 assert f"{prefix}.{key}.state.{choice}" in texts
 
 
-def test_icons_are_for_entities_that_exist() -> None:
+def test_icons_belong_to_existing_descriptions() -> None:
     icons = json.loads((Path(__file__).parents[2] / "custom_components" / DOMAIN / "icons.json").read_text())
     for platform, keys in icons["entity"].items():
-        rows = {row.translation_key or row.key for table in TABLES[Platform(platform)] for row in table.rows}
-        assert set(keys) <= rows
+        existing = {
+            description.translation_key or description.key
+            for entity_set in ENTITY_SETS[Platform(platform)]
+            for description in entity_set.descriptions
+        }
+        assert set(keys) <= existing
 
 
 async def test_no_two_entities_share_a_unique_id(

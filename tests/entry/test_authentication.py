@@ -1,6 +1,5 @@
 """Tokens and passwords, and the hosts to which they are sent when something fails."""
 
-from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 import logging
 import time
@@ -18,10 +17,8 @@ import pytest
 from custom_components.enphase_envoy.client.auth import token_validity
 from custom_components.enphase_envoy.client.errors import GatewayError, Reason
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import LONG, House, entry_for
-from tests.simulator import Cloud, Simulator, Status, cloud as simulated_cloud
-
-type SetUp = Callable[..., Awaitable[House]]
+from tests.helpers.integration import LONG, Installation, SetUp, Simulate, entry_for
+from tests.simulator import Cloud, Status, cloud as simulated_cloud
 
 PROFILE = "metered_1phase"
 SERIAL = "122303027790"
@@ -61,7 +58,7 @@ def test_a_token_without_an_expiry_is_invalid() -> None:
         assert caught.value.reason is Reason.TOKEN_MALFORMED
 
 
-async def with_another_certificate(hass: HomeAssistant, house: House) -> list[str]:
+async def with_another_certificate(hass: HomeAssistant, house: Installation) -> list[str]:
     """Pin the certificate, serve another at the address, and return a list that collects the requests to it."""
     hass.config_entries.async_update_entry(house.entry, options={"pin_certificate": True})
     await hass.config_entries.async_reload(house.entry.entry_id)
@@ -173,9 +170,7 @@ async def test_no_response_of_the_cloud_is_logged(
         assert not [line for line in lines if secret in line]
 
 
-async def test_an_old_entry_without_a_unique_id_gets_one(
-    hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
-) -> None:
+async def test_an_old_entry_without_a_unique_id_gets_one(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate(PROFILE)
     entry = entry_for(gateway)
     entry.add_to_hass(hass)

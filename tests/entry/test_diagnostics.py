@@ -1,6 +1,5 @@
 """Diagnostics: complete, without anything that identifies the system, and replayable by the simulator."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 import json
 from pathlib import Path
@@ -20,14 +19,12 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from custom_components.enphase_envoy.const import DOMAIN, OPTION_FIXTURES
 from custom_components.enphase_envoy.redact import REDACTED
 from scripts.replay import main as replay
-from tests.conftest import House, entry_for
+from tests.helpers.integration import SetUp, Simulate, entry_for
 from tests.simulator import PROFILES, Body, Drop, Simulator, Status, Truncated
 from tests.simulator.documents import ENDPOINTS
 from tests.simulator.recording import Recording
 from tests.tools.test_recordings import COMPAT, RECORDINGS
 
-type SetUp = Callable[..., Awaitable[House]]
-type Simulate = Callable[..., Awaitable[Simulator]]
 type Report = dict[str, Any]
 
 #: Keys of identifiers in the recordings and the simulator's documents.

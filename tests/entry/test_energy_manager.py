@@ -1,6 +1,5 @@
 """The books of an entry, in a running Home Assistant."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,10 +11,8 @@ import pytest
 from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import NOON, House
-from tests.simulator.lies import TodayIsLifetime, TodayNotReset, TodayResetsAbove, Zeros
-
-type SetUp = Callable[..., Awaitable[House]]
+from tests.helpers.integration import NOON, Installation, SetUp
+from tests.simulator.counter_faults import TodayIsLifetime, TodayNotReset, TodayResetsAbove, Zeros
 
 EVENING = datetime.fromisoformat("2026-06-21T23:57:00+02:00")
 
@@ -25,7 +22,7 @@ async def _where_the_house_is(hass: HomeAssistant) -> None:
     await hass.config.async_set_time_zone("Europe/Amsterdam")
 
 
-def value(house: House, key: str) -> float:
+def value(house: Installation, key: str) -> float:
     """Return the state of a sensor of the gateway in Wh."""
     entity_id = er.async_get(house.hass).async_get_entity_id("sensor", DOMAIN, f"{house.gateway.serial}_{key}")
     state = house.hass.states.get(entity_id or "")
@@ -33,7 +30,7 @@ def value(house: House, key: str) -> float:
     return float(state.state) * {"Wh": 1, "kWh": 1e3, "MWh": 1e6}[state.attributes["unit_of_measurement"]]
 
 
-async def minute(house: House, freezer: FrozenDateTimeFactory) -> None:
+async def minute(house: Installation, freezer: FrozenDateTimeFactory) -> None:
     """Let a minute pass, and poll."""
     house.gateway.clock.advance(60)
     freezer.tick(60)

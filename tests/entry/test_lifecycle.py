@@ -1,7 +1,6 @@
 """Options, reloads, removal: nothing is left over."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 import gc
 
 from homeassistant.config_entries import ConfigEntryState
@@ -15,13 +14,10 @@ from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from custom_components.enphase_envoy.energy.settings_monitor import SettingOutcome, SettingResult
 from custom_components.enphase_envoy.issues import async_report_certificate, async_report_setting
-from tests.conftest import LONG, House, entry_for
-from tests.simulator import Simulator
-
-type SetUp = Callable[..., Awaitable[House]]
+from tests.helpers.integration import LONG, Installation, SetUp, Simulate, entry_for
 
 
-async def choose(hass: HomeAssistant, house: House, **options: object) -> None:
+async def choose(hass: HomeAssistant, house: Installation, **options: object) -> None:
     """Set options with the options flow."""
     flow = await hass.config_entries.options.async_init(house.entry.entry_id)
     given = {
@@ -115,9 +111,7 @@ async def test_reloads_leave_no_objects_behind(hass: HomeAssistant, set_up: SetU
     assert (alive(Gateway), alive(EnvoyCoordinator)) == (gateways, coordinators)
 
 
-async def test_issues_are_removed_with_their_entry_only(
-    hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
-) -> None:
+async def test_issues_are_removed_with_their_entry_only(hass: HomeAssistant, simulate: Simulate) -> None:
     registry = ir.async_get(hass)
     entries = [entry_for(await simulate("full_battery")), entry_for(await simulate("metered_1phase"))]
     finding = SettingResult("reserve", "number.reserve", SettingOutcome.OVERWRITTEN, 30, 20)
@@ -131,9 +125,7 @@ async def test_issues_are_removed_with_their_entry_only(
     assert all(issue_id.endswith(entries[1].entry_id) for _, issue_id in registry.issues)
 
 
-async def test_a_flow_of_an_entry_that_was_removed_is_aborted(
-    hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
-) -> None:
+async def test_a_flow_of_an_entry_that_was_removed_is_aborted(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("metered_1phase")
     entry = entry_for(gateway)
     entry.add_to_hass(hass)
@@ -148,9 +140,7 @@ async def test_a_flow_of_an_entry_that_was_removed_is_aborted(
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "removed")
 
 
-async def test_entities_of_home_assistants_own_integration_are_kept(
-    hass: HomeAssistant, simulate: Callable[..., Awaitable[Simulator]]
-) -> None:
+async def test_entities_of_home_assistants_own_integration_are_kept(hass: HomeAssistant, simulate: Simulate) -> None:
     """Entities are identified by their unique ids: names given by the user, and so all history, are kept."""
     gateway = await simulate("full_battery")
     entry = entry_for(gateway)

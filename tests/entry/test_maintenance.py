@@ -1,6 +1,5 @@
 """Periodic tasks: tokens are renewed in time, new firmware is detected."""
 
-from collections.abc import Awaitable, Callable
 import time
 from typing import Any
 
@@ -13,10 +12,8 @@ import pytest
 
 from custom_components.enphase_envoy.client.auth import RENEW_AHEAD, TokenValidity
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House
-from tests.simulator import Cloud, Simulator
-
-type SetUp = Callable[..., Awaitable[House]]
+from tests.helpers.integration import Installation, SetUp, Simulate
+from tests.simulator import Cloud
 
 DAY = 86400.0
 PROFILE = "metered_1phase"
@@ -29,7 +26,7 @@ def token(gateway_serial: str, days: float, validity: float = 365) -> str:
     return jwt.encode(claims, "k" * 32, "HS256")
 
 
-async def with_token(set_up: SetUp, days: float, validity: float = 365, **data: Any) -> House:
+async def with_token(set_up: SetUp, days: float, validity: float = 365, **data: Any) -> Installation:
     """Set up a gateway with a token that expires in some days."""
     return await set_up(PROFILE, token=token(SERIAL, days, validity), **data)
 
@@ -100,7 +97,7 @@ async def test_a_restart_with_a_valid_token_needs_no_cloud(hass: HomeAssistant, 
     assert not cloud.requests
 
 
-def token_issue(hass: HomeAssistant, house: House) -> ir.IssueEntry | None:
+def token_issue(hass: HomeAssistant, house: Installation) -> ir.IssueEntry | None:
     """Return the issue about an expiring token."""
     return ir.async_get(hass).async_get_issue(DOMAIN, f"token_ends_{house.entry.entry_id}")
 
@@ -174,7 +171,7 @@ async def test_firmware_7_instead_of_5_starts_reauthentication_with_an_error(
 
 
 async def test_another_gateway_at_the_address_is_rejected(
-    hass: HomeAssistant, set_up: SetUp, simulate: Callable[..., Awaitable[Simulator]]
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate
 ) -> None:
     house = await set_up(PROFILE)
     other = await simulate("three_phase")

@@ -1,7 +1,6 @@
 """Unloading during a request. Home Assistant's test tools check that no timer and no task is left."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE
@@ -13,15 +12,13 @@ from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.simulator import Slow
-
-type SetUp = Callable[..., Awaitable[House]]
 
 TARIFF = "/admin/lib/tariff"
 
 
-async def unload(hass: HomeAssistant, house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def unload(hass: HomeAssistant, house: Installation, caplog: pytest.LogCaptureFixture) -> None:
     """Unload during a request, and set up again: nothing is left of the first time."""
     coordinator = house.coordinator
     caplog.clear()
@@ -29,7 +26,7 @@ async def unload(hass: HomeAssistant, house: House, caplog: pytest.LogCaptureFix
     await asyncio.sleep(0.6)
     await hass.async_block_till_done(wait_background_tasks=True)
     assert coordinator._cancel_expiry is None
-    assert not coordinator._looks  # words: allow looks
+    assert not coordinator._rechecks
     assert coordinator._unsub_refresh is None
     assert not [task for task in asyncio.all_tasks() if "custom_components" in repr(task)]
     assert not [record for record in caplog.records if record.exc_info]

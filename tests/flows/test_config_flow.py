@@ -1,6 +1,5 @@
 """Config flow: its fields, errors and the data of the entry."""
 
-from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,14 +10,11 @@ from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
-from custom_components.enphase_envoy.client import auth, firmware
+from custom_components.enphase_envoy.client.timeouts import Timeouts
 from custom_components.enphase_envoy.config_flow import host_of
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import LONG, House, entry_for
-from tests.simulator import Cloud, Silent, Simulator, Status, Stranger, stranger
-
-type Simulate = Callable[..., Awaitable[Simulator]]
-type SetUp = Callable[..., Awaitable[House]]
+from tests.helpers.integration import LONG, SetUp, Simulate, entry_for
+from tests.simulator import Cloud, OtherServer, Silent, Simulator, Status, other_server
 
 DEVICE = "<?xml version='1.0'?><envoy_info><device><sn>1</sn><software>{}</software></device></envoy_info>"
 
@@ -160,9 +156,8 @@ async def test_an_unreachable_cloud(
 
 @pytest.mark.parametrize("service", ["login_trouble", "token_trouble"])
 async def test_a_cloud_that_does_not_answer_times_out(
-    hass: HomeAssistant, simulate: Simulate, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, service: str
+    hass: HomeAssistant, simulate: Simulate, cloud: Cloud, virtual_clock: None, service: str
 ) -> None:
-    monkeypatch.setattr(auth, "CLOUD_TIMEOUT", 0.5)
     setattr(cloud, service, "hang")
     gateway = await simulate("metered_1phase")
     result = await submit(hass, host=gateway.host, username="owner@example.com", password="sunshine")
@@ -170,9 +165,8 @@ async def test_a_cloud_that_does_not_answer_times_out(
 
 
 async def test_a_gateway_that_does_not_answer_times_out(
-    hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+    hass: HomeAssistant, simulate: Simulate, virtual_clock: None
 ) -> None:
-    monkeypatch.setattr(firmware, "IDENTIFY_TIMEOUT", 0.5)
     gateway = await simulate("metered_1phase")
     with gateway.fault("/info", Silent()):
         result = await submit(hass, host=gateway.host, token=gateway.token(LONG))
@@ -180,8 +174,8 @@ async def test_a_gateway_that_does_not_answer_times_out(
 
 
 def test_timeouts_are_within_15_seconds() -> None:
-    assert firmware.IDENTIFY_TIMEOUT + 1 <= 15
-    assert auth.CLOUD_TIMEOUT + 5 <= 15
+    assert Timeouts().identify + 1 <= 15
+    assert Timeouts().cloud + 5 <= 15
 
 
 async def test_an_unreachable_gateway(hass: HomeAssistant, simulate: Simulate) -> None:
@@ -190,9 +184,9 @@ async def test_an_unreachable_gateway(hass: HomeAssistant, simulate: Simulate) -
     assert errors(await submit(hass, host=gateway.host, token="x")) == {"host": "cannot_connect"}
 
 
-@pytest.mark.parametrize("answer", sorted(stranger.ANSWERS))
+@pytest.mark.parametrize("answer", sorted(other_server.ANSWERS))
 async def test_another_server_is_not_a_gateway(hass: HomeAssistant, answer: str) -> None:
-    async with Stranger(answer) as server:
+    async with OtherServer(answer) as server:
         assert errors(await submit(hass, host=server.host, token="x")) == {"host": "not_a_gateway"}
         assert not server.credentials
 
@@ -210,15 +204,15 @@ async def test_another_server_is_not_a_gateway(hass: HomeAssistant, answer: str)
 async def test_an_incomplete_info_document_is_not_a_gateway(
     hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch, body: str, error: str
 ) -> None:
-    monkeypatch.setitem(stranger.ANSWERS, "almost", (body, "text/xml"))
-    async with Stranger("almost") as server:
+    monkeypatch.setitem(other_server.ANSWERS, "almost", (body, "text/xml"))
+    async with OtherServer("almost") as server:
         assert errors(await submit(hass, host=server.host, token="x")) == {"host": error}
 
 
 async def test_a_server_without_access_to_the_info_document(hass: HomeAssistant) -> None:
-    async with Stranger("html", status=403) as server:
+    async with OtherServer("html", status=403) as server:
         assert errors(await submit(hass, host=server.host, token="x")) == {"host": "not_a_gateway"}
-    async with Stranger("html", status=503) as server:
+    async with OtherServer("html", status=503) as server:
         assert errors(await submit(hass, host=server.host, token="x")) == {"host": "cannot_connect"}
 
 

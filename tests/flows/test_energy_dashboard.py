@@ -1,6 +1,5 @@
 """The Energy dashboard: the sources of each system, validated by the energy integration; existing ones are kept."""
 
-from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from datetime import timedelta
 from typing import Any
@@ -24,11 +23,9 @@ from pytest_homeassistant_custom_component.typing import WebSocketGenerator
 import voluptuous as vol
 
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.simulator.profiles import PROFILES
 from tests.tools.test_translations import PLACEHOLDER, tree
-
-type SetUp = Callable[..., Awaitable[House]]
 
 SOLAR = {"stat_energy_from": "lifetime_production", "stat_rate": "production"}
 GRID = {
@@ -107,7 +104,7 @@ async def _home_assistant(recorder_mock: Recorder, _home_assistant: None, hass: 
     assert await async_setup_component(hass, "energy", {})
 
 
-async def begin(house: House) -> ConfigFlowResult:
+async def begin(house: Installation) -> ConfigFlowResult:
     """Start the options flow and select the menu option."""
     flows = house.hass.config_entries.options
     menu = await flows.async_init(house.entry.entry_id)
@@ -116,7 +113,7 @@ async def begin(house: House) -> ConfigFlowResult:
     return await flows.async_configure(menu["flow_id"], {"next_step_id": "energy_dashboard"})
 
 
-async def add(house: House, **changes: bool) -> ConfigFlowResult:
+async def add(house: Installation, **changes: bool) -> ConfigFlowResult:
     """Submit the form with its defaults, except for the given fields."""
     form = await begin(house)
     assert form["type"] is FlowResultType.FORM
@@ -144,14 +141,14 @@ async def sources(hass: HomeAssistant) -> list[dict[str, Any]]:
     return found
 
 
-def sensor(house: House, key: str) -> str:
+def sensor(house: Installation, key: str) -> str:
     """Return the entity of a sensor of the gateway."""
     entity_id = er.async_get(house.hass).async_get_entity_id("sensor", DOMAIN, f"{house.gateway.serial}_{key}")
     assert entity_id, key
     return entity_id
 
 
-def source(house: House, kind: str, keys: dict[str, Any]) -> dict[str, Any]:
+def source(house: Installation, kind: str, keys: dict[str, Any]) -> dict[str, Any]:
     """Return a source as the dashboard's own dialog saves it when no tariff is chosen."""
     fields = {name: sensor(house, key) if name.startswith("stat_") else key for name, key in keys.items()}
     if kind == "solar":
@@ -429,7 +426,7 @@ async def test_a_house_without_any_value_has_nothing_to_add(hass: HomeAssistant,
     assert (await begin(house))["reason"] == "nothing_to_add"
 
 
-def provide(house: House, key: str) -> None:
+def provide(house: Installation, key: str) -> None:
     """Register a sensor, whether the gateway has its source or not."""
     unique_id = f"{house.gateway.serial}_{key}"
     registry = er.async_get(house.hass)

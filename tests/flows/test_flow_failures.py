@@ -10,11 +10,10 @@ from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import LONG, entry_for
 from tests.flows.test_config_flow import announcement
-from tests.simulator import Cloud, Simulator, Status, Stranger
+from tests.helpers.integration import LONG, Simulate, entry_for
+from tests.simulator import Cloud, OtherServer, Simulator, Status
 
-type Simulate = Callable[..., Awaitable[Simulator]]
 type Way = Callable[[HomeAssistant, Simulator], Awaitable[ConfigFlowResult]]
 
 ACCOUNT = {"username": "owner@example.com", "password": "sunshine"}
@@ -94,9 +93,9 @@ async def test_errors_of_the_form(
         cloud.trouble = "refused"
     elif failure == "rejected token":
         gateway.fault("/auth/check_jwt", Status(401))
-    async with Stranger() as stranger:
+    async with OtherServer() as server:
         if failure == "no gateway":
-            form["host"] = stranger.host
+            form["host"] = server.host
         result = await hass.config_entries.flow.async_configure(opened["flow_id"], form)
     assert (result["type"], result["errors"]) == (FlowResultType.FORM, expected)
 

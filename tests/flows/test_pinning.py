@@ -1,6 +1,5 @@
 """Certificate pinning: nothing is sent to a host with another certificate."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from homeassistant.config_entries import ConfigEntryState
@@ -11,14 +10,13 @@ from homeassistant.setup import async_setup_component
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.simulator import Simulator
 
-type SetUp = Callable[..., Awaitable[House]]
 PROFILE = "metered_1phase"
 
 
-async def pin(hass: HomeAssistant, house: House) -> str:
+async def pin(hass: HomeAssistant, house: Installation) -> str:
     """Enable pinning in the options, and return the stored fingerprint."""
     flow = await hass.config_entries.options.async_init(house.entry.entry_id)
     result = await hass.config_entries.options.async_configure(

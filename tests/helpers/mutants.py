@@ -1,4 +1,4 @@
-"""What tests of odd documents share: which to try, how many, and what nobody may lose by them."""
+"""Helpers for tests with mutated documents: strategies, number of examples, and checks of the resulting states."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,29 +20,29 @@ from custom_components.enphase_envoy.client.auth import Credentials
 from custom_components.enphase_envoy.client.gateway import Gateway
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.entity import EnvoyEntity
-from tests.conftest import LONG, House
+from tests.helpers.integration import LONG, Installation
 from tests.simulator import Simulator
 from tests.simulator.mutations import BODIES, SHAPES, VALUES, Mutation
 
-#: Mutations of each profile; as many as this says, and another lot each time, where it is set.
-WANTED: Final = os.environ.get("ENVOY_MUTATIONS")
+#: Number of mutations per profile, drawn at random in each run; unset, a fixed choice of the usual number.
+EXAMPLES: Final = os.environ.get("ENVOY_MUTATIONS")
 PROFILES: Final = (
     *("full_battery", "collar", "three_phase", "ac_batteries", "metered_1phase", "total_consumption"),
     *("standard_7_6", "legacy_5", "legacy_3_9"),
 )
 
-_PLACES: Final = st.integers(0, 9) | st.integers(0, 4000)
-_EDITS: Final = st.lists(st.tuples(_PLACES, st.sampled_from((*VALUES, *SHAPES))), min_size=1, max_size=3)
-#: Documents with something wrong in them.
+_POSITIONS: Final = st.integers(0, 9) | st.integers(0, 4000)
+_EDITS: Final = st.lists(st.tuples(_POSITIONS, st.sampled_from((*VALUES, *SHAPES))), min_size=1, max_size=3)
+#: Documents with mutated values or structure.
 EDITED: Final = _EDITS.map(lambda edits: Mutation(tuple(edits)))
-#: Those, and one in ten that is not even what it says it is.
+#: Those, and one in ten with a mutated body.
 MUTANTS: Final = st.one_of(*[EDITED] * 9, st.sampled_from(tuple(BODIES)).map(lambda body: Mutation(body=body)))
 
-#: kWh by which a counter may be ahead of the truth, and wait for it, after a reading that was possible and still wrong.
-BOOKED: Final = 10.0
-#: Larger than any state of these houses.
-ABSURD: Final = 1e10
-#: What a part of an address is called.
+#: kWh by which a counter may be too high, and hold its value, after a reading that was plausible and still wrong.
+TOLERANCE: Final = 10.0
+#: Larger than any state of these systems.
+IMPLAUSIBLE: Final = 1e10
+#: A valid part of an address.
 NAME: Final = re.compile(r"[\w-]{1,40}", re.ASCII)
 
 
@@ -50,15 +50,15 @@ type Mutants = dict[str, Mutation]
 
 
 def examples(usual: int) -> int:
-    """Return how many to try: as many as are wanted, or as are usual."""
-    return int(WANTED or usual)
+    """Return the number of examples: ENVOY_MUTATIONS, or the usual number."""
+    return int(EXAMPLES or usual)
 
 
-def trying(usual: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return how hypothesis is to try that many, or as many as are wanted."""
+def with_examples(usual: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return hypothesis' settings for the usual number of examples, or for ENVOY_MUTATIONS."""
     return settings(
         max_examples=examples(usual),
-        derandomize=WANTED is None,
+        derandomize=EXAMPLES is None,
         database=None,
         deadline=None,
         print_blob=True,
@@ -68,7 +68,7 @@ def trying(usual: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 def is_number(state: str) -> bool:
-    """Return whether a state is one."""
+    """Return whether a state is a number."""
     try:
         float(state)
     except ValueError:
@@ -76,76 +76,76 @@ def is_number(state: str) -> bool:
     return True
 
 
-def absurd(states: dict[str, str]) -> dict[str, str]:
-    """Return the states that no house has."""
-    return {name: state for name, state in states.items() if is_number(state) and not abs(float(state)) < ABSURD}
+def implausible(states: dict[str, str]) -> dict[str, str]:
+    """Return the states that no system can have."""
+    return {name: state for name, state in states.items() if is_number(state) and not abs(float(state)) < IMPLAUSIBLE}
 
 
-def counters(house: House) -> dict[str, float]:
-    """Return what all energy counters show, in kWh."""
+def counters(installation: Installation) -> dict[str, float]:
+    """Return the states of all energy counters in kWh."""
     units = {"Wh": 0.001, "kWh": 1.0, "MWh": 1000.0}
     return {
         state.entity_id: float(state.state) * units[state.attributes["unit_of_measurement"]]
-        for state in house.hass.states.async_all()
+        for state in installation.hass.states.async_all()
         if state.attributes.get("state_class") == "total_increasing" and is_number(state.state)
     }
 
 
-def fields(house: House) -> dict[str, str]:
-    """Return the field of the snapshot that each entity shows."""
+def fields(installation: Installation) -> dict[str, str]:
+    """Return the field of the snapshot that each entity is read from."""
     return {
         name: entity._address[0]
-        for platform in async_get_platforms(house.hass, DOMAIN)
+        for platform in async_get_platforms(installation.hass, DOMAIN)
         for name, entity in platform.entities.items()
         if isinstance(entity, EnvoyEntity)
     }
 
 
-def absent(house: House) -> set[str]:
-    """Return the entities that show nothing, or not what it is."""
-    return {name for name, state in house.states().items() if state in (STATE_UNAVAILABLE, STATE_UNKNOWN)}
+def without_value(installation: Installation) -> set[str]:
+    """Return the entities that are unavailable or unknown."""
+    return {name for name, state in installation.states().items() if state in (STATE_UNAVAILABLE, STATE_UNKNOWN)}
 
 
-def sources(house: House) -> dict[str, str]:
-    """Return what feeds each field of counters."""
-    return dict(house.coordinator.gateway._reader.sources)
+def sources(installation: Installation) -> dict[str, str]:
+    """Return the updater that is the source of each field of counters."""
+    return dict(installation.coordinator.gateway._parser.sources)
 
 
 def tracebacks(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what was logged with a traceback that somebody sees."""
+    """Return the messages above debug level that were logged with a traceback."""
     shown = (record for record in caplog.records if record.levelno > logging.DEBUG)
     lines = ((record, record.getMessage()) for record in shown)
     return [line for record, line in lines if record.exc_info or "Traceback" in line]
 
 
 @contextmanager
-def spoiled(gateway: Simulator, mutants: Mutants) -> Iterator[None]:
-    """Let a gateway say odd things for a while."""
+def mutated(gateway: Simulator, mutants: Mutants) -> Iterator[None]:
+    """Mutate the documents of a gateway within the block."""
     with ExitStack() as stack:
         for path, mutation in mutants.items():
             stack.enter_context(gateway.fault(path, mutation))
         yield
 
 
-def asked(gateway: Simulator) -> list[str]:
-    """Return the endpoints that were asked for data."""
-    return sorted({request.path.partition("?")[0] for request in gateway.requests} - {"/auth/check_jwt"})
+def requested_paths(gateway: Simulator) -> list[str]:
+    """Return the endpoints that were requested."""
+    return sorted(gateway.requested_paths - {"/auth/check_jwt"})
 
 
 def share_clock(monkeypatch: pytest.MonkeyPatch, gateway: Simulator) -> None:
-    """Let it be as late for Home Assistant as it is for a gateway."""
+    """Set Home Assistant's time to that of a gateway."""
     monkeypatch.setattr(dt_util, "utcnow", lambda: datetime.fromtimestamp(gateway.clock.now, UTC))
 
 
-class Witness:
-    """Reads the same gateway beside us, and is never told anything odd."""
+class Reference:
+    """A second client of the same gateway, which is only used while the documents are not mutated."""
 
     def __init__(self, hass: HomeAssistant, simulator: Simulator) -> None:
-        """Prepare to read."""
+        """Store the simulator; no request is sent yet."""
         self._simulator = simulator
         self._hass = hass
 
-    async def begin(self) -> None:
+    async def log_in(self) -> None:
         """Log in."""
         simulator = self._simulator
         session = async_get_clientsession(self._hass, verify_ssl=False)
@@ -154,17 +154,17 @@ class Witness:
         await self._gateway.identify()
         await self._gateway.log_in(Credentials(simulator.username, simulator.password, token))
 
-    async def contradicts(self, house: House) -> list[str]:
-        """Return what a house has otherwise than it is, and what is not as of now."""
-        truth = (await self._gateway.poll()).objects
-        shown, now = house.coordinator.gateway.snapshot().objects, self._simulator.clock.now
-        wrong = []
-        for address, timed in truth.items():
+    async def differences(self, installation: Installation) -> list[str]:
+        """Poll, and return the objects of an installation that are missing, differ or are not up to date."""
+        expected = (await self._gateway.poll()).objects
+        shown, now = installation.coordinator.gateway.snapshot().objects, self._simulator.clock.now
+        differences = []
+        for address, timed in expected.items():
             found, name = shown.get(address), " ".join(address)
             if not found:
-                wrong.append(f"{name} is missing")
+                differences.append(f"{name} is missing")
             elif found.value != timed.value:
-                wrong.append(f"{name} is {found.value} and not {timed.value}")
+                differences.append(f"{name} is {found.value} and not {timed.value}")
             elif found.updated_at < now:
-                wrong.append(f"{name} is of {now - found.updated_at} s ago")
-        return wrong
+                differences.append(f"{name} was updated {now - found.updated_at} s ago")
+        return differences

@@ -1,4 +1,4 @@
-"""Home Assistant's real recorder, driven through hours in moments: states are written, rows are made of them."""
+"""Home Assistant's recorder with a frozen clock: states are written and compiled into rows of statistics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,16 +25,16 @@ type Field = Literal["change", "last_reset", "max", "mean", "min", "state", "sum
 
 @dataclass
 class Statistics:
-    """What is recorded while a frozen clock moves from row to row."""
+    """Records states and compiles statistics while a frozen clock moves from row to row."""
 
     hass: HomeAssistant
     freezer: FrozenDateTimeFactory
-    #: Beginning of the row that is being written.
+    #: Start of the row that is being written.
     now: datetime = START
     units: dict[str, str] = field(default_factory=dict)
 
     async def row(self, *moments: Mapping[str, float | None], tell: bool = False) -> None:
-        """Record the states in Wh that follow one another in one row, and make the row of them."""
+        """Record states in Wh, one after another in one row, and compile the row."""
         for number, states in enumerate(moments):
             self.freezer.move_to(self.now + timedelta(seconds=15 + 60 * number))
             for entity_id, watt_hours in states.items():
@@ -44,13 +44,13 @@ class Statistics:
         self.now += ROW
 
     async def compile(self, start: datetime, *, tell: bool = False) -> None:
-        """Make the row that began then, and announce it if told to."""
+        """Compile the row that starts then; with `tell` fire the recorder's event."""
         await async_wait_recording_done(self.hass)
         get_instance(self.hass).queue_task(StatisticsTask(start, tell))
         await async_wait_recording_done(self.hass)
 
     async def look(self) -> None:
-        """Let the seconds pass until a row that was announced is looked at, and what was false in it is corrected."""
+        """Let the seconds pass until the component has checked an announced row and corrected it."""
         async_fire_time_changed(self.hass, dt_util.utcnow() + timedelta(seconds=11))
         await self.hass.async_block_till_done(wait_background_tasks=True)
         await async_wait_recording_done(self.hass)
@@ -66,14 +66,14 @@ class Statistics:
         )
 
     async def changes(self, entity_id: str, period: Period = "5minute") -> list[float]:
-        """Return what was booked in each row, in Wh to the thousandth."""
+        """Return the change of each row in Wh, rounded to a thousandth."""
         rows = await self.rows({entity_id}, {"change"}, period)
         return [round(row["change"] or 0.0, 3) for row in rows.get(entity_id, [])]
 
     async def rows(
         self, entity_ids: set[str] | None, fields: set[Field], period: Period = "5minute"
     ) -> dict[str, list[StatisticsRow]]:
-        """Return some fields of the rows of entities, or of all there are, in Wh."""
+        """Return fields of the rows of some entities, or of all, in Wh."""
         return await get_instance(self.hass).async_add_executor_job(
             statistics_during_period,
             *(self.hass, START - timedelta(days=4000), None, entity_ids, period, {"energy": "Wh"}, fields),

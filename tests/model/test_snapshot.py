@@ -1,4 +1,4 @@
-"""Snapshots: pyenphase's tree cut into leaves."""
+"""Snapshots: pyenphase's data as objects at addresses."""
 
 from dataclasses import fields
 
@@ -13,7 +13,7 @@ PRODUCTION = EnvoySystemProduction(watt_hours_lifetime=4, watt_hours_last_7_days
 
 
 def snapshot(data: EnvoyData) -> Snapshot:
-    """Return a snapshot of what was made of documents."""
+    """Return a snapshot of data that was parsed."""
     return Snapshot(
         serial="123",
         firmware="8.2.4345",
@@ -25,8 +25,8 @@ def snapshot(data: EnvoyData) -> Snapshot:
     )
 
 
-def test_every_object_has_an_address() -> None:
-    """Single objects, members of dictionaries and phases all become leaves; what is not there does not."""
+def test_flatten_gives_every_object_an_address() -> None:
+    """Single objects, members of dictionaries and phases each get an address; None gets none."""
     data = EnvoyData(
         system_production=PRODUCTION,
         system_production_phases={"L1": PRODUCTION, "L2": None},
@@ -40,8 +40,8 @@ def test_every_object_has_an_address() -> None:
     }
 
 
-def test_an_object_is_found_by_kind_and_address() -> None:
-    """An address that holds another kind, or nothing, gives None: never an object of the wrong type."""
+def test_snapshot_finds_objects_by_type_and_address() -> None:
+    """An address that holds another type, or no object, gives None: never an object of the wrong type."""
     found = snapshot(EnvoyData(system_production=PRODUCTION, inverters={"1": INVERTER}))
     assert found.get(EnvoyInverter, ("inverters", "1")) is INVERTER
     assert found.get(EnvoySystemProduction, ("inverters", "1")) is None
@@ -50,8 +50,8 @@ def test_an_object_is_found_by_kind_and_address() -> None:
     assert list(found.all(EnvoySystemProduction)) == [PRODUCTION]
 
 
-def test_the_fields_of_the_library_are_those_that_are_cut() -> None:
-    """A field that a new version of the library adds should be a decision, not a surprise."""
+def test_fields_of_envoy_data_are_those_that_flatten_handles() -> None:
+    """A field that a new version of the library adds needs a decision."""
     assert {field.name for field in fields(EnvoyData)} == {
         "acb_inventory",
         "acb_power",

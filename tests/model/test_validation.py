@@ -1,4 +1,4 @@
-"""Objects and records that parse, and still make no sense."""
+"""Validation of objects that were parsed but hold invalid values."""
 
 from dataclasses import replace
 import math
@@ -21,58 +21,58 @@ BATTERY = EnvoyEncharge(
     temperature_unit="C", zigbee_dongle_fw_version=None,
 )  # fmt: skip
 
-NONSENSE: list[Any] = ["250", None, math.nan, math.inf, 1e18, -1e18, True, [], {}]
+INVALID: list[Any] = ["250", None, math.nan, math.inf, 1e18, -1e18, True, [], {}]
 
 
 def but(**changes: Any) -> EnvoyInverter:
-    """Return the good inverter with fields changed to whatever a gateway may say."""
+    """Return the good inverter with fields changed to values that a gateway may report."""
     return replace(GOOD, **changes)
 
 
-@pytest.mark.parametrize("value", NONSENSE, ids=repr)
-def test_nonsense_where_there_was_sense_keeps_the_old_object(value: Any) -> None:
+@pytest.mark.parametrize("value", INVALID, ids=repr)
+def test_invalid_value_after_a_valid_one_rejects_the_object(value: Any) -> None:
     assert validated(but(last_report_watts=value), GOOD) is None
 
 
-@pytest.mark.parametrize("value", NONSENSE, ids=repr)
-def test_nonsense_from_the_start_is_left_out(value: Any) -> None:
-    believed = validated(but(last_report_watts=value), None)
-    assert believed == but(last_report_watts=None)
+@pytest.mark.parametrize("value", INVALID, ids=repr)
+def test_invalid_value_of_a_new_object_becomes_none(value: Any) -> None:
+    accepted = validated(but(last_report_watts=value), None)
+    assert accepted == but(last_report_watts=None)
 
 
 @pytest.mark.parametrize("value", [0, -5, 12.5, 2**32])
-def test_numbers_that_a_house_may_see_are_believed(value: float) -> None:
+def test_plausible_numbers_are_accepted(value: float) -> None:
     assert validated(but(last_report_watts=value), GOOD) == but(last_report_watts=value)
 
 
-def test_what_was_never_known_may_stay_unknown_and_become_known() -> None:
+def test_none_may_stay_none_and_become_a_number() -> None:
     assert validated(but(temperature=None), GOOD) == GOOD
     assert validated(but(temperature=30), GOOD) == but(temperature=30)
     assert validated(but(temperature="hot"), GOOD) == GOOD
 
 
-def test_flags_and_texts_are_held_to_their_kinds() -> None:
+def test_flags_and_texts_must_have_their_type() -> None:
     assert validated(replace(BATTERY, communicating=None), BATTERY) is None  # type: ignore[arg-type]
     assert validated(replace(BATTERY, communicating=1), BATTERY) is None  # type: ignore[arg-type]
     assert validated(replace(BATTERY, firmware_version=7), BATTERY) is None  # type: ignore[arg-type]
     assert validated(BATTERY, None) == BATTERY
-    # Some firmware says null where others say whether the DC switch is off.
-    unsure: EnvoyEncharge = replace(BATTERY, dc_switch_off=None)  # type: ignore[arg-type]
-    assert validated(unsure, None) == unsure
-    assert validated(unsure, unsure) == unsure
+    # Some firmware reports null where others report whether the DC switch is off.
+    without_switch: EnvoyEncharge = replace(BATTERY, dc_switch_off=None)  # type: ignore[arg-type]
+    assert validated(without_switch, None) == without_switch
+    assert validated(without_switch, without_switch) == without_switch
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(0, 2 * 10**9))
-def test_a_sensible_object_is_always_believed(watts: int, date: int) -> None:
+def test_valid_object_is_always_accepted(watts: int, date: int) -> None:
     new = but(last_report_watts=watts, last_report_date=date)
     assert validated(new, GOOD) is new
 
 
 @pytest.mark.parametrize("key", ["482213010021", "NC1", "L1", CtType.PRODUCTION])
-def test_a_name_is_a_serial_number_or_a_word_of_the_library(key: object) -> None:
+def test_identifier_is_a_serial_number_or_a_constant_of_the_library(key: object) -> None:
     assert is_identifier(key)
 
 
 @pytest.mark.parametrize("key", [None, True, 1e18, math.nan, "", "n/a", "NaN", "None", "1" * 17, "4822\x00", "½2", ()])
-def test_what_names_nobody_makes_no_device(key: object) -> None:
+def test_other_keys_are_no_identifiers(key: object) -> None:
     assert not is_identifier(key)

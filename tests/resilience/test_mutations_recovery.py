@@ -1,94 +1,94 @@
-"""Odd documents at bad moments: in a probe, of several endpoints, for several polls. All is right right after."""
+"""Mutated documents in a probe, of several endpoints and for several polls: all states recover soon after."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 import logging
 
 from homeassistant.core import HomeAssistant
 from hypothesis import given, strategies as st
 import pytest
 
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.helpers.mutants import (
-    BOOKED,
     MUTANTS,
     PROFILES,
+    TOLERANCE,
     Mutants,
-    Witness,
-    absent,
-    absurd,
-    asked,
+    Reference,
     counters,
+    implausible,
+    mutated,
+    requested_paths,
     share_clock,
     sources,
-    spoiled,
     tracebacks,
-    trying,
+    with_examples,
+    without_value,
 )
-
-type SetUp = Callable[..., Awaitable[House]]
 
 pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
 
-#: Polls after which all is right: documents are asked for anew in the first, and what can't be read in the next ones.
+#: Polls within which all states recover: the first requests all documents, the next ones those that were invalid.
 SOON = 3
 
 
 class Trial:
-    """A house that is well known, and whose gateway goes mad for some polls."""
+    """Mutates the documents of an installation for some polls, and checks that it recovers."""
 
-    def __init__(self, house: House, caplog: pytest.LogCaptureFixture) -> None:
-        """Begin with a healthy house."""
-        self.house = house
-        self.gateway = house.coordinator.gateway
+    def __init__(self, installation: Installation, caplog: pytest.LogCaptureFixture) -> None:
+        """Start with an installation without faults."""
+        self.installation = installation
+        self.gateway = installation.coordinator.gateway
         self.caplog = caplog
-        self.paths = asked(house.gateway)
-        self.entities, self.absent = set(house.states()), absent(house)
-        self.sources = sources(house)
-        self.witness = Witness(house.hass, house.gateway)
+        self.paths = requested_paths(installation.gateway)
+        self.entities, self.without_value = set(installation.states()), without_value(installation)
+        self.sources = sources(installation)
+        self.reference = Reference(installation.hass, installation.gateway)
         self.counted: Counter[str] = Counter()
 
     async def poll(self) -> None:
         """Poll a minute later."""
-        self.house.gateway.clock.advance(60)
-        await self.house.poll()
+        self.installation.gateway.clock.advance(60)
+        await self.installation.poll()
         assert not tracebacks(self.caplog)
-        assert not absurd(self.house.states())
+        assert not implausible(self.installation.states())
 
-    async def check(self, rounds: Sequence[Mutants], *, probing: bool) -> None:
-        """Poll with these mutations, and without, until all is right."""
-        # What lasts for ten minutes is believed: nothing is left over of what was found in the trial before.
-        self.gateway.forget_probe()
+    async def check(self, polls: Sequence[Mutants], *, probing: bool) -> None:
+        """Poll with these mutations, and without them until all states have recovered."""
+        # A probe result that lasts for ten minutes is accepted: discard that of the trial before.
+        self.gateway.request_probe(keep_confirmed=True)
         await self.poll()
         self.caplog.clear()
-        counted, during = counters(self.house), set[str]()
+        counted, during = counters(self.installation), set[str]()
         try:
-            for mutants in rounds:
+            for mutants in polls:
                 if probing:
-                    self.gateway.forget_probe()
-                with spoiled(self.house.gateway, mutants):
+                    self.gateway.request_probe(keep_confirmed=True)
+                with mutated(self.installation.gateway, mutants):
                     await self.poll()
-                during |= absent(self.house)
-                assert self.entities <= self.house.states().keys()
+                during |= without_value(self.installation)
+                assert self.entities <= self.installation.states().keys()
         finally:
-            polls = await self.recover()
-        assert absent(self.house) & self.entities <= self.absent
-        assert sources(self.house) == self.sources
-        self.look_at_counters(counted)
-        self.counted += Counter({"mutations": 1, f"right after {polls}": 1, "lost for a while": during > self.absent})
+            needed = await self.recover()
+        assert without_value(self.installation) & self.entities <= self.without_value
+        assert sources(self.installation) == self.sources
+        self.check_counters(counted)
+        self.counted += Counter(
+            {"mutations": 1, f"recovered after {needed}": 1, "values lost meanwhile": during > self.without_value}
+        )
 
     async def recover(self) -> int:
-        """Poll until all is right, and return how often."""
+        """Poll until all states have recovered, and return the number of polls."""
         for polls in range(1, SOON + 1):
             await self.poll()
-            if not (wrong := await self.witness.contradicts(self.house)):
+            if not (differences := await self.reference.differences(self.installation)):
                 return polls
-        raise AssertionError("\n".join(wrong))
+        raise AssertionError("\n".join(differences))
 
-    def look_at_counters(self, before: dict[str, float]) -> None:
-        """Look whether counters are where they were, or a little higher."""
-        after = counters(self.house)
-        assert not [name for name in before if not -BOOKED <= after[name] - before[name] <= BOOKED * 2]
+    def check_counters(self, before: dict[str, float]) -> None:
+        """Check that counters are unchanged, or a little higher."""
+        after = counters(self.installation)
+        assert not [name for name in before if not -TOLERANCE <= after[name] - before[name] <= TOLERANCE * 2]
 
 
 @pytest.fixture
@@ -98,48 +98,48 @@ def trial_of(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[str], Trial]:
-    """Begin a trial of a kind of house."""
+    """Return a function that starts a trial with a profile."""
 
-    def begin(profile: str) -> Trial:
-        house = hass.loop.run_until_complete(set_up(profile))
-        share_clock(monkeypatch, house.gateway)
+    def start(profile: str) -> Trial:
+        installation = hass.loop.run_until_complete(set_up(profile))
+        share_clock(monkeypatch, installation.gateway)
         caplog.set_level(logging.INFO)
-        trial = Trial(house, caplog)
-        hass.loop.run_until_complete(trial.witness.begin())
-        # What is offered is known for sure when it was found twice.
-        trial.gateway.forget_probe()
+        trial = Trial(installation, caplog)
+        hass.loop.run_until_complete(trial.reference.log_in())
+        # A probe result is confirmed when it was found twice.
+        trial.gateway.request_probe(keep_confirmed=True)
         hass.loop.run_until_complete(trial.poll())
         return trial
 
-    return begin
+    return start
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_what_is_said_in_a_probe_takes_nothing(
+def test_mutated_document_in_a_probe_removes_nothing(
     hass: HomeAssistant, trial_of: Callable[[str], Trial], profile: str
 ) -> None:
     trial = trial_of(profile)
 
-    @trying(9)
+    @with_examples(9)
     @given(st.dictionaries(st.sampled_from(trial.paths), MUTANTS, min_size=1, max_size=1))
-    def every(mutants: Mutants) -> None:
+    def check(mutants: Mutants) -> None:
         hass.loop.run_until_complete(trial.check([mutants], probing=True))
 
-    every()
+    check()
     print(f"{profile}: {dict(trial.counted)}")  # noqa: T201
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_whatever_is_said_for_some_polls_all_is_right_after_them(
+def test_states_recover_after_polls_with_mutated_documents(
     hass: HomeAssistant, trial_of: Callable[[str], Trial], profile: str
 ) -> None:
     trial = trial_of(profile)
     one = st.dictionaries(st.sampled_from(trial.paths), MUTANTS, min_size=1, max_size=4)
 
-    @trying(5)
+    @with_examples(5)
     @given(st.lists(one, min_size=2, max_size=5), st.booleans())
-    def every(rounds: list[Mutants], probing: bool) -> None:
-        hass.loop.run_until_complete(trial.check(rounds, probing=probing))
+    def check(polls: list[Mutants], probing: bool) -> None:
+        hass.loop.run_until_complete(trial.check(polls, probing=probing))
 
-    every()
+    check()
     print(f"{profile}: {dict(trial.counted)}")  # noqa: T201

@@ -1,7 +1,6 @@
-"""Odd files of memory: whatever is in them, the next set-up ends as one without them."""
+"""Mutated storage files: the next set-up gives the same entities as one without files."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from copy import deepcopy
 import json
 import logging
@@ -15,45 +14,58 @@ import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.storage import COUNTERS, DOCUMENTS, STORES
-from tests.conftest import House
-from tests.helpers.mutants import EDITED, PROFILES, absent, absurd, counters, share_clock, sources, tracebacks, trying
+from tests.helpers.integration import Installation, SetUp
+from tests.helpers.mutants import (
+    EDITED,
+    PROFILES,
+    counters,
+    implausible,
+    share_clock,
+    sources,
+    tracebacks,
+    with_examples,
+    without_value,
+)
 from tests.simulator.faults import Status
 from tests.simulator.mutations import Mutation
 
-type SetUp = Callable[..., Awaitable[House]]
 type Saved = dict[str, Any]
 
 pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
 
 
-class Forger:
-    """Changes what a house remembers between an unload and the next set-up."""
+class StorageTrial:
+    """Mutates the stored data of an installation between an unload and the next set-up."""
 
-    def __init__(self, house: House, storage: Saved, caplog: pytest.LogCaptureFixture) -> None:
-        """Note how it is."""
-        self.hass, self.house, self.storage, self.caplog = house.hass, house, storage, caplog
-        self.keys = {subject: f"{DOMAIN}.{house.entry.entry_id}.{subject}" for subject in STORES}
-        self.states, self.absent, self.sources = house.states(), absent(house), sources(house)
-        self.counters = counters(house).keys()
-        self.noon = house.gateway.clock.now, deepcopy(house.gateway.gateway._house)
+    def __init__(self, installation: Installation, storage: Saved, caplog: pytest.LogCaptureFixture) -> None:
+        """Store the states before."""
+        self.hass, self.installation, self.storage, self.caplog = installation.hass, installation, storage, caplog
+        self.keys = {subject: f"{DOMAIN}.{installation.entry.entry_id}.{subject}" for subject in STORES}
+        self.states, self.without_value, self.sources = (
+            installation.states(),
+            without_value(installation),
+            sources(installation),
+        )
+        self.counters = counters(installation).keys()
+        self.noon = installation.gateway.clock.now, deepcopy(installation.gateway.gateway._house)
         self.saved: dict[str, Saved] = {}
         self.counted: Counter[str] = Counter()
 
     async def unload(self) -> None:
-        """Have it remember."""
-        await self.hass.config_entries.async_unload(self.house.entry.entry_id)
+        """Unload the entry, which saves its data."""
+        await self.hass.config_entries.async_unload(self.installation.entry.entry_id)
         await self.hass.async_block_till_done()
 
-    async def begin(self) -> None:
-        """Have it remember for the first time."""
+    async def start(self) -> None:
+        """Save the data for the first time."""
         await self.unload()
         self.saved = {subject: deepcopy(self.storage[key]) for subject, key in self.keys.items()}
 
-    def forged(self, subject: str, body: int | None, mutation: Mutation) -> Saved | None:
-        """Return a file with a mutation, in one of the documents if a `body` is wanted; None if it can't be read."""
+    def mutated(self, subject: str, body: int | None, mutation: Mutation) -> Saved | None:
+        """Return a file with a mutation, with `body` in one of its documents; None if it is not JSON."""
         saved = deepcopy(self.saved[subject])
         documents: dict[str, Saved] = saved["data"].get("documents", {})
-        gateway = self.house.gateway.gateway
+        gateway = self.installation.gateway.gateway
         if body is None or not documents:
             mutation.edit(subject, saved["data"], gateway)
         else:
@@ -61,68 +73,68 @@ class Forger:
             document = mutation.edit(path, json.loads(documents[path]["body"]), gateway)
             documents[path]["body"] = json.dumps(document)
         try:
-            forged: Saved = json_loads(json.dumps(saved))  # type: ignore[assignment]
+            mutated: Saved = json_loads(json.dumps(saved))  # type: ignore[assignment]
         except ValueError:
             return None
-        return forged
+        return mutated
 
     async def check(self, subject: str, body: int | None, mutation: Mutation, *, silent: bool) -> None:
-        """Set up with a forged file, while the gateway answers or is `silent`."""
-        if (forged := self.forged(subject, body, mutation)) is None:
+        """Set up with a mutated file, while the gateway answers or fails (`silent`)."""
+        if (mutated := self.mutated(subject, body, mutation)) is None:
             self.counted["no file"] += 1
             return
-        clock, gateway = self.house.gateway.clock, self.house.gateway.gateway
+        clock, gateway = self.installation.gateway.clock, self.installation.gateway.gateway
         clock._base, gateway._house = self.noon[0], deepcopy(self.noon[1])
         for other, key in self.keys.items():
-            self.storage[key] = forged if other == subject else deepcopy(self.saved[other])
+            self.storage[key] = mutated if other == subject else deepcopy(self.saved[other])
         self.caplog.clear()
         try:
             if silent:
-                with self.house.gateway.fault("*", Status(503)):
-                    await self.hass.config_entries.async_setup(self.house.entry.entry_id)
-                await self.come_back()
+                with self.installation.gateway.fault("*", Status(503)):
+                    await self.hass.config_entries.async_setup(self.installation.entry.entry_id)
+                await self.recover()
             else:
-                await self.hass.config_entries.async_setup(self.house.entry.entry_id)
+                await self.hass.config_entries.async_setup(self.installation.entry.entry_id)
             for _ in range(2):
                 await self.hass.async_block_till_done()
-                self.look(moved=silent)
-                await self.house.poll()
+                self.check_states(advanced=silent)
+                await self.installation.poll()
         finally:
             await self.unload()
         assert not tracebacks(self.caplog)
         self.counted["files"] += 1
 
-    async def come_back(self) -> None:
-        """Let the gateway answer again, to one that shows what is remembered or to one that could not be set up."""
+    async def recover(self) -> None:
+        """Let the gateway answer again, whether the entry was set up from stored data or not at all."""
         await self.hass.async_block_till_done()
-        entry = self.house.entry
+        entry = self.installation.entry
         self.counted[entry.state.name] += 1
         assert entry.state in (ConfigEntryState.LOADED, ConfigEntryState.SETUP_RETRY)
-        assert not absurd(self.house.states())
+        assert not implausible(self.installation.states())
         for _ in range(3):
-            self.house.gateway.clock.advance(60)
+            self.installation.gateway.clock.advance(60)
             if entry.state is ConfigEntryState.LOADED:
-                await self.house.poll()
+                await self.installation.poll()
             else:
                 await self.hass.config_entries.async_reload(entry.entry_id)
 
-    def look(self, *, moved: bool) -> None:
-        """Look whether all is as it was, or as it is some minutes later."""
-        assert self.house.entry.state is ConfigEntryState.LOADED
-        now = self.house.states()
+    def check_states(self, *, advanced: bool) -> None:
+        """Check that states are those from before, or some minutes later plausible ones."""
+        assert self.installation.entry.state is ConfigEntryState.LOADED
+        now = self.installation.states()
         assert not now.keys() ^ self.states.keys()
-        assert absent(self.house) <= self.absent
-        assert not absurd(now)
-        assert sources(self.house) == self.sources
-        if not moved:
-            # A counter that was higher, as far as can be known, waits for the truth.
+        assert without_value(self.installation) <= self.without_value
+        assert not implausible(now)
+        assert sources(self.installation) == self.sources
+        if not advanced:
+            # A counter whose stored value is higher holds it until the gateway's exceeds it.
             differs = {name for name, state in now.items() if state != self.states[name]}
             assert differs <= self.counters
             self.counted["other counters"] += bool(differs)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_whatever_is_remembered_the_next_set_up_ends_as_one_without_a_memory(
+def test_set_up_with_mutated_storage_gives_the_same_entities(
     hass: HomeAssistant,
     set_up: SetUp,
     hass_storage: Saved,
@@ -131,17 +143,17 @@ def test_whatever_is_remembered_the_next_set_up_ends_as_one_without_a_memory(
     profile: str,
 ) -> None:
     run = hass.loop.run_until_complete
-    house = run(set_up(profile))
-    share_clock(monkeypatch, house.gateway)
+    installation = run(set_up(profile))
+    share_clock(monkeypatch, installation.gateway)
     caplog.set_level(logging.INFO)
-    run(house.poll())
-    forger = Forger(house, hass_storage, caplog)
-    run(forger.begin())
+    run(installation.poll())
+    trial = StorageTrial(installation, hass_storage, caplog)
+    run(trial.start())
 
-    @trying(5)
+    @with_examples(5)
     @given(st.sampled_from((DOCUMENTS, COUNTERS)), st.none() | st.integers(0, 30), EDITED, st.booleans())
-    def every(subject: str, body: int | None, mutation: Mutation, silent: bool) -> None:
-        run(forger.check(subject, body, mutation, silent=silent))
+    def check(subject: str, body: int | None, mutation: Mutation, silent: bool) -> None:
+        run(trial.check(subject, body, mutation, silent=silent))
 
-    every()
-    print(f"{profile}: {dict(forger.counted)}")  # noqa: T201
+    check()
+    print(f"{profile}: {dict(trial.counted)}")  # noqa: T201

@@ -1,6 +1,5 @@
-"""What is left while a part of the gateway says nothing, or nonsense, for minutes."""
+"""Availability of entities while endpoints fail, or return invalid documents, for minutes."""
 
-from collections.abc import Awaitable, Callable
 import logging
 
 import aiohttp
@@ -10,37 +9,34 @@ from homeassistant.helpers import device_registry as dr, entity_registry as er
 import pytest
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
-from custom_components.enphase_envoy.client import gateway as gateway_module
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House
+from tests.helpers.integration import Installation, SetUp
 from tests.simulator import Change, EmptyList, Replace, Silent, Status
 from tests.simulator.faults import Fault
-
-type SetUp = Callable[..., Awaitable[House]]
 
 ENPOWER = "202226050419"
 BATTERY = "492309017302"
 INVENTORY = "/ivp/ensemble/inventory"
 
 
-async def lost(house: House, fault: Fault, *paths: str, minutes: int = 5) -> set[str]:
-    """Return what is unavailable after some minutes with a fault, and let everything come back."""
+async def unavailable_during(installation: Installation, fault: Fault, *paths: str, minutes: int = 5) -> set[str]:
+    """Return the entities that are unavailable after some minutes with a fault, and check that all recover."""
     for path in paths:
-        house.gateway.fault(path, fault)
+        installation.gateway.fault(path, fault)
     for _ in range(minutes):
-        await house.pass_time(60)
-    gone = house.unavailable()
-    house.gateway.faults.clear()
+        await installation.pass_time(60)
+    unavailable = installation.unavailable()
+    installation.gateway.faults.clear()
     for _ in range(10):
-        if not house.unavailable():
+        if not installation.unavailable():
             break
-        await house.pass_time(300)
-    assert not house.unavailable()
-    return gone
+        await installation.pass_time(300)
+    assert not installation.unavailable()
+    return unavailable
 
 
 def without(kind: str) -> Change:
-    """Leave a kind of hardware out of a list."""
+    """Remove a type of hardware from the inventory."""
     return Change(lambda groups: [group for group in groups if group["type"] != kind])
 
 
@@ -55,69 +51,69 @@ def without(kind: str) -> Change:
     ],
     ids=" and ".join,
 )
-async def test_two_endpoints_that_never_answer_take_no_more_than_two_that_fail(
-    set_up: SetUp, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+async def test_two_endpoints_that_never_answer_make_no_more_unavailable_than_two_that_fail(
+    set_up: SetUp, virtual_clock: None, pair: tuple[str, str]
 ) -> None:
-    """They hold both places for requests, whoever comes next."""
-    monkeypatch.setattr(gateway_module, "_PATIENCE", 0.1)
-    monkeypatch.setattr(gateway_module, "_TIMEOUT", aiohttp.ClientTimeout(total=0.3))
-    house = await set_up("full_battery")
-    expected = await lost(house, Status(503), *pair)
-    assert len(expected) < len(house.states()) / 2
-    assert await lost(house, Silent(), *pair) <= expected
+    """They occupy both slots for requests."""
+    installation = await set_up("full_battery")
+    expected = await unavailable_during(installation, Status(503), *pair)
+    assert len(expected) < len(installation.states()) / 2
+    assert await unavailable_during(installation, Silent(), *pair) <= expected
 
 
-async def test_a_connection_that_is_not_made_keeps_nobody_else_from_being_asked(
+async def test_one_failed_connection_does_not_stop_the_other_requests(
     set_up: SetUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await set_up("full_battery")
-    gateway = house.coordinator.gateway
-    house.gateway.requests.clear()
-    await house.poll_all()
-    paths = [request.path for request in house.gateway.requests]
-    request = gateway._asker._request
-    refused: list[str] = []
+    installation = await set_up("full_battery")
+    gateway = installation.coordinator.gateway
+    installation.gateway.requests.clear()
+    await installation.poll_all()
+    paths = [request.path for request in installation.gateway.requests]
+    get = gateway.envoy.get
+    failed: list[str] = []
 
-    async def refuse_the_first(path: str) -> aiohttp.ClientResponse:
-        if not refused:
-            refused.append(path)
+    async def fail_first(path: str) -> aiohttp.ClientResponse:
+        if not failed:
+            failed.append(path)
             raise aiohttp.ConnectionTimeoutError("no connection")
-        return await request(path)
+        return await get(path)
 
-    monkeypatch.setattr(gateway._asker, "_request", refuse_the_first)
-    house.gateway.requests.clear()
-    await house.poll_all()
-    assert house.coordinator.last_update_success
-    asked = {request.path for request in house.gateway.requests} - {"/info"}
-    assert asked == set(paths) - set(refused)
-    await house.poll()
-    assert not house.unavailable()
+    monkeypatch.setattr(gateway.envoy, "get", fail_first)
+    installation.gateway.requests.clear()
+    await installation.poll_all()
+    assert installation.coordinator.last_update_success
+    requested = {request.path for request in installation.gateway.requests} - {"/info"}
+    assert requested == set(paths) - set(failed)
+    await installation.poll()
+    assert not installation.unavailable()
 
 
-async def test_an_inventory_without_its_system_controller_takes_no_more_than_one_that_fails(
+async def test_inventory_without_system_controller_makes_no_more_unavailable_than_a_failing_one(
     set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house = await set_up("full_battery")
-    expected = await lost(house, Status(503), INVENTORY)
+    installation = await set_up("full_battery")
+    expected = await unavailable_during(installation, Status(503), INVENTORY)
     caplog.clear()
-    assert await lost(house, without("ENPOWER"), INVENTORY) <= expected
+    assert await unavailable_during(installation, without("ENPOWER"), INVENTORY) <= expected
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1, warnings
     assert INVENTORY in warnings[0]
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_a_report_of_a_meter_that_is_not_active_keeps_the_counter(hass: HomeAssistant, set_up: SetUp) -> None:
-    house = await set_up("full_battery")
-    counter = f"sensor.envoy_{house.gateway.serial}_lifetime_energy_production"
-    before = house.states()[counter]
-    house.gateway.fault("/production.json", Replace("production.1.activeCount", 0))
+async def test_counter_keeps_its_value_while_its_meter_is_reported_as_inactive(
+    hass: HomeAssistant, set_up: SetUp
+) -> None:
+    installation = await set_up("full_battery")
+    counter = f"sensor.envoy_{installation.gateway.serial}_lifetime_energy_production"
+    before = installation.states()[counter]
+    installation.gateway.fault("/production.json", Replace("production.1.activeCount", 0))
     for _ in range(14):
-        await house.pass_time(60)
-        assert house.states()[counter] == before
-    house.gateway.faults.clear()
-    await house.pass_time(60)
-    assert float(house.states()[counter]) >= float(before)
+        await installation.pass_time(60)
+        assert installation.states()[counter] == before
+    installation.gateway.faults.clear()
+    await installation.pass_time(60)
+    assert float(installation.states()[counter]) >= float(before)
 
 
 @pytest.mark.parametrize(
@@ -126,29 +122,29 @@ async def test_a_report_of_a_meter_that_is_not_active_keeps_the_counter(hass: Ho
         ("collar", "492516021833", INVENTORY, EmptyList()),
         ("ac_batteries", "121917031187", "/inventory.json", EmptyList()),
         ("full_battery", BATTERY, INVENTORY, without("ENCHARGE")),
-        # With a system controller an empty list is nonsense to the library, however long it stays.
+        # With a system controller the library rejects an empty list, however long it lasts.
         ("full_battery", BATTERY, INVENTORY, EmptyList()),
     ],
     ids=["empty, collar", "empty, AC batteries", "without batteries", "empty, system controller"],
 )
-async def test_a_battery_that_is_gone_for_good_can_be_deleted(
+async def test_battery_that_is_missing_for_an_hour_can_be_deleted(
     hass: HomeAssistant, set_up: SetUp, profile: str, battery: str, path: str, fault: Fault
 ) -> None:
-    house = await set_up(profile)
-    device = dr.async_get(hass).async_get_device_by_identifier((DOMAIN, battery), house.entry.entry_id)
+    installation = await set_up(profile)
+    device = dr.async_get(hass).async_get_device_by_identifier((DOMAIN, battery), installation.entry.entry_id)
     assert device
-    # Who has none has none anywhere.
-    house.gateway.fault(path, fault)
-    house.gateway.fault("/ivp/ensemble/power", Replace("devices:", []))
-    house.gateway.fault(
+    # Without batteries they are missing from all endpoints.
+    installation.gateway.fault(path, fault)
+    installation.gateway.fault("/ivp/ensemble/power", Replace("devices:", []))
+    installation.gateway.fault(
         "/api/v1/production/inverters",
         Change(lambda listed: [inverter for inverter in listed if inverter["serialNumber"] != battery]),
     )
-    await house.pass_time(60)
-    assert not await async_remove_config_entry_device(hass, house.entry, device), "one bad list proves nothing"
+    await installation.pass_time(60)
+    assert not await async_remove_config_entry_device(hass, installation.entry, device), "missing from one answer only"
     for _ in range(66):
-        await house.pass_time(60)
-    assert await async_remove_config_entry_device(hass, house.entry, device)
+        await installation.pass_time(60)
+    assert await async_remove_config_entry_device(hass, installation.entry, device)
 
 
 @pytest.mark.parametrize(
@@ -162,31 +158,31 @@ async def test_a_battery_that_is_gone_for_good_can_be_deleted(
         ("/production.json", "sensor", "202328041177_daily_production"),
     ],
 )
-async def test_settings_and_counters_are_held_for_a_quarter_of_an_hour(
+async def test_settings_and_counters_stay_available_for_fifteen_minutes(
     hass: HomeAssistant, set_up: SetUp, path: str, domain: str, unique_id: str
 ) -> None:
-    house = await set_up("full_battery")
+    installation = await set_up("full_battery")
     entity = er.async_get(hass).async_get_entity_id(domain, DOMAIN, unique_id)
     assert entity
-    before = house.states()[entity]
-    house.gateway.fault(path, Status(503))
+    before = installation.states()[entity]
+    installation.gateway.fault(path, Status(503))
     for _ in range(14):
-        await house.pass_time(60)
-    assert house.states()[entity] == before
+        await installation.pass_time(60)
+    assert installation.states()[entity] == before
     for _ in range(10):
-        await house.pass_time(60)
-    assert house.states()[entity] == STATE_UNAVAILABLE
+        await installation.pass_time(60)
+    assert installation.states()[entity] == STATE_UNAVAILABLE
 
 
-async def test_who_polls_by_an_automation_decides_how_old_a_value_may_be(hass: HomeAssistant, set_up: SetUp) -> None:
-    house = await set_up("metered_1phase")
-    hass.config_entries.async_update_entry(house.entry, pref_disable_polling=True)
-    await hass.config_entries.async_reload(house.entry.entry_id)
+async def test_values_do_not_expire_while_polling_is_left_to_an_automation(hass: HomeAssistant, set_up: SetUp) -> None:
+    installation = await set_up("metered_1phase")
+    hass.config_entries.async_update_entry(installation.entry, pref_disable_polling=True)
+    await hass.config_entries.async_reload(installation.entry.entry_id)
     await hass.async_block_till_done()
     for _ in range(6):
-        house.gateway.requests.clear()
+        installation.gateway.requests.clear()
         for _ in range(10):
-            await house.pass_time(30)
-            assert not house.unavailable()
-        await house.poll()
-        assert house.gateway.requests
+            await installation.pass_time(30)
+            assert not installation.unavailable()
+        await installation.poll()
+        assert installation.gateway.requests

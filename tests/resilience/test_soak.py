@@ -1,7 +1,6 @@
-"""Some hours, or with `scripts/soak` days, of a house in which something goes wrong every half an hour."""
+"""Hours, or with `scripts/soak` days, of a system in which a fault occurs every half an hour."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from functools import partial
 import logging
 import os
@@ -12,42 +11,42 @@ from freezegun import freeze_time
 from homeassistant.core import HomeAssistant
 import pytest
 
-from tests.conftest import NOON, House
+from tests.helpers.integration import NOON, SetUp
 from tests.resilience.soak import Report, Soak
 from tests.simulator import Cloud
 
-#: How long is lived, with which seed, in which house.
+#: Simulated days, seed of the faults, and profile.
 DAYS: Final = float(os.environ.get("ENVOY_SOAK_DAYS", "0.25"))
 SEED: Final = int(os.environ.get("ENVOY_SOAK_SEED", "1"))
 PROFILE: Final = os.environ.get("ENVOY_SOAK_PROFILE", "full_battery")
 
 
-def tell(report: Report, wall: float) -> None:
-    """Print what came of it."""
+def print_report(report: Report, wall: float) -> None:
+    """Print the numbers of a soak."""
     first, last = report.first, report.last
     assert first
     assert last
     days, wide = report.seconds / 86400, report.between / 86400
     print(f"{days:.2f} days in {wall:.0f} s, {PROFILE}, seed {SEED}, {report.polls} polls")
-    print(f"{report.changes} changes, {report.reloads} reloads, troubles: {dict(sorted(report.troubles.items()))}")
-    for what in ("tasks", "timers", "listeners", "all_objects", "traced", "resident"):
-        print(f"{what}: {getattr(first, what)} became {getattr(last, what)} in {wide:.2f} days")
-    print("what grew most:", *last.grown(first), sep="\n  ")
+    print(f"{report.changes} changes, {report.reloads} reloads, faults: {dict(sorted(report.incidents.items()))}")
+    for name in ("tasks", "timers", "listeners", "all_objects", "traced", "resident"):
+        print(f"{name}: {getattr(first, name)} became {getattr(last, name)} in {wide:.2f} days")
+    print("grown most:", *last.grown(first), sep="\n  ")
 
 
-async def test_all_stays_well_whatever_goes_wrong(
+async def test_soak_with_a_fault_every_half_an_hour(
     hass: HomeAssistant,
-    set_up: Callable[..., Awaitable[House]],
+    set_up: SetUp,
     cloud: Cloud,
     hass_storage: dict[str, Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING)
-    # It would say at each leap of time that something took long.
+    # Debug mode would log a slow callback at each jump of the clock.
     asyncio.get_running_loop().set_debug(enabled=False)
-    began = time.monotonic()
+    start = time.monotonic()
     with freeze_time(NOON, tick=True) as freezer:
-        house = await set_up(PROFILE)
-        report = await Soak(house, freezer, SEED).run(DAYS, partial(print, flush=True))
-        await hass.config_entries.async_unload(house.entry.entry_id)
-    tell(report, time.monotonic() - began)
+        installation = await set_up(PROFILE)
+        report = await Soak(installation, freezer, SEED).run(DAYS, partial(print, flush=True))
+        await hass.config_entries.async_unload(installation.entry.entry_id)
+    print_report(report, time.monotonic() - start)

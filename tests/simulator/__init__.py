@@ -1,7 +1,18 @@
-"""A simulated house with a roof, a battery and a grid, and a gateway that answers about it. See README.md."""
+"""A simulated house with a roof, a battery and a grid connection, and its gateway. See README.md."""
 
 from .clock import Clock
 from .cloud import Cloud
+from .counter_faults import (
+    LifetimeWraps,
+    Step,
+    StorageCtHalves,
+    TodayIsLifetime,
+    TodayNotReset,
+    TodayPlus32Bits,
+    TodayResetsAbove,
+    TotalIsNet,
+    Zeros,
+)
 from .faults import (
     NAN,
     Body,
@@ -9,6 +20,7 @@ from .faults import (
     Drop,
     EmptyList,
     EmptyObject,
+    Held,
     Html,
     Missing,
     NightlyRestart,
@@ -20,20 +32,9 @@ from .faults import (
     Truncated,
 )
 from .house import House
-from .lies import (
-    LifetimeWraps,
-    Step,
-    StorageCtHalves,
-    TodayIsLifetime,
-    TodayNotReset,
-    TodayPlus32Bits,
-    TodayResetsAbove,
-    TotalIsNet,
-    Zeros,
-)
+from .other_server import OtherServer
 from .profiles import PROFILES, Profile
 from .server import Simulator
-from .stranger import Stranger
 
 __all__ = [
     "NAN",
@@ -45,12 +46,14 @@ __all__ = [
     "Drop",
     "EmptyList",
     "EmptyObject",
+    "Held",
     "House",
     "Html",
     "LifetimeWraps",
     "Missing",
     "NightlyRestart",
     "Null",
+    "OtherServer",
     "Profile",
     "Replace",
     "Silent",
@@ -59,7 +62,6 @@ __all__ = [
     "Status",
     "Step",
     "StorageCtHalves",
-    "Stranger",
     "TodayIsLifetime",
     "TodayNotReset",
     "TodayPlus32Bits",

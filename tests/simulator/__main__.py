@@ -17,24 +17,24 @@ from .recording import Recording
 from .server import Simulator
 
 
-class Complaint(Exception):  # noqa: N818
-    """A sentence for whoever typed the command."""
+class UsageError(Exception):
+    """The command line is invalid, or can't be carried out; the message is for the user."""
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulator", description="Serve a simulated solar gateway.")
     parser.add_argument("--profile", default=DEFAULT, metavar="NAME", help=f"the system (default {DEFAULT})")
     parser.add_argument("--list", action="store_true", help="list the systems and stop")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default loopback only)")
     parser.add_argument("--port", type=int, default=0, help="port (default any free one)")
     parser.add_argument("--inverters", type=int, metavar="N", help="number of inverters")
-    parser.add_argument("--seed", type=int, metavar="S", help="weather and habits (default 1)")
+    parser.add_argument("--seed", type=int, metavar="S", help="seed of weather and load (default 1)")
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="simulated seconds per second")
     parser.add_argument("--start", metavar="ISO", help="simulated time to begin at (default now)")
     parser.add_argument("--state", type=Path, metavar="FILE", help="keep counters and settings across runs")
     parser.add_argument("--recording", type=Path, metavar="FOLDER", help="serve a recorded gateway instead")
-    parser.add_argument("--json", action="store_true", help="say where it is in one line of JSON")
+    parser.add_argument("--json", action="store_true", help="print address and credentials as one line of JSON")
     return parser.parse_args(argv)
 
 
@@ -43,7 +43,7 @@ def recorded(options: argparse.Namespace) -> Recording:
     try:
         return Recording(options.recording, port=options.port, host=options.host)
     except (ValueError, OSError) as err:
-        raise Complaint(f"{options.recording} holds no recorded gateway: {err}") from err
+        raise UsageError(f"{options.recording} contains no recorded gateway: {err}") from err
 
 
 def simulated(options: argparse.Namespace) -> Simulator:
@@ -51,13 +51,13 @@ def simulated(options: argparse.Namespace) -> Simulator:
     try:
         clock = Clock(options.start, speed=options.speed)
     except ValueError as err:
-        raise Complaint(f"--start wants an ISO time such as 2026-06-21T12:00:00+02:00: {err}") from err
+        raise UsageError(f"--start needs an ISO time such as 2026-06-21T12:00:00+02:00: {err}") from err
     if options.profile not in PROFILES:
-        raise Complaint(f"There is no profile {options.profile}; there are {', '.join(PROFILES)}.")
+        raise UsageError(f"There is no profile {options.profile}; there are {', '.join(PROFILES)}.")
     if options.inverters is not None and options.inverters < 1:
-        raise Complaint("A system has at least one inverter.")
+        raise UsageError("A system has at least one inverter.")
     if options.speed <= 0:
-        raise Complaint("--speed must be above 0.")
+        raise UsageError("--speed must be above 0.")
     try:
         return Simulator(
             options.profile,
@@ -69,7 +69,7 @@ def simulated(options: argparse.Namespace) -> Simulator:
             host=options.host,
         )
     except (ValueError, KeyError, TypeError, OSError) as err:
-        raise Complaint(f"The state file cannot be used: {err}") from err
+        raise UsageError(f"The state file cannot be used: {err}") from err
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -84,15 +84,15 @@ async def serve(options: argparse.Namespace) -> None:
             await stop.wait()
     except OSError as err:
         if err.errno in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
-            raise Complaint(f"Cannot listen on {options.host}:{options.port}: {err.strerror or err}") from err
+            raise UsageError(f"Cannot listen on {options.host}:{options.port}: {err.strerror or err}") from err
         raise
     except OverflowError as err:
-        raise Complaint(f"{options.port} is no port.") from err
+        raise UsageError(f"{options.port} is not a port.") from err
 
 
 def announce(simulator: Simulator | Recording, *, as_json: bool) -> None:
-    """Say how the system is reached."""
-    facts = {
+    """Print address and credentials."""
+    values = {
         "host": simulator.host,
         "serial": simulator.serial,
         "firmware": simulator.firmware,
@@ -101,7 +101,7 @@ def announce(simulator: Simulator | Recording, *, as_json: bool) -> None:
         "username": simulator.username,
         "password": simulator.password,
     }
-    lines = [json.dumps(facts)] if as_json else [f"{name:9} {value}" for name, value in facts.items()]
+    lines = [json.dumps(values)] if as_json else [f"{name:9} {value}" for name, value in values.items()]
     print(*lines, sep="\n", flush=True)  # noqa: T201 - this is its purpose
 
 
@@ -114,8 +114,8 @@ def main() -> int:
     with suppress(KeyboardInterrupt):
         try:
             asyncio.run(serve(options))
-        except Complaint as complaint:
-            print(complaint, file=sys.stderr)  # noqa: T201
+        except UsageError as err:
+            print(err, file=sys.stderr)  # noqa: T201
             return 2
     return 0
 

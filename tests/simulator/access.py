@@ -1,4 +1,4 @@
-"""Who may read: bearer tokens (firmware 7 and later), digest authentication (before), the certificate."""
+"""Authentication: bearer tokens (firmware 7 and later), digest authentication (before), the certificate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from envoy_utils.envoy_utils import EnvoyUtils
 
 REALM: Final = "enphaseenergy.com"
 DAY: Final = 86400.0
-#: The simulated owner's account.
+#: The account of the simulated cloud.
 CLOUD_USER: Final = "owner@example.com"
 CLOUD_PASSWORD: Final = "sunshine"
 
@@ -31,9 +31,9 @@ def _b64(data: bytes) -> str:
 
 
 def make_token(serial: str, *, now: float, days: float = 300, user: str = "owner") -> str:
-    """Make a JWT such as Entrez issues; its signature is noise, the gateway of the simulator does not check it.
+    """Make a JWT such as Entrez issues; the signature is random, because the simulated gateway does not check it.
 
-    It ends `days` after the later of simulated and real time (negative: before the earlier), so that both agree on it.
+    It expires `days` after the later of simulated and real time (negative: before the earlier), so that both agree.
     """
     real = time.time()
     base = max(now, real) if days > 0 else min(now, real)
@@ -51,7 +51,7 @@ def make_token(serial: str, *, now: float, days: float = 300, user: str = "owner
 
 
 def read_token(token: str) -> dict[str, Any] | None:
-    """Return the claims of a token, None if it is none."""
+    """Return the claims of a token, None if it is invalid."""
     parts = token.split(".")
     if len(parts) != 3:
         return None
@@ -63,14 +63,14 @@ def read_token(token: str) -> dict[str, Any] | None:
 
 
 def token_is_good(header: str, serial: str, now: float) -> bool:
-    """Whether an Authorization header opens the gateway of this serial number."""
+    """Return whether an Authorization header is valid for the gateway of this serial number."""
     scheme, _, token = header.partition(" ")
     claims = read_token(token) if scheme == "Bearer" else None
     return bool(claims) and claims is not None and claims.get("aud") == serial and claims.get("exp", 0) > now
 
 
 def passwords(serial: str) -> dict[str, str]:
-    """Return users and passwords of firmware before 7."""
+    """Return the users of firmware before 7 with their passwords."""
     installer: str = EnvoyUtils.get_password(serial, "installer")
     return {"envoy": serial[-6:], "installer": installer}
 
@@ -79,7 +79,7 @@ class Digest:
     """HTTP digest authentication (RFC 2617, MD5, qop=auth)."""
 
     def __init__(self, serial: str) -> None:
-        """Know the users of a gateway."""
+        """Accept the users of a gateway."""
         self._passwords = passwords(serial)
         self._nonces: set[str] = set()
 
@@ -90,18 +90,18 @@ class Digest:
         return f'Digest realm="{REALM}", qop="auth", nonce="{nonce}"'
 
     def user(self, header: str, method: str) -> str | None:
-        """Return who an Authorization header proves to be."""
+        """Return the user that an Authorization header authenticates, None if it is invalid."""
         if not header.startswith("Digest "):
             return None
         quoted = dict(re.findall(r'(\w+)="([^"]*)"', header))
-        said = dict(re.findall(r"(\w+)=([^\s,\"]+)", header)) | quoted
-        password = self._passwords.get(said.get("username", ""))
-        if password is None or said.get("nonce") not in self._nonces:
+        fields = dict(re.findall(r"(\w+)=([^\s,\"]+)", header)) | quoted
+        password = self._passwords.get(fields.get("username", ""))
+        if password is None or fields.get("nonce") not in self._nonces:
             return None
-        secret = _md5(f"{said['username']}:{REALM}:{password}")
-        act = _md5(f"{method}:{said.get('uri')}")
-        parts = (secret, said["nonce"], said.get("nc"), said.get("cnonce"), said.get("qop"), act)
-        return said["username"] if _md5(":".join(map(str, parts))) == said.get("response") else None
+        secret = _md5(f"{fields['username']}:{REALM}:{password}")
+        act = _md5(f"{method}:{fields.get('uri')}")
+        parts = (secret, fields["nonce"], fields.get("nc"), fields.get("cnonce"), fields.get("qop"), act)
+        return fields["username"] if _md5(":".join(map(str, parts))) == fields.get("response") else None
 
 
 def _md5(text: str) -> str:
@@ -130,7 +130,7 @@ def make_certificate(serial: str) -> str:
 
 
 def tls(certificate: str) -> ssl.SSLContext:
-    """Return what a server needs to speak TLS with a certificate."""
+    """Return the TLS context of a server with a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with NamedTemporaryFile("w", suffix=".pem") as file:
         file.write(certificate)

@@ -1,4 +1,4 @@
-"""The real library at a simulated gateway."""
+"""pyenphase as a client of a simulated gateway."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def connected(sim: Simulator, *, update: bool = True) -> AsyncIterator[Envoy]:
-    """Yield an Envoy that has logged in, and polled once; it tries each request once."""
+    """Yield an Envoy that is authenticated and has polled once; it does not retry requests."""
     envoy = Envoy(sim.host)
     envoy.set_retry_policy(max_attempts=1)
     try:

@@ -1,4 +1,4 @@
-"""The simulator's time: follows the real one, faster if asked, or stands still until a test moves it."""
+"""The simulator's clock: follows real time, optionally faster, or stands still until a test advances it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 
 
 class Clock:
-    """Epoch seconds as the simulated house and gateway see them.
+    """Epoch seconds of the simulated house and gateway.
 
     A running clock advances with the monotonic clock of the machine times `speed`; a standing one only by `advance`
-    and `set`. It never goes backwards: counters could not follow.
+    and `set`. It is never set back, because counters only increase.
     """
 
     def __init__(
         self, start: str | datetime | float | None = None, *, running: bool = True, speed: float = 1.0
     ) -> None:
-        """Start at an ISO time (with an offset), a datetime or epoch seconds; without any at the present."""
+        """Start at an ISO time (with an offset), a datetime or epoch seconds; without one at the current time."""
         self.running = running
         self.speed = speed
         self._base = time.time() if start is None else _epoch(start)
@@ -30,17 +30,17 @@ class Clock:
         return self._base + (time.monotonic() - self._since) * self.speed
 
     def local(self, zone: tzinfo) -> datetime:
-        """Return the time on a wall clock of the zone."""
+        """Return the local time of a zone."""
         return datetime.fromtimestamp(self.now, zone)
 
     def advance(self, seconds: float) -> None:
-        """Move forward."""
+        """Advance by seconds. Raises ValueError if they are negative."""
         if seconds < 0:
             raise ValueError(f"a clock advances by seconds >= 0, not {seconds}")
         self._base += seconds
 
     def set(self, when: str | datetime | float) -> None:
-        """Move forward to a time."""
+        """Advance to a time."""
         target = _epoch(when)
         self.advance(target - self.now)
 

@@ -1,4 +1,4 @@
-"""The cloud on loopback: Enlighten's login and Entrez' token service, as the library asks them."""
+"""The cloud on loopback: the login of Enlighten and the token service Entrez, as the library uses them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     pass
 
 Trouble = Literal["mfa", "error", "html", "hang", "refused"]
-#: Owners get tokens for a year, installers for half a day.
+#: Days of validity: a year for an owner's token, half a day for an installer's.
 TOKEN_DAYS: Final = {"owner": 365.0, "installer": 0.5}
 
 
 class Cloud:
     """Accounts and tokens; an async context manager that serves them over plain HTTP.
 
-    `trouble` says what is wrong: "mfa" (a login without session id), "error" (500), "html" (a page instead of JSON),
-    "hang" (no answer), "refused" (tokens are refused although the login was right). `login_trouble` and `token_trouble`
-    narrow it to one service.
+    `trouble` is the failure: "mfa" (a login without session id), "error" (500), "html" (a page instead of JSON),
+    "hang" (no answer), "refused" (tokens are refused although the login succeeded). `login_trouble` and `token_trouble`
+    limit it to one service.
     """
 
     def __init__(self, username: str = CLOUD_USER, password: str = CLOUD_PASSWORD, *, user: str = "owner") -> None:
-        """Know one account; user "installer" gets installers' tokens."""
+        """Accept one account; the user "installer" gets installers' tokens."""
         self.username, self.password, self.user = username, password, user
         self.login_trouble: Trouble | None = None
         self.token_trouble: Trouble | None = None
@@ -44,7 +44,7 @@ class Cloud:
 
     @property
     def trouble(self) -> Trouble | None:
-        """What is wrong with the login."""
+        """The failure of the login."""
         return self.login_trouble
 
     @trouble.setter
@@ -53,16 +53,16 @@ class Cloud:
 
     @property
     def login_url(self) -> str:
-        """What EnvoyTokenAuth.JSON_LOGIN_URL is to be."""
+        """The value for EnvoyTokenAuth.JSON_LOGIN_URL."""
         return f"{self._base}/login/login.json?"
 
     @property
     def token_url(self) -> str:
-        """What EnvoyTokenAuth.TOKEN_URL is to be."""
+        """The value for EnvoyTokenAuth.TOKEN_URL."""
         return f"{self._base}/tokens"
 
     async def __aenter__(self) -> Self:
-        """Serve."""
+        """Start serving."""
         app = web.Application()
         app.router.add_post("/login/login.json", self._login)
         app.router.add_post("/tokens", self._tokens)
@@ -73,15 +73,15 @@ class Cloud:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        """Stop."""
+        """Stop serving."""
         self._stopping.set()
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def _login(self, request: web.Request) -> web.Response:
         self.requests["login"] += 1
-        if (wrong := await self._wrong(self.login_trouble)) is not None:
-            return wrong
+        if (failure := await self._fail(self.login_trouble)) is not None:
+            return failure
         form = await request.post()
         if (form.get("user[email]"), form.get("user[password]")) != (self.username, self.password):
             return web.json_response({"message": "Invalid email or password"}, status=401)
@@ -100,8 +100,8 @@ class Cloud:
 
     async def _tokens(self, request: web.Request) -> web.Response:
         self.requests["tokens"] += 1
-        if (wrong := await self._wrong(self.token_trouble)) is not None:
-            return wrong
+        if (failure := await self._fail(self.token_trouble)) is not None:
+            return failure
         try:
             order = json.loads(await request.read())
             session, serial = order["session_id"], order["serial_num"]
@@ -113,7 +113,7 @@ class Cloud:
         self.tokens.append(token)
         return web.Response(text=token)
 
-    async def _wrong(self, trouble: Trouble | None) -> web.Response | None:
+    async def _fail(self, trouble: Trouble | None) -> web.Response | None:
         if trouble == "error":
             return web.Response(status=500, text="Internal Server Error")
         if trouble == "html":

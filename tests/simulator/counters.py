@@ -1,4 +1,4 @@
-"""What flows through the house, and readings of the counters that count it."""
+"""Energy flows of the house, and readings of the counters that integrate them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Flow = Literal[
 FLOWS: Final[tuple[Flow, ...]] = ("production", "load", "imported", "exported", "charged", "discharged", "generated")
 SOURCES: Final[tuple[Flow, ...]] = ("production", "imported", "discharged", "generated")
 SINKS: Final[tuple[Flow, ...]] = ("load", "exported", "charged")
-#: What one flow is (watts) or has been (watt-hours) on each phase. The two combiner flows are production and storage
-#: once more: what both together send to (out) or take from (in) the house, as a backfeed CT at their combiner sees it.
+#: Power (W) or energy (Wh) of each flow on each phase. The two combiner flows are the sum of production and storage:
+#: what both together feed into (out) or draw from (in) the house, as a backfeed CT at their combiner measures it.
 PerPhase = dict[Flow, list[float]]
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """True counters at a time."""
+    """Counters at a time."""
 
     at: float
     counters: PerPhase
@@ -44,7 +44,7 @@ def add(values: list[float], others: list[float], factor: float = 1.0) -> list[f
 
 
 def between(before: Snapshot, after: Snapshot, at: float) -> Snapshot:
-    """Interpolate."""
+    """Interpolate linearly."""
     part = (at - before.at) / (after.at - before.at) if after.at > before.at else 0.0
     counters: PerPhase = {
         name: [old + (new - old) * part for old, new in zip(values, after.counters[name], strict=True)]

@@ -1,11 +1,12 @@
-"""What goes wrong on request: statuses, silence, broken connections, mangled documents.
+"""Faults on request: statuses, missing answers, broken connections, changed documents.
 
-A fault may change the document before it is written (`edit`) and the answer afterwards (`spoil`). Counters that lie are
-edits too; they have a module of their own, `lies.py`.
+A fault may change the document before it is serialised (`edit`) and the answer afterwards (`spoil`). Faults of counters
+are edits too; they have a module of their own, `counter_faults.py`.
 """
 
 from __future__ import annotations
 
+from asyncio import Event
 from dataclasses import dataclass, field
 from datetime import time as TimeOfDay  # noqa: N812 - a class
 from fnmatch import fnmatchcase
@@ -23,7 +24,7 @@ NAN: Final = float("nan")
 
 @dataclass(slots=True)
 class Answer:
-    """An answer on its way out."""
+    """An answer before it is sent."""
 
     status: int
     content_type: str
@@ -31,24 +32,26 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     #: Seconds of real time before it is sent; None for never.
     delay: float | None = 0.0
+    #: An event to wait for before it is sent.
+    hold: Event | None = None
     #: Break the connection after this many bytes of the body; -1 before anything is sent.
     cut: int | None = None
 
 
 class Fault:
-    """Nothing wrong yet."""
+    """Base class, which changes nothing."""
 
     @property
     def blocks(self) -> bool:
-        """Whether a write that meets it has no effect; otherwise it works and only the answer suffers."""
+        """Whether a write has no effect; otherwise it takes effect and only the answer is changed."""
         return False
 
     def applies(self, _gateway: Gateway) -> bool:
-        """Whether it shows at this moment."""
+        """Whether the fault is present now."""
         return True
 
     def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
-        """Return the document as the fault leaves it."""
+        """Return the changed document."""
         return document
 
     def spoil(self, _answer: Answer) -> None:
@@ -83,12 +86,30 @@ class Slow(Fault):
         answer.delay = self.seconds
 
 
+@dataclass
+class Held(Fault):
+    """The right answer, held back until an event is set."""
+
+    released: Event = field(default_factory=Event)
+    #: Set once a request waits for it.
+    waiting: Event = field(default_factory=Event)
+
+    def spoil(self, answer: Answer) -> None:
+        """Hold the answer back."""
+        answer.hold = self.released
+        self.waiting.set()
+
+    def release(self) -> None:
+        """Send all answers that are held back, and later ones at once."""
+        self.released.set()
+
+
 class Silent(Fault):
-    """The connection is accepted and nothing ever comes."""
+    """The connection is accepted, and no answer is sent."""
 
     @property
     def blocks(self) -> bool:
-        """Nobody is listening."""
+        """The request is not processed."""
         return True
 
     def spoil(self, answer: Answer) -> None:
@@ -98,13 +119,13 @@ class Silent(Fault):
 
 @dataclass
 class Drop(Fault):
-    """The connection breaks: before any byte, or in the middle of the body."""
+    """The connection breaks: before the first byte, or within the body."""
 
     part: float | None = None
 
     @property
     def blocks(self) -> bool:
-        """Only when nothing is answered."""
+        """Only without any answer."""
         return self.part is None
 
     def spoil(self, answer: Answer) -> None:
@@ -129,7 +150,7 @@ class NightlyRestart(Drop):
 
 @dataclass
 class Truncated(Fault):
-    """A complete HTTP answer whose body ends too early."""
+    """A complete HTTP answer with a truncated body."""
 
     part: float = 0.6
 
@@ -151,7 +172,7 @@ class Body(Fault):
 
 
 def Html() -> Body:  # noqa: N802 - reads like the others
-    """Return a page for people instead of JSON."""
+    """Return an HTML page instead of JSON."""
     return Body("<!DOCTYPE html><html><head><title>Envoy</title></head><body>Please log in</body></html>", "text/html")
 
 
@@ -171,7 +192,7 @@ def EmptyList() -> Body:  # noqa: N802
 
 
 def find(document: Json, path: str) -> Iterator[tuple[Any, Any]]:
-    """Yield (container, key) of every place a path such as `production.1.wNow` or `*.serialNumber` leads to."""
+    """Yield (container, key) of every match of a path such as `production.1.wNow` or `*.serialNumber`."""
     *way, last = path.split(".")
     places = [document]
     for step in way:
@@ -193,13 +214,13 @@ def _keys(place: Json, step: str) -> list[Any]:
 
 @dataclass
 class Replace(Fault):
-    """Another value, of any type, at a JSON path; or what a function makes of the true one."""
+    """Another value, of any type, at a JSON path, or the result of a function of the original value."""
 
     path: str
     value: Any
 
     def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
-        """Replace what is found."""
+        """Replace all matches."""
         for place, key in find(document, self.path):
             place[key] = self.value(place[key]) if callable(self.value) else self.value
         return document
@@ -207,12 +228,12 @@ class Replace(Fault):
 
 @dataclass
 class Missing(Fault):
-    """A field or a list's entry that is not there."""
+    """A missing field or entry of a list."""
 
     path: str
 
     def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
-        """Remove what is found."""
+        """Remove all matches."""
         for place, key in reversed(list(find(document, self.path))):
             del place[key]
         return document
@@ -220,43 +241,43 @@ class Missing(Fault):
 
 @dataclass
 class Change(Fault):
-    """Whatever a function makes of the document."""
+    """The result of a function of the document."""
 
     function: Callable[[Json], Json]
 
     def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
-        """Let the function work."""
+        """Apply the function."""
         return self.function(document)
 
 
 @dataclass(slots=True)
 class Active:
-    """A fault at work; a context manager, too."""
+    """An active fault; as a context manager it ends with the block."""
 
     pattern: str
     fault: Fault
     until: float | None
     left: int | None
     faults: Faults
-    #: How many requests it has met.
+    #: Number of requests that it applied to.
     hits: int = 0
 
     def remove(self) -> None:
-        """End it."""
+        """Remove the fault."""
         if self in self.faults.active:
             self.faults.active.remove(self)
 
     def __enter__(self) -> Self:
-        """It began when it was added."""
+        """Return it; it is active since it was added."""
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        """End it."""
+        """Remove the fault."""
         self.remove()
 
 
 class Faults:
-    """All faults at work."""
+    """All active faults."""
 
     def __init__(self, clock: Clock) -> None:
         """Start without any."""
@@ -264,20 +285,20 @@ class Faults:
         self.active: list[Active] = []
 
     def add(self, pattern: str, fault: Fault, *, seconds: float | None = None, count: int | None = None) -> Active:
-        """Let a fault meet requests whose path (with or without its query) is or matches the pattern.
+        """Apply a fault to requests with a path (with or without its query) that equals or matches the pattern.
 
-        Until it is removed, for a span of simulated time, or for a number of requests.
+        It is active until it is removed, for seconds of simulated time, or for a number of requests.
         """
         active = Active(pattern, fault, None if seconds is None else self._clock.now + seconds, count, self)
         self.active.append(active)
         return active
 
     def clear(self) -> None:
-        """End all."""
+        """Remove all faults."""
         self.active.clear()
 
     def meet(self, path_qs: str, gateway: Gateway) -> list[Fault]:
-        """Return what this request meets, and count it."""
+        """Return the faults that apply to this request, and count them."""
         now = self._clock.now
         self.active[:] = [a for a in self.active if (a.until is None or now < a.until) and a.left != 0]
         met = [a for a in self.active if _matches(a.pattern, path_qs) and a.fault.applies(gateway)]

@@ -1,4 +1,4 @@
-"""The gateway: one house, one firmware, and the settings it keeps. Documents are rendered from it, writes change it."""
+"""The gateway: one house, one firmware, and stored settings. Documents are rendered from it, writes change it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .profiles import Profile
 
-#: Live data lapse after this many seconds without a new order.
+#: Seconds for which a request enables live data.
 LIVE_SPAN: Final = 900.0
-#: The cloud puts its own tariff back after about this many seconds.
+#: Seconds after which the cloud restores its own tariff.
 CLOUD_DELAY: Final = 90.0
 Json = Any
 
@@ -25,7 +25,7 @@ class Gateway:
     """State behind the endpoints."""
 
     def __init__(self, profile: Profile, house: House, clock: Clock) -> None:
-        """Put a gateway of this profile into the house."""
+        """Create the gateway of a profile in a house."""
         self.profile = profile
         self._house = house
         self.clock = clock
@@ -49,7 +49,7 @@ class Gateway:
 
     @property
     def house(self) -> House:
-        """The house, lived in up to now."""
+        """The house, simulated up to now."""
         now = self.now
         if self._cloud and self._cloud[0] <= now:
             at, tariff, controller = self._cloud
@@ -61,7 +61,7 @@ class Gateway:
         return self._house
 
     def store_tariff(self, wanted: StorageSettings) -> None:
-        """Take new battery settings, as this firmware does."""
+        """Store new battery settings, as this firmware does."""
         house = self.house
         if self.cloud_owns_tariff and self._cloud is None:
             self._cloud = (self.now + CLOUD_DELAY, deepcopy(self.tariff_settings), deepcopy(house.settings))
@@ -76,11 +76,11 @@ class Gateway:
 
     @property
     def is_live(self) -> bool:
-        """Whether live data move."""
+        """Whether live data are updated."""
         return self.now < self.live_until
 
     def dump(self) -> dict[str, Json]:
-        """Return what survives a restart, besides the house."""
+        """Return the state to save, without the house."""
         return {
             "firmware": self.firmware,
             "cloud_owns_tariff": self.cloud_owns_tariff,
@@ -88,7 +88,7 @@ class Gateway:
         }
 
     def load(self, state: dict[str, Json]) -> None:
-        """Take up what `dump` gave."""
+        """Restore the state that `dump` returned."""
         self.firmware = state["firmware"]
         self.cloud_owns_tariff = state["cloud_owns_tariff"]
         self.tariff_settings = StorageSettings(**state["tariff_settings"])

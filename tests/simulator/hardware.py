@@ -1,4 +1,4 @@
-"""What hangs on the wall: inverters, batteries, relays, a generator, and their settings. No physics, no HTTP."""
+"""Hardware: inverters, batteries, relays, a generator, and their settings. No physics, no HTTP."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ StorageMode = Literal["self-consumption", "backup", "economy", "savings-mode"]
 Action = Literal["apply", "shed", "schedule", "none"]
 STORAGE_MODES: Final[tuple[StorageMode, ...]] = ("self-consumption", "backup", "economy", "savings-mode")
 ACTIONS: Final[tuple[Action, ...]] = ("apply", "shed", "schedule", "none")
-#: Microinverters report every five minutes, each at a second of its own.
+#: Seconds between the reports of a microinverter, each with an offset of its own.
 REPORT_PERIOD: Final = 300
-#: How long an AC battery takes to fall asleep or wake up, in seconds.
+#: Seconds until an AC battery has fallen asleep or woken up.
 ACB_SLEEP_DELAY: Final = 60.0
 
 
 @dataclass(slots=True)
 class Inverter:
-    """A microinverter: a fixed share of the roof, an energy counter that is read when it reports."""
+    """A microinverter: a fixed share of the roof, and an energy counter that is updated with its reports."""
 
     serial: str
     phase: int
     weight: float
     rated: float = 350.0
-    #: Wh up to the reading `since` of the roof's own counter.
+    #: Wh produced up to the reading `since` of the roof's counter.
     banked: float = 0.0
     since: float = 0.0
     days: deque[float] = field(default_factory=lambda: deque(maxlen=8))
@@ -34,7 +34,7 @@ class Inverter:
 
     @property
     def offset(self) -> int:
-        """Second of the reporting period in which this one reports."""
+        """Second of the reporting period at which it reports."""
         return int(self.serial[-6:]) * 37 % REPORT_PERIOD
 
     def last_report(self, now: float) -> float:
@@ -58,13 +58,13 @@ class Battery:
     sleep_max_soc: int = 30
 
     def asleep(self, now: float) -> bool:
-        """Whether its controller has followed the wish by now."""
+        """Whether it sleeps by now, which it does some time after the setting."""
         return self.sleep_enabled == (now - self.sleep_since >= ACB_SLEEP_DELAY)
 
 
 @dataclass(slots=True)
 class Relay:
-    """A dry contact of the system controller. Its load is part of the house's only while it is closed."""
+    """A dry contact of the system controller. Its load is part of the house's load while it is closed."""
 
     id: str
     load_name: str = ""
@@ -115,7 +115,7 @@ class Generator:
 
 @dataclass(slots=True)
 class StorageSettings:
-    """What the controller does with the batteries (the tariff document may claim something else)."""
+    """Battery settings that the controller applies; those in the tariff document may differ."""
 
     mode: StorageMode = "self-consumption"
     reserve: float = 20.0

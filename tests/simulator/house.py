@@ -1,12 +1,12 @@
-"""The house: what flows where, and what has flowed. Physics only, no HTTP.
+"""The house: energy flows and their counters. Physics only, no HTTP.
 
 At every instant and on every phase::
 
     production + imported + discharged + generated = load + exported + charged
 
-The counters are the integrals of just these flows, so they balance too. Powers are watts, energies watt-hours, times
-epoch seconds. Flows are constant within a cell (a minute on the epoch's grid); moving in one leap or in many small
-steps ends the same.
+The counters are the integrals of these flows, so they balance too. Powers are watts, energies watt-hours, times
+epoch seconds. Flows are constant within a cell (a minute on the epoch's grid); advancing in one step or in many
+gives the same result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .profiles import Profile
 
 CELL: Final = 60.0
-#: The days before the beginning are run in coarser cells: they only have to be plausible.
+#: The days before the start are simulated in coarser cells: they only have to be plausible.
 WARM_UP_CELL: Final = 300.0
 WARM_UP_DAYS: Final = 8
 LOG_PERIOD: Final = 900.0
@@ -41,15 +41,15 @@ CHARGE_EFFICIENCY: Final = 0.95
 DISCHARGE_EFFICIENCY: Final = 0.95
 #: The system controller takes a few seconds to move the mains relay.
 RELAY_DELAY: Final = 5.0
-#: Hours of the dear tariff, when economy mode discharges, and of the cheap one, when it may charge from the grid.
+#: Peak hours, in which economy mode discharges, and off-peak hours, in which it may charge from the grid.
 PEAK: Final = range(16, 21)
-CHEAP: Final = range(6)
+OFF_PEAK: Final = range(6)
 _SHARES: Final = {1: (1.0,), 2: (0.47, 0.53), 3: (0.45, 0.31, 0.24)}
 
 
 @dataclass(slots=True)
 class Grid:
-    """The mains relay: where it stands, and what it was told to become when."""
+    """The mains relay: its position, the requested position, and the time at which it moves."""
 
     closed: bool = True
     wanted: bool = True
@@ -58,7 +58,7 @@ class Grid:
 
 @dataclass
 class House:
-    """A roof, a battery, a grid, a generator and people. Build it with `House.at`."""
+    """A roof, batteries, a grid connection, a generator and a load. Create it with `House.at`."""
 
     profile: Profile
     seed: int
@@ -72,16 +72,16 @@ class House:
     #: Wh inside the batteries.
     stored: float
     grid: Grid = field(default_factory=Grid)
-    #: Counters at the last local midnights, the newest last: the newest is when "today" began.
+    #: Counters at the last local midnights, the newest last: it is the start of "today".
     midnights: deque[Snapshot] = field(default_factory=lambda: deque(maxlen=WARM_UP_DAYS))
     log: list[Snapshot] = field(default_factory=list)
     next_midnight: float = 0.0
     cell: float = CELL
-    #: Relays moved by hand, and the situation (on grid, generator running) until whose end that holds.
+    #: Relays switched by hand, with the state (on grid, generator running) for which that applies.
     held: dict[str, tuple[bool, bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Derive what follows from the parts."""
+        """Initialise derived values."""
         self.zone = ZoneInfo(self.profile.zone)
         self.phases = self.profile.phases
         self._weather: tuple[float, float, float] = (-1.0, 0.0, 0.0)
@@ -90,7 +90,7 @@ class House:
 
     @classmethod
     def at(cls, profile: Profile, start: float, *, seed: int = 1, inverters: int | None = None) -> House:
-        """Build the house as it stands at a time: a week has been lived in it, its counters began long before."""
+        """Create the house at a time: a week was simulated before, and its counters started long before."""
         count = profile.inverters if inverters is None else inverters
         house = deepcopy(_warmed_up(_Key(profile), start, seed, count))
         house.cell = CELL
@@ -98,12 +98,12 @@ class House:
         house.refresh()
         return house
 
-    # -- moving -------------------------------------------------------------------------------------------------
+    # -- time ---------------------------------------------------------------------------------------------------
 
     def advance(self, until: float) -> None:
-        """Live until a time; going back is not possible and does nothing."""
+        """Simulate until a time; an earlier one has no effect."""
         while self.now < until:
-            self._live(min(until, self._cell_end, self.next_midnight, self._next_event))
+            self._step(min(until, self._cell_end, self.next_midnight, self._next_event))
 
     @property
     def _cell_end(self) -> float:
@@ -113,7 +113,7 @@ class House:
     def _next_event(self) -> float:
         return self.grid.at if self.grid.wanted != self.grid.closed and self.grid.at > self.now else float("inf")
 
-    def _live(self, until: float) -> None:
+    def _step(self, until: float) -> None:
         flow = self.flow
         if self.now % self.cell == 0 or self.roof.is_dark:
             self.roof.begin(self.now, self.total("production"), sum(flow["production"]))
@@ -145,18 +145,18 @@ class House:
         return Snapshot(self.now, {name: list(values) for name, values in self.counters.items()})
 
     def refresh(self) -> None:
-        """Let the flows follow a change of settings at once."""
+        """Update the flows after a change of settings."""
         self.flow = self._flows()
 
     # -- flows --------------------------------------------------------------------------------------------------
 
     def _flows(self) -> PerPhase:
-        sun, wants = self._weather_now()
+        sun, demand = self._weather_now()
         self._run_generator()
         self._move_relays()
         shares = _SHARES[self.phases]
         extra = sum(relay.watts for relay in self.relays if relay.closed and relay.type == "LOAD")
-        house = [wants * share + extra / self.phases for share in shares]
+        house = [demand * share + extra / self.phases for share in shares]
         roof = [sun * rated for rated in self.roof.rated]
         flow: PerPhase = {"production": roof, "load": house, "generated": [0.0] * self.phases}
         if self.grid.closed:
@@ -193,7 +193,7 @@ class House:
 
     @property
     def capacity(self) -> float:
-        """Wh that all batteries hold when full."""
+        """Wh of all batteries when full."""
         return sum(battery.capacity for battery in self.batteries)
 
     @property
@@ -202,7 +202,7 @@ class House:
         return 100.0 * self.stored / self.capacity if self.batteries else 0.0
 
     def _limits(self, floor: float) -> tuple[float, float]:
-        """Watts that can be drawn and put in until this cell's end without leaving floor (percent) and full."""
+        """Maximum power of discharging and charging until the end of the cell, between floor (percent) and full."""
         power = sum(battery.power for battery in self.batteries if not battery.asleep(self.now))
         hours = (self._cell_end - self.now) / 3600.0
         above = max(0.0, self.stored - self.capacity * floor / 100.0)
@@ -213,7 +213,7 @@ class House:
         )
 
     def _storage_on_grid(self, net: float) -> float:
-        """Watts out of (+) or into (-) the batteries, when the house lacks `net` watts."""
+        """Power out of (+) or into (-) the batteries when the house needs `net` watts."""
         if not self.batteries:
             return 0.0
         settings = self.settings
@@ -222,7 +222,7 @@ class House:
         economy = settings.mode in ("economy", "savings-mode") and not settings.opt_schedules
         backup = settings.mode == "backup" and not settings.opt_schedules
         from_grid = settings.charge_from_grid and (
-            self.soc < settings.reserve or (economy and hour in CHEAP) or (backup and self.soc < 100.0)
+            self.soc < settings.reserve or (economy and hour in OFF_PEAK) or (backup and self.soc < 100.0)
         )
         if from_grid:
             return -into
@@ -233,27 +233,27 @@ class House:
         return min(net, out)
 
     def _island(self, flow: PerPhase) -> list[float]:
-        """Balance the house without a grid: what storage cannot take or give is curtailed or shed."""
+        """Balance the house without a grid: production is curtailed or load shed beyond the limits of the storage."""
         roof, house, generated = flow["production"], flow["load"], flow["generated"]
         fed = self.generator.rated if self.generator and self.generator.running else 0.0
         if not self.batteries:
-            # Nothing forms a grid for the inverters: the generator alone carries the house.
+            # Without a grid the inverters produce nothing: only the generator supplies the house.
             roof[:] = [0.0] * self.phases
             scale = min(1.0, fed / sum(house)) if sum(house) else 0.0
             house[:] = [watts * scale for watts in house]
             generated[:] = house
             return [0.0] * self.phases
         out, into = self._limits(self.settings.very_low)
-        wish = sum(house) - sum(roof)
+        needed = sum(house) - sum(roof)
         if self.generator and self.generator.charge_from_generator:
-            wish += into
-        fed = min(fed, max(0.0, wish))
+            needed += into
+        fed = min(fed, max(0.0, needed))
         generated[:] = [fed / self.phases] * self.phases
-        lack = sum(house) - sum(roof) - fed
-        if lack > out:
-            _scale(house, sum(house) - (lack - out))
-        elif lack < -into:
-            _scale(roof, sum(roof) - (-into - lack))
+        deficit = sum(house) - sum(roof) - fed
+        if deficit > out:
+            _scale(house, sum(house) - (deficit - out))
+        elif deficit < -into:
+            _scale(roof, sum(roof) - (-into - deficit))
         return [house[p] - roof[p] - generated[p] for p in range(self.phases)]
 
     def _run_generator(self) -> None:
@@ -268,11 +268,11 @@ class House:
             generator.running = True
 
     def _move_relays(self) -> None:
-        """Let every contact follow its settings; one moved by hand stays until grid or generator change."""
+        """Apply the settings of every relay; one switched by hand keeps its position until grid or generator change."""
         fed = bool(self.generator and self.generator.running)
-        situation = (self.grid.closed, fed)
+        grid_and_generator = (self.grid.closed, fed)
         for relay in self.relays:
-            if relay.type == "NONE" or self.held.get(relay.id) == situation:
+            if relay.type == "NONE" or self.held.get(relay.id) == grid_and_generator:
                 continue
             self.held.pop(relay.id, None)
             action = relay.grid_action if self.grid.closed else relay.gen_action if fed else relay.micro_grid_action
@@ -286,14 +286,14 @@ class House:
             elif action != "none":
                 relay.closed = action == "apply"
 
-    # -- what people do -----------------------------------------------------------------------------------------
+    # -- controls -----------------------------------------------------------------------------------------------
 
     def switch_grid(self, *, closed: bool) -> None:
-        """Order the mains relay to move; it does after a few seconds."""
+        """Request a position of the mains relay; it moves after a few seconds."""
         self.grid.wanted, self.grid.at = closed, self.now + RELAY_DELAY
 
     def switch_relay(self, relay: Relay, *, closed: bool) -> None:
-        """Move a dry contact by hand."""
+        """Switch a dry contact by hand."""
         relay.closed = closed
         self.held[relay.id] = (self.grid.closed, bool(self.generator and self.generator.running))
         self.refresh()
@@ -302,10 +302,10 @@ class House:
         """Return the dry contact of this id; KeyError without it."""
         return {relay.id: relay for relay in self.relays}[relay_id]
 
-    # -- hardware that comes and goes ---------------------------------------------------------------------------
+    # -- changes of hardware -----------------------------------------------------------------------------------
 
     def add_inverter(self, serial: str | None = None) -> Inverter:
-        """Screw one more inverter under a panel."""
+        """Add an inverter."""
         number = len(self.inverters)
         serial = serial or inverter_serial(self.profile, number + 500)
         inverter = Inverter(serial, number % self.phases, 1.0, self.profile.rated)
@@ -314,23 +314,23 @@ class House:
         return inverter
 
     def remove_inverter(self, serial: str) -> None:
-        """Take one away: it stays in the gateway's memory as deleted."""
+        """Remove an inverter: the gateway keeps it as deleted."""
         self.roof.change(serial, self.total("production"), deleted=True, producing=False, communicating=False)
         self.refresh()
 
     def break_inverter(self, serial: str, *, communicating: bool = True) -> None:
-        """Let one fail: it produces nothing, and reports so or falls silent."""
+        """Let an inverter fail: it produces nothing, and reports that or stops communicating."""
         self.roof.change(serial, self.total("production"), producing=False, communicating=communicating)
         self.refresh()
 
     def add_battery(self, battery: Battery, *, soc: float | None = None) -> None:
-        """Connect one more battery, charged like the others unless told otherwise."""
+        """Add a battery, with the state of charge of the others unless one is given."""
         self.stored += battery.capacity * (self.soc if soc is None else soc) / 100.0
         self.batteries.append(battery)
         self.refresh()
 
     def remove_battery(self, serial: str) -> None:
-        """Disconnect a battery with what it holds."""
+        """Remove a battery with its energy."""
         soc = self.soc
         self.batteries = [battery for battery in self.batteries if battery.serial != serial]
         self.stored = self.capacity * soc / 100.0
@@ -340,7 +340,7 @@ class House:
         """Return the battery of this serial number; KeyError without it."""
         return {battery.serial: battery for battery in self.batteries}[serial]
 
-    # -- looking back -------------------------------------------------------------------------------------------
+    # -- counters ----------------------------------------------------------------------------------------------
 
     def total(self, flow: Flow) -> float:
         """Wh since the system was installed, all phases."""
@@ -363,14 +363,14 @@ class House:
         return self.midnights[-1].since(self.midnights[0], flow, phase)
 
     def history(self, start: float, end: float, step: float = 3600.0) -> Iterator[Snapshot]:
-        """Yield the true counters at past times, `step` seconds apart, however long ago.
+        """Yield the counters at past times, `step` seconds apart, at any time in the past.
 
-        What lies before this house's own memory is lived through in a second one with the profile's settings, whose
-        counters are then shifted so that they meet at the seam; only the battery's charge may jump there. Between log
-        entries (15 minutes) values are interpolated.
+        Times before the log of this house are simulated in a second house with the profile's settings. Its counters are
+        shifted so that they are continuous; only the battery's charge may jump there. Between log entries (15 minutes)
+        values are interpolated.
         """
         if end > self.now:
-            raise ValueError("the future has no history")
+            raise ValueError("the end is in the future")
         log = [*self.log, self.snapshot()]
         if start < log[0].at:
             log = [*_before(self, start, log[0]), *log]
@@ -383,7 +383,7 @@ class House:
 
 
 def inverter_serial(profile: Profile, number: int) -> str:
-    """Return a serial number that no other profile's inverters have."""
+    """Return the serial number of an inverter, unique among all profiles."""
     return f"4822{int(profile.serial[-4:]) % 97:02d}{number * 7 + 10_021:06d}"
 
 
@@ -399,28 +399,28 @@ def _midnight_after(now: float, zone: ZoneInfo) -> float:
 
 
 def _before(house: House, start: float, seam: Snapshot) -> list[Snapshot]:
-    past = _new(house.profile, start, house.seed, len(house.inverters))
-    past.cell = WARM_UP_CELL
-    past.advance(seam.at)
-    shift: PerPhase = {name: add(seam.counters[name], values, -1.0) for name, values in past.counters.items()}
-    return [entry.plus(shift) for entry in past.log if entry.at < seam.at]
+    earlier = _new(house.profile, start, house.seed, len(house.inverters))
+    earlier.cell = WARM_UP_CELL
+    earlier.advance(seam.at)
+    shift: PerPhase = {name: add(seam.counters[name], values, -1.0) for name, values in earlier.counters.items()}
+    return [entry.plus(shift) for entry in earlier.log if entry.at < seam.at]
 
 
 def _new(profile: Profile, start: float, seed: int, count: int) -> House:
-    """Build a house at the local midnight a week and a day before a time."""
+    """Create a house at the local midnight a week and a day before a time."""
     zone = ZoneInfo(profile.zone)
     day = datetime.fromtimestamp(start, zone).date() - timedelta(days=WARM_UP_DAYS)
     begin = datetime.combine(day, datetime.min.time(), zone).timestamp()
-    life = profile.lifetime
+    lifetime = profile.lifetime
     shares = _SHARES[profile.phases]
     even = [1 / profile.phases] * profile.phases
     counters: PerPhase = {
-        "production": [life.production * part for part in even],
-        "load": [life.load * part for part in shares],
-        "exported": [life.exported * part for part in even],
-        "charged": [life.charged * part for part in even],
-        "discharged": [life.discharged * part for part in even],
-        "generated": [life.generated * part for part in even],
+        "production": [lifetime.production * part for part in even],
+        "load": [lifetime.load * part for part in shares],
+        "exported": [lifetime.exported * part for part in even],
+        "charged": [lifetime.charged * part for part in even],
+        "discharged": [lifetime.discharged * part for part in even],
+        "generated": [lifetime.generated * part for part in even],
     }
     counters["imported"] = [
         *(
@@ -440,8 +440,8 @@ def _new(profile: Profile, start: float, seed: int, count: int) -> House:
             number % profile.phases,
             1.0 - 0.08 * (number * 31 % 17) / 17,
             profile.rated,
-            life.production * profile.inverter_share / count,
-            life.production,
+            lifetime.production * profile.inverter_share / count,
+            lifetime.production,
         )
         for number in range(count)
     ]
@@ -465,7 +465,7 @@ def _new(profile: Profile, start: float, seed: int, count: int) -> House:
 
 
 class _Key:
-    """A profile as a key of a cache."""
+    """A profile as the key of a cache."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile

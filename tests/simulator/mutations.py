@@ -1,4 +1,4 @@
-"""Documents with one to three things wrong in them: whatever a gateway may say instead of what is true."""
+"""Documents with one to three mutations of their values or structure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LONG: Final = 20_000
 
 
 def _deep(value: Json) -> Json:
-    """Put a value at the bottom of many lists."""
+    """Nest a value in many lists."""
     for _ in range(_DEEP):
         value = [value]
     return value
 
 
 def _number(text: str) -> Json:
-    """Return a text as the number it is, or as its length."""
+    """Return a text as a number, or its length."""
     try:
         return float(text)
     except ValueError:
@@ -34,7 +34,7 @@ def _number(text: str) -> Json:
 
 
 def _retyped(value: Json) -> Json:
-    """Return what a careless programmer would send: a text for a number, a number for a text, an object for a list."""
+    """Return a value of another type: a text for a number, a number for a text, an object for a list."""
     match value:
         case bool():
             return int(value)
@@ -50,7 +50,7 @@ def _retyped(value: Json) -> Json:
 
 
 def _emptied(value: Json) -> Json:
-    """Return nothing of the same kind."""
+    """Return an empty value of the same type."""
     return [] if isinstance(value, list) else {} if isinstance(value, dict) else "" if isinstance(value, str) else 0
 
 
@@ -59,13 +59,13 @@ def _negative(value: Json) -> Json:
 
 
 def _scaled(factor: float) -> Callable[[Json], Json]:
-    """Return a function that multiplies numbers, and repeats or cuts what has a length."""
+    """Return a function that multiplies numbers, and repeats or shortens texts and lists."""
 
     def scale(value: Json) -> Json:
         if isinstance(value, bool | None):
             return factor
         if isinstance(value, int | float):
-            # No float is as large as some of these whole numbers.
+            # Some of these integers are too large for a float.
             return value * factor if isinstance(value, float) else value * round(2 * factor) // 2
         if isinstance(value, dict):
             return dict(list(value.items())[: int(len(value) * factor)])
@@ -74,7 +74,7 @@ def _scaled(factor: float) -> Callable[[Json], Json]:
     return scale
 
 
-#: What may stand at a place instead of what belongs there.
+#: Mutations of a value.
 VALUES: Final[dict[str, Callable[[Json], Json]]] = {
     "null": lambda _: None,
     "of another type": _retyped,
@@ -96,10 +96,10 @@ VALUES: Final[dict[str, Callable[[Json], Json]]] = {
     "in a list": lambda value: [value],
     "in an object": lambda value: {"value": value},
     "deep": _deep,
-    "a word": lambda _: "n/a",
-    "the word NaN": lambda _: "NaN",
-    "not of this alphabet": lambda _: "\u0000\ud83d\ude00\u202e\uffff",
-    "half a character": lambda _: "\ud83d",
+    "a text": lambda _: "n/a",
+    "the text NaN": lambda _: "NaN",
+    "unusual characters": lambda _: "\u0000\ud83d\ude00\u202e\uffff",
+    "a lone surrogate": lambda _: "\ud83d",
     "long": lambda _: "x" * _LONG,
 }
 
@@ -132,29 +132,29 @@ def _reverse(place: Json, _key: Key) -> None:
 
 
 def _cut(place: Json, key: Key) -> None:
-    """Leave out this one and all after it."""
+    """Remove this entry and all after it."""
     for later in list(place)[list(place).index(key) :] if isinstance(place, dict) else [slice(int(key), None)]:
         del place[later]
 
 
 def _exchange(place: Json, key: Key) -> None:
-    """Let two values change places."""
+    """Exchange two values."""
     keys = list(place) if isinstance(place, dict) else list(range(len(place)))
     other = keys[(keys.index(key) + 1) % len(keys)]
     place[key], place[other] = place[other], place[key]
 
 
-#: What may happen to a place and its neighbours.
+#: Mutations of the structure around a value.
 SHAPES: Final[dict[str, Callable[[Json, Key], None]]] = {
     "twice": _twice,
     "missing": _remove,
-    "with a stranger beside it": _add,
+    "with an unknown neighbour": _add,
     "reversed": _reverse,
     "cut off": _cut,
     "exchanged": _exchange,
 }
 
-#: What may happen to the finished answer, whose length is given in case.
+#: Mutations of the answer; its Content-Length is kept.
 BODIES: Final[dict[str, Callable[[Answer], None]]] = {}
 
 
@@ -171,17 +171,17 @@ def _truncated(answer: Answer) -> None:
     answer.body = answer.body[: len(answer.body) * 2 // 3]
 
 
-@_body("half of it lost on the way")
+@_body("connection lost within the body")
 def _lost(answer: Answer) -> None:
     answer.cut = len(answer.body) // 2
 
 
-@_body("nothing")
+@_body("an empty body")
 def _nothing(answer: Answer) -> None:
     answer.body = b""
 
 
-@_body("bytes that are no text")
+@_body("invalid UTF-8")
 def _bytes(answer: Answer) -> None:
     answer.body = answer.body.replace(b'"', b'"\xff\xc3', 1)
 
@@ -191,12 +191,12 @@ def _doubled(answer: Answer) -> None:
     answer.body += answer.body
 
 
-@_body("another type of content")
+@_body("another content type")
 def _other_type(answer: Answer) -> None:
     answer.content_type = "application/octet-stream"
 
 
-@_body("a page for people")
+@_body("an HTML page")
 def _page(answer: Answer) -> None:
     answer.content_type, answer.body = "text/html", b"<!DOCTYPE html><html><body>Please wait</body></html>"
 
@@ -206,7 +206,7 @@ def _huge(answer: Answer) -> None:
     answer.body = b"[" + b'{"a": 1},' * 20_000 + b"{}]"
 
 
-@_body("brackets without end")
+@_body("unclosed brackets")
 def _brackets(answer: Answer) -> None:
     answer.body = b"[" * 100_000
 
@@ -216,44 +216,44 @@ def _marked(answer: Answer) -> None:
     answer.body = b"\xef\xbb\xbf" + answer.body
 
 
-def places(document: Json, way: tuple[Key, ...] = ()) -> Iterator[tuple[Json, Key, tuple[Key, ...]]]:
-    """Yield container, key and the way there of everything in a document, however deep."""
+def find_all(document: Json, way: tuple[Key, ...] = ()) -> Iterator[tuple[Json, Key, tuple[Key, ...]]]:
+    """Yield container, key and path of every value in a document, at any depth."""
     keys: list[Key] = list(document) if isinstance(document, dict) else []
     if isinstance(document, list):
         keys = list(range(len(document)))
     for key in keys:
         yield document, key, (*way, key)
-        yield from places(document[key], (*way, key))
+        yield from find_all(document[key], (*way, key))
 
 
 @dataclass
 class Mutation(Fault):
-    """One to three things wrong in the document of one endpoint."""
+    """One to three mutations of the document of one endpoint, or one of its body."""
 
-    #: Which place, counted through the document and begun anew at its end, and what is there: of VALUES or SHAPES.
+    #: The index of a value in the document, modulo their number, and a mutation of VALUES or SHAPES.
     edits: tuple[tuple[int, str], ...] = ()
-    #: Or what became of the whole answer: of BODIES.
+    #: Or a mutation of BODIES.
     body: str | None = None
-    #: What was found where, once it was done.
+    #: Descriptions of the mutations that were made.
     done: list[str] = field(default_factory=list, compare=False)
 
     def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
-        """Change the places."""
+        """Mutate the document."""
         self.done.clear()
-        for number, what in self.edits:
-            all_places = list(places(document))
-            if not all_places:
+        for number, mutation in self.edits:
+            found = list(find_all(document))
+            if not found:
                 break
-            place, key, way = all_places[number % len(all_places)]
+            place, key, way = found[number % len(found)]
             before = json.dumps(place[key], default=str)
-            self.done.append(f"{'.'.join(map(str, way))} = {before[:60]}: {what}")
-            if what in SHAPES:
-                SHAPES[what](place, key)
+            self.done.append(f"{'.'.join(map(str, way))} = {before[:60]}: {mutation}")
+            if mutation in SHAPES:
+                SHAPES[mutation](place, key)
             else:
-                place[key] = VALUES[what](place[key])
+                place[key] = VALUES[mutation](place[key])
         return document
 
     def spoil(self, answer: Answer) -> None:
-        """Change the answer."""
+        """Mutate the answer."""
         if self.body:
             BODIES[self.body](answer)

@@ -1,4 +1,4 @@
-"""The systems that can be simulated, one row each. A new system is a new row: everything else follows from it."""
+"""The systems that can be simulated. A new system is a new `Profile`: all else is derived from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CtType = Literal["production", "net-consumption", "total-consumption", "storage"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetime:
-    """Wh that the counters showed before the simulation began; import follows from the balance."""
+    """Wh of the counters before the simulation; import is calculated from the balance."""
 
     production: float
     load: float
@@ -24,7 +24,7 @@ class Lifetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One kind of system."""
+    """A system."""
 
     name: str
     about: str
@@ -37,7 +37,7 @@ class Profile:
     phases: int = 1
     phase_mode: Literal["single", "split", "three"] = "three"
     cts: tuple[CtType, ...] = ()
-    #: Inverters keep their own counters, which began elsewhere: this part of the production they know of.
+    #: Inverters have their own counters with another start: their share of the lifetime production.
     inverter_share: float = 1.0
     #: Without CTs, below fw 8: `whLifetime` of the inverters wraps at 2^32 joules.
     wraps: bool = False

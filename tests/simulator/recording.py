@@ -1,7 +1,7 @@
-"""A recorded gateway: a folder with what each endpoint said, served again.
+"""A recorded gateway: a folder with the answer of each endpoint, served again.
 
-A file is an endpoint, named like it with `/`, `?`, `=` and `&` as `_`; beside it `<name>_log.json` holds the HTTP
-status (`code`). Writes are answered and forgotten, everybody may read.
+A file is an endpoint, named like it with `/`, `?`, `=` and `&` as `_`; `<name>_log.json` contains the HTTP status
+(`code`). Writes are answered and discarded; no authentication is needed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Recording:
     """A recorded gateway; an async context manager that serves it."""
 
     def __init__(self, folder: Path, *, port: int = 0, host: str = "127.0.0.1") -> None:
-        """Read who it was. Raises FileNotFoundError or ValueError when the folder holds no recording."""
+        """Read the identity. Raises FileNotFoundError or ValueError when the folder contains no recording."""
         self._folder = folder
         self._address, self.port = host, port
         info = (folder / "info").read_text(encoding="utf-8")
@@ -42,30 +42,30 @@ class Recording:
 
     @property
     def host(self) -> str:
-        """Address and port, as a client takes them."""
+        """Address and port for a client."""
         return f"{self._address}:{self.port}"
 
     @property
     def uses_tokens(self) -> bool:
-        """HTTPS and tokens, rather than HTTP."""
+        """Whether it uses HTTPS and tokens, rather than HTTP."""
         return int(self.firmware.split(".")[0]) >= 7
 
     @property
     def username(self) -> str:
-        """What to type into a form: everybody may read."""
+        """User name for a form; any is accepted."""
         return access.CLOUD_USER if self.uses_tokens else "installer"
 
     @property
     def password(self) -> str:
-        """What to type into a form."""
+        """Password for a form; any is accepted."""
         return access.CLOUD_PASSWORD if self.uses_tokens else ""
 
     def token(self, days: float = 300) -> str:
-        """Make a token for this gateway."""
+        """Return a token for this gateway."""
         return access.make_token(self.serial, now=time.time(), days=days)
 
     async def __aenter__(self) -> Self:
-        """Serve."""
+        """Start serving."""
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
@@ -76,7 +76,7 @@ class Recording:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        """Stop."""
+        """Stop serving."""
         if self._runner:
             await self._runner.cleanup()
 
@@ -86,10 +86,10 @@ class Recording:
         if request.method != "GET":
             return web.Response(body=await request.read(), content_type="application/json")
         name = file_name(request.path_qs)
-        for known in (name, _ALIASES.get(name, name)):
-            if re.fullmatch(r"\w[\w.-]*", known) and (file := self._folder / known).is_file():
-                kind = "text/xml" if known == "info" else "application/json"
-                return web.Response(status=self._status(known), body=file.read_bytes(), content_type=kind)
+        for stored in (name, _ALIASES.get(name, name)):
+            if re.fullmatch(r"\w[\w.-]*", stored) and (file := self._folder / stored).is_file():
+                kind = "text/xml" if stored == "info" else "application/json"
+                return web.Response(status=self._status(stored), body=file.read_bytes(), content_type=kind)
         return web.Response(status=404)
 
     def _status(self, name: str) -> int:
@@ -100,13 +100,13 @@ class Recording:
 def write(folder: Path, fixtures: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Write the answers of a diagnostics file as a recording, yielding the names of its files.
 
-    An endpoint that was asked and did not answer is recorded as 503: it may well be there.
+    An endpoint that did not answer is recorded as 503, because the gateway may have it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for endpoint, answer in fixtures.items():
         name = file_name(endpoint)
         if not re.fullmatch(r"\w[\w.-]*", name):
-            raise ValueError(f"{endpoint!r} is no endpoint")
+            raise ValueError(f"{endpoint!r} is not an endpoint")
         (folder / name).write_text(answer["body"] or "", encoding="utf-8")
         log = {"code": answer["status"] or 503}
         (folder / f"{name}_log.json").write_text(json.dumps(log) + "\n", encoding="utf-8")
@@ -115,5 +115,5 @@ def write(folder: Path, fixtures: dict[str, dict[str, Any]]) -> Iterator[str]:
 
 def _tag(xml: str, name: str) -> str:
     if not (found := re.search(rf"<{name}>([^<]+)</{name}>", xml)):
-        raise ValueError(f"/info names no {name}")
+        raise ValueError(f"/info contains no {name}")
     return found[1]

@@ -1,4 +1,4 @@
-"""The roof: microinverters that share what the sun gives, and report it every five minutes."""
+"""The roof: microinverters that share the production, and report it every five minutes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .hardware import Inverter
 
 @dataclass(slots=True)
 class _Cell:
-    """A stretch of constant power: where the roof's counter stood at its start (Wh), and the watts."""
+    """An interval of constant power: its start, the roof's counter then (Wh), and the watts."""
 
     start: float
     produced: float
@@ -18,22 +18,22 @@ class _Cell:
 
 
 class Roof:
-    """Inverters and the shares they have in the roof's one counter."""
+    """Inverters and their shares of the roof's counter."""
 
     def __init__(self, inverters: list[Inverter], phases: int) -> None:
-        """Mount the inverters."""
+        """Add the inverters."""
         self.inverters = inverters
         self.phases = phases
         #: Watts of each phase in full sun.
         self.rated: list[float] = []
         self.produced = 0.0
-        #: The last ten minutes and more: what was true when an inverter last reported.
+        #: More than the last ten minutes, so that it includes the last report of each inverter.
         self._cells: deque[_Cell] = deque(maxlen=14)
         self._weight = 0.0
         self._count()
 
     def _count(self) -> None:
-        """The two legs of a split phase share every inverter; each of three phases has its own."""
+        """Add up the ratings: both legs of a split phase share every inverter, each of three phases has its own."""
         working = [inverter for inverter in self.inverters if inverter.producing]
         self._weight = sum(inverter.weight * inverter.rated for inverter in working)
         if self.phases == 3:
@@ -45,17 +45,17 @@ class Roof:
         return inverter.weight * inverter.rated / self._weight if inverter.producing and self._weight else 0.0
 
     def begin(self, now: float, produced: float, power: float) -> None:
-        """Note the power from now on."""
+        """Record the power from now on."""
         self.produced = produced
         self._cells.append(_Cell(now, produced, power))
 
     @property
     def is_dark(self) -> bool:
-        """Whether nothing was noted yet."""
+        """Whether no power was recorded yet."""
         return not self._cells
 
     def bank(self, produced: float) -> None:
-        """Settle the inverters' counters at a reading of the roof's."""
+        """Update the inverters' counters to a reading of the roof's."""
         for inverter in self.inverters:
             inverter.banked += self._share(inverter) * (produced - inverter.since)
             inverter.since = produced
@@ -67,7 +67,7 @@ class Roof:
             inverter.days.append(inverter.banked)
 
     def add(self, inverter: Inverter, produced: float) -> None:
-        """Mount one more."""
+        """Add an inverter."""
         self.bank(produced)
         inverter.since = produced
         inverter.days.append(0.0)
@@ -75,7 +75,7 @@ class Roof:
         self._count()
 
     def change(self, serial: str, produced: float, **changes: bool) -> None:
-        """Let an inverter break, vanish or recover."""
+        """Let an inverter fail, be removed or recover."""
         inverter = self[serial]
         self.bank(produced)
         for name, value in changes.items():

@@ -22,23 +22,24 @@ from .faults import Answer, Fault, Faults
 from .gateway import Gateway, Json
 from .house import House
 from .profiles import DEFAULT, PROFILES, Profile
-from .raw import Raw
+from .text_document import TextDocument
 from .writes import WRITES, NotHere, Refused
 
 if TYPE_CHECKING:
     from .faults import Active
 
 TOKENS_SINCE: Final = (7,)
-#: State is written this often, in seconds of real time.
+#: Seconds of real time between writes of the state file.
 SAVE_PERIOD: Final = 30.0
 REQUESTS_KEPT: Final = 20_000
-#: Seconds of real time after which a request counts as in flight: that somebody has hung up is not noticed at once.
-NOTICED: Final = 0.01
+#: Iterations of the event loop after which a request counts as in flight: a client that closes its connection and sends
+#: the next request on another one at once is not detected sooner.
+COUNTED_AFTER: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request the gateway has seen."""
+    """A request that the gateway received."""
 
     method: str
     path: str
@@ -48,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A change someone asked for."""
+    """A write that the gateway received."""
 
     method: str
     path: str
@@ -71,7 +72,7 @@ class Simulator:
         state: Path | None = None,
         host: str = "127.0.0.1",
     ) -> None:
-        """Build a system of a profile, or take it up from a state file."""
+        """Create a system of a profile, or restore it from a state file."""
         self.profile = PROFILES[profile] if isinstance(profile, str) else profile
         self._address, self.port = host, port
         self._state = state
@@ -81,9 +82,9 @@ class Simulator:
             house = House.at(self.profile, self.clock.now, seed=1 if seed is None else seed, inverters=inverters)
         else:
             house = states.load_house(self.profile, saved["house"])
-            # The clock goes on where it was; a running one has moved since.
+            # The clock continues where it was saved; a running one has advanced since.
             since = max(0.0, time.time() - saved["saved_at"]) if self.clock.running else 0.0
-            # With real time that is the same to within the time it takes to look, and must not be less.
+            # With real time both agree to within the time that this takes, and the clock must not be set back.
             self.clock.advance(max(0.0, house.now + since - self.clock.now))
         self.gateway = Gateway(self.profile, house, self.clock)
         if saved is not None:
@@ -93,7 +94,7 @@ class Simulator:
         self.requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
         self.writes: list[Write] = []
         self.revoked: set[str] = set()
-        #: Paths that are being answered, the most of them at a time, and the most to one.
+        #: Paths of requests in progress, the maximum of their number, and the maximum for one path.
         self._in_flight: list[str] = []
         self.most_in_flight = self.most_to_one = 0
         self._digest = access.Digest(self.profile.serial)
@@ -101,11 +102,11 @@ class Simulator:
         self._stopping = asyncio.Event()
         self._saver: asyncio.Task[None] | None = None
 
-    # -- what it is ---------------------------------------------------------------------------------------------
+    # -- properties ---------------------------------------------------------------------------------------------
 
     @property
     def host(self) -> str:
-        """Address and port, as a client takes them."""
+        """Address and port for a client."""
         return f"{self._address}:{self.port}"
 
     @property
@@ -120,36 +121,41 @@ class Simulator:
 
     @property
     def house(self) -> House:
-        """The house, lived in up to the clock's time."""
+        """The house, simulated up to the clock's time."""
         return self.gateway.house
 
     @property
+    def requested_paths(self) -> set[str]:
+        """Paths of all requests, without their queries."""
+        return {request.path.partition("?")[0] for request in self.requests}
+
+    @property
     def uses_tokens(self) -> bool:
-        """HTTPS and tokens, rather than HTTP and digest authentication."""
+        """Whether it uses HTTPS and tokens, rather than HTTP and digest authentication."""
         return self.gateway.version >= TOKENS_SINCE
 
     @property
     def username(self) -> str:
-        """What to type into a form: the cloud account, or the local user."""
+        """User name for a form: of the cloud account, or of the local user."""
         return access.CLOUD_USER if self.uses_tokens else "installer"
 
     @property
     def password(self) -> str:
-        """What to type into a form; the library knows the installer's."""
+        """Password for a form; empty for the installer, because the library computes that one."""
         return access.CLOUD_PASSWORD if self.uses_tokens else ""
 
     def token(self, days: float = 300, user: str = "owner", serial: str | None = None) -> str:
-        """Make a token for this gateway: days < 0 gives an expired one, another serial a foreign one."""
+        """Return a token for this gateway: expired with days < 0, for another gateway with another serial."""
         return access.make_token(serial or self.serial, now=self.clock.now, days=days, user=user)
 
-    # -- what happens to it -------------------------------------------------------------------------------------
+    # -- faults and restarts ------------------------------------------------------------------------------------
 
     def fault(self, pattern: str, fault: Fault, *, seconds: float | None = None, count: int | None = None) -> Active:
         """Add a fault; in a `with` statement it ends with the block."""
         return self.faults.add(pattern, fault, seconds=seconds, count=count)
 
     def revoke(self, token: str) -> None:
-        """Reject this token from now on."""
+        """Reject a token from now on."""
         self.revoked.add(token)
 
     async def go_away(self) -> None:
@@ -164,7 +170,7 @@ class Simulator:
         self._stopping = asyncio.Event()
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self._handle)
-        # Who hangs up is answered no more.
+        # A request is cancelled when its client closes the connection.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handler_cancellation=True)
         await runner.setup()
         context = access.tls(self.certificate) if self.uses_tokens else None
@@ -185,7 +191,7 @@ class Simulator:
         await self.come_back()
 
     async def __aenter__(self) -> Self:
-        """Serve."""
+        """Start serving."""
         await self.come_back()
         if self._state is not None:
             self.save()
@@ -193,7 +199,7 @@ class Simulator:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        """Stop, and keep the state."""
+        """Stop serving, and save the state."""
         if self._saver is not None:
             self._saver.cancel()
             with suppress(asyncio.CancelledError):
@@ -204,7 +210,7 @@ class Simulator:
     # -- state --------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write the state file, if there is one, so that an interruption leaves the old one whole."""
+        """Write the state file, if there is one, atomically."""
         if self._state is None:
             return
         document = {
@@ -225,7 +231,7 @@ class Simulator:
             return None
         saved: dict[str, Any] = json.loads(self._state.read_text())
         if saved["profile"] != self.profile.name:
-            raise ValueError(f"{self._state} holds a system of profile {saved['profile']}, not {self.profile.name}")
+            raise ValueError(f"{self._state} contains a system of profile {saved['profile']}, not {self.profile.name}")
         return saved
 
     async def _keep_saving(self) -> None:
@@ -233,18 +239,20 @@ class Simulator:
             await asyncio.sleep(SAVE_PERIOD)
             self.save()
 
-    # -- answering ----------------------------------------------------------------------------------------------
+    # -- requests -----------------------------------------------------------------------------------------------
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self._in_flight.append(request.path_qs)
-        noticed = asyncio.get_running_loop().call_later(NOTICED, self._count, request.path_qs)
+        counter = asyncio.create_task(self._count(request.path_qs))
         try:
             return await self._reply(request)
         finally:
-            noticed.cancel()
+            counter.cancel()
             self._in_flight.remove(request.path_qs)
 
-    def _count(self, path: str) -> None:
+    async def _count(self, path: str) -> None:
+        for _ in range(COUNTED_AFTER):
+            await asyncio.sleep(0)
         self.most_in_flight = max(self.most_in_flight, len(self._in_flight))
         self.most_to_one = max(self.most_to_one, self._in_flight.count(path))
 
@@ -268,7 +276,7 @@ class Simulator:
         self.requests.append(Request(request.method, request.path_qs, status, self.clock.now))
 
     def _refuse(self, request: web.Request) -> Answer | None:
-        """Return 401 to those who may not."""
+        """Return 401 for a request that is not authorized."""
         endpoint = ENDPOINTS.get(request.path)
         if endpoint is not None and endpoint.public:
             return None
@@ -306,7 +314,7 @@ class Simulator:
             document = None
         if document is None:
             return _error(404)
-        if isinstance(document, Raw):
+        if isinstance(document, TextDocument):
             return Answer(document.status, document.content_type, document.text.encode())
         document = deepcopy(document)
         for fault in faults:
@@ -321,12 +329,14 @@ class Simulator:
 
     async def _send(self, request: web.Request, answer: Answer) -> web.StreamResponse:
         stopping = self._stopping
+        if answer.hold is not None:
+            await _first(stopping, answer.hold)
         if answer.delay is None or answer.delay > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(answer.delay):
                     await stopping.wait()
         if stopping.is_set():
-            # Whoever still waits when the gateway goes gets nothing.
+            # Requests in progress get no answer when the gateway stops.
             answer.cut = -1
         response: web.StreamResponse = web.Response(
             status=answer.status, body=answer.body, content_type=answer.content_type, headers=answer.headers
@@ -354,6 +364,16 @@ class Simulator:
                     async with asyncio.timeout(1.0):
                         await stopping.wait()
         return response
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait until one of several events is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def _error(status: int) -> Answer:

@@ -1,4 +1,4 @@
-"""Keep a simulated system across runs: everything of the house that `House.at` would not find again."""
+"""Save a simulated system between runs: all state of the house that `House.at` does not create again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def dump_house(house: House) -> dict[str, Json]:
 
 
 def load_house(profile: Profile, state: dict[str, Json]) -> House:
-    """Build a house from what `dump_house` gave."""
+    """Create a house from the result of `dump_house`."""
     midnights = deque((Snapshot(**row) for row in state["midnights"]), maxlen=8)
     house = House(
         profile=profile,

@@ -1,6 +1,6 @@
-"""Sun, clouds and habits: what the house meets, as functions of time and a seed.
+"""Sun, clouds and load of the house, as functions of time and a seed.
 
-Nothing here keeps state: the same seed and the same second give the same answer, whichever way one got there.
+There is no state: the same seed and the same second always give the same value.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from math import asin, cos, pi, radians, sin
 from typing import Final
 
 DAY: Final = 86400.0
-#: Local hour -> what part of the house's usual extra load is drawn (breakfast, cooking, evening).
+#: Local hour -> share of the house's usual extra load (breakfast, cooking, evening).
 HABITS: Final = (
     *(0.12, 0.10, 0.10, 0.10, 0.12, 0.20, 0.55, 0.85, 0.60, 0.40, 0.35, 0.45),
     *(0.60, 0.45, 0.35, 0.35, 0.50, 0.90, 1.00, 0.95, 0.80, 0.65, 0.40, 0.20),
@@ -36,21 +36,21 @@ def elevation_degrees(epoch: float, latitude: float, longitude: float) -> float:
 
 
 @lru_cache(maxsize=65536)
-def chance(seed: int, what: str, index: int) -> float:
-    """Return a number in [0, 1) that belongs to this seed, subject and index for ever."""
-    digest = blake2b(f"{seed}/{what}/{index}".encode(), digest_size=8).digest()
+def chance(seed: int, name: str, index: int) -> float:
+    """Return a random number in [0, 1) determined by seed, name and index."""
+    digest = blake2b(f"{seed}/{name}/{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
 
 
-def smooth(seed: int, what: str, epoch: float, period: float) -> float:
-    """Wander in [0, 1) with a new target every `period` seconds."""
+def smooth(seed: int, name: str, epoch: float, period: float) -> float:
+    """Vary smoothly in [0, 1) with a new target every `period` seconds."""
     index, fraction = divmod(epoch / period, 1.0)
-    before, after = chance(seed, what, int(index)), chance(seed, what, int(index) + 1)
+    before, after = chance(seed, name, int(index)), chance(seed, name, int(index) + 1)
     return before + (after - before) * fraction * fraction * (3 - 2 * fraction)
 
 
 def sunshine(seed: int, epoch: float, latitude: float, longitude: float) -> float:
-    """Return what part of their rated power panels make, up to 0.95: height of the sun, the day's sky, clouds."""
+    """Return the share of their rated power that panels produce, up to 0.95, by sun, sky and clouds."""
     height = elevation(epoch, latitude, longitude)
     if height <= 0:
         return 0.0
@@ -60,7 +60,7 @@ def sunshine(seed: int, epoch: float, latitude: float, longitude: float) -> floa
 
 
 def load(seed: int, epoch: float, local_second: float, base: float, extra: float) -> float:
-    """Watts the house draws: `base` always, `extra` by habit, a kettle now and then."""
+    """Return the load in watts: `base` always, `extra` by the hour, and an occasional kettle."""
     habit = HABITS[int(local_second // 3600) % 24] * extra * (0.6 + 0.8 * smooth(seed, "habit", epoch, 1800.0))
     kettle = 2000.0 if chance(seed, "kettle", int(epoch // 300)) < 0.02 * (1 + 3 * habit / (extra + 1)) else 0.0
     return base * (0.8 + 0.4 * smooth(seed, "fridge", epoch, 600.0)) + habit + kettle

@@ -1,4 +1,4 @@
-"""What may be changed: one table from method and path to the function that checks the body and changes the gateway."""
+"""Writes: one table from method and path to the function that checks the body and changes the gateway."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not an error
-    """The gateway does not take this body: 400."""
+    """The gateway rejects this body: 400."""
 
 
 class NotHere(Exception):  # noqa: N818
-    """This system has nothing to write there: 404."""
+    """This system has no such setting: 404."""
 
 
 def _get(body: Json, *keys: str) -> Any:
@@ -31,7 +31,7 @@ def _get(body: Json, *keys: str) -> Any:
 
 def _number(value: object, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise Refused(f"{value!r} is no number between {low} and {high}")
+        raise Refused(f"{value!r} is not a number between {low} and {high}")
     return value
 
 
@@ -43,7 +43,7 @@ def _one_of[T](value: object, choices: Iterable[T]) -> T:
 
 
 def _flag(value: object) -> bool:
-    """Booleans come as such or as words."""
+    """Convert a boolean, which may be given as a text."""
     if value in (True, "true"):
         return True
     if value in (False, "false", "none"):
@@ -73,7 +73,7 @@ def put_tariff(gateway: Gateway, body: Json) -> Json:
 
 
 def post_relay(gateway: Gateway, body: Json) -> Json:
-    """On grid or off grid, in a few seconds."""
+    """Change to on grid or off grid within a few seconds."""
     if not (gateway.profile.enpower or gateway.profile.collar):
         raise NotHere
     wanted = _one_of(_get(body, "mains_admin_state"), ("closed", "open"))
@@ -103,7 +103,7 @@ def post_dry_contacts(gateway: Gateway, body: Json) -> Json:
     return storage.dry_contacts(gateway, {})
 
 
-#: Settings of a relay and how each is checked.
+#: Settings of a relay with the function that checks each.
 RELAY_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "type": lambda v: _one_of(v, ("NONE", "PV", "LOAD", "3RD-PV")),
     "mode": lambda v: _one_of(v, ("manual", "soc")),
@@ -124,7 +124,7 @@ RELAY_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
 
 
 def post_dry_contact_settings(gateway: Gateway, body: Json) -> Json:
-    """Change when relays move."""
+    """Change the settings of relays."""
     changes = []
     for row in _rows(body):
         relay = _relay(gateway, row)
@@ -151,7 +151,7 @@ def post_gen_mode(gateway: Gateway, body: Json) -> Json:
 
 
 def post_gen_schedule(gateway: Gateway, body: Json) -> Json:
-    """Exercise and state of charge at which it starts and stops."""
+    """Exercise, and states of charge at which the generator starts and stops."""
     generator = gateway.house.generator
     if generator is None:
         raise NotHere

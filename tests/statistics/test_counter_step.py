@@ -1,6 +1,5 @@
 """The issue about a permanent step of a counter: its correction is kept or reverted."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -16,10 +15,8 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from custom_components.enphase_envoy import issues
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.statistics.recorder import Correction, async_correct, async_recorder
-from tests.conftest import House
+from tests.helpers.integration import SetUp
 from tests.helpers.statistics import START, Statistics
-
-type SetUp = Callable[..., Awaitable[House]]
 
 SOLAR = "sensor.solar"
 #: Start of the row that contains the step.

@@ -1,14 +1,10 @@
 """The entities of counters."""
 
-from collections.abc import Awaitable, Callable
-
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
 
 from custom_components.enphase_envoy.statistics.entities import async_counter_entities, async_energy_sensors
-from tests.conftest import House
-
-type SetUp = Callable[..., Awaitable[House]]
+from tests.helpers.integration import SetUp
 
 
 async def test_filtered_counters_have_entities(hass: HomeAssistant, set_up: SetUp) -> None:

@@ -19,19 +19,18 @@ from custom_components.enphase_envoy.energy.daily import DailyEnergy
 from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Snapshot, TimedValue
 from custom_components.enphase_envoy.storage import COUNTERS, EntryStore
-from tests.conftest import NOON, House
 from tests.energy.test_counter_filter import LIES, ZONE
+from tests.helpers.integration import NOON, Installation, SetUp
 from tests.helpers.statistics import ROW, Period, Statistics
-from tests.simulator import lies
+from tests.simulator import counter_faults
 from tests.simulator.faults import Fault
 from tests.simulator.gateway import Gateway, Json
 
-type SetUp = Callable[..., Awaitable[House]]
 type KeepBooks = Callable[[str], Awaitable[Kept]]
 
 HOUSES = 30
 MINUTES = 180
-_COUNTERS = (*lies.LIFETIME, "actEnergyDlvd", "actEnergyRcvd", "joulesProduced")
+_COUNTERS = (*counter_faults.LIFETIME, "actEnergyDlvd", "actEnergyRcvd", "joulesProduced")
 
 
 class Scaled(Fault):
@@ -43,15 +42,15 @@ class Scaled(Fault):
 
     def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
         """Multiply."""
-        return lies._each(document, _COUNTERS, lambda place, key: place[key] * self.factor)
+        return counter_faults._each(document, _COUNTERS, lambda place, key: place[key] * self.factor)
 
 
 FAULTS: dict[str, Fault] = {
     "zero": Scaled(0),
     "half": Scaled(0.5),
     "triple": Scaled(3),
-    "today is lifetime": lies.TodayIsLifetime(),
-    "today + 2^32": lies.TodayPlus32Bits(),
+    "today is lifetime": counter_faults.TodayIsLifetime(),
+    "today + 2^32": counter_faults.TodayPlus32Bits(),
 }
 
 
@@ -60,7 +59,7 @@ class Kept:
     """A house whose statistics are made as time passes."""
 
     statistics: Statistics
-    house: House
+    house: Installation
 
     async def poll(self, polls: int = 1) -> None:
         """Let minutes pass."""
@@ -239,7 +238,7 @@ async def test_a_lasting_step_books_what_flowed(
     house = kept.house.gateway.house
     await kept.poll(11)
     begun = house.total("production")
-    with kept.house.gateway.fault("*", lies.Step(leap)):
+    with kept.house.gateway.fault("*", counter_faults.Step(leap)):
         await kept.poll(80)
         hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
         await hass.async_block_till_done()

@@ -1,6 +1,6 @@
 """The action that repairs statistics, with a real recorder: it finds and corrects wrong rows and no others."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -18,11 +18,8 @@ from pytest_homeassistant_custom_component.components.recorder.common import asy
 from sqlalchemy.exc import OperationalError
 
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.conftest import House, entry_for
+from tests.helpers.integration import Installation, SetUp, Simulate, entry_for
 from tests.helpers.statistics import START, Statistics
-from tests.simulator import Simulator
-
-type SetUp = Callable[..., Awaitable[House]]
 
 LIFETIME = 65_000_000.0
 #: Watt-hours that flow in a minute.
@@ -32,14 +29,14 @@ ROWS = 30
 MIDDLE, LAST = 13 * 5 + 2, 13 * 5 + 4
 
 
-class Installation:
+class RecordedSystem:
     """A system that was recorded for some time before this component was installed and the action called."""
 
     def __init__(self, hass: HomeAssistant, statistics: Statistics) -> None:
         """Initialize without a gateway."""
         self.hass = hass
         self.statistics = statistics
-        self.house: House
+        self.house: Installation
         self.solar = self.today = self.grid = ""
 
     async def set_up(self, set_up: SetUp) -> None:
@@ -83,9 +80,9 @@ async def call(hass: HomeAssistant, context: Context | None = None, **data: Any)
 
 
 @pytest.fixture
-async def installation(statistics: Statistics, hass: HomeAssistant, set_up: SetUp) -> AsyncIterator[Installation]:
+async def installation(statistics: Statistics, hass: HomeAssistant, set_up: SetUp) -> AsyncIterator[RecordedSystem]:
     """An installation with entities and no history."""
-    installation = Installation(hass, statistics)
+    installation = RecordedSystem(hass, statistics)
     # Its timers do not work with a clock that leaps.
     with patch("custom_components.enphase_envoy.maintenance.async_start"):
         await installation.set_up(set_up)
@@ -133,7 +130,7 @@ MINUTES = {
         ("more", "in a row"),
     ],
 )
-async def test_a_fault_is_shown_then_corrected(installation: Installation, fault: str, when: str) -> None:
+async def test_a_fault_is_shown_then_corrected(installation: RecordedSystem, fault: str, when: str) -> None:
     """Exact in each row if the fault is within one, otherwise in total."""
     minutes = MINUTES[when]
     unit = {"zero": "Wh", "half": "kWh"}.get(fault, "MWh")
@@ -166,7 +163,7 @@ async def test_a_fault_is_shown_then_corrected(installation: Installation, fault
     )
 
 
-async def test_the_response_describes_a_spike(installation: Installation, hass: HomeAssistant) -> None:
+async def test_the_response_describes_a_spike(installation: RecordedSystem, hass: HomeAssistant) -> None:
     await hass.config.async_set_time_zone("Europe/Amsterdam")
     await installation.record({installation.solar: faulty(counter(), MINUTES["in a row"], FAULTS["zero"])})
     (spike,) = (await installation.repair())["jumps"]
@@ -180,7 +177,7 @@ async def test_the_response_describes_a_spike(installation: Installation, hass: 
     }
 
 
-async def test_rows_that_cancel_each_other_are_corrected(installation: Installation) -> None:
+async def test_rows_that_cancel_each_other_are_corrected(installation: RecordedSystem) -> None:
     """A state that is five per cent too low records negative energy, and as much positive energy in the next row."""
     await installation.record({installation.solar: faulty(counter(), MINUTES["over rows"], lambda true: true * 0.95)})
     changes = await installation.statistics.changes(installation.solar)
@@ -193,7 +190,9 @@ async def test_rows_that_cancel_each_other_are_corrected(installation: Installat
 
 
 @pytest.mark.parametrize("minutes", MINUTES.values(), ids=MINUTES)
-async def test_a_daily_counter_with_the_lifetime_value_is_corrected(installation: Installation, minutes: range) -> None:
+async def test_a_daily_counter_with_the_lifetime_value_is_corrected(
+    installation: RecordedSystem, minutes: range
+) -> None:
     installation.statistics.units[installation.today] = "kWh"
     await installation.record({installation.today: faulty(counter(9_000), minutes, lambda today: LIFETIME + today)})
     assert sum(await installation.statistics.changes(installation.today)) > LIFETIME
@@ -206,7 +205,7 @@ async def test_a_daily_counter_with_the_lifetime_value_is_corrected(installation
 
 @pytest.mark.parametrize("step", [19e6, -53e6, -3e6])
 async def test_a_permanent_step_becomes_the_energy_of_the_rows_beside_it(
-    installation: Installation, step: float
+    installation: RecordedSystem, step: float
 ) -> None:
     await installation.record(
         {installation.solar: faulty(counter(), range(MIDDLE, ROWS * 5), lambda true: true + step)}
@@ -218,7 +217,7 @@ async def test_a_permanent_step_becomes_the_energy_of_the_rows_beside_it(
     assert (await installation.repair())["jumps"] == []
 
 
-async def test_history_of_hours_alone_is_corrected(installation: Installation, hass: HomeAssistant) -> None:
+async def test_history_of_hours_alone_is_corrected(installation: RecordedSystem, hass: HomeAssistant) -> None:
     """Short rows are kept for ten days; older statistics consist of hours."""
     sums = [3000.0 * hour + (LIFETIME if hour > 400 else 0) for hour in range(1000)]
     since = START - timedelta(hours=1000)
@@ -251,7 +250,7 @@ async def test_history_of_hours_alone_is_corrected(installation: Installation, h
     )
 
 
-async def test_only_selected_entities_are_corrected(installation: Installation) -> None:
+async def test_only_selected_entities_are_corrected(installation: RecordedSystem) -> None:
     states = faulty(counter(), MINUTES["in a row"], FAULTS["zero"])
     await installation.record({installation.solar: states, installation.grid: states})
     assert len((await installation.repair())["jumps"]) == 2
@@ -261,7 +260,7 @@ async def test_only_selected_entities_are_corrected(installation: Installation) 
     assert max(await installation.statistics.changes(installation.solar)) > LIFETIME
 
 
-async def test_correct_statistics_have_nothing_to_repair(installation: Installation) -> None:
+async def test_correct_statistics_have_nothing_to_repair(installation: RecordedSystem) -> None:
     true = counter()
     # Unavailable for a while, then the energy counted meanwhile at once.
     away: list[float | None] = [None if 40 <= minute < 90 else state for minute, state in enumerate(true)]
@@ -274,7 +273,7 @@ async def test_correct_statistics_have_nothing_to_repair(installation: Installat
     )
 
 
-async def test_invalid_data_is_an_error(installation: Installation, hass: HomeAssistant) -> None:
+async def test_invalid_data_is_an_error(installation: RecordedSystem, hass: HomeAssistant) -> None:
     power = er.async_get(hass).async_get_entity_id("sensor", DOMAIN, f"{installation.house.gateway.serial}_production")
     assert (await installation.repair())["jumps"] == []
     for data, key in (
@@ -287,7 +286,7 @@ async def test_invalid_data_is_an_error(installation: Installation, hass: HomeAs
         assert (raised.value.translation_domain, raised.value.translation_key) == (DOMAIN, key)
 
 
-async def test_unreadable_statistics_are_an_error(installation: Installation) -> None:
+async def test_unreadable_statistics_are_an_error(installation: RecordedSystem) -> None:
     await installation.record({installation.solar: [LIFETIME] * 5})
     broken = OperationalError("SELECT", {}, OSError("disk image is malformed"))
     with (
@@ -299,7 +298,7 @@ async def test_unreadable_statistics_are_an_error(installation: Installation) ->
 
 
 async def test_an_unknown_entry_or_one_that_is_not_loaded_is_an_error(
-    hass: HomeAssistant, set_up: SetUp, simulate: Callable[..., Awaitable[Simulator]]
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate
 ) -> None:
     house = await set_up("full_battery")
     for entry_id in ("unknown", entry_for(await simulate()).entry_id):
@@ -330,7 +329,7 @@ async def test_without_a_recorder_the_action_is_an_error(hass: HomeAssistant, se
     assert raised.value.translation_key == "no_recorder"
 
 
-async def test_statistics_that_are_no_energy_are_left_out(installation: Installation) -> None:
+async def test_statistics_that_are_no_energy_are_left_out(installation: RecordedSystem) -> None:
     """The user may have changed the unit or class of the entity."""
     with patch("custom_components.enphase_envoy.statistics.recorder.is_energy", return_value=False):
         await installation.record({installation.solar: faulty(counter(), MINUTES["in a row"], FAULTS["zero"])})

@@ -23,7 +23,7 @@ from custom_components.enphase_envoy.const import DOMAIN
 from scripts import past_recorder
 from scripts.instance import Instance, Json
 from scripts.past import ENERGY, POWER, Past, Point, tell
-from tests.conftest import NOON, House
+from tests.helpers.integration import NOON, Installation, SetUp
 from tests.simulator import faults, house as simulator_house
 from tests.simulator.profiles import PROFILES
 
@@ -60,10 +60,10 @@ class Told:
     """An instance beside the house that it is told of."""
 
     def __init__(
-        self, house: House, connect: Callable[[], Awaitable[Connection]], freezer: FrozenDateTimeFactory
+        self, installation: Installation, connect: Callable[[], Awaitable[Connection]], freezer: FrozenDateTimeFactory
     ) -> None:
         """Begin where the clock of the house stands."""
-        self.house = house
+        self.installation = installation
         self.freezer = freezer
         self._connect = connect
 
@@ -74,12 +74,12 @@ class Told:
 
     async def tell(self, seen_until: float | None = None) -> int:
         """Do what a start does."""
-        past = Past(self.house.gateway.house, self.now, days=3, seen_until=seen_until)
-        return await tell(cast(Instance, await self._connect()), self.house.gateway.serial, past)
+        past = Past(self.installation.gateway.house, self.now, days=3, seen_until=seen_until)
+        return await tell(cast(Instance, await self._connect()), self.installation.gateway.serial, past)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass for the house and for Home Assistant."""
-        self.house.gateway.clock.advance(seconds)
+        self.installation.gateway.clock.advance(seconds)
         self.freezer.tick(seconds)
 
     async def live(self, seconds: float, *, compiled: bool = True) -> None:
@@ -87,42 +87,42 @@ class Told:
         for _ in range(int(seconds / 60)):
             # The recorder does not count what comes with the last stroke of a period.
             self.pass_time(59)
-            await self.house.poll()
+            await self.installation.poll()
             self.pass_time(1)
             now = dt_util.utcnow()
             if compiled and now.timestamp() % PERIOD.total_seconds() == 0:
-                await async_wait_recording_done(self.house.hass)
-                do_adhoc_statistics(self.house.hass, start=now - PERIOD)
-                await async_wait_recording_done(self.house.hass)
+                await async_wait_recording_done(self.installation.hass)
+                do_adhoc_statistics(self.installation.hass, start=now - PERIOD)
+                await async_wait_recording_done(self.installation.hass)
 
     async def be_off(self, seconds: float) -> None:
         """Let time pass without them, and the recorder make up for it as it does when it starts."""
-        await async_wait_recording_done(self.house.hass)
+        await async_wait_recording_done(self.installation.hass)
         # That moved the timers too: a poll would be answered while time passes.
-        await self.house.gateway.go_away()
+        await self.installation.gateway.go_away()
         since = dt_util.utcnow()
         self.pass_time(seconds)
         for number in range(int(seconds / PERIOD.total_seconds())):
-            do_adhoc_statistics(self.house.hass, start=since + number * PERIOD)
-        await get_instance(self.house.hass).async_block_till_done()
-        await self.house.gateway.come_back()
+            do_adhoc_statistics(self.installation.hass, start=since + number * PERIOD)
+        await get_instance(self.installation.hass).async_block_till_done()
+        await self.installation.gateway.come_back()
 
     async def rows(self, key: str, field: str, period: Any = "hour") -> dict[float, float]:
         """Return a field of the rows of a sensor, in Wh or W, by the times at which they begin."""
-        entity_id = er.async_get(self.house.hass).async_get_entity_id(
-            "sensor", DOMAIN, f"{self.house.gateway.serial}_{key}"
+        entity_id = er.async_get(self.installation.hass).async_get_entity_id(
+            "sensor", DOMAIN, f"{self.installation.gateway.serial}_{key}"
         )
         assert entity_id
-        rows = await get_instance(self.house.hass).async_add_executor_job(
+        rows = await get_instance(self.installation.hass).async_add_executor_job(
             statistics_during_period,
-            *(self.house.hass, dt_util.utc_from_timestamp(0), None, {entity_id}, period),
+            *(self.installation.hass, dt_util.utc_from_timestamp(0), None, {entity_id}, period),
             *({"energy": "Wh", "power": "W"}, {field}),
         )
         return {row["start"]: cast(float, cast(Json, row)[field]) for row in rows.get(entity_id, [])}
 
     def truth(self, key: str, start: float, seconds: float = HOUR) -> float:
         """Return what a counter truly counted."""
-        before, after = self.house.gateway.house.history(start, start + seconds, seconds)
+        before, after = self.installation.gateway.house.history(start, start + seconds, seconds)
         return sum(weight * after.since(before, flow) for flow, weight in ENERGY[key].items())
 
     async def check(self, key: str, hours: int) -> None:
@@ -144,7 +144,7 @@ async def told(
     hass: HomeAssistant,
     hass_access_token: str,
     hass_ws_client: Callable[..., Awaitable[Any]],
-    set_up: Callable[..., Awaitable[House]],
+    set_up: SetUp,
     freezer: FrozenDateTimeFactory,
 ) -> Told:
     """Give an instance that reads a house since noon, at twenty past; the recorder has compiled nothing yet."""
@@ -194,7 +194,7 @@ async def test_a_second_start_tells_the_time_in_between_alone(told: Told) -> Non
     until = told.now
     before = {key: await told.rows(key, "sum") for key in COUNTERS}
     await told.be_off(150 * 60)
-    await told.house.poll()
+    await told.installation.poll()
     await told.tell(seen_until=until)
     for key in COUNTERS:
         sums = await told.rows(key, "sum")
@@ -217,7 +217,7 @@ def test_what_a_counter_missed_is_not_made_up(gained: float) -> None:
 
 async def test_sensors_without_values_are_told_nothing(told: Told) -> None:
     """Start while the gateway is silent."""
-    told.house.gateway.fault("*", faults.Status(503))
+    told.installation.gateway.fault("*", faults.Status(503))
     await told.live(20 * 60)
     assert not await told.tell()
 
@@ -232,7 +232,7 @@ async def test_power_and_charge_are_told_in_their_units(told: Told) -> None:
             told.truth("lifetime_production", end - seconds, seconds) * HOUR / seconds, abs=1.0
         )
         charge = await told.rows("battery_level", "mean", period)
-        assert charge[end - seconds] == pytest.approx(told.house.gateway.house.soc, abs=20)
+        assert charge[end - seconds] == pytest.approx(told.installation.gateway.house.soc, abs=20)
         assert all(0 <= value <= 100 for value in charge.values())
 
 

@@ -10,6 +10,7 @@ import aiohttp
 from pyenphase.exceptions import EnvoyError
 import pytest
 
+from tests.helpers.virtual_time import virtual_time
 from tests.simulator import (
     NAN,
     PROFILES,
@@ -19,6 +20,7 @@ from tests.simulator import (
     Drop,
     EmptyList,
     EmptyObject,
+    Held,
     Html,
     LifetimeWraps,
     Missing,
@@ -116,15 +118,34 @@ async def test_broken_connections(sim: Simulator) -> None:
 
 
 async def test_slow_and_silent(sim: Simulator) -> None:
-    """Late by so much real time, or never; the others are not held up."""
+    """`Slow` delays the answer, `Silent` never sends one."""
     loop = asyncio.get_running_loop()
-    with sim.fault("/production.json", Slow(0.3)):
-        began = loop.time()
+    with virtual_time(loop):
+        with sim.fault("/production.json", Slow(3)):
+            start = loop.time()
+            assert (await read(sim))[0] == 200
+            assert 3 <= loop.time() - start < 4
+        with sim.fault("*", Silent()), pytest.raises(TimeoutError):
+            await read(sim)
         assert (await read(sim))[0] == 200
-        assert 0.3 <= loop.time() - began < 2
-    with sim.fault("*", Silent()), pytest.raises(TimeoutError):
-        await read(sim, timeout=0.3)
-    assert (await read(sim))[0] == 200
+
+
+async def test_held_answers_are_sent_on_release(sim: Simulator) -> None:
+    """`Held` keeps the answers of one path; other paths answer, and a closing gateway breaks the connection."""
+    with sim.fault("/production.json", held := Held()):
+        first, second = (asyncio.create_task(read(sim)) for _ in range(2))
+        await held.waiting.wait()
+        assert (await read(sim, "/ivp/meters"))[0] == 200
+        assert not first.done()
+        held.release()
+        assert [(await task)[0] for task in (first, second)] == [200, 200]
+        assert (await read(sim))[0] == 200
+    with sim.fault("/production.json", held := Held()):
+        waiting = asyncio.create_task(read(sim))
+        await held.waiting.wait()
+        await sim.go_away()
+        with pytest.raises(aiohttp.ClientError):
+            await waiting
 
 
 async def test_span_and_count(sim: Simulator) -> None:
@@ -296,9 +317,9 @@ async def test_gateway_goes_and_comes_back(sim: Simulator) -> None:
     await sim.come_back()
     assert sim.host == host
     assert (await read(sim))[0] == 200
-    with sim.fault("*", Silent()):
+    with sim.fault("*", held := Held()):
         waiting = asyncio.create_task(read(sim))
-        await asyncio.sleep(0.1)
+        await held.waiting.wait()
         await sim.go_away()
         with pytest.raises(aiohttp.ClientError):
             await waiting

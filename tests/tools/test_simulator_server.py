@@ -18,10 +18,10 @@ from pyenphase.const import SupportedFeatures
 from pyenphase.exceptions import EnvoyAuthenticationError, EnvoyAuthenticationRequired
 import pytest
 
-from tests.simulator import Clock, Cloud, Simulator, Stranger
+from tests.simulator import Clock, Cloud, OtherServer, Simulator
 from tests.simulator.access import read_token
 from tests.simulator.client import connected
-from tests.simulator.stranger import ANSWERS
+from tests.simulator.other_server import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -280,12 +280,12 @@ async def test_cloud_refuses(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("answer", sorted(ANSWERS))
-async def test_strangers_are_no_gateways(answer: str) -> None:
+async def test_other_servers_are_not_gateways(answer: str) -> None:
     """They answer to everything with the same thing, and note who sends them credentials."""
-    async with Stranger(answer) as stranger, aiohttp.ClientSession() as session:
-        async with session.get(f"http://{stranger.host}/info", headers={"Authorization": "Digest x"}) as response:
+    async with OtherServer(answer) as server, aiohttp.ClientSession() as session:
+        async with session.get(f"http://{server.host}/info", headers={"Authorization": "Digest x"}) as response:
             assert (await response.text(), response.content_type) == ANSWERS[answer]
-        assert stranger.credentials == ["Digest x"]
+        assert server.credentials == ["Digest x"]
 
 
 async def test_a_second_client_sees_the_same() -> None:

@@ -1,7 +1,7 @@
-"""What the gateway answers: one table from path to the function that renders it from the gateway's state.
+"""Documents of the gateway: one table from path to the function that renders the gateway's state.
 
-A function returns what becomes JSON, or a `Raw` for everything else. `None` means "this system has no such endpoint".
-Key names, number types and gaps follow what real gateways were seen to answer and `Endpoint JSON` in pyenphase's
+A function returns JSON data or a `TextDocument`. `None` means that this system has no such endpoint.
+Keys, types of numbers and missing fields follow recordings of real gateways and `Endpoint JSON` in pyenphase's
 documentation.
 """
 
@@ -20,7 +20,7 @@ Render = Callable[[Gateway, dict[str, str]], Json]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A path: how it is rendered, from which firmware on it exists, who may read it."""
+    """A path: its render function, its first firmware version, and the authentication that it needs."""
 
     render: Render
     since: tuple[int, ...] = (0,)

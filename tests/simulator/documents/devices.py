@@ -145,7 +145,7 @@ def _details(gateway: Gateway, inverter: Inverter, eid: int) -> Json:
 
 
 def inventory(gateway: Gateway, query: dict[str, str]) -> Json:
-    """Every device with its health; with ?deleted=1 also those that are gone."""
+    """Every device with its health; with ?deleted=1 also removed ones."""
     house = gateway.house
     dark = elevation(house.now, gateway.profile.latitude, gateway.profile.longitude) <= 0
     shown = house.inverters if query.get("deleted") == "1" else present(gateway)

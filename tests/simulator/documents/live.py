@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from tests.simulator.counters import Flow
     from tests.simulator.gateway import Gateway, Json
 
-#: Subjects of the live data and the flows and signs they are made of: + into the house.
+#: Names in the live data with the flows and signs that they sum up: + into the house.
 LIVE: Final[dict[str, dict[Flow, int]]] = {
     "pv": {"production": 1},
     "storage": {"discharged": 1, "charged": -1},
@@ -20,7 +20,7 @@ BACKUP_MODES: Final = {"self-consumption": 0, "economy": 1, "savings-mode": 1, "
 
 
 def live_status(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Power by the second while the stream is enabled; afterwards the last values stand still."""
+    """Power by the second while the stream is enabled; afterwards the last values are repeated."""
     if not any(battery.kind == "encharge" for battery in gateway.house.batteries):
         return None
     live = gateway.is_live

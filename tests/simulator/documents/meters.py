@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import hypot
 from typing import TYPE_CHECKING, Final
 
-from tests.simulator.raw import Raw
+from tests.simulator.text_document import TextDocument
 from tests.simulator.weather import smooth
 
 from .devices import inverter_summary
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from tests.simulator.counters import Flow
     from tests.simulator.gateway import Gateway, Json
 
-#: Joules in 32 bits, as Wh: where counters of systems without CTs wrap.
+#: 2^32 joules in Wh: counters of systems without CTs wrap there.
 WRAP: Final = 1_193_046
-#: With this firmware they step to the full value.
+#: From this firmware on they do not wrap: an upgrade makes them step to the full value.
 WRAPS_UNTIL: Final = (8,)
-#: The flows that a CT sees come and go.
+#: The flows that a CT measures as delivered and received.
 CTS: Final[dict[str, tuple[Flow, Flow | None]]] = {
     "production": ("production", None),
     "net-consumption": ("imported", "exported"),
@@ -34,7 +34,7 @@ CTS: Final[dict[str, tuple[Flow, Flow | None]]] = {
     "storage": ("discharged", "charged"),
     "backfeed": ("combiner_out", "combiner_in"),
 }
-#: Each type of CT has its number on every gateway.
+#: Each type of CT has the same identifier on every gateway.
 EIDS: Final = {
     "production": 704643328,
     "net-consumption": 704643584,
@@ -68,14 +68,14 @@ def production_v1(gateway: Gateway, _query: dict[str, str]) -> Json:
 
 
 def production_page(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """As /production.json without phases; a page for people on the oldest firmware."""
+    """As /production.json without phases; an HTML page on the oldest firmware."""
     return production_json(gateway, {})
 
 
 def production_json(gateway: Gateway, query: dict[str, str]) -> Json:
     """Power and energy by source; phases only with ?details=1."""
     if gateway.version < (4,):
-        return Raw(
+        return TextDocument(
             "<!DOCTYPE html>\n<html><head><title>error</title></head><body><h2>Page Not Found</h2></body></html>"
         )
     details = query.get("details") == "1"
@@ -121,7 +121,7 @@ def _line(gateway: Gateway, kind: str, flows: dict[Flow, int], phase: int) -> Li
     today = sum(sign * house.today(flow, phase) for flow, sign in flows.items())
     week = sum(sign * house.week(flow, phase) for flow, sign in flows.items())
     if kind == "net-consumption":
-        today = week = 0  # so on every recording
+        today = week = 0  # as in every recording
     volts = _volts(gateway, phase)
     reactive, apparent = _reactive(power)
     return {
@@ -160,12 +160,12 @@ def _acb(gateway: Gateway) -> Json:
 
 
 def charge_state(watts: float) -> str:
-    """Return the word for a battery's power; + is discharge."""
+    """Return the state for a battery's power; + is discharge."""
     return "discharging" if watts > 5 else "charging" if watts < -5 else "idle"
 
 
 def meters(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Which CTs there are."""
+    """Return the configuration of the CTs."""
     profile = gateway.profile
     if not profile.metered:
         return None
@@ -184,7 +184,7 @@ def meters(gateway: Gateway, _query: dict[str, str]) -> Json:
 
 
 def readings(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """What each CT reads: always three channels, unused ones at zero."""
+    """Return the readings of each CT: always three channels, unused ones at zero."""
     if not gateway.profile.metered:
         return None
     return [_reading(gateway, kind) for kind in gateway.profile.cts]
@@ -245,7 +245,7 @@ def ct_power(gateway: Gateway, kind: str, phase: int) -> float:
 
 
 def reports(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """The readings once more, named otherwise."""
+    """Return the readings under other names."""
     names = {
         "currW": "activePower",
         "actPower": "activePower",
@@ -279,7 +279,7 @@ def reports(gateway: Gateway, _query: dict[str, str]) -> Json:
 
 
 def energy(gateway: Gateway, query: dict[str, str]) -> Json:
-    """Counters by kind of meter."""
+    """Counters by type of meter."""
     _count, _newest, watts, lifetime = inverter_summary(gateway)
     none = {"wattHoursToday": 0, "wattHoursSevenDays": 0, "wattHoursLifetime": 0, "wattsNow": 0}
     house = production_v1(gateway, query)
@@ -294,7 +294,7 @@ def energy(gateway: Gateway, query: dict[str, str]) -> Json:
 
 
 def stream(gateway: Gateway) -> Json:
-    """One event of /stream/meter."""
+    """Return one event of /stream/meter."""
     event = {}
     for kind in ("production", "net-consumption", "total-consumption"):
         flows: dict[Flow, int] = {"production": 1} if kind == "production" else _consumption(gateway)[kind]

@@ -1,10 +1,10 @@
-"""The gateway about itself: /info, /home, networks."""
+"""Description of the gateway: /info, /home, networks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.simulator.raw import Raw
+from tests.simulator.text_document import TextDocument
 
 if TYPE_CHECKING:
     from tests.simulator.gateway import Gateway, Json
@@ -17,9 +17,9 @@ def mac(gateway: Gateway, last: int = 0) -> str:
 
 
 def info(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Serial number and firmware as XML; the oldest firmware names no `imeter`, only the newer ones tokens."""
+    """Serial number and firmware as XML; the oldest firmware omits `imeter`, only newer ones have `web-tokens`."""
     metered = str(gateway.profile.metered).lower()
-    return Raw(
+    return TextDocument(
         '<?xml version="1.0" encoding="UTF-8"?>\n<envoy_info>\n'
         f"  <time>{int(gateway.now)}</time>\n  <device>\n"
         f"    <sn>{gateway.serial}</sn>\n    <pn>{gateway.profile.part}</pn>\n"
@@ -34,7 +34,7 @@ def info(gateway: Gateway, _query: dict[str, str]) -> Json:
 
 
 def home(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Time zone, network and devices; full of addresses."""
+    """Time zone, network and devices, with MAC and IP addresses."""
     if gateway.version < (4,):
         return None
     house = gateway.house
@@ -100,7 +100,7 @@ def home(gateway: Gateway, _query: dict[str, str]) -> Json:
 
 
 def network_display(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Addresses; this shape is not recorded, only known to hold them."""
+    """Addresses. The structure is invented: no recording of it is known."""
     return {
         "ip": "192.0.2.40",
         "netmask": "255.255.255.0",
@@ -113,7 +113,7 @@ def network_display(gateway: Gateway, _query: dict[str, str]) -> Json:
 
 
 def wireless_display(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Wi-Fi names around; this shape is not recorded, only known to hold them."""
+    """Wi-Fi networks nearby. The structure is invented: no recording of it is known."""
     return {
         "current_network": {"ssid": None, "status": "disconnected"},
         "mac": mac(gateway, 1),

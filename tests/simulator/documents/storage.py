@@ -9,7 +9,7 @@ from tests.simulator.hardware import Relay
 if TYPE_CHECKING:
     from tests.simulator.gateway import Gateway, Json
 
-#: `opt_schedules` appears in the tariff from here on.
+#: First firmware with `opt_schedules` in the tariff.
 OPT_SCHEDULES_SINCE: Final = (8, 2, 4225)
 WEEK_DAYS: Final = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 
@@ -123,7 +123,7 @@ def ensemble_power(gateway: Gateway, _query: dict[str, str]) -> Json:
     batteries = [battery for battery in house.batteries if battery.kind == "encharge"]
     watts = house.power("discharged") - house.power("charged")
     whole = round(watts * 1000)
-    # The first takes what does not divide, so that the sum is the storage's power.
+    # The first gets the remainder, so that the sum is the storage's power.
     shares = [whole // len(batteries)] * len(batteries) if batteries else []
     if shares:
         shares[0] += whole - sum(shares)
@@ -141,7 +141,7 @@ def ensemble_power(gateway: Gateway, _query: dict[str, str]) -> Json:
 
 
 def secctrl(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """What the controller knows of the batteries, and which reserve it keeps."""
+    """The controller's data of the batteries, and the reserve that it keeps."""
     house = gateway.house
     kind = house.batteries[0].kind if house.batteries else None
     capacity, stored, soc = round(house.capacity), round(house.stored), round(house.soc)
@@ -177,7 +177,7 @@ def secctrl(gateway: Gateway, _query: dict[str, str]) -> Json:
 
 
 def grid_relay(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Where the mains relay stands and where it should."""
+    """Actual and requested position of the mains relay."""
     return {
         "mains_admin_state": _position(gateway, admin=True),
         "mains_oper_state": _position(gateway),
@@ -218,14 +218,14 @@ def _relays(gateway: Gateway) -> list[Relay]:
 
 
 def dry_contacts(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Where the relays stand; every gateway lists four, wired or not."""
+    """Positions of the relays; every gateway lists four, wired or not."""
     return {
         "dry_contacts": [{"id": relay.id, "status": "closed" if relay.closed else "open"} for relay in _relays(gateway)]
     }
 
 
 def dry_contact_settings(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Return when the relays move."""
+    """Return the settings of the relays."""
     return {"dry_contacts": [_relay_settings(relay, wired=bool(gateway.house.relays)) for relay in _relays(gateway)]}
 
 
@@ -254,7 +254,7 @@ def _relay_settings(relay: Relay, *, wired: bool) -> Json:
 
 
 def generator(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """How the generator is; gateways without one say so at length."""
+    """State of the generator; gateways without one return default values."""
     unit = gateway.house.generator
     if unit is None:
         return {
@@ -283,7 +283,7 @@ def generator(gateway: Gateway, _query: dict[str, str]) -> Json:
 
 
 def gen_config(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Return the generator's nameplate and habits."""
+    """Return the generator's rating and its configuration."""
     unit = gateway.house.generator
     if unit is None:
         return {}
@@ -305,7 +305,7 @@ def gen_config(gateway: Gateway, _query: dict[str, str]) -> Json:
 
 
 def gen_schedule(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Return when the generator exercises, and between which charges it runs."""
+    """Return the generator's exercise schedule, and the states of charge at which it starts and stops."""
     unit = gateway.house.generator
     if unit is None:
         return {}
@@ -360,7 +360,7 @@ def tariff(gateway: Gateway, query: dict[str, str]) -> Json:
     """Prices, seasons and the stored battery settings, which the controller need not follow."""
     if not gateway.profile.metered:
         return None
-    _ = gateway.house  # whatever the cloud did until now is done
+    _ = gateway.house  # applies changes by the cloud until now
     settings = gateway.tariff_settings
     stored: dict[str, Any] = {
         "mode": settings.mode,
@@ -398,7 +398,7 @@ def tariff(gateway: Gateway, query: dict[str, str]) -> Json:
 
 
 def schedule(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """What the controller really follows."""
+    """Return the settings that the controller applies."""
     if not gateway.profile.metered:
         return None
     settings = gateway.house.settings
@@ -429,7 +429,7 @@ def schedule(gateway: Gateway, _query: dict[str, str]) -> Json:
 
 
 def acb_config(gateway: Gateway, _query: dict[str, str]) -> Json:
-    """Which AC batteries are to sleep."""
+    """Return the AC batteries that are set to sleep."""
     return {
         "acb_sleep": [
             {

@@ -1,4 +1,4 @@
-"""Counters that lie, each in a way that has been seen on real gateways."""
+"""Wrong counters, each of a kind that real gateways have reported."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .documents.meters import WRAP
 from .faults import Fault
 from .gateway import Gateway, Json
 
-#: Where the day's and the lifetime's production and consumption stand: production.json with its phases, and v1.
+#: Fields of the day's and the lifetime's production and consumption: production.json with its phases, and v1.
 TODAY: Final = ("whToday", "wattHoursToday")
 LIFETIME: Final = ("whLifetime", "wattHoursLifetime")
 STORAGE_EID: Final = 704643840
 
 
 def _each(document: Json, names: tuple[str, ...], change: Callable[[dict[str, float], str], float]) -> Json:
-    """Change every field of one of these names, however deep."""
+    """Change every field of these names, at any depth."""
     if isinstance(document, dict):
         for key, value in document.items():
             if key in names:
@@ -39,7 +39,7 @@ class TodayPlus32Bits(Fault):
 
 
 class TodayIsLifetime(Fault):
-    """What whToday says is the lifetime's value."""
+    """whToday has the lifetime's value."""
 
     def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
         """Copy it."""
@@ -48,12 +48,12 @@ class TodayIsLifetime(Fault):
 
 @dataclass
 class TodayNotReset(Fault):
-    """At midnight whToday goes on from yesterday's value: for ever, or for some seconds."""
+    """At midnight whToday continues from yesterday's value: for good, or for some seconds."""
 
     seconds: float | None = None
 
     def applies(self, gateway: Gateway) -> bool:
-        """Whether it is still yesterday for this counter."""
+        """Whether this counter was not reset yet."""
         return self.seconds is None or gateway.house.local_second < self.seconds
 
     def edit(self, _path: str, document: Json, gateway: Gateway) -> Json:
@@ -69,12 +69,12 @@ class TodayResetsAbove(Fault):
     watt_hours: float = 1300.0
 
     def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
-        """Add what is left over."""
+        """Add the remainder."""
         return _each(document, TODAY, lambda place, key: place[key] + self.watt_hours)
 
 
 class LifetimeWraps(Fault):
-    """Lifetime counters stop at 2^32 joules and begin anew."""
+    """Lifetime counters wrap at 2^32 joules."""
 
     def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
         """Wrap them."""
@@ -100,7 +100,7 @@ class StorageCtHalves(Fault):
     phase: int = 1
 
     def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
-        """Empty the channel and take it from the sum."""
+        """Set the channel to 0 and subtract it from the sum."""
         for reading in document:
             if reading["eid"] == STORAGE_EID:
                 channel = reading["channels"][self.phase]
@@ -118,7 +118,7 @@ class Zeros(Fault):
     )
 
     def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
-        """Empty it."""
+        """Set all numbers to 0."""
         return self._zero(document)
 
     def _zero(self, document: Json) -> Json:

@@ -1,4 +1,4 @@
-"""An answer that is no JSON."""
+"""An answer that is not JSON."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
-    """Text with its kind and status."""
+class TextDocument:
+    """Text with its content type and status."""
 
     text: str
     content_type: str = "text/html"

@@ -1,4 +1,4 @@
-"""A web server that is no gateway, for those who type a wrong address."""
+"""A web server that is not a gateway, for tests with a wrong address."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     pass
 
-#: What it answers to every request.
+#: The answer to every request.
 ANSWERS: Final[dict[str, tuple[str, str]]] = {
     "html": ("<!DOCTYPE html><html><body><br>It works!</body></html>", "text/html"),
     "xml": ('<?xml version="1.0"?><printer><model>LaserJet</model></printer>', "text/xml"),
@@ -26,20 +26,20 @@ ANSWERS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-class Stranger:
+class OtherServer:
     """Serve one of ANSWERS over plain HTTP."""
 
     def __init__(self, answer: str = "html", *, status: int = 200) -> None:
-        """Choose what to answer."""
+        """Choose the answer."""
         self._text, self._type = ANSWERS[answer]
         self._status = status
         self._runner: web.AppRunner | None = None
         self.host = ""
-        #: Authorization headers it was sent: there should be none.
+        #: Authorization headers that it received: there should be none.
         self.credentials: list[str] = []
 
     async def __aenter__(self) -> Self:
-        """Serve."""
+        """Start serving."""
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self._answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
@@ -49,7 +49,7 @@ class Stranger:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        """Stop."""
+        """Stop serving."""
         if self._runner is not None:
             await self._runner.cleanup()
 
