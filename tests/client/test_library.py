@@ -1,9 +1,11 @@
-"""Contract tests of what the component uses of pyenphase beyond its public interface, checked before each upgrade."""
+"""Contract with pyenphase: what is used beyond its public interface, so that a new version is a decision."""
 
+import ast
 from importlib.metadata import version
 import inspect
 import json
 from pathlib import Path
+from typing import Final
 
 import aiohttp
 from pyenphase import Envoy
@@ -12,52 +14,136 @@ from pyenphase.firmware import EnvoyFirmware
 from pyenphase.updaters.base import EnvoyUpdater
 import pytest
 
-MANIFEST = Path(__file__).parents[2] / "custom_components" / "enphase_envoy" / "manifest.json"
+from custom_components.enphase_envoy.client.envoy import Firmware, LibraryEnvoy, TokenAuth
+
+COMPONENT: Final = Path(__file__).parents[2] / "custom_components" / "enphase_envoy"
+MANIFEST: Final = COMPONENT / "manifest.json"
+ADAPTER: Final = COMPONENT / "client" / "envoy.py"
+
+#: Private methods that are called or overridden, with their parameters.
+METHODS: Final = {
+    (Envoy, "_request"): ["self", "endpoint", "data", "method"],
+    (Envoy, "_json_request"): ["self", "end_point", "data", "method"],
+    (Envoy, "_make_cached_request"): ["self", "request_func", "endpoint"],
+    (Envoy, "_validate_update"): ["self", "data"],
+    (EnvoyFirmware, "_get_info"): ["self"],
+    (EnvoyTokenAuth, "_obtain_token"): ["self"],
+    (EnvoyTokenAuth, "_check_jwt"): ["self", "client"],
+    (EnvoyTokenAuth, "_post_json_with_cloud_client"): ["self", "cloud_client", "url", "data", "json"],
+}
+#: Private attributes that are read or replaced, as a new object has them.
+ATTRIBUTES: Final[dict[str, dict[str, type]]] = {
+    "envoy": {
+        "_client": aiohttp.ClientSession,
+        "_common_properties": object,
+        "_firmware": EnvoyFirmware,
+        "_interface_settings": type(None),
+        "_supported_features": type(None),
+        "_timeout": aiohttp.ClientTimeout,
+        "_updaters": list,
+    },
+    "firmware": {
+        "_firmware_version": object,
+        "_host": str,
+        "_metered": bool,
+        "_part_number": object,
+        "_serial_number": object,
+        "_url": str,
+    },
+    "auth": {"_token": str, "_cookies": dict},
+}
+#: Private names of the library's base class that its documentation offers to updaters.
+FOR_UPDATERS: Final = {"_json_request", "_json_probe_request"}
 
 
 def parameters(function: object) -> list[str]:
-    """Return the names of a function's parameters, ignoring decorators."""
+    """Return the names of the parameters of a function, without its decorators."""
     assert callable(function)
     return list(inspect.signature(inspect.unwrap(function)).parameters)
 
 
-def test_installed_pyenphase_is_the_version_of_the_manifest() -> None:
+def private_names(file: Path) -> set[str]:
+    """Return the private names that a file uses as attributes or defines in classes."""
+    tree = ast.parse(file.read_text())
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    defined = {
+        child.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for child in node.body
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    return {name for name in used | defined if name.startswith("_") and not name.startswith("__")}
+
+
+def library_names() -> set[str]:
+    """Return the private names of the library's classes."""
+    classes = (Envoy, EnvoyFirmware, EnvoyTokenAuth, EnvoyUpdater)
+    methods = {name for kind in classes for name in vars(kind) if name.startswith("_") and not name.startswith("__")}
+    return methods | {name for names in ATTRIBUTES.values() for name in names}
+
+
+def test_version_is_the_one_in_the_manifest() -> None:
     assert json.loads(MANIFEST.read_text())["requirements"] == [f"pyenphase=={version('pyenphase')}"]
 
 
+@pytest.mark.parametrize(("owner", "name"), METHODS)
+def test_private_methods_have_the_expected_parameters(owner: type, name: str) -> None:
+    assert parameters(getattr(owner, name)) == METHODS[owner, name]
+
+
 @pytest.mark.parametrize(
-    ("library_class", "name", "expected"),
+    ("owner", "name", "expected"),
     [
         (Envoy, "probe_request", ["self", "endpoint"]),
         (Envoy, "request", ["self", "endpoint", "data", "method"]),
-        (Envoy, "_request", ["self", "endpoint", "data", "method"]),
-        (Envoy, "_make_cached_request", ["self", "request_func", "endpoint"]),
-        (Envoy, "_validate_update", ["self", "data"]),
         (Envoy, "probe", ["self"]),
         (EnvoyUpdater, "update", ["self", "envoy_data"]),
         (EnvoyUpdater, "probe", ["self", "discovered_features"]),
-        (EnvoyFirmware, "_get_info", ["self"]),
-        (EnvoyTokenAuth, "_obtain_token", ["self"]),
-        (EnvoyTokenAuth, "_check_jwt", ["self", "client"]),
-        (EnvoyTokenAuth, "_post_json_with_cloud_client", ["self", "cloud_client", "url", "data", "json"]),
     ],
 )
-def test_parameters_of_overridden_or_called_methods(library_class: type, name: str, expected: list[str]) -> None:
-    assert parameters(getattr(library_class, name)) == expected
+def test_overridden_methods_have_the_expected_parameters(owner: type, name: str, expected: list[str]) -> None:
+    assert parameters(getattr(owner, name)) == expected
 
 
-def test_get_info_can_be_unwrapped_from_its_retries() -> None:
+def test_info_can_be_requested_without_retries() -> None:
     assert inspect.unwrap(EnvoyFirmware._get_info) is not EnvoyFirmware._get_info
 
 
-async def test_attributes_that_are_read_or_replaced() -> None:
+async def test_private_attributes_exist() -> None:
     async with aiohttp.ClientSession() as session:
-        envoy = Envoy("127.0.0.1", session)
-        assert envoy._updaters == []
-        assert isinstance(envoy._firmware, EnvoyFirmware)
-        assert envoy._client is session
-        assert envoy.data is None
-        assert envoy.auth is None
-        auth = EnvoyTokenAuth("127.0.0.1", "user", "password", "123", "token")
-        assert (auth._token, auth._cookies) == ("token", {})
-        assert (auth.cloud_username, auth.cloud_password, auth.envoy_serial) == ("user", "password", "123")
+        envoy = Envoy("127.0.0.1", session, aiohttp.ClientTimeout(1))
+        owners = {
+            "envoy": envoy,
+            "firmware": envoy._firmware,
+            "auth": EnvoyTokenAuth("127.0.0.1", "user", "password", "123", "token"),
+        }
+        for owner, attributes in ATTRIBUTES.items():
+            for name, kind in attributes.items():
+                assert isinstance(getattr(owners[owner], name), kind), name
+        assert (envoy.data, envoy.auth) == (None, None)
+
+
+def test_adapter_uses_no_private_name_that_is_not_listed() -> None:
+    """A name that is neither listed nor the adapter's own would go unnoticed in a new version."""
+    own = {name for kind in (LibraryEnvoy, TokenAuth, Firmware) for name in vars(kind)} | {"_access", "_timeouts"}
+    listed = {name for _, name in METHODS} | {name for names in ATTRIBUTES.values() for name in names}
+    assert private_names(ADAPTER) & library_names() <= listed
+    assert private_names(ADAPTER) <= listed | own
+
+
+def test_private_names_of_the_library_are_used_in_the_adapter_alone() -> None:
+    """Elsewhere a private name is the component's own."""
+    for file in COMPONENT.rglob("*.py"):
+        if file == ADAPTER:
+            continue
+        tree = ast.parse(file.read_text())
+        foreign = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and node.attr in library_names()
+            and not (isinstance(node.value, ast.Name) and node.value.id == "self" and node.attr not in FOR_UPDATERS)
+        }
+        allowed = FOR_UPDATERS if file.name == "updaters.py" else set()
+        assert foreign <= allowed, file

@@ -48,7 +48,7 @@ async def test_unreachable_gateway_makes_power_unavailable_in_four_minutes_and_c
         await installation.pass_time(60)
     assert hass.states.is_state(counter.entity_id, STATE_UNAVAILABLE)
     assert len(component_log(caplog)) == 1, component_log(caplog)
-    assert "Nothing answers at" in component_log(caplog)[0]
+    assert "Failed to connect to" in component_log(caplog)[0]
 
     await installation.gateway.come_back()
     await installation.poll()

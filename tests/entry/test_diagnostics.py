@@ -333,7 +333,7 @@ def test_replay_reports_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for text, message in (
         ("no JSON", "cannot be read"),
         ('{"data": {}}', "no fixtures"),
-        ('{"data": {"fixtures": {"/../x": {"status": 200, "body": ""}}}}', "no endpoint"),
+        ('{"data": {"fixtures": {"/../x": {"status": 200, "body": ""}}}}', "is not an endpoint"),
         ('{"data": {"fixtures": {"/info": {}}}}', "cannot be read"),
         ("[]", "cannot be read"),
     ):

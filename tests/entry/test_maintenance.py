@@ -179,5 +179,5 @@ async def test_another_gateway_at_the_address_is_rejected(
     await hass.config_entries.async_reload(house.entry.entry_id)
     assert house.entry.state.name == "SETUP_RETRY"
     assert house.entry.reason is not None
-    assert "another gateway" in house.entry.reason
+    assert "is not the one that was set up" in house.entry.reason
     assert not [request for request in other.requests if request.path != "/info"]

@@ -1,6 +1,7 @@
 """Redaction: identifiers are replaced, equal ones by equal placeholders; everything else is unchanged."""
 
 import ipaddress
+from ipaddress import ip_address
 import json
 import re
 from typing import Any
@@ -262,7 +263,7 @@ def test_no_identifier_is_left(made: tuple[Any, dict[str, set[str]]]) -> None:
     text = "\n".join(strings(redact(document)))
     for kind, found in known.items():
         for item in found:
-            if kind == "ip" and (item in ("0.0.0.0", "::") or item.startswith("255.")):  # noqa: S104
+            if kind == "ip" and (ip_address(item).is_unspecified or item.startswith("255.")):
                 continue
             assert not re.search(rf"(?<![0-9A-Za-z:.]){re.escape(item)}(?![0-9A-Za-z:]|\.\d)", text)
 

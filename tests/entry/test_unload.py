@@ -72,10 +72,10 @@ async def test_reading_a_setting_again_is_cancelled_with_the_entry(
 
 
 async def test_a_slow_request_is_cancelled_with_the_entry(
-    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
 ) -> None:
     house = await set_up("full_battery")
-    monkeypatch.setattr("custom_components.enphase_envoy.client.gateway._PATIENCE", 0.2)
+    house.coordinator.gateway.timeouts.poll = 0.2
     house.gateway.fault("/ivp/ensemble/power", Slow(0.5))
     await house.poll()
     await unload(hass, house, caplog)

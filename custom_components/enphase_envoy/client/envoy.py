@@ -77,6 +77,7 @@ class Firmware(EnvoyFirmware):
         try:
             async with asyncio.timeout(seconds):
                 await self.setup()
+            info = self.info
         except (EnvoyFirmwareFatalCheckError, TimeoutError) as err:
             raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
         except EnvoyFirmwareCheckError as err:
@@ -88,7 +89,7 @@ class Firmware(EnvoyFirmware):
         except (SyntaxError, ValueError, TypeError, AwesomeVersionException) as err:
             # lxml raises SyntaxError for anything that is no XML.
             raise GatewayError(Reason.NOT_A_GATEWAY, type(err).__name__) from err
-        return self.info
+        return info
 
     def restore(self, info: GatewayInfo) -> None:
         """Set what `/info` contained in an earlier session."""

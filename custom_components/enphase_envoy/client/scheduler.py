@@ -2,15 +2,15 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 import time
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import aiohttp
-from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyError
+from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyClientClosedError, EnvoyError
 
 from .endpoints import SLOW, Document, Endpoints, Failure, FailureKind
 from .errors import GatewayBusyError
@@ -63,8 +63,10 @@ class RequestScheduler:
         self._slow_slot = asyncio.Semaphore(1)
         #: Held while an endpoint is requested. Whoever waits for it occupies a slot.
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        #: Requests that outlast their cycle's timeout.
+        #: Requests under way, and those of them that outlast their cycle's timeout.
+        self._tasks: set[asyncio.Task[bool]] = set()
         self._late: dict[str, asyncio.Task[bool]] = {}
+        self.is_closed = False
 
     @property
     def late(self) -> set[str]:
@@ -79,9 +81,17 @@ class RequestScheduler:
         """Return a new cycle of requests; in an offline one every request fails at once."""
         return PollCycle(self, offline=offline)
 
+    def start(self, request: Coroutine[Any, Any, bool]) -> asyncio.Task[bool]:
+        """Start a request of a cycle."""
+        task = asyncio.create_task(request)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
     def close(self) -> None:
-        """Cancel requests that outlast their cycle."""
-        for task in self._late.values():
+        """Cancel all requests; later ones fail at once."""
+        self.is_closed = True
+        for task in self._tasks:
             task.cancel()
 
     async def wait_for_late(self, path: str) -> None:
@@ -136,7 +146,7 @@ class RequestScheduler:
             status, failure = HTTPStatus.UNAUTHORIZED.value, FailureKind.UNAUTHORIZED.value
         except aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError:
             return RawResponse(None, "", FailureKind.UNREACHABLE.value, None, unreachable=True)
-        except (aiohttp.ClientError, TimeoutError, EnvoyError) as err:
+        except (aiohttp.ClientError, TimeoutError, EnvoyError, EnvoyClientClosedError) as err:
             failure = type(err).__name__
         return RawResponse(status, body, failure, round(self.clock() - started, 3))
 
@@ -169,12 +179,12 @@ class PollCycle:
         """
         paths = [path for path in paths if path not in self.requested and path not in self._scheduler.late]
         paths.sort(key=lambda path: (self._scheduler.endpoints[path].duration, path))
-        tasks = {asyncio.create_task(self._request(path)): path for path in paths}
+        tasks = {self._scheduler.start(self._request(path)): path for path in paths}
         self.requested.update(paths)
         if not tasks:
             return {}
         try:
-            _, pending = await asyncio.wait(tasks, timeout=seconds)
+            done, pending = await asyncio.wait(tasks, timeout=seconds)
             async with self._checking:
                 # A check may be under way. A gateway with which there is a connection is only slow.
                 pass
@@ -182,13 +192,14 @@ class PollCycle:
                 for task in pending:
                     task.cancel()
                 await asyncio.wait(pending)
-                for task in pending:
-                    if task.cancelled():
-                        self._scheduler.endpoints[tasks[task]].fail(Failure(FailureKind.UNREACHABLE))
+                done, pending = done | pending, set()
         except asyncio.CancelledError:
             for task in tasks:
                 task.cancel()
             raise
+        for task in done:
+            if task.cancelled():
+                self._scheduler.endpoints[tasks[task]].fail(Failure(FailureKind.UNREACHABLE))
         late = {tasks[task]: task for task in pending if not task.done()}
         for path, task in late.items():
             self._scheduler.keep_late(path, task)
@@ -199,7 +210,7 @@ class PollCycle:
         endpoint = self._scheduler.endpoints[path]
         try:
             async with self._scheduler.cycle_slot(path):
-                if self.unreachable:
+                if self.unreachable or self._scheduler.is_closed:
                     endpoint.fail(Failure(FailureKind.UNREACHABLE))
                     return False
                 endpoint.requested_at = self._scheduler.clock()
@@ -228,7 +239,7 @@ class PollCycle:
         except aiohttp.ServerFingerprintMismatch:
             self.untrusted = True
             return Failure(FailureKind.UNTRUSTED), True
-        except (aiohttp.ClientError, EnvoyError, TimeoutError) as err:
+        except (aiohttp.ClientError, EnvoyError, EnvoyClientClosedError, TimeoutError) as err:
             connected = not isinstance(err, (aiohttp.ClientConnectorError, TimeoutError))
             return Failure(FailureKind.NETWORK, str(err) or type(err).__name__), connected
 
