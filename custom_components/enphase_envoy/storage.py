@@ -22,8 +22,8 @@ COUNTERS: Final = "counters"
 STORES: Final = (DOCUMENTS, COUNTERS)
 
 _VERSION: Final = 1
-#: Raised by Home Assistant for a file that is no JSON or not in the format of its storage.
-_READ_ERRORS: Final = (HomeAssistantError, OSError, LookupError, TypeError, ValueError, AttributeError)
+#: Raised for a file that cannot be read, is no JSON, or was written by a newer version.
+_READ_ERRORS: Final = (HomeAssistantError, OSError, ValueError)
 _NOT_SCHEDULED: Final = float("inf")
 
 
@@ -43,11 +43,10 @@ class EntryStore:
         """Return the saved data, None if there is none or it cannot be read."""
         try:
             await self._hass.async_add_executor_job(_check_json, self._store.path)
-            saved: object = await self._store.async_load()
+            return await self._store.async_load()
         except _READ_ERRORS as err:
             LOGGER.warning("%s cannot be read (%s) and will be replaced", self._store.key, type(err).__name__)
             return None
-        return saved if isinstance(saved, dict) else None
 
     @callback
     def keep(self, make: Callable[[], Mapping[str, object]], within: float) -> None:
