@@ -44,7 +44,7 @@ from .const import (
     OPTION_POLL_INTERVAL,
     POLL_INTERVALS,
 )
-from .energy_dashboard import AGAIN, async_add, async_proposals
+from .energy_dashboard import DUPLICATE_SUFFIX, async_add, async_proposals
 from .session import async_session_to_try
 
 SECRET = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
@@ -280,12 +280,14 @@ class EnvoyOptionsFlow(OptionsFlowWithReload):
         errors: dict[str, str] = {}
         if user_input is not None:
             # While the form was shown, a field may have got the suffix of a source that could count twice.
-            kinds = {name.removesuffix(AGAIN) for name, is_selected in user_input.items() if is_selected}
+            kinds = {name.removesuffix(DUPLICATE_SUFFIX) for name, is_selected in user_input.items() if is_selected}
             if selected := [proposal for proposal in missing if proposal.kind in kinds]:
                 await async_add(self.hass, selected)
                 return self.async_abort(reason="added")
             errors["base"] = "nothing_chosen"
-        schema = vol.Schema({vol.Required(proposal.name, default=not proposal.again): bool for proposal in missing})
+        schema = vol.Schema(
+            {vol.Required(proposal.name, default=not proposal.may_duplicate): bool for proposal in missing}
+        )
         texts = [proposal.texts for proposal in missing]
         return self.async_show_form(
             step_id="energy_dashboard",

@@ -90,7 +90,7 @@ _STATE_OF_CHARGE: Final = ("aggregated_soc", "battery_level", "acb_soc")
 #: Roles that have a placeholder in the description of a field.
 _ROLES: Final = ("energy_from", "energy_to", "power", "soc", "capacity")
 #: Suffix of the form's field for a source that might count energy twice, which has another description.
-AGAIN: Final = "_again"
+DUPLICATE_SUFFIX: Final = "_again"
 #: Entities disabled for these reasons can be enabled.
 _CAN_BE_ENABLED: Final = (er.RegistryEntryDisabler.USER, er.RegistryEntryDisabler.INTEGRATION)
 
@@ -105,12 +105,12 @@ class SourceProposal:
     #: Its sensors by role.
     sensors: Mapping[str, er.RegistryEntry] = field(default_factory=dict)
     #: Whether existing sources may count the same energy.
-    again: bool = False
+    may_duplicate: bool = False
 
     @property
     def name(self) -> str:
         """Name of its field in the form."""
-        return f"{self.kind}{AGAIN}" if self.again else self.kind
+        return f"{self.kind}{DUPLICATE_SUFFIX}" if self.may_duplicate else self.kind
 
     @property
     def texts(self) -> dict[str, str]:
@@ -237,8 +237,8 @@ def _filled(
             sensors |= {role: sensor} if sensor else {}
     others = {statistic for source in same_kind for statistic in _statistics(source, "stat_energy_")}
     others -= {sensor.entity_id for sensor in counters.values()}
-    again = any(gateway.may_count(template.kind, other) for other in others)
-    return SourceProposal(template.kind, source, sensors, again)
+    may_duplicate = any(gateway.may_count(template.kind, other) for other in others)
+    return SourceProposal(template.kind, source, sensors, may_duplicate)
 
 
 def _optional_fields(
