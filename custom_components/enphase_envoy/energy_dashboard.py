@@ -203,11 +203,8 @@ def _proposal(
     for template in templates:
         counters = {role: sensor for role, key in template.counters.items() if (sensor := gateway.sensor(key))}
         if len(counters) == len(template.counters):
-            return (
-                _filled(gateway, template, counters, sources)
-                if all(map(gateway.has_value, counters.values()))
-                else None
-            )
+            has_values = all(map(gateway.has_value, counters.values()))
+            return _filled(gateway, template, counters, sources) if has_values else None
     return None
 
 
