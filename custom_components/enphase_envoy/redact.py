@@ -158,7 +158,7 @@ class Redactor:
             return value
         known = self._known[kind]
         if value not in known:
-            make, number = _PLACEHOLDERS.get(kind, partial(_label, kind)), len(known) + 1
+            make, number = _FACTORIES.get(kind, partial(_label, kind)), len(known) + 1
             while (new := make(value, number)) in self._placeholders or new in self._identifiers:
                 number += 1
             known[value] = new
@@ -187,12 +187,9 @@ class Redactor:
         if key.kind == "secret":
             return REDACTED
         text = str(value) if isinstance(value, int) else ""
-        is_serial = key.kind == "serial" and not key.only_text and _is_serial(text)
-        return (
-            int(self._serial(text))
-            if is_serial or (len(text) > _IN_NUMBERS and text in self._known["serial"])
-            else value
-        )
+        by_key = key.kind == "serial" and not key.only_text and _is_serial(text)
+        is_serial = by_key or (len(text) > _IN_NUMBERS and text in self._known["serial"])
+        return int(self._serial(text)) if is_serial else value
 
     def _value(self, value: str, key: str) -> str:
         """Return a text redacted according to its key."""
@@ -359,7 +356,7 @@ def _host_placeholder(_host: str, number: int) -> str:
 
 
 #: Functions that return the n-th placeholder of a kind; other kinds are names, which get a label with a number.
-_PLACEHOLDERS: Final = {
+_FACTORIES: Final = {
     "serial": _serial_placeholder,
     "mac": _mac_placeholder,
     "address": _address_placeholder,
