@@ -28,7 +28,6 @@ OWN_FILES: Final = ("scripts/check_words.py", "tests/tools/test_words.py")
 #: Regular expressions of words (matched as whole words, in any case) and what to write instead.
 FORBIDDEN: Final[tuple[tuple[str, str], ...]] = (
     ("who|whom|whoever", "the component, caller or user that …"),
-    ("whose", "of which, or rephrase"),
     (
         "nobody|anybody|somebody|everybody|no one|anyone|someone|everyone",
         "the user, the caller, or the component's name",
@@ -63,7 +62,7 @@ FORBIDDEN: Final[tuple[tuple[str, str], ...]] = (
     ("lea(?:f|ves of)", "object, timed value"),
     ("what (?:came|comes|became|becomes) of", "the result of"),
     ("what (?:is there|it makes)", "name the thing: the objects, the entities"),
-    ("it is so|as it is|all is well", "rephrase"),
+    ("it is so|all is well", "rephrase"),
     ("owners?", "user; you in the user interface"),
 )
 _PATTERNS: Final = tuple((re.compile(rf"\b(?:{words})\b", re.IGNORECASE), advice) for words, advice in FORBIDDEN)

@@ -6,7 +6,7 @@ from homeassistant.exceptions import ConfigEntryNotReady
 from homeassistant.helpers import config_validation as cv, device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
-from . import devices, issues, maintenance as upkeep, services as actions
+from . import devices, issues, maintenance, services
 from .client.errors import GatewayError
 from .client.gateway import Gateway
 from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
@@ -19,8 +19,8 @@ CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 
 
 async def async_setup(hass: HomeAssistant, _config: ConfigType) -> bool:
-    """Offer the actions, whether a gateway is being read or not."""
-    actions.async_register(hass)
+    """Register the actions, which exist without a loaded entry as well."""
+    services.async_register(hass)
     return True
 
 
@@ -33,12 +33,12 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> boo
     entry.runtime_data = coordinator
     devices.async_keep_registered(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
-    upkeep.async_start(hass, entry)
+    maintenance.async_start(hass, entry)
     return True
 
 
 async def _gateway(hass: HomeAssistant, entry: EnvoyConfigEntry) -> Gateway:
-    """Return the gateway of an entry, reached as its options say."""
+    """Return the gateway of an entry, with a session as its options require."""
     host = entry.data[CONF_HOST]
     try:
         return Gateway(
@@ -60,7 +60,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bo
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
-    """Forget a gateway that was removed."""
+    """Delete the issues and the stored data of an entry that was removed."""
     issues.async_clear_all(hass, entry)
     for subject in STORES:
         await EntryStore(hass, entry, subject).async_remove()
@@ -69,5 +69,5 @@ async def async_remove_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> No
 async def async_remove_config_entry_device(
     _hass: HomeAssistant, entry: EnvoyConfigEntry, device: dr.DeviceEntry
 ) -> bool:
-    """Let the owner delete a device that the gateway no longer reports."""
+    """Let the user delete a device that the gateway no longer reports."""
     return not devices.async_is_present(entry, device)

@@ -1,4 +1,4 @@
-"""Access to the gateway: logging in with the credentials of the config entry, renewing tokens, asking for new ones."""
+"""Access to the gateway: logging in with the credentials of the config entry, renewing tokens, starting reauthentication."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ from .const import CONF_USE_MANUAL_TOKEN
 _FETCH_PAUSE: Final = 3600.0
 #: Seconds until the cloud is tried again after it did not answer.
 _FIRST_CLOUD_PAUSE: Final = 120.0
-#: Refusals in a row after which the user is asked for new credentials.
+#: Refusals in a row after which reauthentication is started.
 _REFUSALS: Final = 3
 
 

@@ -114,7 +114,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             # Firmware before 7 is read over plain HTTP, which newer firmware no longer answers: identify it again.
             if err.is_temporary and self.gateway.uses_tokens:
                 raise
-        # A restart of the gateway ends its sessions, and tokens end: log in once more before the user is asked.
+        # A restart of the gateway ends its sessions, and tokens end: log in once more before reauthentication.
         await self.authentication.async_log_in()
         return await self.gateway.poll()
 

@@ -317,7 +317,7 @@ class LibraryEnvoy(Envoy):
 
     @property
     def meter_types(self) -> set[str]:
-        """The CT meters that the probe found, as far as they can be told apart."""
+        """The CT meters that the probe found, those of a known type."""
         return {kind for kind in self._common_properties.meter_types if isinstance(kind, str)}
 
     # Parsing

@@ -434,7 +434,7 @@ class Gateway:
         """Let the caller write a change with the library's calls, which send a whole document with one value replaced.
 
         The document is read right before, because the user may have changed it in the app since the last poll, and
-        again afterwards, because only the gateway knows the result. Nothing is written twice. `field` is the field of
+        again afterwards, because the gateway may not apply it. Nothing is written twice. `field` is the field of
         the snapshot that shows the change.
 
         Raises GatewayBusyError when the gateway can't be read in time, GatewayError, or what the library's call raises;

@@ -61,7 +61,7 @@ class RequestScheduler:
         self._slots = asyncio.Semaphore(SLOTS)
         #: The one slot that slow endpoints may occupy.
         self._slow_slot = asyncio.Semaphore(1)
-        #: Held while an endpoint is requested. Whoever waits for it occupies a slot.
+        #: Held while an endpoint is requested. A request that waits for it occupies a slot.
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         #: Requests under way, and those of them that outlast their cycle's timeout.
         self._tasks: set[asyncio.Task[bool]] = set()

@@ -1,4 +1,4 @@
-"""What the ledger adds: grid, batteries and house where no meter of the gateway shows them."""
+"""Virtual meters: grid, batteries and house where no meter of the gateway measures them."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from ..energy.virtual_meters.house import HouseEnergy
 from . import sources
 from .base import LIFETIME_ENERGY, POWER, EntitySet, EnvoySensorEntityDescription, Measure, SensorSets
 
-#: They begin at zero: megawatt-hours are a long way.
+#: They start at zero, so kWh suit them better than MWh.
 _LIFETIME_ENERGY: Final = Measure(**(LIFETIME_ENERGY | {"suggested_unit_of_measurement": UnitOfEnergy.KILO_WATT_HOUR}))
 
 _GRID: Final = (

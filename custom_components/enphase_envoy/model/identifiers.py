@@ -34,7 +34,7 @@ def c6_combiner(snapshot: Snapshot, _address: Address) -> str | None:
 
 
 def acb_fleet(snapshot: Snapshot, _address: Address) -> str:
-    """Identify what stands for all AC batteries together."""
+    """Identify the device for all AC batteries together."""
     return f"{snapshot.serial}_acb"
 
 

@@ -1,4 +1,4 @@
-"""Whether an object can be believed: a third of all odd documents parse without an error. Pure functions.
+"""Whether an object is valid: a third of all invalid documents parse without an error. Pure functions.
 
 The library puts into its objects whatever a document holds: a null, a string or 1e18 where a number belongs.
 """
@@ -11,23 +11,23 @@ from typing import Final, TypeIs, Union, get_args, get_origin, get_type_hints
 
 from pyenphase.models.meters import CtType
 
-#: Larger than any power in mW, energy in Wh or time in s that a house will ever see.
+#: Larger than any power in mW, energy in Wh or time in s of a household.
 _ABSURD: Final = 1e13
-#: What meters are called by: a number, whatever the library says.
+#: Identifier of a meter: a number, although the library declares a string.
 _UNCHECKED: Final = frozenset({"eid"})
-#: Meters are called by what they measure; serial numbers have twelve digits, relays are called NC1, phases L1.
 _NO_NUMBERS: Final = frozenset({bool, str})
+#: Meters are identified by their type; serial numbers have twelve digits, relays are named NC1, phases L1.
 _WORDS: Final = frozenset(CtType)
 _NAME: Final = re.compile(r"(?=.*\d)[\w-]{1,16}", re.ASCII)
 
 
 def is_identifier(key: object) -> bool:
-    """Return whether a device or a phase can be called this; null, `n/a` or 1e18 name nobody."""
+    """Return whether this can identify a device or a phase; null, `n/a` or 1e18 can not."""
     return isinstance(key, str) and (key in _WORDS or _NAME.fullmatch(key) is not None)
 
 
 def is_number(value: object) -> TypeIs[int | float]:
-    """Return whether this is a number that a house may have."""
+    """Return whether this is a number of a plausible magnitude for a household."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -_ABSURD < value < _ABSURD
 
 
@@ -40,7 +40,7 @@ def _expected(kind: type) -> dict[str, tuple[type, ...]]:
 
 
 def _simple(hint: object) -> tuple[type, ...]:
-    """Return the types that a hint allows, none where it says more than a type."""
+    """Return the types that a hint allows, none where it is more than a simple type."""
     if get_origin(hint) in (Union, types.UnionType):
         return tuple(allowed for part in get_args(hint) if part is not types.NoneType for allowed in _simple(part))
     if not isinstance(hint, type) or not issubclass(hint, (bool, int, float, str)):
@@ -59,20 +59,20 @@ def _fits(value: object, allowed: tuple[type, ...]) -> bool:
 
 
 def validated[T](new: T, old: object) -> T | None:
-    """Return an object as far as it can be believed, or None where the old one is better.
+    """Return a new object with its invalid fields set to None, or None where the old one should be kept.
 
-    A field that makes no sense, or is null where there was something, spoils the object while there is an old one that
-    had it right. What never made sense is left out.
+    The old one should be kept while one of its fields is valid and that of the new one invalid, or null where the old
+    one had a value.
     """
     if not is_dataclass(new) or isinstance(new, type):
         return new
     empty: dict[str, None] = {}
     for name, allowed in _expected(type(new)).items():
         value = getattr(new, name)
-        # Nearly all fields are numbers, and nearly all numbers are in order. What is no number is in no range.
+        # The quick path: nearly all fields are numbers in range. NaN is in no range.
         if type(value) in allowed and (type(value) in _NO_NUMBERS or -_ABSURD < value < _ABSURD):
             continue
-        # Half of what the library knows of an inverter no older firmware says.
+        # Half of the library's fields of an inverter are not reported by older firmware.
         if value is None and getattr(old, name, None) is None:
             continue
         if _fits(value, allowed):
