@@ -11,6 +11,7 @@ from homeassistant.helpers.event import async_call_later, async_track_time_chang
 
 from . import devices, issues
 from .client.auth import token_validity
+from .client.backoff import Backoff
 from .client.errors import GatewayError
 from .const import CONF_USE_MANUAL_TOKEN, LOGGER
 from .coordinator import EnvoyConfigEntry
@@ -99,7 +100,7 @@ class _TokenRenewal:
     def __init__(self, hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
         self._hass = hass
         self._entry = entry
-        self._pause: float = _FIRST_PAUSE
+        self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
 
     async def async_check(self) -> float:
         """Renew the token if it is due; return the seconds until the next check."""
@@ -120,11 +121,10 @@ class _TokenRenewal:
     async def _renew(self, ends: float) -> float:
         """Fetch a new token; the old one is used until it expires."""
         coordinator = self._entry.runtime_data
-        pause = self._pause
         try:
             await coordinator.authentication.async_renew_token()
         except GatewayError as err:
-            if pause == _FIRST_PAUSE:
+            if not self._backoff.failures:
                 LOGGER.warning(
                     "%s: could not renew the token (%s); the old one is used until it expires",
                     coordinator.name,
@@ -133,9 +133,8 @@ class _TokenRenewal:
         else:
             validity = token_validity(coordinator.gateway.token or "", coordinator.gateway.serial)
             if validity.renew_from > time.time():
-                self._pause = _FIRST_PAUSE
+                self._backoff.reset()
                 return min(validity.renew_from - time.time(), _LONGEST_WAIT)
             # The cloud returned the old token again, or the clock is ahead: an immediate retry would repeat forever.
             ends = validity.ends
-        self._pause = min(2 * pause, _LONGEST_PAUSE, max(_FIRST_PAUSE, (ends - time.time()) / 4))
-        return pause
+        return min(self._backoff.fail(), max(_FIRST_PAUSE, (ends - time.time()) / 4))

@@ -17,7 +17,7 @@ from awesomeversion import AwesomeVersion
 from awesomeversion.exceptions import AwesomeVersionException
 from pyenphase import Envoy, EnvoyData
 from pyenphase.auth import EnvoyTokenAuth
-from pyenphase.const import LEGACY_ENVOY_VERSION, URL_AUTH_CHECK_JWT, SupportedFeatures
+from pyenphase.const import AUTH_TOKEN_MIN_VERSION, LEGACY_ENVOY_VERSION, URL_AUTH_CHECK_JWT, SupportedFeatures
 from pyenphase.exceptions import (
     EnvoyAuthenticationError,
     EnvoyError,
@@ -256,6 +256,11 @@ class LibraryEnvoy(Envoy):
         self._firmware.restore(info)
 
     @property
+    def uses_tokens(self) -> bool:
+        """True from firmware 7 on, which is read over HTTPS with a token; older firmware uses plain HTTP and digest."""
+        return bool(self.firmware >= AUTH_TOKEN_MIN_VERSION)
+
+    @property
     def token(self) -> str | None:
         """The token in use, None below firmware 7."""
         return self.auth.token if isinstance(self.auth, TokenAuth) else None
@@ -274,9 +279,9 @@ class LibraryEnvoy(Envoy):
         self._timeout = self._timeouts.http
         return await self._request(path)
 
-    async def check_reachable(self, *, secure: bool) -> None:
+    async def check_reachable(self) -> None:
         """Request `/info`, which needs no authentication. Raises aiohttp.ClientError, OSError or TimeoutError."""
-        url = f"{'https' if secure else 'http'}://{self.host}{URL_INFO}"
+        url = f"{'https' if self.uses_tokens else 'http'}://{self.host}{URL_INFO}"
         async with asyncio.timeout(self._timeouts.poll):
             async with self._client.get(url, allow_redirects=False) as response:
                 await response.read()

@@ -26,7 +26,7 @@ from ..model.snapshot import Address, Freshness, Snapshot
 from . import persistence
 from .auth import Credentials
 from .endpoints import Document, Failure, FailureKind
-from .envoy import PARSE_ERRORS, LibraryEnvoy
+from .envoy import PARSE_ERRORS, Discovery, LibraryEnvoy
 from .errors import GatewayBusyError, GatewayError, Reason
 from .parser import DocumentParser
 from .paths import ALL_PATHS, COUNTER_PATHS, FED_BY, URL_INFO
@@ -115,7 +115,7 @@ class Gateway:
     @property
     def uses_tokens(self) -> bool:
         """True from firmware 7 on; older firmware authenticates a local user by digest."""
-        return bool(self.envoy.firmware >= AUTH_TOKEN_MIN_VERSION)
+        return self.envoy.uses_tokens
 
     @property
     def token(self) -> str | None:
@@ -147,7 +147,6 @@ class Gateway:
             _LOGGER.info("%s: firmware %s became %s", self.host, self.firmware, info.firmware)
             self.request_probe()
         self.envoy.use_firmware(found)
-        self._scheduler.secure = self.uses_tokens
 
     async def log_in(self, credentials: Credentials) -> None:
         """Authenticate, and fetch a token when there is none. Raises GatewayError."""
@@ -200,8 +199,7 @@ class Gateway:
         found = persistence.load(stored, ClockPair(self.clock(), self._wall()))
         if found and expected in (None, found.info.serial):
             self.envoy.restore_info(found.info)
-            self._scheduler.secure = self.uses_tokens
-            self._parser.sources = found.sources
+                self._parser.sources = found.sources
             self._scheduler.endpoints.update(found.endpoints)
 
     def discard(self) -> None:
@@ -367,34 +365,34 @@ class Gateway:
         An endpoint that fails is represented by its last document, so that a bad moment finds no less. Raises
         GatewayError when nothing is known of the gateway otherwise.
         """
-        fetch = partial(self._probe_document, cycle)
         try:
-            found = await self.envoy.discover(fetch)
+            found = await self._discover(cycle)
+        except GatewayError as err:
+            if not self._parser.needs:
+                raise
+            _LOGGER.debug("%s: %s; the probe failed", self.host, err)
+            return
+        if self._probes.accept(found.fingerprint):
+            self.envoy.adopt(found)
+            self._parser.use(found.updaters)
+
+    async def _discover(self, cycle: PollCycle) -> Discovery:
+        """Have the library probe. Raises GatewayError."""
+        try:
+            found = await self.envoy.discover(partial(self._probe_document, cycle))
         except EnvoyAuthenticationRequired as err:
             cycle.unauthorized = True
-            failed = GatewayError(self._reason(cycle))
-            failed.__cause__ = err
+            raise GatewayError(self._reason(cycle)) from err
         except EnvoyProbeFailed as err:
-            failed = GatewayError(self._reason(cycle), cycle.failures())
-            failed.__cause__ = err
+            raise GatewayError(self._reason(cycle), cycle.failures()) from err
         except PARSE_ERRORS as err:
-            if self._reject_answers(cycle):
-                await self._probe(cycle)
-                return
-            failed = GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}")
-            failed.__cause__ = err
-        else:
-            if self._has_uncertain_counters(cycle):
-                # The library would choose another source of counters, which counts differently.
-                failed = GatewayError(self._reason(cycle), cycle.failures())
-            else:
-                if self._probes.accept(found.fingerprint):
-                    self.envoy.adopt(found)
-                    self._parser.use(found.updaters)
-                return
-        if not self._parser.needs:
-            raise failed
-        _LOGGER.debug("%s: %s; the probe failed", self.host, failed)
+            if not self._reject_answers(cycle):
+                raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
+            return await self._discover(cycle)
+        if self._has_uncertain_counters(cycle):
+            # The library would choose another source of counters, which counts differently.
+            raise GatewayError(self._reason(cycle), cycle.failures())
+        return found
 
     def _has_uncertain_counters(self, cycle: PollCycle) -> bool:
         """Return whether an endpoint with counters failed temporarily before the source of counters is known."""

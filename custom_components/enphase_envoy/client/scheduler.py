@@ -27,7 +27,7 @@ class Transport(Protocol):
     async def get(self, path: str) -> aiohttp.ClientResponse:
         """Request an endpoint."""
 
-    async def check_reachable(self, *, secure: bool) -> None:
+    async def check_reachable(self) -> None:
         """Request what needs no authentication."""
 
 
@@ -55,8 +55,6 @@ class RequestScheduler:
         self.transport = transport
         self.timeouts = timeouts
         self.clock = clock
-        #: Whether the gateway is known to speak HTTPS.
-        self.secure = True
         self.endpoints = Endpoints()
         self._slots = asyncio.Semaphore(SLOTS)
         #: The one slot that slow endpoints may occupy.
@@ -121,7 +119,7 @@ class RequestScheduler:
     async def check_reachable(self) -> None:
         """Request what needs no authentication, within the slot of a request that failed. Raises what aiohttp does."""
         async with self._locks[URL_INFO]:
-            await self.transport.check_reachable(secure=self.secure)
+            await self.transport.check_reachable()
 
     def keep_late(self, path: str, task: asyncio.Task[bool]) -> None:
         """Keep a request that outlasts the timeout of its cycle."""
