@@ -1,4 +1,4 @@
-"""Access to the gateway: logging in with the credentials of the config entry, renewing tokens, starting reauthentication."""
+"""Access to the gateway: logging in, fetching new tokens, starting reauthentication."""
 
 from collections.abc import Callable
 from dataclasses import replace

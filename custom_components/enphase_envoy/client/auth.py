@@ -13,7 +13,7 @@ import jwt
 
 from .errors import GatewayError, Reason
 
-#: Seconds that the token of an installer is valid; that of a homeowner is for a year. Used where a token has no issue time.
+#: Seconds that a token of an installer is valid (a homeowner's: a year). Used where a token has no issue time.
 INSTALLER_TOKEN_LIFETIME: Final = 12 * 3600.0
 #: Seconds before the end of a token at which a new one is fetched.
 RENEW_AHEAD: Final = 30 * 86400.0

@@ -72,6 +72,11 @@ class Failure:
         return self.is_denied or self.status in _NOT_FOUND
 
     @property
+    def is_without_answer(self) -> bool:
+        """Whether there was no HTTP answer at all."""
+        return self.kind in (FailureKind.NETWORK, FailureKind.UNREACHABLE, FailureKind.UNTRUSTED)
+
+    @property
     def is_temporary(self) -> bool:
         """Whether it is likely to pass: firmware without the endpoint answers otherwise."""
         if self.status is not None:

@@ -172,8 +172,7 @@ class Gateway:
         if cycle.unauthorized and credentials.password:
             raise GatewayError(Reason.INVALID_AUTH)
         failure = self._scheduler.endpoints[URL_PRODUCTION_INVERTERS].failure
-        no_answer = failure is not None and failure.status is None and failure.kind is not FailureKind.NOT_JSON
-        if no_answer and not (cycle.unauthorized or self.has_documents):
+        if failure and failure.is_without_answer and not (cycle.unauthorized or self.has_documents):
             raise GatewayError(Reason.CANNOT_CONNECT, str(failure))
 
     # Data of earlier sessions
@@ -199,7 +198,7 @@ class Gateway:
         found = persistence.load(stored, ClockPair(self.clock(), self._wall()))
         if found and expected in (None, found.info.serial):
             self.envoy.restore_info(found.info)
-                self._parser.sources = found.sources
+            self._parser.sources = found.sources
             self._scheduler.endpoints.update(found.endpoints)
 
     def discard(self) -> None:

@@ -57,7 +57,7 @@ class TimedValue:
         return self.freshness.updated_at
 
     def renewed(self, value: object, freshness: Freshness) -> TimedValue:
-        """Return a newer state of this: with the same object where it is equal, so that a comparison by identity is enough."""
+        """Return this with a newer value: the same object where it is equal, so that changes are found by identity."""
         same = self.value == value
         if same and self.freshness is freshness and not self.field_freshness:
             return self
