@@ -1,7 +1,7 @@
-"""Measure the component beside Home Assistant's own integration and beside the bare library.
+"""Measure the component, Home Assistant's own integration and the library alone.
 
-Each run is a process of its own with a simulated gateway in another one, subjects alternate, and what is reported are
-medians over runs. docs/benchmark.md says what is measured and how to read it.
+Each run is a process of its own with a simulated gateway in another one, subjects alternate, and medians over runs are
+reported. docs/benchmark.md describes the measurements and the report.
 """
 
 import argparse
@@ -27,22 +27,22 @@ ENTITIES: Final = {"default": (False,), "all": (True,), "both": (False, True)}
 
 
 class Stop(Exception):  # noqa: N818
-    """There is no going on; the message says why, to a person."""
+    """The benchmark can't continue; the message is for the user."""
 
 
-def say(text: str) -> None:
-    """Tell what is going on, beside the report."""
+def log(text: str) -> None:
+    """Print progress to stderr, apart from the report."""
     print(f"benchmark: {text}", file=sys.stderr, flush=True)
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a run: compiled modules are kept, or a set-up would consist of compiling."""
+    """Return the environment of a run: modules stay compiled, so that a set-up does not include compiling them."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return kept | {"PYTHONPYCACHEPREFIX": str(ROOT / ".venv" / ".bytecode")}
 
 
 def run(case: Case, subject: Subject, polls: int) -> Run:
-    """Measure in a process of its own."""
+    """Measure in a process of its own. Raises Stop when it fails."""
     command = [sys.executable, "-m", "scripts.bench.measure", subject, case.system, "--polls", str(polls)]
     if case.all_enabled:
         command.append("--all")
@@ -51,14 +51,14 @@ def run(case: Case, subject: Subject, polls: int) -> Run:
             command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=LIMIT, check=False
         )
     except subprocess.TimeoutExpired as err:
-        raise Stop(f"{subject}, {case.label}: not done after {LIMIT} s") from err
+        raise Stop(f"{subject}, {case.label}: not finished after {LIMIT} s") from err
     if done.returncode:
         raise Stop(f"{subject}, {case.label}: exit code {done.returncode}\n{done.stderr.strip()}")
     return Run(**json.loads(done.stdout))
 
 
 def machine() -> dict[str, str]:
-    """Describe where this runs, without saying whose it is."""
+    """Describe the machine without its name."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "Home Assistant": version("homeassistant"),
@@ -84,27 +84,27 @@ def measure(options: argparse.Namespace, measured: Callable[[Case, Subject, int]
     wanted = cases(systems, ENTITIES[options.entities or ("all" if options.quick else "both")])
     rounds = options.rounds or (ROUNDS_QUICK if options.quick else ROUNDS)
     runs = list(order(wanted, SUBJECTS, rounds))
-    say("one run of each that does not count")
+    log("one run of each to warm up")
     for subject in SUBJECTS:
         measured(Case("metered", all_enabled=True), subject, 1)
     results = []
     for at, (_, case, subject) in enumerate(runs, 1):
         begin = time.monotonic()
         results.append(measured(case, subject, options.polls))
-        say(f"{at} of {len(runs)}: {subject}, {case.label} ({time.monotonic() - begin:.0f} s)")
+        log(f"{at} of {len(runs)}: {subject}, {case.label} ({time.monotonic() - begin:.0f} s)")
     return results
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return what the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="scripts/benchmark", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two systems, all entities, two rounds: under a minute")
-    parser.add_argument("--system", action="append", choices=SYSTEMS, help="only this one; may be repeated")
-    parser.add_argument("--entities", choices=ENTITIES, help="which are enabled (default: both, one after the other)")
+    parser.add_argument("--system", action="append", choices=SYSTEMS, help="only this system; may be repeated")
+    parser.add_argument("--entities", choices=ENTITIES, help="enabled entities (default: both, one after the other)")
     parser.add_argument("--rounds", type=positive, metavar="N", help=f"runs of each (default: {ROUNDS})")
     parser.add_argument("--polls", type=positive, default=POLLS, metavar="N", help="polls a run (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers there")
-    parser.add_argument("--read", type=Path, metavar="FILE", help="measure nothing, show what --json has written")
+    parser.add_argument("--read", type=Path, metavar="FILE", help="show a file written by --json instead of measuring")
     return parser.parse_args(arguments)
 
 
@@ -116,7 +116,7 @@ def positive(text: str) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, and print a report. Return an exit code."""
+    """Measure, print a report, and return an exit code."""
     options = parse(arguments)
     if options.read:
         found: dict[str, Any] = json.loads(options.read.read_text())

@@ -1,4 +1,4 @@
-"""Home Assistant's own pages in a headless Chromium, logged in."""
+"""Home Assistant's frontend in a headless Chromium, logged in."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -21,20 +21,20 @@ _FLAGS = (
 
 
 def executable() -> str | None:
-    """Return the path of a Chromium of the system's, None when it has none."""
+    """Return the path of the system's Chromium, None without one."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @contextmanager
 def logged_in(tokens: Json, *, width: int = 1280, height: int = 900, language: str = "en") -> Generator[Page]:
-    """Open a page whose frontend finds tokens and the language where it keeps its own."""
+    """Open a page with tokens and language in the frontend's local storage."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable(), args=[*_FLAGS])
         context = browser.new_context(
             viewport={"width": width, "height": height}, base_url=tokens["hassUrl"], locale="en-US"
         )
         for key, value in (("hassTokens", tokens), ("selectedLanguage", language)):
-            # In a string of its own, for it is JSON within JSON.
+            # The frontend stores JSON as a string.
             context.add_init_script(f"localStorage.setItem('{key}', {json.dumps(json.dumps(value))})")
         page = context.new_page()
         page.set_default_timeout(60_000)

@@ -1,7 +1,6 @@
-"""Run the component in a real Home Assistant, against a simulated gateway, with one command.
+"""Run the component in Home Assistant with a simulated gateway.
 
-Everything that the two remember lies in a folder of its own for each profile: the next start finds the same house with
-its history.
+The state of both is stored in a folder for each profile: the next start continues with the same system and its history.
 """
 
 import argparse
@@ -23,12 +22,12 @@ import aiohttp
 
 from tests.simulator.__main__ import arguments as simulator_arguments, simulated
 
+from .history import History, import_history
 from .instance import CONFIGURED, DOMAIN, PASSWORD, ROOT, USER, Instance, InstanceError, Json, retry_until_up
-from .past import Past, tell
 
 READY_WITHIN: Final = 180
 STOPPED_WITHIN: Final = 30
-#: With this Home Assistant ends when its user asks it to restart.
+#: Exit code of Home Assistant for a restart.
 RESTART: Final = 100
 
 CONFIGURATION = """\
@@ -43,22 +42,22 @@ homeassistant:
   longitude: 4.9
   elevation: 2
 {configured}
-# Of scripts/: takes the past that the house tells.
-past_recorder:
+# Of scripts/: imports statistics of the time before.
+statistics_import:
 logger:
   default: warning
   logs:
     custom_components.enphase_envoy: info
-    # Would say that it installs something, which is scripts/setup's job.
+    # Logs installations of packages, which scripts/setup should have installed.
     homeassistant.util.package: info
-    # Miss ffmpeg, libturbojpeg and a faster zlib, which nothing here needs.
+    # Log that ffmpeg, libturbojpeg and a faster zlib are missing, which are not needed here.
     haffmpeg: critical
     homeassistant.components.camera.img_util: critical
     aiohttp_fast_zlib: error
 """
 
-#: Ends of unique ids of the sensors that tell how a house is doing, whatever it has.
-TELLING = (
+#: Endings of unique ids of the sensors that are printed.
+PRINTED_SENSORS = (
     "_production",
     "_consumption",
     "_net_consumption",
@@ -71,30 +70,30 @@ TELLING = (
 
 
 class Stop(Exception):  # noqa: N818
-    """There is no going on; the message says why, to a person."""
+    """The instance can't be started or continued; the message is for the user."""
 
 
-def say(text: str) -> None:
-    """Tell the developer what is going on."""
+def log(text: str) -> None:
+    """Print progress."""
     print(f"develop: {text}", flush=True)
 
 
 class Child:
-    """A program that runs beside this one and ends with it. What it says goes to a log and to `heard`."""
+    """A child process that ends with this one. Its output is written to a log and passed to `on_line`."""
 
     def __init__(
-        self, name: str, command: Iterable[str], log: Path, heard: Callable[[str], None], folder: Path = ROOT
+        self, name: str, command: Iterable[str], log: Path, on_line: Callable[[str], None], folder: Path = ROOT
     ) -> None:
-        """Remember what is to be run, and in which folder."""
+        """Store command and folder; the process is not started yet."""
         self.name = name
         self._folder = folder
         self.log = log
         self._command = tuple(command)
-        self._heard = heard
+        self._on_line = on_line
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> int:
-        """Run it, again when it asks for that, and return the code it ended with."""
+        """Run it, again while it exits with RESTART, and return its exit code."""
         code = RESTART
         with self.log.open("w", encoding="utf-8") as log:
             while code == RESTART:
@@ -113,12 +112,12 @@ class Child:
                     text = line.decode(errors="replace")
                     log.write(text)
                     log.flush()
-                    self._heard(text.rstrip())
+                    self._on_line(text.rstrip())
                 code = await self._process.wait()
         return code
 
     async def stop(self) -> None:
-        """Ask it to end, make it end when it does not, and take along what it may have started."""
+        """Terminate it, kill it when it does not exit, and kill its own children."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -127,48 +126,48 @@ class Child:
             async with asyncio.timeout(STOPPED_WITHIN):
                 await self._process.wait()
         except TimeoutError:
-            say(f"{self.name} does not end by itself: killed")
+            log(f"{self.name} does not exit: killed")
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
 class Log:
-    """What Home Assistant says. Troubles are kept, and shown at once; the rest once there is nothing else to read."""
+    """Log of Home Assistant. Errors are collected and printed at once, other messages only if `shown` is set."""
 
-    _TROUBLE = re.compile(r" (ERROR|CRITICAL) \(|^Traceback |Attempting install of")
+    _ERROR = re.compile(r" (ERROR|CRITICAL) \(|^Traceback |Attempting install of")
     _NEW_MESSAGE = re.compile(r"\d{4}-\d\d-\d\d ")
 
     def __init__(self) -> None:
-        """Start quiet."""
-        self.troubles: list[str] = []
+        """Collect errors from now on."""
+        self.errors: list[str] = []
         self.shown = False
-        self._in_trouble = False
+        self._in_error = False
 
-    def heard(self, line: str) -> None:
-        """Take a line."""
-        if trouble := bool(self._TROUBLE.search(line)):
-            self.troubles.append(line)
-        # What a message and its traceback say goes on over lines without a date.
-        self._in_trouble = trouble or (self._in_trouble and not self._NEW_MESSAGE.match(line))
-        if self._in_trouble or self.shown:
+    def add(self, line: str) -> None:
+        """Add a line."""
+        if error := bool(self._ERROR.search(line)):
+            self.errors.append(line)
+        # Messages and tracebacks continue on lines without a date.
+        self._in_error = error or (self._in_error and not self._NEW_MESSAGE.match(line))
+        if self._in_error or self.shown:
             print(line, flush=True)
 
 
-def check_port(port: int, what: str, option: str) -> None:
-    """Stop when a port is not free."""
+def check_port(port: int, name: str, option: str) -> None:
+    """Check that a port is free. Raises Stop if it is not."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as err:
             raise Stop(
-                f"port {port}, wanted for {what}, is taken or not allowed ({err.strerror}): "
-                f"stop what uses it, or choose another with {option}"
+                f"port {port}, needed for {name}, is in use or not permitted ({err.strerror}): "
+                f"stop the program that uses it, or choose another port with {option}"
             ) from None
 
 
 def free_port() -> int:
-    """Return a port that is free."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -176,11 +175,11 @@ def free_port() -> int:
 
 
 def write_configuration(config: Path, port: int) -> bool:
-    """Write what Home Assistant is to find. Return whether this is its first start."""
+    """Write Home Assistant's configuration. Return whether this is its first start."""
     storage = config / ".storage"
     storage.mkdir(parents=True, exist_ok=True)
     (config / "custom_components").mkdir(exist_ok=True)
-    for component in (ROOT / "custom_components" / DOMAIN, ROOT / "scripts" / "past_recorder"):
+    for component in (ROOT / "custom_components" / DOMAIN, ROOT / "scripts" / "statistics_import"):
         link = config / "custom_components" / component.name
         link.unlink(missing_ok=True)
         link.symlink_to(component, target_is_directory=True)
@@ -191,23 +190,23 @@ def write_configuration(config: Path, port: int) -> bool:
         content = {"version": version[0], "minor_version": version[1], "key": key, "data": data}
         (storage / key).write_text(json.dumps(content, indent=2))
 
-    # In configuration.yaml it would have the user confirm a new server configuration.
+    # In configuration.yaml it would make the frontend request a confirmation of the new server configuration.
     store("http", (1, 1), {"server_host": ["127.0.0.1"], "server_port": port})
     if first := not (storage / "auth").exists():
-        # Further steps of the greeting would start integrations that want the internet.
+        # Further steps of the onboarding would start integrations that need the internet.
         store("onboarding", (4, 1), {"done": ["core_config", "analytics", "integration"]})
     return first
 
 
 def format_table(rows: Iterable[tuple[str, str, str]]) -> str:
-    """Return rows of state, unit and name as columns, states to the right."""
+    """Return rows of state, unit and name as columns, with states aligned to the right."""
     rows = list(rows)
     state, unit = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
     return "\n".join(f"  {row[0]:>{state}} {row[1]:<{unit}}  {row[2]}".rstrip() for row in rows)
 
 
 def live_values(entities: Iterable[Json], states: Mapping[str, Json]) -> list[tuple[str, str, str]]:
-    """Return state, unit and name of the sensors that tell most, of those that exist."""
+    """Return state, unit and name of those sensors of PRINTED_SENSORS that exist."""
     found: dict[str, tuple[str, str, str]] = {}
     for entity in entities:
         if not (state := states.get(entity["entity_id"])):
@@ -220,12 +219,12 @@ def live_values(entities: Iterable[Json], states: Mapping[str, Json]) -> list[tu
         with contextlib.suppress(ValueError):
             value = value if precision is None else f"{float(value):.{precision}f}"
         found.setdefault(f"_{key}", (value, attributes.get("unit_of_measurement", ""), name))
-    return [found[key] for key in TELLING if key in found]
+    return [found[key] for key in PRINTED_SENSORS if key in found]
 
 
-async def add_or_mend_entry(home_assistant: Instance, gateway: Json) -> None:
-    """Have the component's own dialog connect the gateway, and wait until it is read."""
-    # With name and password it would renew the token at Enphase, which knows nothing of a simulated gateway.
+async def add_or_update_entry(home_assistant: Instance, gateway: Json) -> None:
+    """Add the gateway with the config flow, or update its entry, and wait until it is loaded. Raises Stop."""
+    # With name and password the component would request a token from the cloud, which has no simulated gateways.
     access = ("token",) if gateway.get("token") else ("username", "password")
     form = {key: gateway[key] for key in ("host", *access)}
     entries = await home_assistant.rows("config_entries/get", domain=DOMAIN)
@@ -234,7 +233,7 @@ async def add_or_mend_entry(home_assistant: Instance, gateway: Json) -> None:
         if start:
             result = await home_assistant.finish_flow(start, form)
             if result["type"] != "create_entry" and result.get("reason") != "reconfigure_successful":
-                raise Stop(f"the dialog of the component says: {result.get('errors') or result.get('reason')}")
+                raise Stop(f"the config flow of the component failed: {result.get('errors') or result.get('reason')}")
         entries = await home_assistant.rows("config_entries/get", domain=DOMAIN)
         if not entries:
             raise Stop("the gateway was added, but Home Assistant does not list it")
@@ -244,18 +243,16 @@ async def add_or_mend_entry(home_assistant: Instance, gateway: Json) -> None:
         if entry["state"] not in ("not_loaded", "setup_in_progress"):
             if start:
                 raise Stop(f"the component is not set up ({entry['state']}): {entry['reason']}")
-            # Remembered with another port or an old token.
-            say(
-                f"the gateway that Home Assistant remembers is not read ({entry['reason']}): telling it the new address"
-            )
+            # Stored with another port or an old token.
+            log(f"the stored entry can't be loaded ({entry['reason']}): setting the new address")
             start = {"handler": DOMAIN, "entry_id": entry["entry_id"]}
         else:
             start = None
             await asyncio.sleep(0.3)
 
 
-async def read_house(home_assistant: Instance) -> str:
-    """Return a table of what Home Assistant knows about the house, as soon as it has a first value."""
+async def read_values(home_assistant: Instance) -> str:
+    """Return a table of sensors, devices and entities as soon as a sensor has a value."""
     while True:
         registry = await home_assistant.rows("config/entity_registry/list")
         entities = [entity for entity in registry if entity["platform"] == DOMAIN]
@@ -273,87 +270,85 @@ async def read_house(home_assistant: Instance) -> str:
     enabled = sum(entity["disabled_by"] is None for entity in entities)
     counts = [
         (str(len(devices)), "", "devices"),
-        (str(enabled), "", f"entities, and {len(entities) - enabled} more that are disabled at first"),
+        (str(enabled), "", f"entities, and {len(entities) - enabled} more that are disabled by default"),
     ]
     return format_table([*values, *counts])
 
 
 async def fill_dashboard(home_assistant: Instance) -> None:
-    """Add what is missing to the Energy dashboard, through the dialog of the component's options."""
+    """Add missing sources to the Energy dashboard with the component's options flow."""
     path = "/api/config/config_entries/options/flow"
     (entry,) = await home_assistant.rows("config_entries/get", domain=DOMAIN)
     menu = await home_assistant.post(path, {"handler": entry["entry_id"]})
     shown = await home_assistant.post(f"{path}/{menu['flow_id']}", {"next_step_id": "energy_dashboard"})
     if shown["type"] == "form":
-        ticked = {field["name"]: field["default"] for field in shown["data_schema"]}
-        await home_assistant.post(f"{path}/{shown['flow_id']}", ticked)
+        defaults = {field["name"]: field["default"] for field in shown["data_schema"]}
+        await home_assistant.post(f"{path}/{shown['flow_id']}", defaults)
 
 
-async def while_alive[T](work: Coroutine[Any, Any, T], running: Mapping[asyncio.Task[int], Child]) -> T:
-    """Do work that makes sense only as long as all children run."""
+async def while_running[T](work: Coroutine[Any, Any, T], running: Mapping[asyncio.Task[int], Child]) -> T:
+    """Wait for work while all children run. Raises Stop when one of them exits."""
     task = asyncio.create_task(work)
     try:
         await asyncio.wait((task, *running), return_when=asyncio.FIRST_COMPLETED)
         for ended, child in running.items():
             if ended.done():
-                raise Stop(
-                    f"{child.name} has ended by itself (exit code {ended.result()}); its last words are in {child.log}"
-                )
+                raise Stop(f"{child.name} has exited (exit code {ended.result()}); its output is in {child.log}")
         return await task
     finally:
         task.cancel()
 
 
-class House:
-    """A simulated gateway and a Home Assistant that reads it."""
+class DevelopmentInstance:
+    """A simulated gateway and a Home Assistant that polls it."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        """Prepare both; nothing runs yet."""
+        """Prepare both; no process is started yet."""
         self.folder: Path = options.state / options.profile
         self._options = options
         self._gateway: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        self._gateway_words: list[str] = []
+        self._gateway_output: list[str] = []
         self.log = Log()
         python = (sys.executable, "-u", "-m")
         self._state = self.folder / "gateway.json"
-        #: The state that the simulator finds, kept: its own goes on.
-        self._state_found = self.folder / "gateway-before.json"
+        #: A copy of the state from before the start, because the simulator updates its file.
+        self._previous_state = self.folder / "gateway-before.json"
         simulator = ("--profile", options.profile, "--port", str(options.gateway_port), "--json")
         self.gateway = Child(
             "the simulated gateway",
             (*python, "tests.simulator", *simulator, "--state", str(self._state), *options.simulator),
             self.folder / "gateway.log",
-            self._heard_gateway,
+            self._on_gateway_line,
         )
         self.home_assistant = Child(
             "Home Assistant",
             (*python, "homeassistant", "--log-no-color", "--config", str(self.folder / "config")),
             self.folder / "home-assistant.log",
-            self.log.heard,
-            # In that of the checkout it would find custom components there, and there alone.
+            self.log.add,
+            # In the folder of the checkout it would load custom components from there only.
             self.folder / "config",
         )
         self._running: dict[asyncio.Task[int], Child] = {}
 
-    def _heard_gateway(self, line: str) -> None:
-        """Wait for the line that says how it is reached."""
+    def _on_gateway_line(self, line: str) -> None:
+        """Read the line with address and credentials."""
         if line.startswith("{") and not self._gateway.done():
             self._gateway.set_result(json.loads(line))
-        self._gateway_words.append(line)
-        del self._gateway_words[:-3]
+        self._gateway_output.append(line)
+        del self._gateway_output[:-3]
 
     async def run(self) -> None:
-        """Start both, connect them, show what came of it, and go on until interrupted."""
-        began = time.monotonic()
+        """Start both, connect them, print the values, and continue until interrupted. Raises Stop."""
+        start = time.monotonic()
         gateway = await self._start_gateway()
         first = write_configuration(self.folder / "config", self._options.port)
-        say(f"waiting for Home Assistant{' (its first start takes longer)' if first else ''}")
+        log(f"waiting for Home Assistant{' (its first start takes longer)' if first else ''}")
         self._start(self.home_assistant)
         async with aiohttp.ClientSession() as session:
             home_assistant = Instance(session, f"http://127.0.0.1:{self._options.port}")
             try:
                 async with asyncio.timeout(READY_WITHIN):
-                    table = await while_alive(self._set_up(home_assistant, gateway, first=first), self._running)
+                    table = await while_running(self._set_up(home_assistant, gateway, first=first), self._running)
             except TimeoutError:
                 raise Stop(
                     f"Home Assistant is not ready after {READY_WITHIN} s; see {self.home_assistant.log}"
@@ -366,30 +361,30 @@ class House:
             f" (simulated, profile {gateway['profile']})\n\n{table}\n",
             flush=True,
         )
-        say(f"ready after {time.monotonic() - began:.0f} s; everything that is remembered lies in {self.folder}")
+        log(f"ready after {time.monotonic() - start:.0f} s; all files are in {self.folder}")
         if not self._options.once:
-            say("Press Ctrl-C to stop")
+            log("Press Ctrl-C to stop")
             self.log.shown = True
-            await while_alive(asyncio.Event().wait(), self._running)
+            await while_running(asyncio.Event().wait(), self._running)
 
     def _start(self, child: Child) -> None:
         self._running[asyncio.create_task(child.run())] = child
 
     async def _start_gateway(self) -> Json:
-        """Start the simulator and return how it is reached."""
-        say(f"waiting for the simulated gateway (profile {self._options.profile})")
-        self._state_found.unlink(missing_ok=True)
+        """Start the simulator and return its address and credentials. Raises Stop."""
+        log(f"waiting for the simulated gateway (profile {self._options.profile})")
+        self._previous_state.unlink(missing_ok=True)
         if self._state.exists():
-            shutil.copyfile(self._state, self._state_found)
+            shutil.copyfile(self._state, self._previous_state)
         self._start(self.gateway)
         waits: tuple[asyncio.Future[Any], ...] = (self._gateway, *self._running)
         await asyncio.wait(waits, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         if not self._gateway.done():
-            raise Stop(f"the simulated gateway does not start: {' '.join(self._gateway_words) or 'it says nothing'}")
+            raise Stop(f"the simulated gateway does not start: {' '.join(self._gateway_output) or 'no output'}")
         return self._gateway.result()
 
     async def _set_up(self, home_assistant: Instance, gateway: Json, *, first: bool) -> str:
-        """Bring a Home Assistant that starts so far that it shows the gateway's values."""
+        """Set up Home Assistant while it starts, and return a table of the gateway's values."""
 
         async def pause() -> None:
             await asyncio.sleep(0.2)
@@ -397,32 +392,34 @@ class House:
         if first:
             await retry_until_up(lambda: home_assistant.create_owner(USER, PASSWORD), pause)
         await retry_until_up(lambda: home_assistant.log_in(USER, PASSWORD), pause)
-        # The page works from here on; what else answers does so long before.
+        # The frontend works from here on; other interfaces answer long before.
         await retry_until_up(lambda: home_assistant.command("get_services"), pause)
-        say("waiting for the component")
-        await add_or_mend_entry(home_assistant, gateway)
-        say("waiting for the first values")
-        table = await read_house(home_assistant)
-        if past := await asyncio.to_thread(self._past):
-            say("telling what was before")
-            await tell(home_assistant, gateway["serial"], past)
+        log("waiting for the component")
+        await add_or_update_entry(home_assistant, gateway)
+        log("waiting for the first values")
+        table = await read_values(home_assistant)
+        if history := await asyncio.to_thread(self._history):
+            log("importing statistics")
+            await import_history(home_assistant, gateway["serial"], history)
         if not self._options.empty_dashboard:
             await fill_dashboard(home_assistant)
         return table
 
-    def _past(self) -> Past | None:
-        """Return the past of the house, lived through once more from where the simulator began. None of a recording."""
+    def _history(self) -> History | None:
+        """Return the history of the house, simulated again from the simulator's start. None for a recording."""
         options = simulator_arguments(
-            ["--profile", self._options.profile, *self._options.simulator, "--state", str(self._state_found)]
+            ["--profile", self._options.profile, *self._options.simulator, "--state", str(self._previous_state)]
         )
         if options.recording:
             return None
         house = simulated(options).house
-        seen = json.loads(self._state_found.read_text())["saved_at"] if self._state_found.exists() else None
-        return Past(house, time.time(), days=7 * self._options.weeks, seen_until=seen)
+        polled_until = (
+            json.loads(self._previous_state.read_text())["saved_at"] if self._previous_state.exists() else None
+        )
+        return History(house, time.time(), days=7 * self._options.weeks, polled_until=polled_until)
 
     async def stop(self) -> None:
-        """Stop both, Home Assistant first: it should not miss the gateway."""
+        """Stop both, Home Assistant first, so that it does not log a missing gateway."""
         for task, child in reversed(self._running.items()):
             await child.stop()
             task.cancel()
@@ -431,33 +428,36 @@ class House:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return what the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="scripts/develop", description=__doc__)
-    parser.add_argument("--profile", default="full_battery", help="house to simulate (default: %(default)s)")
+    parser.add_argument("--profile", default="full_battery", help="system to simulate (default: %(default)s)")
     parser.add_argument(
-        "--port", type=int, default=8123, help="of Home Assistant; 0 finds a free one (default: %(default)s)"
+        "--port", type=int, default=8123, help="port of Home Assistant; 0 selects a free one (default: %(default)s)"
     )
     parser.add_argument(
-        "--gateway-port", type=int, default=8124, help="of the gateway, likewise (default: %(default)s)"
+        "--gateway-port",
+        type=int,
+        default=8124,
+        help="port of the gateway; 0 selects a free one (default: %(default)s)",
     )
-    parser.add_argument("--state", type=Path, default=ROOT / ".develop", help="folder of all that is remembered")
-    parser.add_argument("--fresh", action="store_true", help="forget what this profile's earlier starts have left")
+    parser.add_argument("--state", type=Path, default=ROOT / ".develop", help="folder of the state")
+    parser.add_argument("--fresh", action="store_true", help="delete the state of this profile first")
     parser.add_argument(
         "--weeks",
         type=int,
         default=4,
-        help="of the past that Home Assistant is told at its first start (default: %(default)s)",
+        help="weeks of statistics to import at the first start (default: %(default)s)",
     )
     parser.add_argument(
         "--empty-dashboard",
         action="store_true",
-        help="leave it to you to fill the Energy dashboard, under Configure",
+        help="do not fill the Energy dashboard",
     )
     parser.add_argument(
-        "--once", action="store_true", help="show the values and stop; fails when the log holds an error"
+        "--once", action="store_true", help="print the values and stop; fails when the log contains an error"
     )
     parser.add_argument(
-        "simulator", nargs="*", help="after --: further arguments of the simulator, such as --start ISO"
+        "simulator", nargs="*", help="after --: further arguments for the simulator, such as --start ISO"
     )
     options = parser.parse_args(arguments)
     if not re.fullmatch(r"\w[\w.-]*", options.profile):
@@ -469,15 +469,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 async def main(arguments: list[str] | None = None) -> int:
-    """Run a house until interrupted. Return an exit code."""
+    """Run an instance until interrupted, and return an exit code. Raises Stop."""
     options = parse(arguments)
     check_port(options.port, "Home Assistant", "--port")
     check_port(options.gateway_port, "the gateway", "--gateway-port")
-    house = House(options)
-    if options.fresh and house.folder.exists():
-        shutil.rmtree(house.folder)
-    house.folder.mkdir(parents=True, exist_ok=True)
-    running = asyncio.create_task(house.run())
+    instance = DevelopmentInstance(options)
+    if options.fresh and instance.folder.exists():
+        shutil.rmtree(instance.folder)
+    instance.folder.mkdir(parents=True, exist_ok=True)
+    running = asyncio.create_task(instance.run())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     try:
@@ -486,13 +486,13 @@ async def main(arguments: list[str] | None = None) -> int:
         print(flush=True)
         return 130 if options.once else 0
     finally:
-        say("stopping")
-        house.log.shown = False
-        await house.stop()
-        if not (house.folder / "config").exists():
-            shutil.rmtree(house.folder)
-    if options.once and house.log.troubles:
-        raise Stop(f"the log of Home Assistant holds {len(house.log.troubles)} lines of trouble (see above)")
+        log("stopping")
+        instance.log.shown = False
+        await instance.stop()
+        if not (instance.folder / "config").exists():
+            shutil.rmtree(instance.folder)
+    if options.once and instance.log.errors:
+        raise Stop(f"the log of Home Assistant contains {len(instance.log.errors)} errors (see above)")
     return 0
 
 

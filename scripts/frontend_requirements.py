@@ -1,7 +1,7 @@
-"""Print the packages that a development instance asks for, with the pins of the installed Home Assistant.
+"""Print the packages that a development instance requires, with the pins of the installed Home Assistant.
 
-Home Assistant would install them one by one at its first start; installed beforehand, that start takes seconds. What
-they are follows from the manifests the way Home Assistant's own start follows them: a new release brings its own.
+Home Assistant would install them one by one at its first start; installed beforehand, that start takes seconds. They
+are collected from the manifests in the same way as at a start, so that a new release needs no change here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,13 +20,13 @@ COMPONENT = ROOT / "custom_components" / DOMAIN
 
 
 def requirements(domains: Iterable[str], manifests: Mapping[str, Mapping[str, list[str]]]) -> set[str]:
-    """Return the requirements of integrations and of all that are to start before them."""
+    """Return the requirements of integrations and of all their dependencies."""
     found: set[str] = set()
-    todo, seen = list(domains), set[str]()
+    todo, done = list(domains), set[str]()
     while todo:
-        if (domain := todo.pop()) in seen or domain not in manifests:
+        if (domain := todo.pop()) in done or domain not in manifests:
             continue
-        seen.add(domain)
+        done.add(domain)
         manifest = manifests[domain]
         found.update(manifest.get("requirements", ()))
         todo += [*manifest.get("dependencies", ()), *manifest.get("after_dependencies", ())]
@@ -34,7 +34,7 @@ def requirements(domains: Iterable[str], manifests: Mapping[str, Mapping[str, li
 
 
 def development_requirements() -> set[str]:
-    """Return what a development instance asks for. Two-factor login is not an integration, but asks at every start."""
+    """Return the requirements of a development instance, and of two-factor login, which is not an integration."""
     folders = (*(HOME_ASSISTANT / "components").iterdir(), COMPONENT)
     manifests = {
         path.name: json.loads(file.read_text()) for path in folders if (file := path / "manifest.json").exists()

@@ -1,4 +1,4 @@
-"""A running Home Assistant, talked to the way its own frontend does it."""
+"""A client for a running Home Assistant, which uses the same interfaces as the frontend."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,21 +10,21 @@ ROOT: Final = Path(__file__).parent.parent
 DOMAIN: Final = "enphase_envoy"
 USER = PASSWORD = "develop"  # noqa: S105
 
-#: What the configuration of a development instance names, beside what Home Assistant starts unasked.
+#: Integrations in the configuration of a development instance, in addition to those that always start.
 CONFIGURED = ("config", "energy", "frontend", "history", "logbook")
 
 type Json = dict[str, Any]
 
 
 class InstanceError(Exception):
-    """Home Assistant answered, but not what was hoped for."""
+    """Home Assistant rejected a request, or returned an unexpected result."""
 
 
 class Instance:
-    """A connection to a Home Assistant at an address."""
+    """A client of the Home Assistant at an address."""
 
     def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
-        """Remember where it is; nothing is sent yet."""
+        """Store the address; no request is sent yet."""
         self._session = session
         self.address = address
         self._headers: dict[str, str] = {}
@@ -32,12 +32,12 @@ class Instance:
         self._last_id = 0
 
     async def create_owner(self, user: str, password: str) -> None:
-        """Create the first user, as the page that greets a new owner does."""
+        """Create the first user, as the onboarding page does."""
         names = {"name": user.title(), "username": user, "password": password}
         await self.post("/api/onboarding/users", {**names, "client_id": f"{self.address}/", "language": "en"})
 
     async def log_in(self, user: str, password: str) -> Json:
-        """Log in and return the tokens in the form in which the frontend keeps them."""
+        """Log in and return the tokens in the format that the frontend stores. Raises InstanceError."""
         client = {"client_id": f"{self.address}/"}
         started = await self.post(
             "/auth/login_flow",
@@ -47,7 +47,7 @@ class Instance:
             f"/auth/login_flow/{started['flow_id']}", {**client, "username": user, "password": password}
         )
         if "result" not in finished:
-            raise InstanceError(f"Home Assistant does not let {user} in: {finished.get('errors')}")
+            raise InstanceError(f"Home Assistant rejects the login of {user}: {finished.get('errors')}")
         form = {**client, "grant_type": "authorization_code", "code": finished["result"]}
         async with self._session.post(f"{self.address}/auth/token", data=form) as response:
             tokens: Json = await _json(response)
@@ -60,7 +60,7 @@ class Instance:
             return await _json(response)
 
     async def command(self, kind: str, **fields: object) -> object:
-        """Send a command over the websocket and return its result."""
+        """Send a command over the websocket and return its result. Raises InstanceError."""
         if self._websocket is None or self._websocket.closed:
             self._websocket = await self._session.ws_connect(f"{self.address}/api/websocket", max_msg_size=0)
             await self._websocket.receive_json()
@@ -72,29 +72,29 @@ class Instance:
         while (answer := await self._websocket.receive_json()).get("id") != self._last_id:
             pass
         if not answer["success"]:
-            raise InstanceError(f"Home Assistant refuses {kind}: {answer['error']['message']}")
+            raise InstanceError(f"Home Assistant rejects {kind}: {answer['error']['message']}")
         result: object = answer["result"]
         return result
 
     async def rows(self, kind: str, **fields: object) -> list[Json]:
-        """Return the result of a command that lists something."""
+        """Return the result of a command that returns a list. Raises InstanceError."""
         result = await self.command(kind, **fields)
         if not isinstance(result, list):
-            raise InstanceError(f"Home Assistant answers {kind} with something else than a list")
+            raise InstanceError(f"Home Assistant returns no list for {kind}")
         return result
 
     async def finish_flow(self, start: Json, form: Json) -> Json:
-        """Start a config flow, fill in its one form and return what came of it."""
+        """Start a config flow, submit its form and return the result."""
         shown = await self.post("/api/config/config_entries/flow", start)
         if shown["type"] != "form":
             return shown
         fields = {field["name"] for field in shown["data_schema"]}
-        filled_in = {key: value for key, value in form.items() if key in fields}
-        return await self.post(f"/api/config/config_entries/flow/{shown['flow_id']}", filled_in)
+        values = {key: value for key, value in form.items() if key in fields}
+        return await self.post(f"/api/config/config_entries/flow/{shown['flow_id']}", values)
 
 
 async def retry_until_up[T](call: Callable[[], Awaitable[T]], pause: Callable[[], Awaitable[None]]) -> T:
-    """Call until Home Assistant is so far that it answers. Paths appear one after another while it starts."""
+    """Call until Home Assistant answers. Paths become available one after another while it starts."""
     while True:
         try:
             return await call()

@@ -1,4 +1,4 @@
-"""Make a recorded gateway of a downloaded diagnostics file."""
+"""Convert a downloaded diagnostics file to a recorded gateway."""
 
 import argparse
 import json
@@ -9,10 +9,12 @@ from tests.simulator.recording import write
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the folder, and say how to serve it."""
+    """Write the folder, and print the command that serves it."""
     parser = argparse.ArgumentParser(prog="scripts/replay", description=__doc__)
-    parser.add_argument("file", type=Path, help="what Home Assistant downloaded, with fixtures")
-    parser.add_argument("folder", type=Path, nargs="?", help="where to (default: beside the file, named like it)")
+    parser.add_argument("file", type=Path, help="diagnostics file with fixtures")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", help="folder to write (default: next to the file, with its name)"
+    )
     options = parser.parse_args(argv)
     folder = options.folder or options.file.with_suffix("")
     try:
@@ -20,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
         fixtures = document.get("data", document).get("fixtures")
         if not fixtures:
             print(
-                f"{options.file} holds no fixtures. Switch on 'Collect test fixtures in diagnostics' in the"
+                f"{options.file} contains no fixtures. Enable 'Collect test fixtures in diagnostics' in the"
                 " options of the entry, and download the file again.",
                 file=sys.stderr,
             )

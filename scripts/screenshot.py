@@ -15,7 +15,7 @@ from .browser import executable, logged_in
 from .instance import DOMAIN, PASSWORD, ROOT, USER, Instance, Json
 
 
-async def look_up(address: str) -> tuple[Json, list[Json]]:
+async def log_in_and_list_devices(address: str) -> tuple[Json, list[Json]]:
     """Return tokens for the frontend, and the devices of the component."""
     async with aiohttp.ClientSession() as session:
         home_assistant = Instance(session, address)
@@ -33,7 +33,7 @@ def device_name(device: Json) -> str:
 
 
 def default_pages(devices: list[Json]) -> Iterator[tuple[str, str, str]]:
-    """Yield name of the picture, path and a text that shows that the page is complete."""
+    """Yield name of the picture, path, and a text that is on the complete page."""
     gateways = [device for device in devices if device["via_device_id"] is None]
     inverters = [device for device in devices if device["model"] and "nverter" in device_name(device)]
     if gateways:
@@ -49,7 +49,7 @@ def device_path(device: Json) -> str:
 
 
 def open_page(page: Page, path: str, text: str | None = None) -> None:
-    """Open a page and wait until it shows a text, and has all it asked for."""
+    """Open a page and wait until it shows a text, and all its requests are done."""
     page.goto(path)
     if text:
         page.get_by_text(text).first.wait_for()
@@ -58,45 +58,47 @@ def open_page(page: Page, path: str, text: str | None = None) -> None:
 
 
 def press(page: Page, text: str) -> None:
-    """Press what shows a text or is named so, and wait for what comes of it."""
+    """Click the element with a text or label, and wait for the page."""
     page.get_by_text(text, exact=True).or_(page.get_by_label(text, exact=True)).last.click()
     settle(page)
 
 
 def settle(page: Page) -> None:
-    """Wait until a page has all it asked for. Icons come from the browser's own database, later than the network's."""
+    """Wait until the requests of a page are done. Icons are read from the browser's database, and appear later."""
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(700)
 
 
 def save(picture: bytes, file: Path) -> None:
-    """Write a picture with as many colours as such a page needs."""
+    """Write a picture with the number of colours that such a page needs."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(BytesIO(picture)) as image:
         image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def main() -> int:
-    """Take the pictures. Return an exit code."""
+    """Save the pictures, and return an exit code."""
     parser = argparse.ArgumentParser(prog="scripts/screenshot", description=__doc__)
-    parser.add_argument("paths", nargs="*", help="of pages to take instead, such as /energy")
+    parser.add_argument("paths", nargs="*", help="paths of other pages, such as /energy")
     parser.add_argument(
-        "--press", action="append", default=[], metavar="TEXT", help="press this on each page first; again for the next"
+        "--press", action="append", default=[], metavar="TEXT", help="click this on each page first; may be repeated"
     )
-    parser.add_argument("--language", default="en", help="of the pages (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8123, help="of the development instance (default: %(default)s)")
+    parser.add_argument("--language", default="en", help="language of the pages (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8123, help="port of the development instance (default: %(default)s)"
+    )
     parser.add_argument("--into", type=Path, default=ROOT / ".develop" / "screenshots", help="folder for the pictures")
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=900)
     options = parser.parse_args()
     address = f"http://127.0.0.1:{options.port}"
     if not executable():
-        print("screenshot: no Chromium here: run scripts/get-browser", file=sys.stderr)
+        print("screenshot: Chromium is missing: run scripts/get-browser", file=sys.stderr)
         return 2
     try:
-        tokens, devices = asyncio.run(look_up(address))
+        tokens, devices = asyncio.run(log_in_and_list_devices(address))
     except aiohttp.ClientError:
-        print(f"screenshot: nothing answers at {address}: run scripts/develop first", file=sys.stderr)
+        print(f"screenshot: no answer from {address}: run scripts/develop first", file=sys.stderr)
         return 2
     pages: list[tuple[str, str, str | None]] = [
         (path.strip("/").replace("/", "-") or "start", path, None) for path in options.paths
@@ -110,7 +112,7 @@ def main() -> int:
                 save(page.screenshot(), file := options.into / f"{name}.png")
                 print(f"screenshot: {file} ({file.stat().st_size // 1024} kB)")
     except Error as err:
-        print(f"screenshot: the browser says: {err.message}", file=sys.stderr)
+        print(f"screenshot: browser error: {err.message}", file=sys.stderr)
         return 1
     return 0
 

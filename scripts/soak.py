@@ -14,14 +14,14 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    """Run the test as told; the exit code is 1 when something was not as it has to be."""
+    """Run the test with the options; the exit code is 1 when a check failed."""
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
     parser.add_argument("--days", type=float, default=7, help="simulated days (default 7; one takes about a minute)")
-    parser.add_argument("--seed", type=int, default=1, help="what goes wrong when (default 1)")
-    parser.add_argument("--profile", default="full_battery", help="the house (default full_battery)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the faults (default 1)")
+    parser.add_argument("--profile", default="full_battery", help="simulated system (default full_battery)")
     options = parser.parse_args()
-    told = {"DAYS": options.days, "SEED": options.seed, "PROFILE": options.profile}
-    environment = os.environ | {f"ENVOY_SOAK_{name}": str(value) for name, value in told.items()}
+    variables = {"DAYS": options.days, "SEED": options.seed, "PROFILE": options.profile}
+    environment = os.environ | {f"ENVOY_SOAK_{name}": str(value) for name, value in variables.items()}
     test = ["tests/resilience/test_soak.py", "-n0", "-q", "--capture=no", "--show-capture=no", "--tb=short"]
     os.chdir(ROOT)
     os.execve(sys.executable, [sys.executable, "-m", "pytest", *test], environment)  # noqa: S606

@@ -1,5 +1,5 @@
-"""What `scripts/benchmark` is made of.
+"""Modules of `scripts/benchmark`.
 
-`plan` says what is compared with what, `gateway` is the simulated gateway of one run, `measure` is one run in a process
-of its own, `report` turns runs into tables. `plan` and `report` import nothing but the standard library.
+`plan` defines systems and runs, `gateway` is the simulated gateway of one run, `measure` is one run in a process of its
+own, `report` formats runs as tables. `plan` and `report` import only the standard library.
 """

@@ -1,7 +1,7 @@
-"""The simulated gateway of one run, in a process of its own, with a clock that moves on request.
+"""The simulated gateway of one run, in a process of its own, with a clock that is advanced on request.
 
-It says how it is reached in one line of JSON. For each line on its input, a number of seconds, the house lives that
-long; the answer is one line of JSON with what was asked since the last one. It ends with its input.
+It prints address and credentials as one line of JSON. For each line of its input, a number of seconds, it advances the
+clock and prints one line of JSON with the requests since the last one. It stops at the end of its input.
 """
 
 import argparse
@@ -17,14 +17,14 @@ from aiohttp import web
 from tests.simulator import Clock, Simulator
 from tests.simulator.faults import Answer
 
-#: A sunny noon: everything produces, and every minute differs from the last.
+#: A sunny noon: all inverters produce, and every minute differs from the last.
 START = "2026-06-21T12:00:00+02:00"
-#: Days that its tokens last, whenever the benchmark runs.
+#: Days of validity of its tokens, independent of the date of the benchmark.
 LONG = 36500
 
 
 class Counted(Simulator):
-    """A simulator that counts the bytes it answers."""
+    """A simulator that counts the bytes of its answers."""
 
     answered = 0
 
@@ -39,7 +39,7 @@ async def serve(profile: str, inverters: int | None) -> None:
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     async with simulator:
-        say(
+        print_json(
             host=simulator.host,
             serial=simulator.serial,
             token=simulator.token(days=LONG) if simulator.uses_tokens else None,
@@ -52,21 +52,21 @@ async def serve(profile: str, inverters: int | None) -> None:
             simulator.requests.clear()
             simulator.answered = 0
             simulator.clock.advance(float(line))
-            # Otherwise the first request after it would wait until the house has lived that long.
+            # Otherwise the first request after it would wait for the simulation of that time.
             _ = simulator.house
-            say(paths=paths, bytes=answered)
+            print_json(paths=paths, bytes=answered)
 
 
-def say(**facts: object) -> None:
-    """Tell who started this."""
-    print(json.dumps(facts), flush=True)
+def print_json(**values: object) -> None:
+    """Print one line of JSON for the process that started this one."""
+    print(json.dumps(values), flush=True)
 
 
 class Remote:
-    """Such a gateway, started by a run."""
+    """The process of a gateway, started by a run."""
 
     def __init__(self, profile: str, inverters: int | None) -> None:
-        """Start it; it needs about a second, in which there is something else to do."""
+        """Start it; it needs about a second until the first line."""
         command = [sys.executable, "-m", "scripts.bench.gateway", profile]
         if inverters:
             command += ["--inverters", str(inverters)]
@@ -81,19 +81,19 @@ class Remote:
         """Stop it."""
         self._process.communicate(timeout=30)
 
-    def hear(self) -> dict[str, Any]:
-        """Wait for what it says."""
+    def receive(self) -> dict[str, Any]:
+        """Wait for a line, and return its JSON."""
         assert self._process.stdout  # noqa: S101
-        heard: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return heard
+        received: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return received
 
     def advance(self, seconds: float) -> dict[str, Any]:
-        """Let time pass in the house. Return what was asked since the last time."""
+        """Advance the clock, and return the requests since the last time."""
         assert self._process.stdin  # noqa: S101
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()
         self.now += seconds
-        return self.hear()
+        return self.receive()
 
 
 if __name__ == "__main__":

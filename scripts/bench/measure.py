@@ -1,4 +1,4 @@
-"""One run in a process of its own: `python -m scripts.bench.measure ours battery --all`. Says a `Run` in JSON."""
+"""One run in a process of its own: `python -m scripts.bench.measure ours battery --all`. Prints a `Run` as JSON."""
 
 import argparse
 import asyncio
@@ -31,24 +31,24 @@ MINUTE = 60.0
 #: Polls before the measured ones: the interpreter adapts to what runs often.
 WARM_UP = 3
 DOMAIN = "enphase_envoy"
-#: Where Home Assistant keeps what belongs to no integration; an installation has loaded these long before.
+#: Platforms that an installation of Home Assistant has loaded before the integration.
 PLATFORMS = ("binary_sensor", "button", "number", "select", "sensor", "switch", "time")
 
 
 class LibraryTime:
-    """CPU during which at least one call of the library is under way.
+    """CPU time during which at least one call of the library is in progress.
 
-    Polls are the only thing that runs, so this is what the library and the network below it cost.
+    Only polls run, so this is the cost of the library and of the network below it.
     """
 
     def __init__(self) -> None:
-        """Begin with nothing under way."""
+        """Start without a call in progress."""
         self.total = 0.0
         self._open = 0
         self._since = 0.0
 
     def __enter__(self) -> None:
-        """Begin a call."""
+        """Start a call."""
         if self._open == 0:
             self._since = time.process_time()
         self._open += 1
@@ -72,7 +72,7 @@ class LibraryTime:
         return watched
 
     def watch_library(self) -> None:
-        """Count requests, reading their answers, and making objects of them, whoever asks for it."""
+        """Count requests, reading of answers and parsing, independent of the caller."""
         import aiohttp  # noqa: PLC0415
         from pyenphase import Envoy  # noqa: PLC0415
         from pyenphase.updaters.base import EnvoyUpdater  # noqa: PLC0415
@@ -87,29 +87,29 @@ class LibraryTime:
 
 
 class Client(Protocol):
-    """Whatever reads a gateway."""
+    """A client of a gateway."""
 
     async def set_up(self) -> None:
         """Connect and poll once."""
 
     async def tear_down(self) -> None:
-        """Undo it."""
+        """Undo the set-up."""
 
     async def poll(self) -> None:
-        """Poll, and let everything that follows from it happen."""
+        """Poll, and wait for all state writes."""
 
     def entities(self) -> int:
-        """Return how many entities have a value."""
+        """Return the number of entities with a value."""
 
     def count_writes(self) -> Counter[str]:
-        """Return a count of state writes that goes on from now."""
+        """Return a counter of state writes from now on."""
 
 
 class Bare:
     """The library alone."""
 
     def __init__(self, access: dict[str, Any]) -> None:
-        """Prepare to read a gateway."""
+        """Create the client."""
         from pyenphase import Envoy  # noqa: PLC0415
 
         self._access = access
@@ -130,11 +130,11 @@ class Bare:
         await self._envoy.update()
 
     def entities(self) -> int:
-        """Return that there are none."""
+        """Return 0: there are none."""
         return 0
 
     def count_writes(self) -> Counter[str]:
-        """Return that nothing is written."""
+        """Return an empty counter: no state is written."""
         return Counter()
 
 
@@ -142,7 +142,7 @@ class Integration:
     """A config entry of either component in a Home Assistant made for tests."""
 
     def __init__(self, hass: HomeAssistant, access: dict[str, Any]) -> None:
-        """Make an entry as both of them write it."""
+        """Create an entry with the data that both components store."""
         from pytest_homeassistant_custom_component.common import MockConfigEntry  # noqa: PLC0415
 
         self._hass = hass
@@ -173,7 +173,7 @@ class Integration:
             raise RuntimeError(f"a poll failed: {coordinator.last_exception}")
 
     def entities(self) -> int:
-        """Return how many entities have a value."""
+        """Return the number of entities with a value."""
         return sum(state.state not in ("unavailable", "unknown") for state in self._hass.states.async_all())
 
     def count_writes(self) -> Counter[str]:
@@ -190,7 +190,7 @@ class Integration:
 
         @callback
         def never(_event: object) -> None:
-            """Listen to nothing: filters count, and let nothing through."""
+            """Never called: the filter counts and rejects all events."""
 
         for kind in (str(EVENT_STATE_CHANGED), str(EVENT_STATE_REPORTED)):
             self._hass.bus.async_listen(kind, never, event_filter=callback(partial(count, kind)))
@@ -201,20 +201,20 @@ class Integration:
 async def client_of(
     subject: Subject, gateway: Remote, access: dict[str, Any], *, all_enabled: bool
 ) -> AsyncIterator[Client]:
-    """Yield what is to be measured, with everything loaded that is not its own."""
+    """Yield the client of a subject, with all other modules loaded."""
     if subject == "bare":
         yield Bare(access)
         return
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="benchmark-"))
         hass = await stack.enter_async_context(home_assistant(folder))
-        await choose(hass, subject)
+        await load_component(hass, subject)
         if subject == "ours":
             from custom_components.enphase_envoy.client.gateway import Gateway  # noqa: PLC0415
 
-            # A minute between polls, of which only an instant passes here.
-            on_its_clock = partial(Gateway, clock=lambda: time.monotonic() + gateway.now)
-            stack.enter_context(patch("custom_components.enphase_envoy.Gateway", on_its_clock))
+            # A minute between polls, without waiting for it.
+            with_clock = partial(Gateway, clock=lambda: time.monotonic() + gateway.now)
+            stack.enter_context(patch("custom_components.enphase_envoy.Gateway", with_clock))
         if all_enabled:
             stack.enter_context(patch("homeassistant.helpers.entity.Entity.entity_registry_enabled_default", new=True))
         yield Integration(hass, access)
@@ -225,17 +225,17 @@ async def client_of(
 async def home_assistant(folder: str) -> AsyncIterator[HomeAssistant]:
     """Run a Home Assistant with the platforms that any installation has loaded.
 
-    Each state write makes an id, with compiled code in every installation. Where that could not be compiled, as in some
-    development environments, its stand-in would be a fifth of what a write costs: ids are then just counted.
+    Each state write creates an id, with compiled code in every installation. Where that could not be compiled, as in
+    some development environments, its replacement would be a fifth of the cost of a write: ids are then just counted.
     """
-    import homeassistant  # noqa: F401, I001, PLC0415 - first: it decides about modules that others import
+    import homeassistant  # noqa: F401, I001, PLC0415 - first: it selects modules that others import
     from aiohttp.resolver import ThreadedResolver  # noqa: PLC0415
     from homeassistant.helpers import aiohttp_client  # noqa: PLC0415
     from homeassistant.setup import async_setup_component  # noqa: PLC0415
     from pytest_homeassistant_custom_component.common import async_test_home_assistant  # noqa: PLC0415
 
     class Resolver(ThreadedResolver):
-        """Home Assistant's own starts mDNS, which loopback does not need."""
+        """Home Assistant's resolver starts mDNS, which loopback does not need."""
 
         async def real_close(self) -> None:
             await self.close()
@@ -252,16 +252,16 @@ async def home_assistant(folder: str) -> AsyncIterator[HomeAssistant]:
         yield hass
 
 
-async def choose(hass: HomeAssistant, subject: Subject) -> None:
-    """Have Home Assistant find the component of this repository, or not."""
+async def load_component(hass: HomeAssistant, subject: Subject) -> None:
+    """Let Home Assistant load the component of this repository, or its own integration."""
     from homeassistant import loader  # noqa: PLC0415
 
-    # With an entry that is empty it does not look for custom components.
+    # With an empty entry Home Assistant does not search for custom components.
     if subject == "ours":
         hass.data.pop(loader.DATA_CUSTOM_COMPONENTS, None)
     integration = await loader.async_get_integration(hass, DOMAIN)
     if integration.is_built_in != (subject == "own"):
-        raise RuntimeError(f"Home Assistant found {integration.file_path} for {subject}")
+        raise RuntimeError(f"Home Assistant loaded {integration.file_path} for {subject}")
 
 
 @dataclass
@@ -282,7 +282,7 @@ def metered() -> Iterator[Meter]:
 
 
 def peak() -> int:
-    """Return the most memory this process ever held, in bytes."""
+    """Return the peak memory of this process in bytes."""
     found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return found if sys.platform == "darwin" else found * 1024
 
@@ -294,7 +294,7 @@ async def measure(subject: Subject, system: str, polls: int, profile: Path | Non
     library = LibraryTime()
     with Remote(kind.profile, kind.inverters) as gateway:
         library.watch_library()
-        access = gateway.hear()
+        access = gateway.receive()
         async with client_of(subject, gateway, access, all_enabled=all_enabled) as client:
             before = peak()
             with metered() as setup:
@@ -316,14 +316,14 @@ async def measure(subject: Subject, system: str, polls: int, profile: Path | Non
                     profiler.disable()
                 cpu.append(poll.cpu)
                 library_cpu.append(library.total - begin)
-                seen = gateway.advance(MINUTE)
-                answered += seen["bytes"]
-                paths.update(seen["paths"])
+                requests = gateway.advance(MINUTE)
+                answered += requests["bytes"]
+                paths.update(requests["paths"])
             if profiler:
                 profiler.dump_stats(str(profile))
             most = peak()
 
-            # Listeners cost: as many polls again, only for them.
+            # Listeners cost CPU: the same number of polls again, only to count writes.
             writes = client.count_writes()
             for _ in range(polls):
                 await client.poll()
@@ -358,13 +358,13 @@ async def measure(subject: Subject, system: str, polls: int, profile: Path | Non
 
 
 def main() -> None:
-    """Measure what the command line says."""
+    """Measure the subject and system of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("subject", choices=SUBJECTS)
     parser.add_argument("system", choices=SYSTEMS)
     parser.add_argument("--all", action="store_true", help="enable every entity")
     parser.add_argument("--polls", type=int, default=POLLS)
-    parser.add_argument("--profile", type=Path, help="file for what cProfile sees in the measured polls")
+    parser.add_argument("--profile", type=Path, help="file for a cProfile of the measured polls")
     options = parser.parse_args()
     run = asyncio.run(measure(options.subject, options.system, options.polls, options.profile, all_enabled=options.all))
     print(json.dumps(asdict(run)))

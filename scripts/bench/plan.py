@@ -1,4 +1,4 @@
-"""What is measured: systems, subjects, how often; and what comes of one run."""
+"""Systems, subjects, number and order of runs; and the result of one run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,8 +8,8 @@ from typing import Final, Literal
 type Subject = Literal["ours", "own", "bare"]
 SUBJECTS: Final[tuple[Subject, ...]] = ("ours", "own", "bare")
 
-#: Polls, a minute of the house's time apart. What the component asks every 2, 4, 5 or 10 minutes it then has asked a
-#: whole number of times: fewer would measure where they happen to begin.
+#: Polls, a simulated minute apart. Endpoints that the component requests every 2, 4, 5 or 10 minutes are then requested
+#: a whole number of times: with fewer polls the result would depend on the first one.
 POLLS: Final = 20
 ROUNDS: Final = 5
 ROUNDS_QUICK: Final = 2
@@ -51,7 +51,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one process measured."""
+    """The measurements of one process."""
 
     subject: Subject
     system: str
@@ -61,10 +61,10 @@ class Run:
     setup_wall: float
     #: Set up once more in the same Home Assistant; None for the library.
     again_cpu: float | None
-    #: Seconds of CPU of each poll, and how many of them the library worked.
+    #: Seconds of CPU of each poll, and those of them within the library.
     cpu: list[float]
     library_cpu: list[float]
-    #: What the gateway was asked in these polls, and bytes it answered.
+    #: Requests in these polls, and bytes of their answers.
     requests: int
     bytes: int
     paths: dict[str, int]
@@ -76,7 +76,7 @@ class Run:
     #: Bytes: peak of the process, and how far that is above what it held before the set-up.
     peak: int
     added: int
-    #: Versions of what was measured.
+    #: Versions of the measured packages.
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -86,17 +86,17 @@ def cases(systems: Sequence[str], entities: Sequence[bool]) -> list[Case]:
 
 
 def order(wanted: Sequence[Case], subjects: Sequence[Subject], rounds: int) -> Iterator[tuple[int, Case, Subject]]:
-    """Yield runs in such an order that what disturbs the machine for a while disturbs all subjects alike.
+    """Yield runs in an order in which a temporary load of the machine affects all subjects alike.
 
-    Subjects alternate within a case, every second round the other way round, and a case comes again only when all
-    others had their turn. The library alone knows no entities: once a system is enough.
+    Subjects alternate within a case, in reverse order in every second round, and a case is repeated after all others.
+    The library alone has no entities, so it runs once for each system.
     """
     for round_ in range(rounds):
-        seen = set()
+        done = set()
         for case in wanted:
             for subject in subjects if round_ % 2 == 0 else subjects[::-1]:
                 if subject == "bare":
-                    if case.system in seen:
+                    if case.system in done:
                         continue
-                    seen.add(case.system)
+                    done.add(case.system)
                 yield round_, case, subject

@@ -1,4 +1,4 @@
-"""Runs as tables: medians, quartiles and ratios. Nothing here measures anything."""
+"""Runs as tables: medians, quartiles and ratios."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ NONE: Final = "-"
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A column of a table: what it takes from a run; None where the run says nothing about it."""
+    """A measure of a run, None where the run does not have it."""
 
     label: str
     unit: str
@@ -27,7 +27,7 @@ def _of_integrations(of: Callable[[Run], float]) -> Callable[[Run], float | None
 
 
 def own_cpu(run: Run) -> list[float]:
-    """Return seconds of CPU of each poll while no call of the library was under way."""
+    """Return seconds of CPU of each poll while no call of the library was in progress."""
     return [whole - library for whole, library in zip(run.cpu, run.library_cpu, strict=True)]
 
 
@@ -46,7 +46,7 @@ MEASURES: Final = (
     POLL_CPU,
     OWN_CPU,
     Measure("median poll, own CPU", "ms", _of_integrations(lambda run: median(own_cpu(run)) * 1e3)),
-    Measure("dearest poll, CPU", "ms", lambda run: max(run.cpu) * 1e3),
+    Measure("most expensive poll, CPU", "ms", lambda run: max(run.cpu) * 1e3),
     REQUESTS,
     BYTES,
     WRITES,
@@ -61,7 +61,7 @@ GROWTH: Final = (SETUP_CPU, POLL_CPU, OWN_CPU, BYTES, ADDED)
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The middle of some numbers, and where the middle half of them lies."""
+    """The median of numbers and their quartiles."""
 
     middle: float
     low: float
@@ -78,13 +78,13 @@ class Spread:
         return cls(middle, low, high)
 
     def __str__(self) -> str:
-        """Return it as a table shows it; without the range where there is none to see."""
+        """Format median and quartiles; without the quartiles if they are equal."""
         low, high = number(self.low), number(self.high)
         return number(self.middle) + ("" if low == high else f" ({low} to {high})")
 
 
 def number(value: float) -> str:
-    """Return a number with about three digits that count."""
+    """Format a number with about three significant digits."""
     if value == 0:
         return "0"
     digits = min(2, max(0, 2 - floor(log10(abs(value)))))
@@ -92,7 +92,7 @@ def number(value: float) -> str:
 
 
 def ratio(ours: float | None, own: float | None) -> str:
-    """Return one number over another, where there are both."""
+    """Format the ratio of two numbers, if both exist."""
     return NONE if ours is None or not own else f"{ours / own:.2f}"
 
 
@@ -100,16 +100,16 @@ class Results:
     """Runs, by case and subject."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
-        """Sort runs by what they measured; what the library alone costs holds for both cases of a system."""
+        """Store the runs; those of the library alone belong to both cases of a system."""
         self._runs = tuple(runs)
 
     def cases(self) -> list[Case]:
-        """Return the cases that an integration was measured in, in the order in which systems are listed."""
+        """Return the cases with runs of an integration, in the order of the systems."""
         found = {Case(run.system, run.all_enabled) for run in self._runs if run.subject != "bare"}
         return sorted(found, key=lambda case: (list(SYSTEMS).index(case.system), case.all_enabled))
 
     def spread(self, case: Case, subject: Subject, measure: Measure) -> Spread | None:
-        """Return how the runs of a case spread."""
+        """Return the spread of the runs of a case."""
         found = (
             measure.of(run)
             for run in self._runs
@@ -125,7 +125,7 @@ class Results:
         return spread.middle if spread else None
 
     def summary(self) -> str:
-        """Return one row for each case, with the ratios that matter."""
+        """Return a table with a row for each case."""
         rows = []
         for case in self.cases():
             cells = [case.label]
@@ -137,7 +137,7 @@ class Results:
         return table(["system, entities", *map(_head, SUMMARY)], rows)
 
     def details(self, case: Case) -> str:
-        """Return one row for each measure of a case."""
+        """Return a table with a row for each measure of a case."""
         rows = []
         for measure in MEASURES:
             spreads = {subject: self.spread(case, subject, measure) for subject in SUBJECTS}
@@ -149,7 +149,7 @@ class Results:
         return table(["", "ours", "own", "library alone", "ours / own"], rows)
 
     def _less_library(self, case: Case) -> list[str]:
-        """Return the row with what is left of a poll without what the library alone takes to ask everything."""
+        """Return the row of a poll's CPU minus that of the library alone, which requests everything."""
         ours, own, bare = (self.middle(case, subject, POLL_CPU) for subject in SUBJECTS)
         left = [None if value is None or bare is None else value - bare for value in (ours, own)]
         return [
@@ -160,7 +160,7 @@ class Results:
         ]
 
     def growth(self) -> str:
-        """Return what a hundred inverters more cost, by the straight line that fits best; empty without a line."""
+        """Return a table of the cost of a hundred more inverters, by linear regression; empty with too few cases."""
         rows = []
         for all_enabled in (False, True):
             cases = {
@@ -192,7 +192,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def report(machine: dict[str, str], runs: Sequence[Run]) -> str:
-    """Return everything there is to say, in Markdown."""
+    """Return the whole report in Markdown."""
     results = Results(runs)
     polls = sorted({len(run.cpu) for run in runs})
     rounds = sorted(set(Counter((run.system, run.all_enabled) for run in runs if run.subject == "ours").values()))
@@ -203,7 +203,7 @@ def report(machine: dict[str, str], runs: Sequence[Run]) -> str:
         results.summary(),
     ]
     if growth := results.growth():
-        parts += ["What more inverters cost:", growth]
+        parts += ["Cost of more inverters:", growth]
     parts.append("Medians, and in brackets quartiles, over the runs:")
     for case in results.cases():
         parts += [f"**{case.label} entities**", results.details(case)]

@@ -16,7 +16,7 @@ pytest.importorskip("playwright", reason="Playwright is missing: run scripts/set
 
 from scripts.browser import executable, logged_in
 from scripts.develop import free_port
-from scripts.screenshot import device_name, device_path, look_up
+from scripts.screenshot import device_name, device_path, log_in_and_list_devices
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -62,7 +62,7 @@ def development_instance(socket_enabled: None, tmp_path: Path) -> Iterator[str]:
 
 def test_device_page_shows_the_gateways_name_and_its_production(development_instance: str) -> None:
     """Open the page and find the name and the power."""
-    tokens, devices = asyncio.run(look_up(development_instance))
+    tokens, devices = asyncio.run(log_in_and_list_devices(development_instance))
     gateway = next(device for device in devices if device["via_device_id"] is None)
 
     with logged_in(tokens) as page:

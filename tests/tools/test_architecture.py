@@ -1,4 +1,4 @@
-"""Which parts of the component may import which: one direction, so that each part can be read and tested by itself."""
+"""Imports between parts of the component have one direction, so that each part can be tested by itself."""
 
 import ast
 from collections.abc import Iterator

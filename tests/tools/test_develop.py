@@ -1,4 +1,4 @@
-"""The parts of the development instance that need no Home Assistant."""
+"""Functions of scripts/develop that need no Home Assistant."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def state(value: str, unit: str = "kW") -> dict[str, Any]:
 
 
 def test_table_aligns_states_to_the_right_and_names_to_the_left() -> None:
-    """Look for columns: people read down them."""
+    """Values of one column are aligned."""
     rows = [("1.714", "kW", "Production"), ("21", "%", "Battery"), ("16", "", "devices")]
     assert format_table(rows).splitlines() == [
         "  1.714 kW  Production",
@@ -37,13 +37,13 @@ def test_table_aligns_states_to_the_right_and_names_to_the_left() -> None:
     ]
 
 
-def test_table_of_nothing_is_empty() -> None:
-    """Take a house without values."""
+def test_table_without_rows_is_empty() -> None:
+    """A system without values has no rows."""
     assert format_table([]) == ""
 
 
-def test_live_values_come_in_a_fixed_order_as_precise_as_a_page_shows_them() -> None:
-    """Give values out of order, and one that tells nothing."""
+def test_live_values_have_a_fixed_order_and_the_display_precision() -> None:
+    """Values are sorted, and one that is not listed is left out."""
     entities = [entity("battery_level", None), entity("frequency", "Frequency"), entity("production", "Production", 2)]
     states = {
         "sensor.battery_level": state("21", "%"),
@@ -53,24 +53,24 @@ def test_live_values_come_in_a_fixed_order_as_precise_as_a_page_shows_them() -> 
     assert live_values(entities, states) == [("1.71", "kW", "Production"), ("21", "%", "Envoy 1234")]
 
 
-def test_live_values_leave_out_what_is_disabled_and_keep_words() -> None:
-    """Give an entity without a state."""
+def test_live_values_leave_out_disabled_entities_and_keep_text_states() -> None:
+    """An entity without a state is disabled."""
     entities = [entity("production", "Production", 2), entity("consumption", "Consumption", 2)]
     assert live_values(entities, {"sensor.production": state("unavailable")}) == [("unavailable", "kW", "Production")]
 
 
-def test_taken_port_is_one_sentence_that_says_what_to_do(socket_enabled: None) -> None:
-    """Listen on the port first."""
+def test_used_port_stops_with_one_line_that_names_the_option(socket_enabled: None) -> None:
+    """Another socket listens on the port."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(Stop, match=rf"^port {port}, wanted for Home Assistant, is taken .*--port$"):
+        with pytest.raises(Stop, match=rf"^port {port}, wanted for Home Assistant, is in use .*--port$"):
             check_port(port, "Home Assistant", "--port")
 
 
-async def test_taken_port_stops_before_anything_is_touched(socket_enabled: None, tmp_path: Path) -> None:
-    """Ask for a start that can't be."""
+async def test_used_port_stops_before_files_are_written(socket_enabled: None, tmp_path: Path) -> None:
+    """The folder of the state is not created."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -81,15 +81,15 @@ async def test_taken_port_stops_before_anything_is_touched(socket_enabled: None,
 
 
 @pytest.mark.parametrize("profile", ["../elsewhere", "/etc", "", ".hidden"])
-def test_profile_is_a_name_and_not_a_path(profile: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ask for a folder outside the one of the state."""
+def test_profile_must_be_a_name_and_not_a_path(profile: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A path would be outside of the folder of the state."""
     with pytest.raises(SystemExit):
         parse(["--profile", profile])
     assert "is not the name of a profile" in capsys.readouterr().err
 
 
-def test_configuration_uses_the_port_and_the_component_and_knows_its_first_start(tmp_path: Path) -> None:
-    """Write twice, with what a first start leaves in between."""
+def test_configuration_has_port_and_component_and_detects_the_first_start(tmp_path: Path) -> None:
+    """It is written twice, with the files of a first start in between."""
     assert write_configuration(tmp_path, 4711)
     assert json.loads((tmp_path / ".storage" / "http").read_text())["data"]["server_port"] == 4711
     assert (tmp_path / "custom_components" / "enphase_envoy" / "manifest.json").exists()
@@ -100,7 +100,7 @@ def test_configuration_uses_the_port_and_the_component_and_knows_its_first_start
 
 
 @pytest.mark.parametrize(
-    ("line", "troubles"),
+    ("line", "errors"),
     [
         ("2026-11-21 12:00:00.000 ERROR (MainThread) [homeassistant.setup] Setup failed", 1),
         ("Traceback (most recent call last):", 1),
@@ -108,15 +108,15 @@ def test_configuration_uses_the_port_and_the_component_and_knows_its_first_start
         ("2026-11-21 12:00:00.000 WARNING (MainThread) [a] the gateway answered ERROR", 0),
     ],
 )
-def test_trouble_is_told_from_the_rest_of_the_log(line: str, troubles: int) -> None:
-    """Let Home Assistant say a line."""
+def test_log_collects_errors(line: str, errors: int) -> None:
+    """Errors, tracebacks and installations are collected, other messages are not."""
     log = Log()
-    log.heard(line)
-    assert len(log.troubles) == troubles
+    log.add(line)
+    assert len(log.errors) == errors
 
 
-def test_requirements_follow_dependencies_and_what_is_to_start_before() -> None:
-    """Give manifests that point at each other."""
+def test_requirements_include_dependencies_and_after_dependencies() -> None:
+    """Manifests may depend on each other."""
     manifests = {
         "page": {"requirements": ["page==1"], "dependencies": ["server"], "after_dependencies": ["voice"]},
         "server": {"requirements": ["server==2"], "dependencies": ["page"]},
@@ -126,11 +126,11 @@ def test_requirements_follow_dependencies_and_what_is_to_start_before() -> None:
     assert requirements(["page", "not_there"], manifests) == {"page==1", "server==2", "voice==3"}
 
 
-def test_requirements_of_this_home_assistant_hold_what_its_page_needs_and_the_component_asks_for() -> None:
-    """Read the manifests of the installed release."""
+def test_requirements_of_the_installed_home_assistant_include_frontend_and_component() -> None:
+    """They are read from the manifests of the installed release."""
     found = development_requirements()
     names = {requirement.partition("==")[0] for requirement in found}
     assert names >= {"home-assistant-frontend", "hassil", "pymicro-vad", "pyspeex-noise", "ha-ffmpeg", "PyTurboJPEG"}
-    assert names >= {"PyQRCode", "pyotp"}, "two-factor login asks for these outside of any manifest"
+    assert names >= {"PyQRCode", "pyotp"}, "two-factor login needs these, which are in no manifest"
     manifest = json.loads(Path("custom_components/enphase_envoy/manifest.json").read_text())
     assert found >= set(manifest["requirements"])

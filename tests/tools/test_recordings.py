@@ -1,6 +1,6 @@
-"""Recorded gateways, where they are at hand: each must give what its contract says.
+"""Recorded gateways, where recordings exist: each must give the entities of its contract.
 
-The recordings belong to another project and are not kept here. Elsewhere these tests are skipped.
+The recordings are not part of this repository. Without them these tests are skipped.
 """
 
 import os
@@ -18,7 +18,7 @@ RECORDINGS = sorted(path.name for path in (COMPAT / "recordings").glob("*")) if 
 
 @pytest.fixture(scope="module")
 def comparison() -> str:
-    """Compare all recordings with their contracts, in one run of its own."""
+    """Compare all recordings with their contracts in one process."""
     done = subprocess.run(
         [sys.executable, COMPAT / "compare.py"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=240
     )
@@ -27,7 +27,7 @@ def comparison() -> str:
 
 @pytest.mark.skipif(not RECORDINGS, reason=f"no recordings of gateways in {COMPAT}")
 @pytest.mark.parametrize("name", RECORDINGS or ["none"])
-def test_a_recorded_gateway_gives_what_its_contract_says(comparison: str, name: str) -> None:
+def test_recorded_gateway_gives_the_entities_of_its_contract(comparison: str, name: str) -> None:
     """Devices, unique ids, names, units, classes and states are those of Home Assistant's own integration."""
     line = re.search(rf"^{re.escape(name)}: (\d+) entities, (\d+) differences.*(\n    .*)*", comparison, re.MULTILINE)
     assert line, comparison

@@ -1,4 +1,4 @@
-"""Every fault shows as what it claims to be, where and as long as it was asked for."""
+"""Faults of the simulator: each changes the requested paths only, and only as long as it is active."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ PRODUCTION = "/production.json?details=1"
 
 @pytest.fixture
 async def sim(socket_enabled: None) -> AsyncIterator[Simulator]:
-    """Serve the default system at a standing noon."""
+    """Serve the default system with a standing clock at noon."""
     async with Simulator(clock=Clock(NOON, running=False)) as simulator:
         yield simulator
 
 
 async def read(sim: Simulator, path: str = PRODUCTION, timeout: float = 5) -> tuple[int, bytes]:  # noqa: ASYNC109
-    """Read a path on a connection of its own."""
+    """Request a path on a connection of its own."""
     scheme = "https" if sim.uses_tokens else "http"
     headers = {"Authorization": f"Bearer {sim.token()}"}
     limit = aiohttp.ClientTimeout(total=timeout)
@@ -85,11 +85,11 @@ async def document(sim: Simulator, path: str = PRODUCTION) -> Any:
         (Null(), 200, b"null"),
         (EmptyObject(), 200, b"{}"),
         (EmptyList(), 200, b"[]"),
-        (Body("nonsense"), 200, b"nonsense"),
+        (Body("not JSON"), 200, b"not JSON"),
     ],
 )
-async def test_other_answers(sim: Simulator, fault: Fault, status: int, body: bytes) -> None:
-    """Status and body are what was asked for, only at the path that was asked for, only as long."""
+async def test_status_and_body_faults(sim: Simulator, fault: Fault, status: int, body: bytes) -> None:
+    """Status and body are those of the fault, only for its path and only while it is active."""
     with sim.fault("/production.json", fault) as active:
         assert await read(sim) == (status, body)
         assert (await read(sim, "/ivp/meters"))[1] != body
@@ -97,8 +97,8 @@ async def test_other_answers(sim: Simulator, fault: Fault, status: int, body: by
     assert (await document(sim))["production"]
 
 
-async def test_html_and_truncated(sim: Simulator) -> None:
-    """A page instead of JSON; JSON that ends too early."""
+async def test_html_and_truncated_faults(sim: Simulator) -> None:
+    """An HTML page instead of JSON; truncated JSON."""
     with sim.fault("/ivp/*", Html()):
         assert (await read(sim, "/ivp/meters"))[1].startswith(b"<!DOCTYPE html>")
     whole = (await read(sim, "/ivp/meters"))[1]
@@ -108,8 +108,8 @@ async def test_html_and_truncated(sim: Simulator) -> None:
     assert part == whole[: len(whole) // 2]
 
 
-async def test_broken_connections(sim: Simulator) -> None:
-    """Before any byte, and in the middle of the body."""
+async def test_drop_breaks_the_connection(sim: Simulator) -> None:
+    """Before the first byte, and within the body."""
     with sim.fault("/production.json", Drop()), pytest.raises(aiohttp.ServerDisconnectedError):
         await read(sim)
     with sim.fault("/production.json", Drop(0.5)), pytest.raises(aiohttp.ClientPayloadError):
@@ -148,8 +148,8 @@ async def test_held_answers_are_sent_on_release(sim: Simulator) -> None:
             await waiting
 
 
-async def test_span_and_count(sim: Simulator) -> None:
-    """A fault ends after a span of simulated time, or after so many requests."""
+async def test_faults_end_after_seconds_or_a_count(sim: Simulator) -> None:
+    """A fault ends after seconds of simulated time, or after a number of requests."""
     sim.faults.add("/production.json", Status(500), seconds=60)
     assert (await read(sim))[0] == 500
     sim.clock.advance(61)
@@ -162,24 +162,24 @@ async def test_span_and_count(sim: Simulator) -> None:
     assert (await read(sim))[0] == 200
 
 
-async def test_query_tells_paths_apart(sim: Simulator) -> None:
-    """A pattern with a query meets only that."""
+async def test_pattern_with_a_query_matches_that_query_only(sim: Simulator) -> None:
+    """The same path with another query is not affected."""
     with sim.fault(PRODUCTION, Status(500)):
         assert (await read(sim))[0] == 500
         assert (await read(sim, "/production.json"))[0] == 200
 
 
 @pytest.mark.parametrize("value", [None, "seven", 1e18, -1, [], True])
-async def test_wrong_types(sim: Simulator, value: Any) -> None:
-    """A field of any type, at a path."""
+async def test_replace_sets_a_value_of_any_type(sim: Simulator, value: Any) -> None:
+    """The value at a path is replaced."""
     with sim.fault("/production.json", Replace("production.1.wNow", value)):
         assert (await document(sim))["production"][1]["wNow"] == value
     with sim.fault("/production.json", Replace("production.1.lines.*.wNow", value)):
         assert [line["wNow"] for line in (await document(sim))["production"][1]["lines"]] == [value, value]
 
 
-async def test_nan_missing_and_changes(sim: Simulator) -> None:
-    """NaN, which is no JSON; a field and a device that are gone; whatever a function makes."""
+async def test_replace_missing_and_change_faults(sim: Simulator) -> None:
+    """NaN, which is not JSON; a missing field and a missing device; the result of a function."""
     with sim.fault("/production.json", Replace("production.1.wNow", NAN)):
         assert b'"wNow": NaN' in (await read(sim))[1]
     with sim.fault("/production.json", Missing("production.1.wNow")):
@@ -193,8 +193,8 @@ async def test_nan_missing_and_changes(sim: Simulator) -> None:
     assert (await document(sim))["production"][1]["wNow"] == pytest.approx(2 * half)
 
 
-def test_paths_find_places() -> None:
-    """Names, numbers from both ends, everything; nothing where there is nothing."""
+def test_find_yields_matches_of_a_path() -> None:
+    """Names, indices from both ends, wildcards; no match for a missing path."""
     tree = {"a": [{"b": 1}, {"b": 2}]}
     assert [place[key] for place, key in find(tree, "a.*.b")] == [1, 2]
     assert [place[key] for place, key in find(tree, "a.-1.b")] == [2]
@@ -218,10 +218,8 @@ LIES: list[tuple[Fault, str, Callable[[float, float], float]]] = [
 
 
 @pytest.mark.parametrize(("lie", "key", "expected"), LIES)
-async def test_counters_that_lie(
-    sim: Simulator, lie: Fault, key: str, expected: Callable[[float, float], float]
-) -> None:
-    """In the total and in the phases; the house itself is not touched."""
+async def test_counter_faults(sim: Simulator, lie: Fault, key: str, expected: Callable[[float, float], float]) -> None:
+    """They change the total and the phases, not the house."""
     truth = await document(sim)
     counters = sim.house.snapshot()
     with sim.fault("/production.json", lie):
@@ -232,8 +230,8 @@ async def test_counters_that_lie(
     assert await document(sim) == truth
 
 
-async def test_lies_reach_v1_too() -> None:
-    """Systems without CTs lie in /api/v1/production."""
+async def test_counter_faults_apply_to_v1() -> None:
+    """The counters of systems without CTs are in /api/v1/production."""
     async with Simulator("standard_7_6", clock=Clock(NOON, running=False)) as sim:
         path = "/api/v1/production"
         truth = await document(sim, path)
@@ -248,8 +246,8 @@ async def test_lies_reach_v1_too() -> None:
         assert whole == pytest.approx(truth["wattHoursLifetime"], abs=400)
 
 
-async def test_today_goes_on_after_midnight(sim: Simulator) -> None:
-    """Not reset, or reset late."""
+async def test_today_not_reset(sim: Simulator) -> None:
+    """Not reset at midnight, or too late."""
     sim.clock.set("2026-06-22T00:10:00+02:00")
     with sim.fault("/production.json", TodayNotReset(seconds=900)):
         assert eim(await document(sim), "whToday")[0] > 5000
@@ -259,8 +257,8 @@ async def test_today_goes_on_after_midnight(sim: Simulator) -> None:
         assert eim(await document(sim), "whToday")[0] > 5000
 
 
-async def test_storage_ct_loses_a_phase(sim: Simulator) -> None:
-    """The sum is the other phase's reading, which is half."""
+async def test_storage_ct_halves(sim: Simulator) -> None:
+    """The sum is the reading of the other phase, which is half of it."""
     path = "/ivp/meters/readings"
     truth = (await document(sim, path))[2]
     with sim.fault(path, StorageCtHalves(), count=1):
@@ -272,7 +270,7 @@ async def test_storage_ct_loses_a_phase(sim: Simulator) -> None:
 
 
 async def test_total_is_net(sim: Simulator) -> None:
-    """What firmware 8.3.5433 mixes up, the library puts right."""
+    """The library corrects this fault of firmware 8.3.5433."""
     await sim.upgrade("D8.3.5433")
     with sim.fault("/production.json", TotalIsNet()):
         total, net = (await document(sim))["consumption"]
@@ -286,8 +284,8 @@ async def test_total_is_net(sim: Simulator) -> None:
             assert envoy.data.system_consumption.watt_hours_lifetime == pytest.approx(expected, abs=2)
 
 
-async def test_oldest_firmware_starts_with_zeros() -> None:
-    """For the first minutes all is zero, which the library rejects."""
+async def test_zeros_of_the_oldest_firmware() -> None:
+    """For the first minutes all numbers are zero, which the library rejects."""
     async with Simulator("legacy_3_9", clock=Clock(NOON, running=False)) as sim, connected(sim) as envoy:
         with sim.fault("/api/v1/production", Zeros()), pytest.raises(EnvoyError, match="zero"):
             await envoy.update()
@@ -295,7 +293,7 @@ async def test_oldest_firmware_starts_with_zeros() -> None:
 
 
 async def test_nightly_restart(sim: Simulator) -> None:
-    """Connections break for some minutes after 23:00 local time, night after night."""
+    """Connections break for some minutes after 23:00 local time, every night."""
     sim.faults.add("*", NightlyRestart(minutes=3))
     for day in (21, 22):
         sim.clock.set(f"2026-06-{day}T22:59:59+02:00")
@@ -307,8 +305,8 @@ async def test_nightly_restart(sim: Simulator) -> None:
         assert (await read(sim))[0] == 200
 
 
-async def test_gateway_goes_and_comes_back(sim: Simulator) -> None:
-    """Connections are refused, those that exist break; afterwards it answers at the same address."""
+async def test_gateway_stops_and_starts_listening(sim: Simulator) -> None:
+    """Meanwhile connections are refused, existing ones break; afterwards it answers at the same address."""
     host = sim.host
     await sim.go_away()
     with pytest.raises(aiohttp.ClientConnectorError):
@@ -327,7 +325,7 @@ async def test_gateway_goes_and_comes_back(sim: Simulator) -> None:
 
 
 async def test_rejected_sessions(sim: Simulator) -> None:
-    """A revoked token is no longer taken, another one is."""
+    """A revoked token is rejected, another one is accepted."""
     async with connected(sim) as envoy:
         assert envoy.auth is not None
         sim.revoke(envoy.auth.headers["Authorization"].removeprefix("Bearer "))
@@ -357,7 +355,7 @@ async def test_firmware_upgrades() -> None:
             assert envoy.data.system_production == before
 
 
-def test_every_profile_has_its_faults_named() -> None:
-    """Profiles whose firmware lies of its own accord say so in their row."""
+def test_profiles_declare_faults_of_their_firmware() -> None:
+    """Profiles with a faulty firmware have a field for it."""
     assert [name for name, profile in PROFILES.items() if profile.wraps] == ["standard_7_6"]
     assert [name for name, profile in PROFILES.items() if profile.cloud_owns_tariff] == ["collar"]

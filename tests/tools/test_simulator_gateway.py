@@ -1,4 +1,4 @@
-"""What the real library reads from each simulated gateway is what the house really does."""
+"""Values that pyenphase reads from each simulated gateway are those of the simulated house."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EXPECTED: dict[str, tuple[Has, int]] = {
 }  # fmt: skip
 
 
-#: What a CT's delivered and received counters are of the house.
+#: Flows of the house that a CT counts as delivered and received.
 CTS: dict[str, tuple[Flow, Flow | None]] = {
     "production": ("production", None),
     "net-consumption": ("imported", "exported"),
@@ -51,12 +51,12 @@ CTS: dict[str, tuple[Flow, Flow | None]] = {
 
 
 def standing(start: str = NOON) -> Clock:
-    """Return a clock that stands."""
+    """Return a standing clock."""
     return Clock(start, running=False)
 
 
 async def get(sim: Simulator, path: str, **kwargs: Any) -> tuple[int, Any]:
-    """Read a path with a token, without the library."""
+    """Request a path with a token, without the library."""
     headers = {"Authorization": f"Bearer {sim.token()}"}
     async with (
         aiohttp.ClientSession() as session,
@@ -66,8 +66,8 @@ async def get(sim: Simulator, path: str, **kwargs: Any) -> tuple[int, Any]:
         return response.status, await response.json(content_type=None) if text[:1] in "[{n" else text
 
 
-def test_profiles_are_all_expected_and_serials_are_their_own() -> None:
-    """No profile is left untested; each has a serial number of twelve digits."""
+def test_all_profiles_are_tested_and_have_unique_serial_numbers() -> None:
+    """Each profile has expectations in this file and a serial number of twelve digits."""
     assert set(EXPECTED) == set(PROFILES)
     serials = [profile.serial for profile in PROFILES.values()]
     assert len(set(serials)) == len(serials)
@@ -76,7 +76,7 @@ def test_profiles_are_all_expected_and_serials_are_their_own() -> None:
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
 async def test_library_reads_each_profile(name: str) -> None:
-    """Features, phases and CTs are found; every value is the model's."""
+    """Features, phases and CTs are found; every value is that of the house."""
     profile = PROFILES[name]
     async with Simulator(name, clock=standing()) as sim:
         sim.clock.advance(3 * 3600 + 17)
@@ -113,7 +113,7 @@ def assert_production(envoy: Envoy, sim: Simulator) -> None:
 
 
 def assert_meters(envoy: Envoy, sim: Simulator, profile: Profile) -> None:
-    """CTs read the flows, all together and by phase; aggregates are the sums."""
+    """CTs measure the flows, in total and by phase; aggregates are the sums."""
     assert envoy.data is not None
     house = sim.house
     assert set(envoy.data.ctmeters) == set(profile.cts)
@@ -132,7 +132,7 @@ def assert_meters(envoy: Envoy, sim: Simulator, profile: Profile) -> None:
             assert line.voltage == pytest.approx(profile.voltage, rel=0.03)
 
 
-async def test_battery_system_is_read_whole() -> None:
+async def test_library_reads_the_whole_battery_system() -> None:
     """Batteries, controller, relays, generator and tariff of the default system."""
     async with Simulator(clock=standing()) as sim, connected(sim) as envoy:
         data, house = envoy.data, sim.house
@@ -158,8 +158,8 @@ async def test_battery_system_is_read_whole() -> None:
         assert data.tariff.storage_settings.opt_schedules is False
 
 
-async def test_acb_and_collar_are_read_whole() -> None:
-    """AC batteries one by one and together; collar and combiner."""
+async def test_library_reads_ac_batteries_and_collar() -> None:
+    """AC batteries individually and in total; collar and combiner."""
     async with Simulator("ac_batteries", clock=standing()) as sim, connected(sim) as envoy:
         assert envoy.data is not None
         assert set(envoy.data.acb_inventory or {}) == {battery.serial for battery in sim.house.batteries}
@@ -175,8 +175,8 @@ async def test_acb_and_collar_are_read_whole() -> None:
         assert CtType.BACKFEED in envoy.data.ctmeters
 
 
-async def test_inverters_report_every_five_minutes_not_all_at_once() -> None:
-    """Reports are at most five minutes old, spread over them, and bring energy that adds up."""
+async def test_inverters_report_every_five_minutes_at_different_times() -> None:
+    """Reports are at most five minutes old, at different times, and their energy adds up to the production."""
     async with Simulator("metered_1phase", clock=standing()) as sim, connected(sim) as envoy:
         assert envoy.data is not None
         first = dict(envoy.data.inverters or {})
@@ -196,8 +196,8 @@ async def test_inverters_report_every_five_minutes_not_all_at_once() -> None:
         assert gained == pytest.approx(sim.house.power("production") * 1.1, rel=0.35)
 
 
-async def test_inverter_count_can_be_chosen() -> None:
-    """Six hundred inverters answer in time, and device_data lists fifty."""
+async def test_number_of_inverters_is_an_option() -> None:
+    """Six hundred inverters are reported, and device_data lists fifty."""
     async with Simulator("sixty_inverters", inverters=600, clock=standing()) as sim, connected(sim) as envoy:
         assert envoy.data is not None
         assert len(envoy.data.inverters or {}) == 600
@@ -205,8 +205,8 @@ async def test_inverter_count_can_be_chosen() -> None:
         assert (data["deviceCount"], data["deviceDataLimit"], len(data)) == (600, 50, 52)
 
 
-async def test_hardware_comes_and_goes() -> None:
-    """A new inverter and battery appear, a removed one is only in the inventory of deleted devices."""
+async def test_hardware_is_added_and_removed() -> None:
+    """New inverters and batteries are listed, a removed one only in the inventory of deleted devices."""
     async with Simulator(clock=standing()) as sim, connected(sim) as envoy:
         new = sim.house.add_inverter().serial
         gone = sim.house.inverters[0].serial
@@ -224,8 +224,8 @@ async def test_hardware_comes_and_goes() -> None:
         assert {row["serial_num"]: row["admin_state"] for row in deleted[0]["devices"]}[gone] == 0
 
 
-async def test_inventory_tells_health() -> None:
-    """A broken inverter fails by day; at night all report low power, which is no fault."""
+async def test_inventory_contains_the_device_status() -> None:
+    """A failed inverter reports a failure by day; at night all report low power, which is not a fault."""
     async with Simulator(clock=standing()) as sim:
         serial = sim.house.inverters[3].serial
         sim.house.break_inverter(serial, communicating=False)
@@ -240,8 +240,8 @@ async def test_inventory_tells_health() -> None:
         assert all("envoy.cond_flags.pcu_ctrl.dc-pwr-low" in row["device_status"] for row in document[0]["devices"])
 
 
-async def test_live_data_lapse_after_a_quarter_of_an_hour() -> None:
-    """Values move while the stream is enabled, balance, and stand still after it has lapsed."""
+async def test_live_data_stop_after_fifteen_minutes() -> None:
+    """Values change and balance while the stream is enabled, and are constant after it has expired."""
     async with Simulator(clock=standing()) as sim, aiohttp.ClientSession() as session:
         headers = {"Authorization": f"Bearer {sim.token()}"}
         url = f"https://{sim.host}/ivp/livedata/stream"
@@ -266,7 +266,7 @@ async def test_live_data_lapse_after_a_quarter_of_an_hour() -> None:
         assert (await get(sim, "/ivp/livedata/status"))[0] == 404
 
 
-async def test_stream_of_meters() -> None:
+async def test_meter_stream() -> None:
     """Server-sent events with a line for each phase."""
     async with Simulator("three_phase", clock=standing()) as sim, aiohttp.ClientSession() as session:
         headers = {"Authorization": f"Bearer {sim.token()}"}
@@ -278,15 +278,15 @@ async def test_stream_of_meters() -> None:
 
 
 @pytest.mark.parametrize("path", ["/ivp/meters", "/ivp/pdm/device_data", "/admin/lib/tariff", "/nothing"])
-async def test_what_a_system_lacks_is_not_found(path: str) -> None:
+async def test_endpoints_of_missing_hardware_return_404(path: str) -> None:
     """A gateway without CTs has neither meters nor tariff."""
     async with Simulator("standard_7_6", clock=standing()) as sim:
         assert (await get(sim, path))[0] == 404
         assert (await get(sim, "/ivp/ensemble/inventory")) == (200, [])
 
 
-async def test_other_documents_are_there() -> None:
-    """Home, networks and the rest answer with what is asked of them elsewhere."""
+async def test_other_documents() -> None:
+    """Home, networks and the rest contain the fields that are used elsewhere."""
     async with Simulator(clock=standing()) as sim, connected(sim) as envoy:
         settings = await envoy.interface_settings()
         assert settings is not None

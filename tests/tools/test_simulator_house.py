@@ -1,4 +1,4 @@
-"""The physics of the simulated house: energy is conserved, whatever happens."""
+"""The physics of the simulated house: energy is conserved with all settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ names = st.sampled_from(sorted(PROFILES))
 
 
 def assert_balanced(values: PerPhase, tolerance: float) -> None:
-    """Sources equal sinks on every phase."""
+    """Check that sources equal sinks on every phase."""
     for phase in range(len(values["load"])):
         sources = sum(values[flow][phase] for flow in SOURCES)
         assert sources == pytest.approx(sum(values[flow][phase] for flow in SINKS), abs=tolerance)
@@ -51,7 +51,7 @@ def test_energy_is_conserved(
     generator: str,
     moves: list[tuple[float, bool]],
 ) -> None:
-    """Flows balance at every stop and counters over any stretch, with any settings, on and off grid."""
+    """Flows balance at every time and counters over any interval, with any settings, on and off grid."""
     house = House.at(PROFILES[name], NOON, seed=seed)
     house.settings = StorageSettings(mode, reserve, charge_from_grid=charge)  # type: ignore[arg-type]
     if house.generator:
@@ -79,8 +79,8 @@ def test_energy_is_conserved(
 
 @settings(max_examples=15, deadline=None)
 @given(name=names, steps=st.lists(st.floats(0.01, 5000), min_size=2, max_size=12))
-def test_the_way_does_not_matter(name: str, steps: list[float]) -> None:
-    """One leap ends where many small steps end."""
+def test_state_does_not_depend_on_the_steps(name: str, steps: list[float]) -> None:
+    """One step ends in the same state as many small ones."""
     leap, walk = House.at(PROFILES[name], NOON), House.at(PROFILES[name], NOON)
     for step in steps:
         walk.advance(walk.now + step)
@@ -91,8 +91,8 @@ def test_the_way_does_not_matter(name: str, steps: list[float]) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
-def test_days_begin_at_local_midnight(name: str) -> None:
-    """Today restarts at midnight, what it was becomes yesterday, and all of it is in the lifetime."""
+def test_days_start_at_local_midnight(name: str) -> None:
+    """At midnight today's energy becomes yesterday's, and both are part of the lifetime's."""
     house = House.at(PROFILES[name], NOON)
     zone = ZoneInfo(PROFILES[name].zone)
     midnight = datetime(2026, 6, 22, tzinfo=zone).timestamp()
@@ -108,8 +108,8 @@ def test_days_begin_at_local_midnight(name: str) -> None:
     assert house.week("production") != week
 
 
-def test_seeds_and_seasons_differ_and_nights_are_dark() -> None:
-    """The same seed gives the same house, another one another; December is not June."""
+def test_sunshine_depends_on_seed_season_and_hour() -> None:
+    """The same seed gives the same house, another one a different house; December has less sun than June."""
     twins = [House.at(PROFILES["three_phase"], NOON, seed=seed) for seed in (3, 3, 4)]
     for house in twins:
         house.advance(NOON + DAY)
@@ -122,8 +122,8 @@ def test_seeds_and_seasons_differ_and_nights_are_dark() -> None:
 
 
 @pytest.mark.parametrize("mode", ["self-consumption", "backup", "economy"])
-def test_battery_follows_its_mode(mode: str) -> None:
-    """In the evening self-consumption and economy discharge, backup keeps what it has; at night economy waits."""
+def test_battery_power_by_storage_mode(mode: str) -> None:
+    """In the evening self-consumption and economy discharge, backup does not; at night economy does not either."""
     house = House.at(PROFILES["full_battery"], NOON)
     house.settings = StorageSettings(mode, 10.0)  # type: ignore[arg-type]
     house.stored = house.capacity * 0.9
@@ -134,7 +134,7 @@ def test_battery_follows_its_mode(mode: str) -> None:
     assert (house.power("discharged") > 0) == (mode == "self-consumption")
 
 
-def test_reserve_is_kept_and_filled_from_the_grid_if_allowed() -> None:
+def test_battery_keeps_the_reserve_and_charges_from_the_grid_if_allowed() -> None:
     """Discharge stops at the reserve; charging from the grid reaches it."""
     house = House.at(PROFILES["full_battery"], NOON)
     house.settings = StorageSettings(reserve=40.0)
@@ -151,8 +151,8 @@ def test_reserve_is_kept_and_filled_from_the_grid_if_allowed() -> None:
     assert house.soc >= 59.5
 
 
-def test_off_grid_the_battery_carries_the_house_until_it_is_empty() -> None:
-    """Without grid and generator the load is shed at the end, and production curtailed when nobody wants it."""
+def test_battery_supplies_the_house_off_grid_until_it_is_empty() -> None:
+    """Without grid and generator the load is shed when it is empty, and surplus production is curtailed."""
     house = House.at(PROFILES["full_battery"], NOON)
     assert house.generator is not None
     house.generator.mode = "off"
@@ -198,7 +198,7 @@ def test_generator_runs_by_state_of_charge_off_grid_only() -> None:
 
 
 def test_relays_shed_their_loads() -> None:
-    """An opened contact takes its load off; off grid NC1 is shed, NC2 follows the charge."""
+    """An open contact disconnects its load; off grid NC1 is shed, NC2 depends on the charge."""
     house = House.at(PROFILES["full_battery"], NOON)
     full = house.power("load")
     house.switch_relay(house.relay("NC1"), closed=False)
@@ -216,8 +216,8 @@ def test_relays_shed_their_loads() -> None:
     assert house.relay("NC2").closed
 
 
-def test_inverters_add_up_to_the_roof() -> None:
-    """Their counters grow by what the roof produces, through a change of hardware, and on each phase."""
+def test_counters_of_inverters_add_up_to_the_production() -> None:
+    """Their counters increase by the production, across a change of hardware, and on each phase."""
     house = House.at(PROFILES["three_phase"], NOON)
     roof = house.roof
 
@@ -238,8 +238,8 @@ def test_inverters_add_up_to_the_roof() -> None:
     assert roof.energy(new, house.now) > 500
 
 
-def test_batteries_come_and_go_with_what_they_hold() -> None:
-    """Capacity follows; the others keep their charge."""
+def test_batteries_are_added_and_removed_with_their_energy() -> None:
+    """The capacity changes; the others keep their charge."""
     house = House.at(PROFILES["full_battery"], NOON)
     soc = house.soc
     house.add_battery(Battery("492309019999"))
@@ -251,8 +251,8 @@ def test_batteries_come_and_go_with_what_they_hold() -> None:
 
 
 @pytest.mark.parametrize("name", ["three_phase", "full_battery"])
-def test_history_meets_the_live_counters(name: str) -> None:
-    """Weeks ago and now are one line: balanced, never falling, ending at what the counters say."""
+def test_history_is_continuous_with_the_counters(name: str) -> None:
+    """Counters of the last weeks balance, never decrease, and end at the current ones."""
     house = House.at(PROFILES[name], NOON)
     house.advance(NOON + 6 * HOUR)
     past = list(house.history(house.now - 40 * DAY, house.now, HOUR))
@@ -272,8 +272,8 @@ def test_history_meets_the_live_counters(name: str) -> None:
         list(house.history(house.now, house.now + HOUR))
 
 
-def test_clock_stands_runs_and_never_goes_back() -> None:
-    """A standing clock moves by hand only; a running one by itself, faster if asked."""
+def test_clock_stands_or_runs_and_is_never_set_back() -> None:
+    """A standing clock is only advanced by calls; a running one follows real time, optionally faster."""
     clock = Clock("2026-06-21T12:00:00+02:00", running=False)
     assert clock.now == NOON == Clock(datetime.fromisoformat("2026-06-21T10:00:00"), running=False).now
     clock.advance(5)
@@ -287,8 +287,8 @@ def test_clock_stands_runs_and_never_goes_back() -> None:
     assert fast.now > first >= NOON
 
 
-def test_the_cloud_puts_its_tariff_back() -> None:
-    """Where the cloud owns the tariff, a write is stored, ignored by the controller, and undone after a while."""
+def test_cloud_restores_its_tariff() -> None:
+    """Where the cloud owns the tariff, a write is stored, ignored by the controller, and reverted after a while."""
     clock = Clock(NOON, running=False)
     gateway = Gateway(PROFILES["collar"], House.at(PROFILES["collar"], NOON), clock)
     gateway.store_tariff(StorageSettings("backup", 55.0, opt_schedules=True))

@@ -1,4 +1,4 @@
-"""Who may read, what survives a restart, the command line, and the cloud."""
+"""The simulator's server: authentication, saved state, the command line, and the cloud."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def standing(start: str = NOON) -> Clock:
-    """Return a clock that stands."""
+    """Return a standing clock."""
     return Clock(start, running=False)
 
 
@@ -49,8 +49,8 @@ async def status(sim: Simulator, path: str, authorization: str | None, **kwargs:
         return response.status
 
 
-async def test_tokens() -> None:
-    """This gateway's, not expired: everything else is refused; /info needs none."""
+async def test_token_authentication() -> None:
+    """Only a valid token for this gateway is accepted; /info needs none."""
     async with Simulator(clock=standing()) as sim:
         path = "/ivp/meters"
         assert await status(sim, path, f"Bearer {sim.token()}") == 200
@@ -68,8 +68,8 @@ async def test_tokens() -> None:
         assert await status(sim, path, f"Bearer {short}") == 401
 
 
-async def test_check_jwt_gives_a_session() -> None:
-    """A good token is confirmed with a cookie, a bad one refused."""
+async def test_check_jwt_sets_a_session_cookie() -> None:
+    """A valid token is confirmed with a cookie, an invalid one is rejected."""
     async with Simulator(clock=standing()) as sim, aiohttp.ClientSession() as session:
         headers = {"Authorization": f"Bearer {sim.token()}"}
         async with session.get(f"https://{sim.host}/auth/check_jwt", ssl=False, headers=headers) as response:
@@ -85,8 +85,8 @@ async def test_check_jwt_gives_a_session() -> None:
             await envoy.close()
 
 
-async def test_digest() -> None:
-    """Both local users get in with their passwords, nobody else; some documents are open to all."""
+async def test_digest_authentication() -> None:
+    """Both local users are accepted with their passwords only; some documents need no authentication."""
     async with Simulator("legacy_5", clock=standing()) as sim:
         path = f"http://{sim.host}/api/v1/production/inverters"
         logins = {
@@ -114,8 +114,8 @@ async def test_digest() -> None:
             await envoy.close()
 
 
-async def test_state_survives(tmp_path: Path) -> None:
-    """Counters, charge, settings, certificate and changes of hardware go on; the gap is lived through."""
+async def test_state_file_restores_the_system(tmp_path: Path) -> None:
+    """Counters, charge, settings, certificate and hardware are restored; the time in between is simulated."""
     state = tmp_path / "house.json"
     async with Simulator(clock=standing(), state=state) as sim:
         sim.clock.advance(3600)
@@ -143,8 +143,8 @@ async def test_state_survives(tmp_path: Path) -> None:
         Simulator("collar", state=state)
 
 
-async def test_two_ways_through_a_restart_are_one(tmp_path: Path) -> None:
-    """A system that was stopped in between ends where one that ran through ends."""
+async def test_restored_system_equals_one_that_ran_through(tmp_path: Path) -> None:
+    """A system that was saved and restored ends in the same state as one that was not."""
     state = tmp_path / "house.json"
     async with Simulator("three_phase", clock=standing(), state=state) as sim:
         sim.clock.advance(1234.5)
@@ -172,7 +172,7 @@ async def run(*arguments: str) -> asyncio.subprocess.Process:
 
 
 async def test_command_line(tmp_path: Path) -> None:
-    """One line of JSON when ready; a taken port is one sentence; SIGTERM keeps the state."""
+    """It prints one line of JSON when ready, one line when the port is in use; SIGTERM saves the state."""
     state = tmp_path / "state" / "house.json"
     process = await run(
         "--profile", "metered_1phase", "--json", "--state", str(state), "--start", NOON, "--speed", "60"
@@ -201,26 +201,26 @@ async def test_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (("--profile", "castle"), "There is no profile castle"),
-        (("--start", "yesterday"), "--start wants an ISO time"),
+        (("--start", "yesterday"), "--start needs an ISO time"),
         (("--inverters", "0"), "at least one inverter"),
-        (("--port", "99999"), "99999 is no port"),
+        (("--port", "99999"), "99999 is not a port"),
     ],
 )
-async def test_command_line_complains_in_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+async def test_command_line_reports_invalid_arguments_in_one_line(arguments: tuple[str, ...], message: str) -> None:
     """No traceback, exit code 2."""
     process = await run(*arguments)
     _out, error = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 2
-    assert sentence in error.decode()
+    assert message in error.decode()
     assert error.count(b"\n") == 1
 
 
 @pytest.fixture
 async def cloud(socket_enabled: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cloud]:
-    """Serve the cloud where the library looks for it."""
+    """Serve the cloud at the addresses that the library uses."""
     async with Cloud() as service:
         monkeypatch.setattr(EnvoyTokenAuth, "JSON_LOGIN_URL", service.login_url)
         monkeypatch.setattr(EnvoyTokenAuth, "TOKEN_URL", service.token_url)
@@ -240,8 +240,8 @@ async def log_in(sim: Simulator, password: str | None = None) -> EnvoyTokenAuth:
 
 
 @pytest.mark.parametrize(("user", "hours"), [("owner", 365 * 24), ("installer", 12)])
-async def test_cloud_gives_tokens(cloud: Cloud, user: str, hours: int) -> None:
-    """For a year or half a day, by kind of account; the gateway takes them."""
+async def test_cloud_issues_tokens(cloud: Cloud, user: str, hours: int) -> None:
+    """They are valid for a year or half a day, depending on the account; the gateway accepts them."""
     cloud.user = user
     async with Simulator() as sim:
         auth = await log_in(sim)
@@ -251,8 +251,8 @@ async def test_cloud_gives_tokens(cloud: Cloud, user: str, hours: int) -> None:
         assert dict(cloud.requests) == {"login": 1, "tokens": 1}
 
 
-async def test_cloud_refuses(cloud: Cloud) -> None:
-    """Wrong password, multi-factor account, trouble of its own: each fails where it should."""
+async def test_cloud_failures(cloud: Cloud) -> None:
+    """A wrong password, a multi-factor account and failures of the services raise errors."""
     async with Simulator() as sim:
         with pytest.raises(EnvoyAuthenticationError, match="Unable to login"):
             await log_in(sim, "moonlight")
@@ -281,15 +281,15 @@ async def test_cloud_refuses(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("answer", sorted(ANSWERS))
 async def test_other_servers_are_not_gateways(answer: str) -> None:
-    """They answer to everything with the same thing, and note who sends them credentials."""
+    """They give the same answer to all requests, and record credentials that they receive."""
     async with OtherServer(answer) as server, aiohttp.ClientSession() as session:
         async with session.get(f"http://{server.host}/info", headers={"Authorization": "Digest x"}) as response:
             assert (await response.text(), response.content_type) == ANSWERS[answer]
         assert server.credentials == ["Digest x"]
 
 
-async def test_a_second_client_sees_the_same() -> None:
-    """Two readers at once, one house."""
+async def test_two_clients_read_the_same_values() -> None:
+    """Two clients poll at the same time."""
     async with Simulator(clock=standing()) as sim, connected(sim) as one, connected(sim) as two:
         assert one.data is not None
         assert two.data is not None
@@ -297,8 +297,8 @@ async def test_a_second_client_sees_the_same() -> None:
         assert len({request.path for request in sim.requests}) > 10
 
 
-async def test_a_house_that_was_left_a_moment_ago_is_taken_up(tmp_path: Path) -> None:
-    """Its time may be a hair ahead of a clock that runs: that is no reason to refuse it."""
+async def test_system_saved_a_moment_ago_is_restored(tmp_path: Path) -> None:
+    """Its time may be slightly ahead of a running clock, which is not an error."""
     state = tmp_path / "house.json"
     for _ in range(5):
         async with Simulator("legacy_5", clock=Clock(), state=state) as sim:

@@ -1,4 +1,4 @@
-"""Writes through the real library change the house; bad ones are refused."""
+"""Writes through pyenphase change the house; invalid ones are rejected."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOON = "2026-06-21T12:00:00+02:00"
 
 @pytest.fixture
 async def sim(socket_enabled: None) -> AsyncIterator[Simulator]:
-    """Serve the default system at a standing noon."""
+    """Serve the default system with a standing clock at noon."""
     async with Simulator(clock=Clock(NOON, running=False)) as simulator:
         yield simulator
 
@@ -39,12 +39,12 @@ async def envoy(sim: Simulator) -> AsyncIterator[Envoy]:
 
 
 async def poll(envoy: Envoy) -> Any:
-    """Read everything anew; what is missing shows as an AttributeError."""
+    """Poll again, and return the data, on which a missing object raises AttributeError."""
     return await envoy.update()
 
 
 async def test_tariff(sim: Simulator, envoy: Envoy) -> None:
-    """Mode, reserve and charge from grid reach the controller, and are read back."""
+    """Mode, reserve and charge from grid are applied by the controller, and read back."""
     await envoy.set_storage_mode(EnvoyStorageMode.BACKUP)
     await envoy.set_reserve_soc(45)
     await envoy.enable_charge_from_grid()
@@ -61,7 +61,7 @@ async def test_tariff(sim: Simulator, envoy: Envoy) -> None:
 
 
 async def test_grid_relay(sim: Simulator, envoy: Envoy) -> None:
-    """The mains relay opens a few seconds after it was told to."""
+    """The mains relay opens a few seconds after the request."""
     await envoy.go_off_grid()
     data = await poll(envoy)
     assert (data.enpower.mains_admin_state, data.enpower.mains_oper_state) == ("open", "closed")
@@ -123,7 +123,7 @@ async def test_generator(sim: Simulator, envoy: Envoy) -> None:
 
 
 async def test_ac_batteries_sleep_and_wake() -> None:
-    """An AC battery falls asleep and wakes after a while, and takes no part meanwhile."""
+    """An AC battery falls asleep and wakes after a while, and neither charges nor discharges meanwhile."""
     async with Simulator("ac_batteries", clock=Clock(NOON, running=False)) as sim, connected(sim) as envoy:
         serial = sim.house.batteries[0].serial
         sim.house.settings.reserve, sim.house.settings.charge_from_grid = 100.0, True
@@ -146,8 +146,8 @@ async def test_ac_batteries_sleep_and_wake() -> None:
         assert sim.house.battery(serial).sleep_min_soc == 30
 
 
-async def test_the_cloud_owns_the_tariff_of_some() -> None:
-    """The write answers 200 and is stored, but the controller goes on, and the cloud takes it back."""
+async def test_tariff_owned_by_the_cloud_is_reverted() -> None:
+    """The write is answered with 200 and stored, but not applied by the controller, and reverted by the cloud."""
     async with Simulator("collar", clock=Clock(NOON, running=False)) as sim, connected(sim) as envoy:
         await envoy.set_reserve_soc(70)
         data = await poll(envoy)
@@ -182,8 +182,8 @@ BAD: list[tuple[str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), BAD)
-async def test_bad_bodies_are_refused_and_change_nothing(sim: Simulator, method: str, path: str, body: Any) -> None:
-    """400, and the house goes on as before."""
+async def test_invalid_bodies_are_rejected(sim: Simulator, method: str, path: str, body: Any) -> None:
+    """The status is 400, and the settings are unchanged."""
     before = (repr(sim.house.settings), repr(sim.house.relays), repr(sim.house.generator), sim.house.grid.wanted)
     kwargs = {"data": body} if isinstance(body, str) else {"json": body}
     headers = {"Authorization": f"Bearer {sim.token()}"}
@@ -214,8 +214,8 @@ async def test_bad_bodies_are_refused_and_change_nothing(sim: Simulator, method:
         ("POST", "/nothing", 404),
     ],
 )
-async def test_what_a_system_lacks_cannot_be_written(method: str, path: str, status: int) -> None:
-    """A three-phase system without a battery has nothing to switch."""
+async def test_writes_to_missing_hardware_are_rejected(method: str, path: str, status: int) -> None:
+    """A three-phase system without a battery has no controls."""
     body = {"mains_admin_state": "open", "gen_cmd": "on", "dry_contacts": {"id": "NC1", "status": "open"}, "enable": 1}
     async with Simulator("three_phase", clock=Clock(NOON, running=False)) as sim, aiohttp.ClientSession() as session:
         headers = {"Authorization": f"Bearer {sim.token()}"}
@@ -225,8 +225,8 @@ async def test_what_a_system_lacks_cannot_be_written(method: str, path: str, sta
             assert response.status == status
 
 
-async def test_a_fault_on_a_write_is_logged_as_such(sim: Simulator, envoy: Envoy) -> None:
-    """A refused write is in the log with its status and leaves the house alone."""
+async def test_failed_write_is_recorded_with_its_status(sim: Simulator, envoy: Envoy) -> None:
+    """It is in the list of writes with its status, and changes nothing."""
     with sim.fault("/ivp/ensemble/relay", Status(503)), pytest.raises(EnvoyHTTPStatusError):
         await envoy.go_off_grid()
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The past that a development instance is told: on a real recorder, beside what the recorder then books itself."""
+"""Import of statistics into a development instance: they are continuous with those of the recorder."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -20,9 +20,9 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 )
 
 from custom_components.enphase_envoy.const import DOMAIN
-from scripts import past_recorder
+from scripts import statistics_import
+from scripts.history import ENERGY, POWER, History, Point, import_history
 from scripts.instance import Instance, Json
-from scripts.past import ENERGY, POWER, Past, Point, tell
 from tests.helpers.integration import NOON, Installation, SetUp
 from tests.simulator import faults, house as simulator_house
 from tests.simulator.profiles import PROFILES
@@ -33,15 +33,15 @@ PERIOD: Final = timedelta(minutes=5)
 
 @pytest.fixture
 def _noon(freezer: FrozenDateTimeFactory) -> None:
-    """Begin at noon, before anybody logs in."""
+    """Set the clock to noon before the login."""
     freezer.move_to(NOON)
 
 
 class Connection:
-    """A connection like that of a development instance."""
+    """A client like `Instance`."""
 
     def __init__(self, client: Any) -> None:
-        """Take what the test tools give."""
+        """Use the websocket client of the test tools."""
         self._client = client
 
     async def command(self, kind: str, **fields: object) -> object:
@@ -52,17 +52,17 @@ class Connection:
         return cast(object, answer["result"])
 
     async def rows(self, kind: str, **fields: object) -> list[Json]:
-        """Return the result of a command that lists something."""
+        """Return the result of a command that returns a list."""
         return cast(list[Json], await self.command(kind, **fields))
 
 
-class Told:
-    """An instance beside the house that it is told of."""
+class ImportedInstance:
+    """An installation with a recorder, into which the history of its house is imported."""
 
     def __init__(
         self, installation: Installation, connect: Callable[[], Awaitable[Connection]], freezer: FrozenDateTimeFactory
     ) -> None:
-        """Begin where the clock of the house stands."""
+        """Store installation and clock."""
         self.installation = installation
         self.freezer = freezer
         self._connect = connect
@@ -72,20 +72,20 @@ class Told:
         """Epoch seconds."""
         return dt_util.utcnow().timestamp()
 
-    async def tell(self, seen_until: float | None = None) -> int:
-        """Do what a start does."""
-        past = Past(self.installation.gateway.house, self.now, days=3, seen_until=seen_until)
-        return await tell(cast(Instance, await self._connect()), self.installation.gateway.serial, past)
+    async def import_history(self, polled_until: float | None = None) -> int:
+        """Import missing statistics, as at a start."""
+        history = History(self.installation.gateway.house, self.now, days=3, polled_until=polled_until)
+        return await import_history(cast(Instance, await self._connect()), self.installation.gateway.serial, history)
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass for the house and for Home Assistant."""
+        """Advance the clocks of the house and of Home Assistant."""
         self.installation.gateway.clock.advance(seconds)
         self.freezer.tick(seconds)
 
-    async def live(self, seconds: float, *, compiled: bool = True) -> None:
-        """Let polls and the recorder do what they do."""
+    async def run(self, seconds: float, *, compiled: bool = True) -> None:
+        """Poll every minute, and let the recorder compile statistics."""
         for _ in range(int(seconds / 60)):
-            # The recorder does not count what comes with the last stroke of a period.
+            # The recorder ignores a state at the very end of a period.
             self.pass_time(59)
             await self.installation.poll()
             self.pass_time(1)
@@ -95,10 +95,10 @@ class Told:
                 do_adhoc_statistics(self.installation.hass, start=now - PERIOD)
                 await async_wait_recording_done(self.installation.hass)
 
-    async def be_off(self, seconds: float) -> None:
-        """Let time pass without them, and the recorder make up for it as it does when it starts."""
+    async def stop_for(self, seconds: float) -> None:
+        """Let time pass without polls, and the recorder compile the missed periods as at a start."""
         await async_wait_recording_done(self.installation.hass)
-        # That moved the timers too: a poll would be answered while time passes.
+        # Advancing the clock fires timers: a poll must not be answered meanwhile.
         await self.installation.gateway.go_away()
         since = dt_util.utcnow()
         self.pass_time(seconds)
@@ -120,25 +120,25 @@ class Told:
         )
         return {row["start"]: cast(float, cast(Json, row)[field]) for row in rows.get(entity_id, [])}
 
-    def truth(self, key: str, start: float, seconds: float = HOUR) -> float:
-        """Return what a counter truly counted."""
+    def expected(self, key: str, start: float, seconds: float = HOUR) -> float:
+        """Return the energy in Wh that a counter should have counted."""
         before, after = self.installation.gateway.house.history(start, start + seconds, seconds)
         return sum(weight * after.since(before, flow) for flow, weight in ENERGY[key].items())
 
     async def check(self, key: str, hours: int) -> None:
-        """Compare every hour with the truth, wherever it comes from."""
+        """Compare every hour, imported or recorded, with the simulation."""
         sums = await self.rows(key, "sum")
         assert len(sums) == hours
         for (start, before), (end, after) in pairwise(sums.items()):
             assert end - start == HOUR
-            assert after - before == pytest.approx(self.truth(key, end), abs=3.0), (
+            assert after - before == pytest.approx(self.expected(key, end), abs=3.0), (
                 key,
                 dt_util.utc_from_timestamp(end),
             )
 
 
 @pytest.fixture
-async def told(
+async def instance(
     _noon: None,
     recorder_mock: Recorder,
     hass: HomeAssistant,
@@ -146,12 +146,12 @@ async def told(
     hass_ws_client: Callable[..., Awaitable[Any]],
     set_up: SetUp,
     freezer: FrozenDateTimeFactory,
-) -> Told:
-    """Give an instance that reads a house since noon, at twenty past; the recorder has compiled nothing yet."""
-    # Without a time zone, which a frozen clock does not give, a line about each request can't be written.
+) -> ImportedInstance:
+    """Return an instance that polls since noon, at 12:20; the recorder has compiled no statistics yet."""
+    # The access log needs a time zone, which a frozen clock does not have.
     logging.getLogger("aiohttp.access").disabled = True
     assert await async_setup_component(hass, "websocket_api", {})
-    assert await past_recorder.async_setup(hass, {})
+    assert await statistics_import.async_setup(hass, {})
     assert await async_setup_component(hass, "config", {})
     refresh_token = hass.auth.async_validate_access_token(hass_access_token)
     assert refresh_token
@@ -159,9 +159,9 @@ async def told(
     async def connect() -> Connection:
         return Connection(await hass_ws_client(hass, hass.auth.async_create_access_token(refresh_token)))
 
-    told = Told(await set_up("full_battery"), connect, freezer)
-    await told.live(20 * 60, compiled=False)
-    return told
+    instance = ImportedInstance(await set_up("full_battery"), connect, freezer)
+    await instance.run(20 * 60, compiled=False)
+    return instance
 
 
 COUNTERS: Final = (
@@ -170,73 +170,73 @@ COUNTERS: Final = (
 )
 
 
-async def test_the_past_and_what_is_recorded_meet(told: Told) -> None:
-    """Tell three days at 12:20, and go on until 15:00."""
-    assert await told.tell() >= len(COUNTERS)
-    await told.live(160 * 60)
+async def test_imported_statistics_are_continuous_with_later_recorded_ones(instance: ImportedInstance) -> None:
+    """Three days are imported at 12:20, then statistics are recorded until 15:00."""
+    assert await instance.import_history() >= len(COUNTERS)
+    await instance.run(160 * 60)
     for key in COUNTERS:
-        await told.check(key, hours=3 * 24 + 3)
+        await instance.check(key, hours=3 * 24 + 3)
 
 
-async def test_the_past_and_what_was_recorded_first_meet(told: Told) -> None:
-    """Tell it when the recorder has rows of its own."""
-    await told.live(10 * 60)
-    await told.tell()
-    await told.live(150 * 60)
+async def test_imported_statistics_are_continuous_with_already_recorded_ones(instance: ImportedInstance) -> None:
+    """The recorder has rows before the import."""
+    await instance.run(10 * 60)
+    await instance.import_history()
+    await instance.run(150 * 60)
     for key in COUNTERS:
-        await told.check(key, hours=3 * 24 + 3)
+        await instance.check(key, hours=3 * 24 + 3)
 
 
-async def test_a_second_start_tells_the_time_in_between_alone(told: Told) -> None:
-    """Look away from 14:00 to 16:30; what was recorded before stays as it is."""
-    await told.tell()
-    await told.live(100 * 60)
-    until = told.now
-    before = {key: await told.rows(key, "sum") for key in COUNTERS}
-    await told.be_off(150 * 60)
-    await told.installation.poll()
-    await told.tell(seen_until=until)
+async def test_second_start_imports_only_the_time_in_between(instance: ImportedInstance) -> None:
+    """The instance is stopped from 14:00 to 16:30; rows recorded before are unchanged."""
+    await instance.import_history()
+    await instance.run(100 * 60)
+    until = instance.now
+    before = {key: await instance.rows(key, "sum") for key in COUNTERS}
+    await instance.stop_for(150 * 60)
+    await instance.installation.poll()
+    await instance.import_history(polled_until=until)
     for key in COUNTERS:
-        sums = await told.rows(key, "sum")
+        sums = await instance.rows(key, "sum")
         assert {start: sums[start] for start in before[key]} == before[key]
-        await told.check(key, hours=3 * 24 + 4)
+        await instance.check(key, hours=3 * 24 + 4)
 
 
 @pytest.mark.parametrize("gained", [0.0, 50.0])
-def test_what_a_counter_missed_is_not_made_up(gained: float) -> None:
-    """Share out what it says it counted, as the house had it."""
+def test_energy_that_a_counter_missed_is_not_imported(gained: float) -> None:
+    """The increase of its state is distributed in proportion to the house's energy."""
     house = simulator_house.House.at(PROFILES["full_battery"], datetime.fromisoformat(NOON).timestamp())
-    past = Past(house, now=house.now, days=1)
+    history = History(house, now=house.now, days=1)
     times = [house.now - HOUR * hours for hours in range(5, -1, -1)]
-    points = past.energy({"production": 1}, Point(times[0], 100.0), Point(times[-1], 100.0 + gained), times)
+    points = history.energy({"production": 1}, Point(times[0], 100.0), Point(times[-1], 100.0 + gained), times)
     sums = [point.sum for point in points]
     assert sums[0] == pytest.approx(100.0)
     assert sums[-1] == 100.0 + gained
     assert all(after > before if gained else after == before for before, after in pairwise(sums))
 
 
-async def test_sensors_without_values_are_told_nothing(told: Told) -> None:
-    """Start while the gateway is silent."""
-    told.installation.gateway.fault("*", faults.Status(503))
-    await told.live(20 * 60)
-    assert not await told.tell()
+async def test_nothing_is_imported_for_sensors_without_values(instance: ImportedInstance) -> None:
+    """The gateway fails during the start."""
+    instance.installation.gateway.fault("*", faults.Status(503))
+    await instance.run(20 * 60)
+    assert not await instance.import_history()
 
 
-async def test_power_and_charge_are_told_in_their_units(told: Told) -> None:
-    """Look at hours and at five minutes."""
-    await told.tell()
-    end = told.now // HOUR * HOUR
+async def test_power_and_charge_are_imported_in_their_units(instance: ImportedInstance) -> None:
+    """Rows of hours and of five minutes have mean values."""
+    await instance.import_history()
+    end = instance.now // HOUR * HOUR
     for period, seconds in (("hour", HOUR), ("5minute", 300.0)):
-        means = await told.rows("production", "mean", period)
+        means = await instance.rows("production", "mean", period)
         assert means[end - seconds] == pytest.approx(
-            told.truth("lifetime_production", end - seconds, seconds) * HOUR / seconds, abs=1.0
+            instance.expected("lifetime_production", end - seconds, seconds) * HOUR / seconds, abs=1.0
         )
-        charge = await told.rows("battery_level", "mean", period)
-        assert charge[end - seconds] == pytest.approx(told.installation.gateway.house.soc, abs=20)
+        charge = await instance.rows("battery_level", "mean", period)
+        assert charge[end - seconds] == pytest.approx(instance.installation.gateway.house.soc, abs=20)
         assert all(0 <= value <= 100 for value in charge.values())
 
 
-def test_every_power_that_is_told_has_a_counter_of_the_same_flows() -> None:
-    """Compare the tables where a power is one flow or the balance of two."""
+def test_every_imported_power_has_a_counter_of_the_same_flows() -> None:
+    """A power is one flow or the balance of two."""
     for weights in POWER.values():
         assert set(weights) <= {flow for counted in ENERGY.values() for flow in counted}

@@ -1,7 +1,7 @@
-"""What a development instance remembers of the time in which it did not run: told by the house, kept as statistics.
+"""Statistics of the time in which a development instance did not run, calculated by the simulated house.
 
-The recorder books what a counter gains: its sum is the counter's state less that at a zero point, for ever. Sums of
-the past continue the same line to the other side, so that nothing happens where past and present meet.
+The recorder adds up the increase of a counter: its sum is the counter's state minus the state at a fixed zero point.
+The imported sums have the same zero point, so that they are continuous with the recorded ones.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ type Weights = Mapping[Flow, int]
 
 _GRID: Final[Weights] = {"imported": 1, "exported": -1}
 _BATTERY: Final[Weights] = {"discharged": 1, "charged": -1}
-#: Keys of counters, with which their unique ids end, and what they truly count.
+#: Keys of counters, which are the end of their unique ids, with the flows that they count.
 ENERGY: Final[Mapping[str, Weights]] = {
     "lifetime_production": {"production": 1},
     "lifetime_consumption": {"production": 1, **_GRID},
@@ -49,11 +49,11 @@ KEYS: Final = frozenset((*ENERGY, *POWER, *CHARGE))
 STEP: Final = 300
 DAY: Final = 86400
 PERIODS: Final[Mapping[str, int]] = {"hour": 3600, "5minute": STEP}
-#: Of so long five minutes are told: the dashboard shows power by them, and the recorder goes on from the last.
+#: Seconds with rows of five minutes: the dashboard shows power with them, and the recorder continues from the last.
 SHORT_TERM: Final = 2 * DAY
-#: Wh that are worth sharing out.
+#: Smallest energy in Wh that is distributed.
 LEAST: Final = 0.1
-#: The recorder writes the period that has just ended within a few seconds; that one is left to it.
+#: The recorder writes the period that has just ended within a few seconds; that one is not imported.
 WRITTEN_WITHIN: Final = 60
 _FACTORS: Final = {"W": 1, "kW": 1000, "Wh": 1, "kWh": 1000, "MWh": 1_000_000, "%": 1}
 
@@ -66,43 +66,43 @@ class Point:
     sum: float
 
 
-class Past:
-    """The past of a house, as its model tells it."""
+class History:
+    """The history of a house, calculated by its simulation."""
 
-    def __init__(self, house: House, now: float, *, days: float, seen_until: float | None = None) -> None:
-        """Take a house that is lived in up to now, and when an instance last looked at it: never, if it is the first.
+    def __init__(self, house: House, now: float, *, days: float, polled_until: float | None = None) -> None:
+        """Use a house that is simulated up to now, and the time until which an instance polled it, None for a new one.
 
         Times are epoch seconds of the instance's clock; that of the house may show another date.
         """
-        self.seen_until = seen_until
+        self.polled_until = polled_until
         self.now = now
         self._house = house
         self._ahead = house.now - now
         begin = (now - days * DAY) // 3600 * 3600
         steps = house.history(begin + self._ahead, house.now, STEP)
-        self._known = {begin + STEP * number: snapshot for number, snapshot in enumerate(steps)}
+        self._snapshots = {begin + STEP * number: snapshot for number, snapshot in enumerate(steps)}
         self.begin = begin
 
     def at(self, time: float) -> Snapshot:
-        """Return the true counters at a time before now."""
-        return self._known.get(time) or next(self._house.history(time + self._ahead, time + self._ahead))
+        """Return the counters at a time before now."""
+        return self._snapshots.get(time) or next(self._house.history(time + self._ahead, time + self._ahead))
 
     def counted(self, weights: Weights, time: float) -> float:
-        """Return the Wh of a mix of flows up to a time."""
+        """Return the energy in Wh of weighted flows up to a time."""
         snapshot = self.at(time)
         return sum(weight * snapshot.total(flow) for flow, weight in weights.items())
 
     def energy(self, weights: Weights, start: Point | None, end: Point, times: Sequence[float]) -> Iterator[Point]:
-        """Yield the sums of a counter at times, when it is known at one; it stays there.
+        """Yield the sums of a counter at times, given its sum `end` at one time.
 
-        With another that is known before, what was counted between the two is shared out as the house had it: also of a
-        counter that missed a part.
+        With a sum `start` at an earlier time, the increase between both is distributed in proportion to the house's:
+        also that of a counter that missed a part of it.
         """
         last = self.counted(weights, end.at)
         part = 1.0
         if start:
-            true = last - self.counted(weights, start.at)
-            part = (end.sum - start.sum) / true if abs(true) > LEAST else 0.0
+            increase = last - self.counted(weights, start.at)
+            part = (end.sum - start.sum) / increase if abs(increase) > LEAST else 0.0
         for time in times:
             yield Point(time, end.sum - part * (last - self.counted(weights, min(time, end.at))))
 
@@ -112,7 +112,7 @@ class Past:
         return [(after - before) * 3600 / STEP for before, after in pairwise(counted)]
 
     def charge(self, start: float, seconds: int) -> list[float]:
-        """Return the states of charge in percent at the beginnings of the steps of a period."""
+        """Return the states of charge in percent at the start of each step of a period."""
         return [self._charge(self.at(start + passed)) for passed in range(0, seconds, STEP)]
 
     def _charge(self, then: Snapshot) -> float:
@@ -122,10 +122,10 @@ class Past:
         return min(100.0, max(0.0, 100.0 * (house.stored - gained) / house.capacity)) if house.capacity else 0.0
 
 
-async def tell(home_assistant: Instance, serial: str, past: Past) -> int:
-    """Give Home Assistant the past of a gateway's sensors, as far as it does not know it. Return how many it concerns.
+async def import_history(home_assistant: Instance, serial: str, history: History) -> int:
+    """Import missing statistics of a gateway's sensors into Home Assistant, and return the number of sensors.
 
-    A sensor without a value yet is left out. Raises InstanceError when Home Assistant refuses.
+    A sensor without a value is left out. Raises InstanceError when Home Assistant rejects a command.
     """
     keys: dict[str, str] = {}
     for entity in await home_assistant.rows("config/entity_registry/list"):
@@ -134,25 +134,25 @@ async def tell(home_assistant: Instance, serial: str, past: Past) -> int:
             keys[entity["entity_id"]] = key
     states = {state["entity_id"]: state for state in await home_assistant.rows("get_states")}
     listed = {row["statistic_id"]: row for row in await home_assistant.rows("recorder/list_statistic_ids")}
-    told = [name for name in keys if name in listed and _is_number(states.get(name))]
-    if not told:
+    imported = [name for name in keys if name in listed and _is_number(states.get(name))]
+    if not imported:
         return 0
-    recorded = {period: await _recorded(home_assistant, past, told, period) for period in PERIODS}
-    for name in told:
+    recorded = {period: await _recorded(home_assistant, history, imported, period) for period in PERIODS}
+    for name in imported:
         written = {period: rows.get(name, []) for period, rows in recorded.items()}
         sums = _value(states[name]) - _zero(states[name], written)
-        seen = datetime.fromisoformat(states[name]["last_updated"]).timestamp()
+        updated = datetime.fromisoformat(states[name]["last_updated"]).timestamp()
         for period, seconds in PERIODS.items():
-            before = _last_before(past, written[period])
-            times = _missing(past, before, period)
-            rows = list(_rows(past, keys[name], before, Point(min(seen, past.now), sums), times, seconds))
+            before = _last_before(history, written[period])
+            times = _missing(history, before, period)
+            rows = list(_rows(history, keys[name], before, Point(min(updated, history.now), sums), times, seconds))
             await _write(home_assistant, listed[name], period, rows, zero=_value(states[name]) - sums)
-    return len(told)
+    return len(imported)
 
 
-async def _recorded(home_assistant: Instance, past: Past, names: list[str], period: str) -> dict[str, list[Json]]:
-    """Return what is recorded, in Wh. Of five minutes only what is around the time since which nobody looked."""
-    since = past.begin if period == "hour" else max(past.begin, (past.seen_until or past.now) - 3600)
+async def _recorded(home_assistant: Instance, history: History, names: list[str], period: str) -> dict[str, list[Json]]:
+    """Return recorded rows in Wh; those of five minutes only from shortly before the end of the last polls."""
+    since = history.begin if period == "hour" else max(history.begin, (history.polled_until or history.now) - 3600)
     rows = await home_assistant.command(
         "recorder/statistics_during_period",
         start_time=datetime.fromtimestamp(since, UTC).isoformat(),
@@ -178,7 +178,7 @@ def _value(state: Json) -> float:
 
 
 def _zero(state: Json, written: Mapping[str, list[Json]]) -> float:
-    """Return the state at which the recorder's sum of a counter is 0; before it has one, that of now will do."""
+    """Return the state at which the recorder's sum of a counter is 0; without a sum the current state."""
     for rows in (written["5minute"], written["hour"]):
         for row in reversed(rows):
             if row.get("sum") is not None and row.get("state") is not None:
@@ -187,37 +187,41 @@ def _zero(state: Json, written: Mapping[str, list[Json]]) -> float:
     return _value(state)
 
 
-def _last_before(past: Past, rows: list[Json]) -> Point | None:
-    """Return the end of the last period that was wholly seen."""
+def _last_before(history: History, rows: list[Json]) -> Point | None:
+    """Return the end of the last period that was polled completely."""
     ends = [Point(row["end"] / 1000, row.get("sum") or 0.0) for row in rows]
     return max(
-        (end for end in ends if past.seen_until and end.at <= past.seen_until), key=lambda end: end.at, default=None
+        (end for end in ends if history.polled_until and end.at <= history.polled_until),
+        key=lambda end: end.at,
+        default=None,
     )
 
 
-def _missing(past: Past, before: Point | None, period: str) -> list[float]:
-    """Return the beginnings of the periods that nobody has seen to their end."""
+def _missing(history: History, before: Point | None, period: str) -> list[float]:
+    """Return the starts of the periods that were not polled to their end."""
     seconds = PERIODS[period]
-    start = before.at if before else past.now - SHORT_TERM if period == "5minute" else past.begin
-    start = max(start, past.begin) // seconds * seconds
-    return [start + passed for passed in range(0, int(past.now - WRITTEN_WITHIN - start) // seconds * seconds, seconds)]
+    start = before.at if before else history.now - SHORT_TERM if period == "5minute" else history.begin
+    start = max(start, history.begin) // seconds * seconds
+    return [
+        start + passed for passed in range(0, int(history.now - WRITTEN_WITHIN - start) // seconds * seconds, seconds)
+    ]
 
 
 def _rows(
-    past: Past, key: str, before: Point | None, seen: Point, times: Sequence[float], seconds: int
+    history: History, key: str, before: Point | None, last: Point, times: Sequence[float], seconds: int
 ) -> Iterator[Json]:
     """Yield rows of a statistic, in Wh, W or percent."""
     if weights := ENERGY.get(key):
-        ends = past.energy(weights, before, seen, [time + seconds for time in times])
+        ends = history.energy(weights, before, last, [time + seconds for time in times])
         yield from ({"start": end.at - seconds, "sum": end.sum} for end in ends)
         return
     for time in times:
-        values = past.power(POWER[key], time, seconds) if key in POWER else past.charge(time, seconds)
+        values = history.power(POWER[key], time, seconds) if key in POWER else history.charge(time, seconds)
         yield {"start": time, "mean": sum(values) / len(values), "min": min(values), "max": max(values)}
 
 
 async def _write(home_assistant: Instance, listed: Json, period: str, rows: list[Json], *, zero: float) -> None:
-    """Have rows of a statistic written in the unit in which it is kept."""
+    """Write rows of a statistic in its unit."""
     if not rows:
         return
     unit = listed["statistics_unit_of_measurement"]
@@ -234,4 +238,4 @@ async def _write(home_assistant: Instance, listed: Json, period: str, rows: list
         "unit_class": listed["unit_class"],
         "unit_of_measurement": unit,
     }
-    await home_assistant.command("past_recorder/import", metadata=metadata, period=period, rows=rows)
+    await home_assistant.command("statistics_import/import", metadata=metadata, period=period, rows=rows)

@@ -1,6 +1,6 @@
-"""Take in a past of hours and of five minutes: Home Assistant's own command takes hours alone, and its time.
+"""Import statistics of hours and of five minutes: Home Assistant's own command imports hours only.
 
-For development instances only: what is recorded of the same time is written over.
+For development instances only: recorded statistics of the same time are replaced.
 """
 
 from dataclasses import dataclass
@@ -23,34 +23,34 @@ from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.typing import ConfigType
 import voluptuous as vol
 
-CONFIG_SCHEMA = cv.empty_config_schema("past_recorder")
+CONFIG_SCHEMA = cv.empty_config_schema("statistics_import")
 TABLES: Final[dict[str, type[Statistics | StatisticsShortTerm]]] = {"hour": Statistics, "5minute": StatisticsShortTerm}
 
 
 async def async_setup(hass: HomeAssistant, _config: ConfigType) -> bool:
-    """Offer the command."""
-    websocket_api.async_register_command(hass, import_past)
+    """Register the command."""
+    websocket_api.async_register_command(hass, import_rows)
     return True
 
 
 @dataclass(slots=True)
-class WritePast(RecorderTask):
-    """Write rows of one statistic, in order of time, in place of those that are there from the first to the last."""
+class WriteRows(RecorderTask):
+    """Write rows of one statistic, sorted by time, and replace existing rows between the first and the last."""
 
     metadata: StatisticMetaData
     rows: list[StatisticData]
     table: type[Statistics | StatisticsShortTerm]
 
     def run(self, instance: Recorder) -> None:
-        """Write them, in the recorder's own thread."""
-        known = instance.statistics_meta_manager
+        """Write them, in the recorder's thread."""
+        manager = instance.statistics_meta_manager
         with session_scope(session=instance.get_session()) as session:
             name = self.metadata["statistic_id"]
-            _, key = known.update_or_add(session, self.metadata, known.get_many(session, statistic_ids={name}))
+            _, key = manager.update_or_add(session, self.metadata, manager.get_many(session, statistic_ids={name}))
             start = self.table.start_ts
             first, last = (self.rows[index]["start"].timestamp() for index in (0, -1))
-            of_same_time = session.query(self.table).filter_by(metadata_id=key).filter(start >= first, start <= last)
-            of_same_time.delete(synchronize_session=False)
+            existing = session.query(self.table).filter_by(metadata_id=key).filter(start >= first, start <= last)
+            existing.delete(synchronize_session=False)
             now = time()
             session.add_all([self.table.from_stats(key, row, now) for row in self.rows])
             session.flush()
@@ -62,23 +62,23 @@ class WritePast(RecorderTask):
 @websocket_api.require_admin
 @websocket_api.websocket_command(
     {
-        "type": "past_recorder/import",
+        "type": "statistics_import/import",
         "metadata": dict,
         "period": vol.In(TABLES),
-        #: As the recorder has them, but starting at epoch seconds.
+        #: Like the recorder's, but with `start` in epoch seconds.
         "rows": [dict],
     }
 )
 @websocket_api.async_response
-async def import_past(
+async def import_rows(
     hass: HomeAssistant,
     connection: websocket_api.ActiveConnection,
     message: dict[str, Any],
 ) -> None:
-    """Write rows of one statistic and answer once they can be read."""
+    """Write rows of one statistic, and send the result once they can be read."""
     recorder = get_instance(hass)
     metadata = message["metadata"] | {"mean_type": StatisticMeanType(message["metadata"]["mean_type"])}
     rows: list[StatisticData] = [row | {"start": datetime.fromtimestamp(row["start"], UTC)} for row in message["rows"]]
-    recorder.queue_task(WritePast(metadata, rows, TABLES[message["period"]]))
+    recorder.queue_task(WriteRows(metadata, rows, TABLES[message["period"]]))
     await recorder.async_block_till_done()
     connection.send_result(message["id"])
