@@ -1,1 +1,1 @@
-"""Tools for those who work on the component."""
+"""Tools for the development of the component."""

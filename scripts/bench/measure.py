@@ -59,9 +59,9 @@ class LibraryTime:
         if self._open == 0:
             self.total += time.process_time() - self._since
 
-    def watch(self, owner: type, name: str) -> None:
+    def watch(self, cls: type, name: str) -> None:
         """Count the calls of a coroutine function of a class."""
-        setattr(owner, name, self._watched(getattr(owner, name)))
+        setattr(cls, name, self._watched(getattr(cls, name)))
 
     def _watched[**P, T](self, original: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
         @wraps(original)

@@ -207,43 +207,47 @@ def eim(production: Any, key: str) -> list[float]:
     return [production["production"][1][key], *(line[key] for line in production["production"][1]["lines"])]
 
 
-LIES: list[tuple[Fault, str, Callable[[float, float], float]]] = [
-    (TodayPlus32Bits(), "whToday", lambda today, _life: today + 2**32),
-    (TodayIsLifetime(), "whToday", lambda _today, life: life),
-    (TodayResetsAbove(500), "whToday", lambda today, _life: today + 500),
-    (LifetimeWraps(), "whLifetime", lambda _today, life: life % 1_193_046),
-    (Step(-2_000_000), "whLifetime", lambda _today, life: life - 2_000_000),
-    (Zeros(), "whLifetime", lambda _today, _life: 0),
+COUNTER_FAULTS: list[tuple[Fault, str, Callable[[float, float], float]]] = [
+    (TodayPlus32Bits(), "whToday", lambda today, _lifetime: today + 2**32),
+    (TodayIsLifetime(), "whToday", lambda _today, lifetime: lifetime),
+    (TodayResetsAbove(500), "whToday", lambda today, _lifetime: today + 500),
+    (LifetimeWraps(), "whLifetime", lambda _today, lifetime: lifetime % 1_193_046),
+    (Step(-2_000_000), "whLifetime", lambda _today, lifetime: lifetime - 2_000_000),
+    (Zeros(), "whLifetime", lambda _today, _lifetime: 0),
 ]
 
 
-@pytest.mark.parametrize(("lie", "key", "expected"), LIES)
-async def test_counter_faults(sim: Simulator, lie: Fault, key: str, expected: Callable[[float, float], float]) -> None:
+@pytest.mark.parametrize(("fault", "key", "expected"), COUNTER_FAULTS)
+async def test_counter_faults(
+    sim: Simulator, fault: Fault, key: str, expected: Callable[[float, float], float]
+) -> None:
     """They change the total and the phases, not the house."""
-    truth = await document(sim)
+    original = await document(sim)
     counters = sim.house.snapshot()
-    with sim.fault("/production.json", lie):
-        lied = await document(sim)
-    for seen, today, life in zip(eim(lied, key), eim(truth, "whToday"), eim(truth, "whLifetime"), strict=True):
-        assert seen == pytest.approx(expected(today, life))
+    with sim.fault("/production.json", fault):
+        changed = await document(sim)
+    for value, today, lifetime in zip(
+        eim(changed, key), eim(original, "whToday"), eim(original, "whLifetime"), strict=True
+    ):
+        assert value == pytest.approx(expected(today, lifetime))
     assert sim.house.snapshot() == counters
-    assert await document(sim) == truth
+    assert await document(sim) == original
 
 
 async def test_counter_faults_apply_to_v1() -> None:
     """The counters of systems without CTs are in /api/v1/production."""
     async with Simulator("standard_7_6", clock=Clock(NOON, running=False)) as sim:
         path = "/api/v1/production"
-        truth = await document(sim, path)
+        original = await document(sim, path)
         with sim.fault(path, TodayPlus32Bits()), sim.fault(path, Step(5)):
-            lied = await document(sim, path)
-        assert lied["wattHoursToday"] == truth["wattHoursToday"] + 2**32
-        assert lied["wattHoursLifetime"] == truth["wattHoursLifetime"] + 5
+            changed = await document(sim, path)
+        assert changed["wattHoursToday"] == original["wattHoursToday"] + 2**32
+        assert changed["wattHoursLifetime"] == original["wattHoursLifetime"] + 5
         wrapped = (await document(sim))["production"][0]["whLifetime"]
-        assert wrapped == pytest.approx(truth["wattHoursLifetime"] % 1_193_046, abs=400)
+        assert wrapped == pytest.approx(original["wattHoursLifetime"] % 1_193_046, abs=400)
         await sim.upgrade("D8.2.4382")
         whole = (await document(sim))["production"][0]["whLifetime"]
-        assert whole == pytest.approx(truth["wattHoursLifetime"], abs=400)
+        assert whole == pytest.approx(original["wattHoursLifetime"], abs=400)
 
 
 async def test_today_not_reset(sim: Simulator) -> None:
@@ -260,13 +264,13 @@ async def test_today_not_reset(sim: Simulator) -> None:
 async def test_storage_ct_halves(sim: Simulator) -> None:
     """The sum is the reading of the other phase, which is half of it."""
     path = "/ivp/meters/readings"
-    truth = (await document(sim, path))[2]
+    original = (await document(sim, path))[2]
     with sim.fault(path, StorageCtHalves(), count=1):
-        lied = (await document(sim, path))[2]
-    assert lied["channels"][1]["actEnergyDlvd"] == 0
-    assert lied["actEnergyDlvd"] == truth["channels"][0]["actEnergyDlvd"] < truth["actEnergyDlvd"]
-    assert lied["actEnergyRcvd"] == truth["channels"][0]["actEnergyRcvd"]
-    assert (await document(sim, path))[2] == truth
+        changed = (await document(sim, path))[2]
+    assert changed["channels"][1]["actEnergyDlvd"] == 0
+    assert changed["actEnergyDlvd"] == original["channels"][0]["actEnergyDlvd"] < original["actEnergyDlvd"]
+    assert changed["actEnergyRcvd"] == original["channels"][0]["actEnergyRcvd"]
+    assert (await document(sim, path))[2] == original
 
 
 async def test_total_is_net(sim: Simulator) -> None:

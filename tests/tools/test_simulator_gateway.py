@@ -209,19 +209,19 @@ async def test_hardware_is_added_and_removed() -> None:
     """New inverters and batteries are listed, a removed one only in the inventory of deleted devices."""
     async with Simulator(clock=standing()) as sim, connected(sim) as envoy:
         new = sim.house.add_inverter().serial
-        gone = sim.house.inverters[0].serial
-        sim.house.remove_inverter(gone)
+        removed = sim.house.inverters[0].serial
+        sim.house.remove_inverter(removed)
         sim.house.add_battery(Battery("492309018888"))
         sim.house.relay("NO2").load_name = "Sauna"
         data = await envoy.update()
         assert new in data.inverters
-        assert gone not in data.inverters
+        assert removed not in data.inverters
         assert "492309018888" in (data.encharge_inventory or {})
         assert data.dry_contact_settings["NO2"].load_name == "Sauna"
         _status, plain = await get(sim, "/inventory.json")
         _status, deleted = await get(sim, "/inventory.json?deleted=1")
-        assert gone not in {row["serial_num"] for row in plain[0]["devices"]}
-        assert {row["serial_num"]: row["admin_state"] for row in deleted[0]["devices"]}[gone] == 0
+        assert removed not in {row["serial_num"] for row in plain[0]["devices"]}
+        assert {row["serial_num"]: row["admin_state"] for row in deleted[0]["devices"]}[removed] == 0
 
 
 async def test_inventory_contains_the_device_status() -> None:

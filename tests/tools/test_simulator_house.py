@@ -255,10 +255,10 @@ def test_history_is_continuous_with_the_counters(name: str) -> None:
     """Counters of the last weeks balance, never decrease, and end at the current ones."""
     house = House.at(PROFILES[name], NOON)
     house.advance(NOON + 6 * HOUR)
-    past = list(house.history(house.now - 40 * DAY, house.now, HOUR))
-    assert len(past) == 40 * 24 + 1
-    assert past[-1].counters == house.counters
-    for before, after in pairwise(past):
+    snapshots = list(house.history(house.now - 40 * DAY, house.now, HOUR))
+    assert len(snapshots) == 40 * 24 + 1
+    assert snapshots[-1].counters == house.counters
+    for before, after in pairwise(snapshots):
         for flow in FLOWS:
             assert after.total(flow) >= before.total(flow) - 1e-6
         change: PerPhase = {
@@ -266,7 +266,7 @@ def test_history_is_continuous_with_the_counters(name: str) -> None:
             for flow, values in after.counters.items()
         }
         assert_balanced(change, 1e-3)
-    days = [after.since(before, "load") for before, after in pairwise(past[::24])]
+    days = [after.since(before, "load") for before, after in pairwise(snapshots[::24])]
     assert min(days) > 3000
     with pytest.raises(ValueError, match="future"):
         list(house.history(house.now, house.now + HOUR))
