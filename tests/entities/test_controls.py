@@ -6,11 +6,11 @@ from typing import Any
 
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
-from homeassistant.helpers import entity_registry as er, issue_registry as ir
+from homeassistant.helpers import issue_registry as ir
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.helpers.integration import Installation, SetUp
+from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import House as SimulatedHouse, Silent, Status
 from tests.simulator.gateway import Gateway as SimulatedGateway
 from tests.simulator.writes import WRITES, Refused
@@ -156,13 +156,6 @@ CONTROLS = [
         state=None, path="/admin/lib/acb_config", method="PUT", profile="ac_batteries",
     ),
 ]  # fmt: skip
-
-
-def entity_id(hass: HomeAssistant, domain: str, unique_id: str) -> str:
-    """Return the entity id of a unique id."""
-    found = er.async_get(hass).async_get_entity_id(domain, DOMAIN, unique_id)
-    assert found, f"{domain}.{unique_id} is missing"
-    return found
 
 
 async def use(hass: HomeAssistant, control: Control) -> str:

@@ -13,14 +13,9 @@ from tests.simulator import Missing, Replace
 from tests.simulator.hardware import Battery
 
 
-def device(hass: HomeAssistant, installation: Installation, identifier: str) -> dr.DeviceEntry | None:
-    """Return the device of an identifier."""
-    return dr.async_get(hass).async_get_device_by_identifier((DOMAIN, identifier), installation.entry.entry_id)
-
-
 async def deletable(hass: HomeAssistant, installation: Installation, identifier: str) -> bool:
     """Return whether the user may delete a device."""
-    found = device(hass, installation, identifier)
+    found = installation.device(identifier)
     assert found
     return await async_remove_config_entry_device(hass, installation.entry, found)
 
@@ -30,9 +25,9 @@ async def test_new_inverter_and_battery_are_added_with_the_next_poll(hass: HomeA
     inverter = installation.gateway.house.add_inverter()
     installation.gateway.house.add_battery(Battery("492399999999"))
     await installation.pass_time(60)
-    assert device(hass, installation, inverter.serial)
+    assert installation.device(inverter.serial)
     assert hass.states.get(f"sensor.inverter_{inverter.serial}")
-    assert device(hass, installation, "492399999999")
+    assert installation.device("492399999999")
     state = hass.states.get("sensor.encharge_492399999999_battery")
     assert state
     assert state.state not in (STATE_UNAVAILABLE, "unknown")
@@ -63,7 +58,7 @@ async def test_removed_inverter_can_be_deleted_and_added_again(hass: HomeAssista
     with installation.gateway.fault("/api/v1/production/inverters", Missing("0")):
         for _ in range(5):
             await installation.pass_time(240)
-        found = device(hass, installation, serial)
+        found = installation.device(serial)
         assert found
         dr.async_get(hass).async_remove_device(found.id)
         await hass.async_block_till_done()
@@ -91,13 +86,13 @@ async def test_relay_has_the_name_of_its_load(hass: HomeAssistant, set_up: SetUp
     installation = await set_up("full_battery")
     names = {}
     for identifier in ("NC1", "NO2"):
-        found = device(hass, installation, identifier)
+        found = installation.device(identifier)
         assert found
         names[identifier] = found.name
     assert names == {"NC1": "Pool pump", "NO2": "Relay NO2"}
     installation.gateway.house.relay("NO2").load_name = "Sauna"
     await installation.poll_all()
-    found = device(hass, installation, "NO2")
+    found = installation.device("NO2")
     assert found
     assert found.name == "Sauna"
     assert er.async_get(hass).async_get_entity_id("switch", DOMAIN, "202226050419_relay_NO2_relay_status")
@@ -107,18 +102,18 @@ async def test_firmware_of_a_device_is_updated(hass: HomeAssistant, set_up: SetU
     installation = await set_up("full_battery")
     with installation.gateway.fault("/ivp/ensemble/inventory", Replace("*.devices.*.img_pnum_running", "9.9.9")):
         await installation.poll_all()
-    found = device(hass, installation, "492309017302")
+    found = installation.device("492309017302")
     assert found
     assert found.sw_version == "9.9.9"
 
 
 async def test_mac_address_becomes_a_connection_of_the_gateways_device(hass: HomeAssistant, set_up: SetUp) -> None:
     installation = await set_up("metered_1phase")
-    found = device(hass, installation, installation.gateway.serial)
+    found = installation.device(installation.gateway.serial)
     assert found
     assert not found.connections
     await installation.pass_time(31)
-    found = device(hass, installation, installation.gateway.serial)
+    found = installation.device(installation.gateway.serial)
     assert found
     assert [kind for kind, _ in found.connections] == ["mac"]
     assert len([request for request in installation.gateway.requests if request.path == "/home"]) == 1

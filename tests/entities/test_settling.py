@@ -6,11 +6,11 @@ from typing import Any
 
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
-from homeassistant.helpers import entity_registry as er, issue_registry as ir
+from homeassistant.helpers import issue_registry as ir
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.helpers.integration import Installation, SetUp
+from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Status
 from tests.simulator.gateway import Gateway as SimulatedGateway
 from tests.simulator.writes import WRITES, Refused
@@ -18,13 +18,6 @@ from tests.simulator.writes import WRITES, Refused
 ENPOWER = "202226050419"
 ACB = "122116046628_acb"
 TARIFF = "/admin/lib/tariff"
-
-
-def entity_id(hass: HomeAssistant, domain: str, unique_id: str) -> str:
-    """Return the entity id of a unique id."""
-    found = er.async_get(hass).async_get_entity_id(domain, DOMAIN, unique_id)
-    assert found
-    return found
 
 
 class StatusAfterWrite(Status):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr, entity_registry as er
 from homeassistant.util import dt as dt_util
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
@@ -62,6 +63,10 @@ class Installation:
         """Return the requested paths without those of the login."""
         return self.gateway.requested_paths - LOGIN_PATHS
 
+    def device(self, identifier: str) -> dr.DeviceEntry | None:
+        """Return the device of an identifier, None if there is none."""
+        return dr.async_get(self.hass).async_get_device_by_identifier((DOMAIN, identifier), self.entry.entry_id)
+
     def states(self) -> dict[str, str]:
         """Return the states of all entities."""
         return {state.entity_id: state.state for state in self.hass.states.async_all()}
@@ -75,6 +80,13 @@ class Installation:
 type SetUp = Callable[..., Awaitable[Installation]]
 #: The fixture `simulate`: starts a simulated gateway of a profile.
 type Simulate = Callable[..., Awaitable[Simulator]]
+
+
+def entity_id(hass: HomeAssistant, domain: str, unique_id: str) -> str:
+    """Return the entity id of a unique id of the component."""
+    found = er.async_get(hass).async_get_entity_id(domain, DOMAIN, unique_id)
+    assert found, f"{domain}.{unique_id} is missing"
+    return found
 
 
 def entry_for(gateway: Simulator, **changes: Any) -> MockConfigEntry:

@@ -5,12 +5,10 @@ import logging
 import aiohttp
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
-from homeassistant.helpers import device_registry as dr, entity_registry as er
 import pytest
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
-from custom_components.enphase_envoy.const import DOMAIN
-from tests.helpers.integration import Installation, SetUp
+from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Change, EmptyList, Replace, Silent, Status
 from tests.simulator.faults import Fault
 
@@ -131,7 +129,7 @@ async def test_battery_that_is_missing_for_an_hour_can_be_deleted(
     hass: HomeAssistant, set_up: SetUp, profile: str, battery: str, path: str, fault: Fault
 ) -> None:
     installation = await set_up(profile)
-    device = dr.async_get(hass).async_get_device_by_identifier((DOMAIN, battery), installation.entry.entry_id)
+    device = installation.device(battery)
     assert device
     # Without batteries they are missing from all endpoints.
     installation.gateway.fault(path, fault)
@@ -162,8 +160,7 @@ async def test_settings_and_counters_stay_available_for_fifteen_minutes(
     hass: HomeAssistant, set_up: SetUp, path: str, domain: str, unique_id: str
 ) -> None:
     installation = await set_up("full_battery")
-    entity = er.async_get(hass).async_get_entity_id(domain, DOMAIN, unique_id)
-    assert entity
+    entity = entity_id(hass, domain, unique_id)
     before = installation.states()[entity]
     installation.gateway.fault(path, Status(503))
     for _ in range(14):

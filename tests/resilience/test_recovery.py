@@ -10,7 +10,6 @@ from homeassistant.helpers import device_registry as dr
 import pytest
 
 from custom_components.enphase_envoy.client.endpoints import Failure, FailureKind
-from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import Installation, SetUp, Simulate, entry_for, use_clock_of
 from tests.simulator import Body, Change, EmptyList, Held, Replace, Slow, Status
 from tests.simulator.faults import Fault
@@ -153,9 +152,7 @@ async def test_model_of_the_device_is_updated_after_an_upgrade(hass: HomeAssista
     installation = await set_up_with("metered_1phase", "/ivp/meters", Change(lambda meters: meters[:1]))
 
     def device() -> dr.DeviceEntry:
-        found = dr.async_get(hass).async_get_device_by_identifier(
-            (DOMAIN, installation.gateway.serial), installation.entry.entry_id
-        )
+        found = installation.device(installation.gateway.serial)
         assert found
         return found
 

@@ -8,14 +8,12 @@ from contextlib import suppress
 import json
 import secrets
 import time
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from aiohttp import web
 
 from .access import CLOUD_PASSWORD, CLOUD_USER, make_token
-
-if TYPE_CHECKING:
-    pass
+from .listener import listen, port_of
 
 Trouble = Literal["mfa", "error", "html", "hang", "refused"]
 #: Days of validity: a year for an owner's token, half a day for an installer's.
@@ -66,10 +64,8 @@ class Cloud:
         app = web.Application()
         app.router.add_post("/login/login.json", self._login)
         app.router.add_post("/tokens", self._tokens)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self._base = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._runner = await listen(app)
+        self._base = f"http://127.0.0.1:{port_of(self._runner)}"
         return self
 
     async def __aexit__(self, *_exc: object) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from aiohttp import web
 
-if TYPE_CHECKING:
-    pass
+from .listener import listen, port_of
 
 #: The answer to every request.
 ANSWERS: Final[dict[str, tuple[str, str]]] = {
@@ -42,10 +41,8 @@ class OtherServer:
         """Start serving."""
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.host = f"127.0.0.1:{self._runner.addresses[0][1]}"
+        self._runner = await listen(app)
+        self.host = f"127.0.0.1:{port_of(self._runner)}"
         return self
 
     async def __aexit__(self, *_exc: object) -> None:

@@ -10,11 +10,12 @@ import json
 from pathlib import Path
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, override
 
 from aiohttp import web
 
 from . import access
+from .listener import GatewayServer, listen, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,37 +29,23 @@ def file_name(endpoint: str) -> str:
     return re.sub(r"[/?=&]", "_", endpoint.lstrip("/"))
 
 
-class Recording:
-    """A recorded gateway; an async context manager that serves it."""
+class Recording(GatewayServer):
+    """A recorded gateway; an async context manager that serves it. Any login is accepted."""
 
     def __init__(self, folder: Path, *, port: int = 0, host: str = "127.0.0.1") -> None:
         """Read the identity. Raises FileNotFoundError or ValueError when the folder contains no recording."""
+        super().__init__(host, port)
         self._folder = folder
-        self._address, self.port = host, port
         info = (folder / "info").read_text(encoding="utf-8")
         self.serial = _tag(info, "sn")
         self.firmware = _tag(info, "software").lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
         self._runner: web.AppRunner | None = None
 
     @property
-    def host(self) -> str:
-        """Address and port for a client."""
-        return f"{self._address}:{self.port}"
-
-    @property
+    @override
     def uses_tokens(self) -> bool:
         """Whether it uses HTTPS and tokens, rather than HTTP."""
         return int(self.firmware.split(".")[0]) >= 7
-
-    @property
-    def username(self) -> str:
-        """User name for a form; any is accepted."""
-        return access.CLOUD_USER if self.uses_tokens else "installer"
-
-    @property
-    def password(self) -> str:
-        """Password for a form; any is accepted."""
-        return access.CLOUD_PASSWORD if self.uses_tokens else ""
 
     def token(self, days: float = 300) -> str:
         """Return a token for this gateway."""
@@ -68,11 +55,9 @@ class Recording:
         """Start serving."""
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-        await self._runner.setup()
-        context = access.tls(access.make_certificate(self.serial)) if self.uses_tokens else None
-        await web.TCPSite(self._runner, self._address, self.port, ssl_context=context, reuse_address=True).start()
-        self.port = self._runner.addresses[0][1]
+        certificate = access.make_certificate(self.serial) if self.uses_tokens else None
+        self._runner = await listen(app, self._address, self.port, certificate=certificate)
+        self.port = port_of(self._runner)
         return self
 
     async def __aexit__(self, *_exc: object) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import json
 from pathlib import Path
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, override
 
 from aiohttp import web
 
@@ -21,6 +21,7 @@ from .documents.meters import stream
 from .faults import Answer, Fault, Faults
 from .gateway import Gateway, Json
 from .house import House
+from .listener import GatewayServer, listen, port_of
 from .profiles import DEFAULT, PROFILES, Profile
 from .text_document import TextDocument
 from .writes import WRITES, NotHere, Refused
@@ -58,7 +59,7 @@ class Write:
     at: float
 
 
-class Simulator:
+class Simulator(GatewayServer):
     """A simulated system; an async context manager that serves it."""
 
     def __init__(
@@ -74,7 +75,7 @@ class Simulator:
     ) -> None:
         """Create a system of a profile, or restore it from a state file."""
         self.profile = PROFILES[profile] if isinstance(profile, str) else profile
-        self._address, self.port = host, port
+        super().__init__(host, port)
         self._state = state
         saved = self._saved()
         self.clock = clock or Clock()
@@ -105,11 +106,6 @@ class Simulator:
     # -- properties ---------------------------------------------------------------------------------------------
 
     @property
-    def host(self) -> str:
-        """Address and port for a client."""
-        return f"{self._address}:{self.port}"
-
-    @property
     def serial(self) -> str:
         """Serial number of the gateway."""
         return self.gateway.serial
@@ -130,19 +126,10 @@ class Simulator:
         return {request.path.partition("?")[0] for request in self.requests}
 
     @property
+    @override
     def uses_tokens(self) -> bool:
         """Whether it uses HTTPS and tokens, rather than HTTP and digest authentication."""
         return self.gateway.version >= TOKENS_SINCE
-
-    @property
-    def username(self) -> str:
-        """User name for a form: of the cloud account, or of the local user."""
-        return access.CLOUD_USER if self.uses_tokens else "installer"
-
-    @property
-    def password(self) -> str:
-        """Password for a form; empty for the installer, because the library computes that one."""
-        return access.CLOUD_PASSWORD if self.uses_tokens else ""
 
     def token(self, days: float = 300, user: str = "owner", serial: str | None = None) -> str:
         """Return a token for this gateway: expired with days < 0, for another gateway with another serial."""
@@ -171,17 +158,9 @@ class Simulator:
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self._handle)
         # A request is cancelled when its client closes the connection.
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handler_cancellation=True)
-        await runner.setup()
-        context = access.tls(self.certificate) if self.uses_tokens else None
-        site = web.TCPSite(runner, self._address, self.port, ssl_context=context, reuse_address=True)
-        try:
-            await site.start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        self.port = runner.addresses[0][1]
+        certificate = self.certificate if self.uses_tokens else None
+        self._runner = await listen(app, self._address, self.port, certificate=certificate, handler_cancellation=True)
+        self.port = port_of(self._runner)
 
     async def upgrade(self, firmware: str) -> None:
         """Install another firmware (`D8.3.5433`): the gateway restarts with a new certificate."""

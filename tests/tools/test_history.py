@@ -10,7 +10,6 @@ from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder import Recorder, get_instance
 from homeassistant.components.recorder.statistics import statistics_during_period
 from homeassistant.core import HomeAssistant
-from homeassistant.helpers import entity_registry as er
 from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 import pytest
@@ -19,11 +18,10 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
     do_adhoc_statistics,
 )
 
-from custom_components.enphase_envoy.const import DOMAIN
 from scripts import statistics_import
 from scripts.history import ENERGY, POWER, History, Point, import_history
 from scripts.instance import Instance, Json
-from tests.helpers.integration import NOON, Installation, SetUp
+from tests.helpers.integration import NOON, Installation, SetUp, entity_id
 from tests.simulator import faults, house as simulator_house
 from tests.simulator.profiles import PROFILES
 
@@ -109,16 +107,13 @@ class ImportedInstance:
 
     async def rows(self, key: str, field: str, period: Any = "hour") -> dict[float, float]:
         """Return a field of the rows of a sensor, in Wh or W, by the times at which they begin."""
-        entity_id = er.async_get(self.installation.hass).async_get_entity_id(
-            "sensor", DOMAIN, f"{self.installation.gateway.serial}_{key}"
-        )
-        assert entity_id
+        sensor = entity_id(self.installation.hass, "sensor", f"{self.installation.gateway.serial}_{key}")
         rows = await get_instance(self.installation.hass).async_add_executor_job(
             statistics_during_period,
-            *(self.installation.hass, dt_util.utc_from_timestamp(0), None, {entity_id}, period),
+            *(self.installation.hass, dt_util.utc_from_timestamp(0), None, {sensor}, period),
             *({"energy": "Wh", "power": "W"}, {field}),
         )
-        return {row["start"]: cast(float, cast(Json, row)[field]) for row in rows.get(entity_id, [])}
+        return {row["start"]: cast(float, cast(Json, row)[field]) for row in rows.get(sensor, [])}
 
     def expected(self, key: str, start: float, seconds: float = HOUR) -> float:
         """Return the energy in Wh that a counter should have counted."""
