@@ -7,6 +7,7 @@ import pytest
 
 from custom_components.enphase_envoy.client.log_filter import library_warnings_suppressed
 from tests.helpers.integration import SetUp
+from tests.helpers.log import warnings
 from tests.simulator import Change
 
 LOGGERS = (generator._LOGGER, device_data_inverters._LOGGER)
@@ -41,5 +42,5 @@ async def test_invalid_endpoint_is_logged_once_and_by_the_component(
     for _ in range(3):
         await installation.poll_all()
     assert not library_warnings(caplog)
-    warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
-    assert sorted(" fails (" in line for line in warnings) == [True, True], warnings
+    logged = warnings(caplog)
+    assert [" fails (" in line for line in logged] == [True, True], logged

@@ -8,6 +8,7 @@ import pytest
 
 from custom_components.enphase_envoy.client.salvage import salvaged
 from tests.helpers.integration import SetUp
+from tests.helpers.log import component_log
 from tests.simulator import Change
 
 JSON = st.recursive(
@@ -87,7 +88,7 @@ async def test_invalid_battery_record_affects_that_battery_only(
     assert batteries[1] in fresh
     assert batteries[0] not in fresh
     assert ("enpower",) in fresh
-    assert not [r for r in caplog.records if r.name.startswith("custom_components") and r.levelno >= logging.WARNING]
+    assert not component_log(caplog, logging.WARNING)
 
 
 @pytest.mark.parametrize("levels", [300, 900])

@@ -46,6 +46,7 @@ async def test_scheduler_limits_requests_to_two_at_a_time_and_one_per_endpoint(
 
 @pytest.mark.parametrize("path", ["*", "/ivp/*", "/production*", "/info"])
 @pytest.mark.parametrize("fault", [Slow(20), Silent()], ids=["slow", "silent"])
+@pytest.mark.slow
 async def test_scheduler_keeps_its_limits_while_the_gateway_does_not_answer(
     hass: HomeAssistant, set_up: SetUp, path: str, fault: Fault
 ) -> None:

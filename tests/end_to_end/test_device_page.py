@@ -20,6 +20,7 @@ from scripts.screenshot import device_name, device_path, log_in_and_list_devices
 
 pytestmark = [
     pytest.mark.end_to_end,
+    pytest.mark.slow,
     pytest.mark.skipif(not executable(), reason="Chromium is missing: scripts/get-browser gets it"),
     pytest.mark.skipif(
         not find_spec("hass_frontend"), reason="Home Assistant's frontend is missing: run scripts/setup"

@@ -168,6 +168,7 @@ BOUNDS: dict[str, dict[str, tuple[float, float, float]]] = {
 
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.slow
 def test_the_error_is_within_what_is_told(system: str, run: str) -> None:
     """What a meter would have counted is found as exactly as docs/energy.md says, and what none lacks is not."""
     interval, troubles = RUNS[run]

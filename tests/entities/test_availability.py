@@ -1,6 +1,5 @@
 """Availability of entities and log messages while the gateway or one of its endpoints fails."""
 
-import logging
 from typing import Any
 
 from homeassistant.const import STATE_UNAVAILABLE
@@ -8,21 +7,12 @@ from homeassistant.core import HomeAssistant
 import pytest
 
 from tests.helpers.integration import SetUp
-from tests.helpers.mutants import tracebacks
+from tests.helpers.log import component_log, tracebacks
 from tests.simulator import Body, Cloud, Drop, EmptyList, EmptyObject, Html, Null, Status, Truncated
 from tests.simulator.faults import Fault
 
 POWER = "sensor.envoy_{}_current_power_production"
 COUNTER = "sensor.envoy_{}_lifetime_energy_production"
-
-
-def component_log(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the component's log messages from level info on."""
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.name.startswith("custom_components") and record.levelno >= logging.INFO
-    ]
 
 
 async def test_unreachable_gateway_makes_power_unavailable_in_four_minutes_and_counters_later(
@@ -67,6 +57,7 @@ async def test_unreachable_gateway_makes_power_unavailable_in_four_minutes_and_c
     ],
     ids=lambda fault: getattr(fault, "text", "") or repr(fault),
 )
+@pytest.mark.slow
 async def test_one_invalid_answer_of_any_endpoint_changes_no_state(
     set_up: SetUp,
     entity_registry_enabled_by_default: None,

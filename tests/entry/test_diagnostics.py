@@ -147,6 +147,7 @@ async def check(
 
 
 @pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.slow
 async def test_a_simulated_system_can_be_posted_and_replayed(
     hass: HomeAssistant,
     hass_client: ClientSessionGenerator,

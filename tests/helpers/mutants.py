@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-import logging
 import os
 import re
 from typing import Final
@@ -109,13 +108,6 @@ def without_value(installation: Installation) -> set[str]:
 def sources(installation: Installation) -> dict[str, str]:
     """Return the updater that is the source of each field of counters."""
     return dict(installation.coordinator.gateway._parser.sources)
-
-
-def tracebacks(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the messages above debug level that were logged with a traceback."""
-    shown = (record for record in caplog.records if record.levelno > logging.DEBUG)
-    lines = ((record, record.getMessage()) for record in shown)
-    return [line for record, line in lines if record.exc_info or "Traceback" in line]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 
 from custom_components.enphase_envoy.client.gateway import Gateway
 from tests.helpers.integration import Installation, SetUp
+from tests.helpers.log import tracebacks
 from tests.helpers.mutants import (
     MUTANTS,
     NAME,
@@ -23,12 +24,11 @@ from tests.helpers.mutants import (
     implausible,
     mutated,
     share_clock,
-    tracebacks,
     with_examples,
 )
 from tests.simulator.mutations import Mutation
 
-pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")]
 
 #: The end of the name of an entity of a phase.
 PHASE: Final = re.compile(r"_l[123]$")

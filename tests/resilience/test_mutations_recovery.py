@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 import pytest
 
 from tests.helpers.integration import Installation, SetUp
+from tests.helpers.log import tracebacks
 from tests.helpers.mutants import (
     MUTANTS,
     PROFILES,
@@ -21,12 +22,11 @@ from tests.helpers.mutants import (
     requested_paths,
     share_clock,
     sources,
-    tracebacks,
     with_examples,
     without_value,
 )
 
-pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")]
 
 #: Polls within which all states recover: the first requests all documents, the next ones those that were invalid.
 SOON = 3

@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 import pytest
 
 from tests.helpers.integration import Installation, Simulate, entry_for, use_clock_of
+from tests.helpers.log import tracebacks
 from tests.helpers.mutants import (
     MUTANTS,
     PROFILES,
@@ -20,12 +21,11 @@ from tests.helpers.mutants import (
     mutated,
     requested_paths,
     share_clock,
-    tracebacks,
     with_examples,
 )
 from tests.simulator import Simulator
 
-pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")]
 
 #: Minutes until all entities exist after failures that were logged, and until the next probe finds the others.
 SOON, NEXT_PROBE = 4, 60

@@ -15,6 +15,7 @@ import pytest
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.storage import COUNTERS, DOCUMENTS, STORES
 from tests.helpers.integration import Installation, SetUp
+from tests.helpers.log import tracebacks
 from tests.helpers.mutants import (
     EDITED,
     PROFILES,
@@ -22,7 +23,6 @@ from tests.helpers.mutants import (
     implausible,
     share_clock,
     sources,
-    tracebacks,
     with_examples,
     without_value,
 )
@@ -31,7 +31,7 @@ from tests.simulator.mutations import Mutation
 
 type Saved = dict[str, Any]
 
-pytestmark = pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll")]
 
 
 class StorageTrial:

@@ -1,7 +1,5 @@
 """Availability of entities while endpoints fail, or return invalid documents, for minutes."""
 
-import logging
-
 import aiohttp
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
@@ -9,6 +7,7 @@ import pytest
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
 from tests.helpers.integration import Installation, SetUp, entity_id
+from tests.helpers.log import warnings
 from tests.simulator import Change, EmptyList, Replace, Silent, Status
 from tests.simulator.faults import Fault
 
@@ -49,6 +48,7 @@ def without(kind: str) -> Change:
     ],
     ids=" and ".join,
 )
+@pytest.mark.slow
 async def test_two_endpoints_that_never_answer_make_no_more_unavailable_than_two_that_fail(
     set_up: SetUp, virtual_clock: None, pair: tuple[str, str]
 ) -> None:
@@ -93,9 +93,8 @@ async def test_inventory_without_system_controller_makes_no_more_unavailable_tha
     expected = await unavailable_during(installation, Status(503), INVENTORY)
     caplog.clear()
     assert await unavailable_during(installation, without("ENPOWER"), INVENTORY) <= expected
-    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 1, warnings
-    assert INVENTORY in warnings[0]
+    (warning,) = warnings(caplog)
+    assert INVENTORY in warning
     assert not [record for record in caplog.records if record.exc_info]
 
 
@@ -125,6 +124,7 @@ async def test_counter_keeps_its_value_while_its_meter_is_reported_as_inactive(
     ],
     ids=["empty, collar", "empty, AC batteries", "without batteries", "empty, system controller"],
 )
+@pytest.mark.slow
 async def test_battery_that_is_missing_for_an_hour_can_be_deleted(
     hass: HomeAssistant, set_up: SetUp, profile: str, battery: str, path: str, fault: Fault
 ) -> None:
@@ -156,6 +156,7 @@ async def test_battery_that_is_missing_for_an_hour_can_be_deleted(
         ("/production.json", "sensor", "202328041177_daily_production"),
     ],
 )
+@pytest.mark.slow
 async def test_settings_and_counters_stay_available_for_fifteen_minutes(
     hass: HomeAssistant, set_up: SetUp, path: str, domain: str, unique_id: str
 ) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-import logging
 
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
@@ -11,6 +10,7 @@ import pytest
 
 from custom_components.enphase_envoy.client.endpoints import Failure, FailureKind
 from tests.helpers.integration import Installation, SetUp, Simulate, entry_for, use_clock_of
+from tests.helpers.log import warnings
 from tests.simulator import Body, Change, EmptyList, Held, Replace, Slow, Status
 from tests.simulator.faults import Fault
 
@@ -45,6 +45,7 @@ async def reload(hass: HomeAssistant, installation: Installation) -> None:
 
 
 @pytest.mark.parametrize("profile", ["full_battery", "total_consumption", "ac_batteries"])
+@pytest.mark.slow
 async def test_all_entities_exist_five_minutes_after_an_endpoint_failed_at_set_up(
     hass: HomeAssistant, set_up: SetUp, profile: str
 ) -> None:
@@ -132,6 +133,7 @@ async def test_hardware_is_found_after_its_inventory_failed_at_the_first_set_up(
 @pytest.mark.parametrize(
     "path", ["/ivp/ensemble/inventory", "/admin/lib/tariff", "/ivp/meters", "/production.json", "/ivp/ss/gen_config"]
 )
+@pytest.mark.slow
 async def test_endpoint_that_fails_during_an_upgrade_removes_no_entity(set_up: SetUp, path: str) -> None:
     installation = await set_up("full_battery")
     before = installation.states()
@@ -212,7 +214,7 @@ async def test_answers_that_arrive_after_the_poll_update_the_states(
     await installation.hass.async_block_till_done()
     assert installation.states() != shown
     assert installation.coordinator.last_update_success
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not warnings(caplog)
 
 
 async def test_probe_is_repeated_soon_after_an_invalid_document(set_up_with: SetUp) -> None:

@@ -16,7 +16,8 @@ from custom_components.enphase_envoy.client.envoy import Discovery, Fetch, Libra
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.storage import DOCUMENTS
 from tests.helpers.integration import Installation, SetUp
-from tests.helpers.mutants import sources, tracebacks
+from tests.helpers.log import component_log, tracebacks
+from tests.helpers.mutants import sources
 from tests.simulator import Body, Cloud, Drop, Held, Html, Silent, Status
 from tests.simulator.faults import Fault
 
@@ -48,6 +49,7 @@ async def start(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.slow
 async def test_restart_keeps_states_and_sources_while_any_one_endpoint_fails(
     set_up: SetUp, entity_registry_enabled_by_default: None, caplog: pytest.LogCaptureFixture, profile: str
 ) -> None:
@@ -138,7 +140,7 @@ async def test_restart_while_the_gateway_fails_restores_the_states(
     counter = f"sensor.envoy_{installation.gateway.serial}_lifetime_energy_production"
     assert shown[power] == STATE_UNAVAILABLE
     assert shown[counter] == states[counter]
-    warned = [r for r in caplog.records if r.name.startswith("custom_components") and r.levelno >= logging.WARNING]
+    warned = component_log(caplog, logging.WARNING)
     assert len(warned) == 1, warned
     installation.gateway.faults.clear()
     if failure is power_off:

@@ -34,6 +34,7 @@ def print_report(report: Report, wall: float) -> None:
     print("grown most:", *last.grown(first), sep="\n  ")
 
 
+@pytest.mark.slow
 async def test_soak_with_a_fault_every_half_an_hour(
     hass: HomeAssistant,
     set_up: SetUp,

@@ -91,7 +91,7 @@ def write(folder: Path, fixtures: dict[str, dict[str, Any]]) -> Iterator[str]:
     for endpoint, answer in fixtures.items():
         name = file_name(endpoint)
         if not re.fullmatch(r"\w[\w.-]*", name):
-            raise ValueError(f"{endpoint!r} is not an endpoint")
+            raise ValueError(f"{endpoint!r} is no endpoint")
         (folder / name).write_text(answer["body"] or "", encoding="utf-8")
         log = {"code": answer["status"] or 503}
         (folder / f"{name}_log.json").write_text(json.dumps(log) + "\n", encoding="utf-8")

@@ -26,6 +26,8 @@ from tests.simulator import counter_faults
 from tests.simulator.faults import Fault
 from tests.simulator.gateway import Gateway, Json
 
+pytestmark = pytest.mark.slow
+
 type KeepBooks = Callable[[str], Awaitable[Kept]]
 
 HOUSES = 30

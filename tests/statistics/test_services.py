@@ -21,6 +21,8 @@ from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import Installation, SetUp, Simulate, entry_for
 from tests.helpers.statistics import START, Statistics
 
+pytestmark = pytest.mark.slow
+
 LIFETIME = 65_000_000.0
 #: Watt-hours that flow in a minute.
 FLOW = 50.0

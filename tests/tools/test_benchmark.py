@@ -183,6 +183,7 @@ def test_machine_is_described_without_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.slow
 def test_one_run(subject: Subject) -> None:
     """Each subject is measured once, with few polls."""
     found = benchmark.run(Case("metered", all_enabled=False), subject, polls=1)

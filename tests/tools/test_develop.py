@@ -65,7 +65,7 @@ def test_used_port_stops_with_one_line_that_names_the_option(socket_enabled: Non
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(Stop, match=rf"^port {port}, wanted for Home Assistant, is in use .*--port$"):
+        with pytest.raises(Stop, match=rf"^port {port}, needed for Home Assistant, is in use .*--port$"):
             check_port(port, "Home Assistant", "--port")
 
 

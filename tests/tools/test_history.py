@@ -25,6 +25,8 @@ from tests.helpers.integration import NOON, Installation, SetUp, entity_id
 from tests.simulator import faults, house as simulator_house
 from tests.simulator.profiles import PROFILES
 
+pytestmark = pytest.mark.slow
+
 HOUR: Final = 3600.0
 PERIOD: Final = timedelta(minutes=5)
 

@@ -171,6 +171,7 @@ async def run(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
+@pytest.mark.slow
 async def test_command_line(tmp_path: Path) -> None:
     """It prints one line of JSON when ready, one line when the port is in use; SIGTERM saves the state."""
     state = tmp_path / "state" / "house.json"
@@ -209,6 +210,7 @@ async def test_command_line(tmp_path: Path) -> None:
         (("--port", "99999"), "99999 is not a port"),
     ],
 )
+@pytest.mark.slow
 async def test_command_line_reports_invalid_arguments_in_one_line(arguments: tuple[str, ...], message: str) -> None:
     """No traceback, exit code 2."""
     process = await run(*arguments)
