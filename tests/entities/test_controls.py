@@ -253,7 +253,7 @@ async def test_change_times_out_while_its_endpoint_does_not_answer(
     with pytest.raises(HomeAssistantError) as raised:
         await use(hass, CONTROLS[0])
     assert raised.value.translation_key == "gateway_busy"
-    assert "Try again" in str(raised.value)
+    assert "try again" in str(raised.value)
     await installation.poll()
     assert installation.coordinator.last_update_success
     installation.gateway.faults.clear()

@@ -334,7 +334,7 @@ def test_replay_reports_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for text, message in (
         ("no JSON", "cannot be read"),
         ('{"data": {}}', "no fixtures"),
-        ('{"data": {"fixtures": {"/../x": {"status": 200, "body": ""}}}}', "is not an endpoint"),
+        ('{"data": {"fixtures": {"/../x": {"status": 200, "body": ""}}}}', "is no endpoint"),
         ('{"data": {"fixtures": {"/info": {}}}}', "cannot be read"),
         ("[]", "cannot be read"),
     ):

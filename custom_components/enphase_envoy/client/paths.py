@@ -82,7 +82,7 @@ PERIODS: Final = {
     URL_GEN_CONFIG: 600,
     URL_GEN_SCHEDULE: 600,
     ENDPOINT_URL_METERS: 600,
-    URL_LIVE_DATA_STATUS: 900,
+    URL_LIVE_DATA_STATUS: 600,
 }
 
 #: Where counters come from: while one of these fails, it is not certain which one to use.
