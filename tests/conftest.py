@@ -13,6 +13,7 @@ from homeassistant.components.recorder import Recorder
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import aiohttp_client
 from homeassistant.setup import async_setup_component
+from hypothesis import HealthCheck, settings
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
@@ -25,6 +26,10 @@ from tests.helpers.statistics import START, Statistics
 from tests.helpers.virtual_time import virtual_time
 from tests.simulator import Clock, Cloud, Simulator
 from tests.simulator.access import make_certificate
+
+# Deadlines and the check for slow strategies depend on the speed of the machine.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
 
 # The test tools enable logging of every SQL statement, which takes longer than the statements.
 logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)

@@ -59,7 +59,6 @@ def with_examples(usual: int) -> Callable[[Callable[..., None]], Callable[..., N
         max_examples=examples(usual),
         derandomize=EXAMPLES is None,
         database=None,
-        deadline=None,
         print_blob=True,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),

@@ -100,5 +100,5 @@ def write(folder: Path, fixtures: dict[str, dict[str, Any]]) -> Iterator[str]:
 
 def _tag(xml: str, name: str) -> str:
     if not (found := re.search(rf"<{name}>([^<]+)</{name}>", xml)):
-        raise ValueError(f"/info contains no {name}")
+        raise ValueError(f"/info names no {name}")
     return found[1]

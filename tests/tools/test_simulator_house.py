@@ -32,7 +32,8 @@ def assert_balanced(values: PerPhase, tolerance: float) -> None:
         assert all(values[flow][phase] >= 0 for flow in FLOWS)
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=60)
 @given(
     name=names,
     seed=st.integers(1, 5),
@@ -77,7 +78,7 @@ def test_energy_is_conserved(
             assert house.power("imported") == house.power("exported") == 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(name=names, steps=st.lists(st.floats(0.01, 5000), min_size=2, max_size=12))
 def test_state_does_not_depend_on_the_steps(name: str, steps: list[float]) -> None:
     """One step ends in the same state as many small ones."""
