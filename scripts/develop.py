@@ -390,7 +390,7 @@ class DevelopmentInstance:
             await asyncio.sleep(0.2)
 
         if first:
-            await retry_until_up(lambda: home_assistant.create_owner(USER, PASSWORD), pause)
+            await retry_until_up(lambda: home_assistant.create_user(USER, PASSWORD), pause)
         await retry_until_up(lambda: home_assistant.log_in(USER, PASSWORD), pause)
         # The frontend works from here on; other interfaces answer long before.
         await retry_until_up(lambda: home_assistant.command("get_services"), pause)

@@ -31,7 +31,7 @@ class Instance:
         self._websocket: aiohttp.ClientWebSocketResponse | None = None
         self._last_id = 0
 
-    async def create_owner(self, user: str, password: str) -> None:
+    async def create_user(self, user: str, password: str) -> None:
         """Create the first user, as the onboarding page does."""
         names = {"name": user.title(), "username": user, "password": password}
         await self.post("/api/onboarding/users", {**names, "client_id": f"{self.address}/", "language": "en"})

@@ -31,7 +31,7 @@ async def async_get_config_entry_diagnostics(hass: HomeAssistant, entry: EnvoyCo
     if coordinator := _coordinator(entry):
         report["envoy_model_data"] = _model(coordinator, coordinator.data.objects)
         if entry.options.get(OPTION_FIXTURES):
-            responses = await coordinator.gateway.raw_responses(capture=True)  # words: allow ask
+            responses = await coordinator.gateway.raw_responses(capture=True)
             report["fixtures"] = {path: _fixture(response) for path, response in responses.items()}
     return await _redacted(hass, entry, report, _devices(hass, entry))
 
@@ -54,7 +54,7 @@ async def async_get_device_diagnostics(hass: HomeAssistant, entry: EnvoyConfigEn
 async def _collect(entry: EnvoyConfigEntry) -> Report:
     """Return the part that reports about a gateway and about a device have in common."""
     coordinator = _coordinator(entry)
-    responses = await coordinator.gateway.raw_responses(capture=False) if coordinator else {}  # words: allow ask
+    responses = await coordinator.gateway.raw_responses(capture=False) if coordinator else {}
     return {
         "config_entry": {
             "unique_id": entry.unique_id,

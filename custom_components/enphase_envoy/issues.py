@@ -66,20 +66,20 @@ def async_clear_all(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
 
 
 @callback
-def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware: str, finding: SettingResult) -> None:
+def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware: str, result: SettingResult) -> None:
     """Create an issue for a battery setting that was not kept; delete it when a setting is kept."""
-    subject = f"setting_{finding.setting}"
-    if finding.outcome is SettingOutcome.KEPT:
+    subject = f"setting_{result.setting}"
+    if result.outcome is SettingOutcome.KEPT:
         async_clear(hass, entry, subject)
         return
-    state = hass.states.get(finding.entity_id)  # words: allow asker
+    state = hass.states.get(result.entity_id)
     texts = {
-        "setting": state.name if state else finding.entity_id,  # words: allow asker
-        "wanted": str(finding.wanted),
-        "actual": str(finding.actual),
+        "setting": state.name if state else result.entity_id,
+        "wanted": str(result.wanted),
+        "actual": str(result.actual),
         "firmware": firmware,
     }
-    _create(hass, entry, subject, f"setting_{finding.outcome}", "known-limits", texts)
+    _create(hass, entry, subject, f"setting_{result.outcome}", "known-limits", texts)
 
 
 @callback

@@ -87,13 +87,13 @@ def test_version_is_the_one_in_the_manifest() -> None:
     assert json.loads(MANIFEST.read_text())["requirements"] == [f"pyenphase=={version('pyenphase')}"]
 
 
-@pytest.mark.parametrize(("owner", "name"), METHODS)
-def test_private_methods_have_the_expected_parameters(owner: type, name: str) -> None:
-    assert parameters(getattr(owner, name)) == METHODS[owner, name]
+@pytest.mark.parametrize(("library_class", "name"), METHODS)
+def test_private_methods_have_the_expected_parameters(library_class: type, name: str) -> None:
+    assert parameters(getattr(library_class, name)) == METHODS[library_class, name]
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "expected"),
+    ("library_class", "name", "expected"),
     [
         (Envoy, "probe_request", ["self", "endpoint"]),
         (Envoy, "request", ["self", "endpoint", "data", "method"]),
@@ -102,8 +102,8 @@ def test_private_methods_have_the_expected_parameters(owner: type, name: str) ->
         (EnvoyUpdater, "probe", ["self", "discovered_features"]),
     ],
 )
-def test_overridden_methods_have_the_expected_parameters(owner: type, name: str, expected: list[str]) -> None:
-    assert parameters(getattr(owner, name)) == expected
+def test_overridden_methods_have_the_expected_parameters(library_class: type, name: str, expected: list[str]) -> None:
+    assert parameters(getattr(library_class, name)) == expected
 
 
 def test_info_can_be_requested_without_retries() -> None:
@@ -113,14 +113,14 @@ def test_info_can_be_requested_without_retries() -> None:
 async def test_private_attributes_exist() -> None:
     async with aiohttp.ClientSession() as session:
         envoy = Envoy("127.0.0.1", session, aiohttp.ClientTimeout(1))
-        owners = {
+        library_objects = {
             "envoy": envoy,
             "firmware": envoy._firmware,
             "auth": EnvoyTokenAuth("127.0.0.1", "user", "password", "123", "token"),
         }
-        for owner, attributes in ATTRIBUTES.items():
+        for library_class, attributes in ATTRIBUTES.items():
             for name, kind in attributes.items():
-                assert isinstance(getattr(owners[owner], name), kind), name
+                assert isinstance(getattr(library_objects[library_class], name), kind), name
         assert (envoy.data, envoy.auth) == (None, None)
 
 

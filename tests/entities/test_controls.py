@@ -246,7 +246,7 @@ async def test_change_keeps_settings_that_were_just_changed_in_the_app(hass: Hom
 async def test_change_times_out_while_its_endpoint_does_not_answer(
     hass: HomeAssistant, set_up: SetUp, virtual_clock: None
 ) -> None:
-    """The error asks the user to try again, and the change is not sent later."""
+    """The error has the advice to try again, and the change is not sent later."""
     installation = await set_up("full_battery")
     installation.gateway.fault(TARIFF, Silent())
     await installation.poll_all()

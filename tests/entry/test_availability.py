@@ -51,7 +51,7 @@ def test_value_expires_after_its_hold_time(interval: float, short: float, long: 
 
 
 def test_field_with_a_faster_source_expires_by_its_own_age() -> None:
-    """Live power does not make a counter of the same object look fresh, nor the other way round."""
+    """Live power keeps no counter of the same object available, nor the other way round."""
     bench = Bench()
     bench.put(POWER, 1, 0, watts=200.0)
     bench.now = 300

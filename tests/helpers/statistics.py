@@ -33,23 +33,23 @@ class Statistics:
     now: datetime = START
     units: dict[str, str] = field(default_factory=dict)
 
-    async def row(self, *moments: Mapping[str, float | None], tell: bool = False) -> None:
+    async def row(self, *moments: Mapping[str, float | None], announce: bool = False) -> None:
         """Record states in Wh, one after another in one row, and compile the row."""
         for number, states in enumerate(moments):
             self.freezer.move_to(self.now + timedelta(seconds=15 + 60 * number))
             for entity_id, watt_hours in states.items():
                 self.write(entity_id, watt_hours)
         self.freezer.move_to(self.now + ROW + timedelta(seconds=10))
-        await self.compile(self.now, tell=tell)
+        await self.compile(self.now, announce=announce)
         self.now += ROW
 
-    async def compile(self, start: datetime, *, tell: bool = False) -> None:
-        """Compile the row that starts then; with `tell` fire the recorder's event."""
+    async def compile(self, start: datetime, *, announce: bool = False) -> None:
+        """Compile the row that starts then; with `announce` fire the recorder's event."""
         await async_wait_recording_done(self.hass)
-        get_instance(self.hass).queue_task(StatisticsTask(start, tell))
+        get_instance(self.hass).queue_task(StatisticsTask(start, announce))
         await async_wait_recording_done(self.hass)
 
-    async def look(self) -> None:
+    async def apply_corrections(self) -> None:
         """Let the seconds pass until the component has checked an announced row and corrected it."""
         async_fire_time_changed(self.hass, dt_util.utcnow() + timedelta(seconds=11))
         await self.hass.async_block_till_done(wait_background_tasks=True)

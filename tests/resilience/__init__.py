@@ -1,1 +1,1 @@
-"""Tests of faults, restarts and odd documents."""
+"""Tests of faults, restarts and invalid documents."""

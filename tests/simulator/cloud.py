@@ -16,7 +16,7 @@ from .access import CLOUD_PASSWORD, CLOUD_USER, make_token
 from .listener import listen, port_of
 
 Trouble = Literal["mfa", "error", "html", "hang", "refused"]
-#: Days of validity: a year for an owner's token, half a day for an installer's.
+#: Days of validity: a year for the token of a homeowner, half a day for one of an installer.
 TOKEN_DAYS: Final = {"owner": 365.0, "installer": 0.5}
 
 

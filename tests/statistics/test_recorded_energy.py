@@ -244,7 +244,7 @@ async def test_a_lasting_step_books_what_flowed(
         await kept.poll(80)
         hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
         await hass.async_block_till_done()
-        await kept.statistics.look()
+        await kept.statistics.apply_corrections()
         await kept.poll(5)
         true, a_poll = house.total("production") - begun, house.power("production") / 60
         rows = await kept.changes("lifetime_production")

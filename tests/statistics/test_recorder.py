@@ -108,8 +108,8 @@ async def test_a_permanent_step_is_corrected_in_its_row_only(
             counter += step
             at = statistics.now.timestamp() + 15
             pending.corrections.async_add(Correction(SOLAR, at, 50 - recorded_change(before, counter)))
-        await statistics.row({SOLAR: counter}, tell=True)  # words: allow tell
-        await statistics.look()  # words: allow look
+        await statistics.row({SOLAR: counter}, announce=True)
+        await statistics.apply_corrections()
     assert await statistics.changes(SOLAR) == [0, *[50] * 25]
     assert await statistics.changes(SOLAR, "hour") == [550, 600]
     assert [done.at for done in pending.done] == [(START + timedelta(minutes=5 * (row + 1))).timestamp()]
@@ -122,7 +122,7 @@ async def test_a_correction_of_a_finished_hour_changes_both(statistics: Statisti
     pending.corrections.async_add(Correction(SOLAR, (START + timedelta(minutes=25, seconds=20)).timestamp(), -19e6))
     pending.stop()
     pending.corrections.async_start()
-    await statistics.look()  # words: allow look
+    await statistics.apply_corrections()
     assert await statistics.changes(SOLAR) == [0, *[50] * 12]
     assert await statistics.changes(SOLAR, "hour") == [550]
     assert pending.done == [Correction(SOLAR, (START + timedelta(minutes=30)).timestamp(), -19e6)]
@@ -142,7 +142,7 @@ async def test_a_pending_correction_persists_over_a_restart(statistics: Statisti
     assert afterwards.corrections.dump() == stored
     afterwards.stop()
     afterwards.corrections.async_start()
-    await statistics.look()  # words: allow look
+    await statistics.apply_corrections()
     assert await statistics.changes(SOLAR) == [0, 0, 80]
     afterwards.stop()
     pending.corrections.load({"no": "list"})
@@ -155,8 +155,8 @@ async def test_a_correction_without_a_row_is_discarded_without_a_warning(
         Correction(SOLAR, START.timestamp(), -19e6), Correction(GRID, START.timestamp(), -19e6)
     )
     for count in range(14):
-        await statistics.row({GRID: 7_000 + 50 * count}, tell=True)  # words: allow tell
-        await statistics.look()  # words: allow look
+        await statistics.row({GRID: 7_000 + 50 * count}, announce=True)
+        await statistics.apply_corrections()
         assert len(pending.corrections.dump()) == (2 if count < 12 else 0)
     assert pending.done == []
     assert await statistics.changes(GRID) == [0, *[50] * 13]
@@ -171,18 +171,18 @@ async def test_a_correction_waits_for_late_rows(statistics: Statistics, pending:
     statistics.freezer.tick(3 * 3600)
     pending.corrections.load([{"entity_id": SOLAR, "at": statistics.now.timestamp() + 15, "watt_hours": -19e6}])
     pending.corrections.async_start()
-    await statistics.look()  # words: allow look
+    await statistics.apply_corrections()
     assert len(pending.corrections.dump()) == 1
-    await statistics.row({SOLAR: 84_000_050}, tell=True)  # words: allow tell
-    await statistics.look()  # words: allow look
+    await statistics.row({SOLAR: 84_000_050}, announce=True)
+    await statistics.apply_corrections()
     assert await statistics.changes(SOLAR) == [0, 50]
 
 
 async def test_nothing_is_corrected_after_the_stop(statistics: Statistics, pending: Pending) -> None:
     pending.corrections.async_add(Correction(SOLAR, START.timestamp() + 310, -19e6))
     await statistics.row({SOLAR: 65_000_000})
-    await statistics.row({SOLAR: 84_000_000}, tell=True)  # words: allow tell
+    await statistics.row({SOLAR: 84_000_000}, announce=True)
     pending.stop()
-    await statistics.look()  # words: allow look
+    await statistics.apply_corrections()
     assert pending.done == []
     assert await statistics.changes(SOLAR) == [0, 19_000_000]
