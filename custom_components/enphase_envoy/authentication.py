@@ -41,7 +41,7 @@ class Authentication:
         self._clock = clock
         #: From when on a token may be fetched because the gateway refused the old one, and why the last attempt failed.
         self._fetch_at = float("-inf")
-        self._fetch_failure: GatewayError | None = None
+        self._fetch_failure: tuple[Reason, str] | None = None
         self._cloud_backoff = Backoff(_FIRST_CLOUD_PAUSE, _FETCH_PAUSE)
         self._refusals: Confirmation[None] = Confirmation(_REFUSALS)
 
@@ -79,12 +79,14 @@ class Authentication:
     async def _log_in_with_new_token(self, refusal: GatewayError) -> None:
         """Log in with a new token, unless one was requested just now. Raises GatewayError."""
         if self._clock() < self._fetch_at:
-            raise self._fetch_failure or refusal
+            if self._fetch_failure:
+                raise GatewayError(*self._fetch_failure)
+            raise refusal
         self._fetch_at, self._fetch_failure = self._clock() + _FETCH_PAUSE, None
         try:
             await self._gateway.log_in(replace(self._credentials(), token=None))
         except GatewayError as err:
-            self._fetch_failure = GatewayError(err.reason, err.detail)
+            self._fetch_failure = err.reason, err.detail
             if err.is_temporary:
                 self._fetch_at = self._clock() + self._cloud_backoff.fail()
             raise

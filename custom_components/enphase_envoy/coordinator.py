@@ -1,7 +1,7 @@
 """One poll per cycle: reads the gateway, and updates the entities whose objects changed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, override
@@ -171,9 +171,11 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         Raises what `Gateway.editing` raises.
         """
         self._schedule_rechecks(field)
-        async with self.gateway.editing(field) as edit:
-            self.publish()
-            yield
+        with ExitStack() as stack:
+            async with self.gateway.editing(field) as edit:
+                self.publish()
+                stack.enter_context(self.energy_manager.writing_settings())
+                yield
         before, wanted = (data.tariff and data.tariff.storage_settings for data in (edit.before, edit.wanted))
         if field == STORAGE_SETTINGS[0] and before and wanted:
             self.energy_manager.watch_settings(before, wanted, entity_id)
@@ -214,9 +216,10 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         if addresses is None:
             self.async_update_listeners()
             return
-        # What the energy manager adds may depend on any of the addresses.
-        added = self.data.objects.keys() - snapshot.objects.keys()
-        self._update(self.published.update(self.data, {*addresses, *added}, hold_all=self._holds_all))
+        # What the energy manager adds or replaces may depend on any of the addresses.
+        other = {address for address, timed in self.data.objects.items() if snapshot.objects.get(address) is not timed}
+        self._update(self.published.update(self.data, {*addresses, *other}, hold_all=self._holds_all))
+        self._schedule_expiry()
 
     @property
     def _holds_all(self) -> bool:

@@ -1,6 +1,7 @@
 """The books of an entry: opened when its first snapshot comes, kept over restarts, and told to the recorder."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 import time
 from typing import Final
@@ -106,6 +107,15 @@ class EnergyManager:
         if self._stop:
             self._memory.keep(self._dump, _SAVED_SOON if steps else _SAVED_WITHIN)
         return entered
+
+    @contextmanager
+    def writing_settings(self) -> Iterator[None]:
+        """Draw no conclusions from the battery settings while they are written."""
+        self._settings.writes += 1
+        try:
+            yield
+        finally:
+            self._settings.writes -= 1
 
     @callback
     def watch_settings(self, before: EnvoyStorageSettings, wanted: EnvoyStorageSettings, entity_id: str) -> None:

@@ -3,15 +3,17 @@
 import asyncio
 
 import aiohttp
+from homeassistant.exceptions import HomeAssistantError
 from pyenphase.models.envoy import EnvoyData
 from pyenphase.updaters.base import EnvoyUpdater
 import pytest
 
 from custom_components.enphase_envoy.client.auth import Credentials
+from custom_components.enphase_envoy.client.errors import GatewayError
 from custom_components.enphase_envoy.client.gateway import Gateway
 from custom_components.enphase_envoy.model.snapshot import Address
 from tests.helpers.integration import SetUp, Simulate
-from tests.simulator import Held
+from tests.simulator import Body, Held
 
 RESERVE = "number.enpower_202226050419_reserve_battery_level"
 
@@ -88,6 +90,57 @@ async def test_nothing_is_requested_or_parsed_after_close(set_up: SetUp) -> None
     await gateway.refresh("encharge_aggregate")
     assert not installation.gateway.requests
     assert not changed
+
+
+async def test_nothing_is_written_when_the_document_read_before_is_invalid(set_up: SetUp) -> None:
+    """The last good document may lack a change that the user made in the app."""
+    installation = await set_up("full_battery")
+    installation.gateway.requests.clear()
+    with installation.gateway.fault("/admin/lib/tariff", Body('{"tariff": 5}')), pytest.raises(HomeAssistantError):
+        await installation.hass.services.async_call(
+            "number", "set_value", {"entity_id": RESERVE, "value": 45}, blocking=True
+        )
+    assert {request.method for request in installation.gateway.requests} == {"GET"}
+
+
+async def test_valid_document_is_not_rejected_for_an_invalid_one_of_another_cycle(set_up: SetUp) -> None:
+    """The poll has read an invalid inventory, and still waits for another endpoint."""
+    installation = await set_up("full_battery")
+    gateway = installation.coordinator.gateway
+    installation.gateway.clock.advance(601)
+    held, invalid = Held(), Body('[{"type": "ENPOWER", "devices": 5}]')
+    faults = installation.gateway.fault
+    with faults("/production*", held), faults("/ivp/ensemble/inventory", invalid):
+        poll = asyncio.create_task(installation.coordinator.async_refresh())
+        await held.waiting.wait()
+        await gateway.refresh("generator_mode")
+        await gateway.refresh("dry_contact_status")
+        objects = gateway.snapshot().objects
+        assert objects["dry_contact_status", "NC1"].updated_at == installation.gateway.clock.now
+        held.release()
+        await poll
+
+
+async def test_late_answer_expires_without_another_poll(set_up: SetUp) -> None:
+    installation = await set_up("full_battery")
+    coordinator = installation.coordinator
+    coordinator._stop_expiry()
+    coordinator.publish({("encharge_aggregate",)})
+    assert coordinator._cancel_expiry
+
+
+async def test_error_that_no_library_declares_is_a_failure_of_the_endpoint(
+    set_up: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = await set_up("full_battery")
+    gateway = installation.coordinator.gateway
+
+    async def fail(path: str) -> aiohttp.ClientResponse:
+        raise ZeroDivisionError(path)
+
+    monkeypatch.setattr(gateway.envoy, "get", fail)
+    with pytest.raises(GatewayError):
+        await gateway.poll()
 
 
 class WaitingUpdater(EnvoyUpdater):

@@ -76,3 +76,15 @@ def test_first_result_after_an_upgrade_is_accepted() -> None:
     bench.probes.request()
     assert bench.probes.is_due
     assert bench.probe("more")
+
+
+def test_probe_that_is_requested_during_a_probe_follows_it() -> None:
+    """New firmware may be noticed while the old one is still being probed."""
+    bench = Bench()
+    bench.probes.begin()
+    bench.probes.request()
+    bench.probes.done(failing=False)
+    assert bench.probes.is_due
+    bench.probes.begin()
+    bench.probes.done(failing=False)
+    assert not bench.probes.is_due

@@ -73,6 +73,13 @@ def test_chosen_band_replaces_that_of_the_batteries_until_it_is_removed() -> Non
     assert after.value == before.value
 
 
+def test_fleet_is_removed_with_its_last_battery() -> None:
+    processor = AcBatteries()
+    objects: dict[Address, TimedValue] = {("acb_inventory", "1"): TimedValue(battery("1"), Freshness(0.0))}
+    assert processor.process(objects, objects, CONTEXT)
+    assert not processor.process({}, {}, CONTEXT)
+
+
 def test_unchanged_batteries_give_the_same_object() -> None:
     processor = AcBatteries()
     objects: dict[Address, TimedValue] = {("acb_inventory", "1"): TimedValue(battery("1"), Freshness(0.0))}

@@ -129,6 +129,17 @@ def test_setting_is_kept_without_a_report_of_a_controller(bench: Bench) -> None:
     assert [result.outcome for result in bench.process(WATCH_TIME, WANTED, None)] == [SettingOutcome.KEPT]
 
 
+def test_nothing_is_evaluated_while_a_setting_is_written(bench: Bench) -> None:
+    """A poll may read the new setting before the write is over: it is not an overwritten old one."""
+    bench.monitor.writes = 1
+    assert not bench.process(20, replace(WANTED, reserved_soc=40.0), 50)
+    bench.monitor.writes = 0
+    bench.monitor.watch(WANTED, replace(WANTED, reserved_soc=40.0), "number.reserve", 21)
+    assert not bench.process(21, None, 50)
+    (result,) = bench.process(21 + WATCH_TIME, replace(WANTED, reserved_soc=40.0), 40)
+    assert (result.outcome, result.wanted) == (SettingOutcome.KEPT, 40.0)
+
+
 def test_only_written_settings_are_monitored(bench: Bench) -> None:
     """The user may change another setting in the app meanwhile."""
     assert not bench.process(60, replace(WANTED, charge_from_grid=True), 50)

@@ -147,6 +147,11 @@ class Endpoint:
         return self.latest is not None and not math.isfinite(self.requested_at)
 
     @property
+    def is_unparsed(self) -> bool:
+        """Whether its latest document was not parsed yet."""
+        return self.latest is not self.good
+
+    @property
     def is_absent(self) -> bool:
         """Whether the gateway reports that it has no such endpoint."""
         return self.failure is not None and self.failure.is_absent

@@ -322,7 +322,7 @@ class LibraryEnvoy(Envoy):
 
     @property
     def meter_types(self) -> set[str]:
-        """The CT meters that the probe found, those of a known type."""
+        """The types of the CT meters that the probe found."""
         return {kind for kind in self._common_properties.meter_types if isinstance(kind, str)}
 
     # Parsing

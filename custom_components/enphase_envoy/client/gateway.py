@@ -203,6 +203,7 @@ class Gateway:
 
     def discard(self) -> None:
         """Discard all documents but not the identification: the restored ones can't be used."""
+        self._lost = False
         self._parser.use(())
         self._parser.sources.clear()
         self._scheduler.endpoints.clear()
@@ -219,10 +220,9 @@ class Gateway:
 
     # The poll
 
-    def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Call a listener when objects change outside of a poll; return how to remove it."""
+    def add_listener(self, listener: Listener) -> None:
+        """Call a listener, until this is closed, when objects change outside of a poll."""
         self._listeners.append(listener)
-        return partial(self._listeners.remove, listener)
 
     async def poll(self) -> Snapshot:
         """Request what is due and return all objects. Raises GatewayError when no endpoint answered."""
@@ -275,20 +275,33 @@ class Gateway:
         """Parse an answer that came after its cycle, and notify the listeners."""
         if self._closed or task.cancelled():
             return
-        changed = self._parser.parse({path}) if path in cycle.answered else set()
+        if path in cycle.answered and self._lost:
+            self._lost = False
+            for endpoint in self._scheduler.endpoints.values():
+                endpoint.backoff.reset()
+        changed = self._merge(cycle)
         self._log_failures()
         if changed:
             for listener in list(self._listeners):
                 listener(changed)
 
-    async def _parse(self, cycle: PollCycle) -> set[Address]:
-        """Parse the answers of a cycle, and request what the updaters read beside them and what is still missing."""
-        changed = self._parser.parse(cycle.answered)
-        while missing := self._parser.missing - cycle.requested - self._scheduler.late:
-            before = set(cycle.answered)
-            await self._fetch(cycle, missing, self._timeout)
-            changed |= self._parser.parse(cycle.answered - before)
+    def _merge(self, cycle: PollCycle) -> set[Address]:
+        """Parse new documents; remove rejected ones from the answers of a cycle. Returns the addresses concerned."""
+        changed = self._parser.parse()
+        cycle.answered -= {path for path in cycle.answered if self._has_unexpected(path)}
         return changed
+
+    async def _parse(self, cycle: PollCycle) -> None:
+        """Parse the answers of a cycle, and request the documents that the updaters read and that are still missing."""
+        self._merge(cycle)
+        while missing := self._missing() - cycle.requested - self._scheduler.late:
+            await self._fetch(cycle, missing, self._timeout)
+            self._merge(cycle)
+
+    def _missing(self) -> set[str]:
+        """Return the endpoints without a document that are due."""
+        now, slack, endpoints = self.clock(), self.poll_interval / 2, self._scheduler.endpoints
+        return {path for path in self._parser.missing if endpoints[path].is_due(now, slack)}
 
     def _keep_fresh(self, cycle: PollCycle) -> None:
         """Move the time of endpoints on that were not due: their values stand for as long as the gateway answers."""
@@ -364,6 +377,8 @@ class Gateway:
         An endpoint that fails is represented by its last document, so that a bad moment finds no less. Raises
         GatewayError when nothing is known of the gateway otherwise.
         """
+        self._probes.begin()
+        firmware = self.envoy.firmware
         try:
             found = await self._discover(cycle)
         except GatewayError as err:
@@ -371,7 +386,7 @@ class Gateway:
                 raise
             _LOGGER.debug("%s: %s; the probe failed", self.host, err)
             return
-        if self._probes.accept(found.fingerprint):
+        if firmware == self.envoy.firmware and self._probes.accept(found.fingerprint):
             self.envoy.adopt(found)
             self._parser.use(found.updaters)
 
@@ -456,14 +471,14 @@ class Gateway:
             await self._read(path)
 
     async def refresh(self, field: str) -> None:
-        """Read the endpoint that feeds a field again, unless its answer is still under way."""
-        if FED_BY[field] not in self._scheduler.late:
+        """Read the endpoint that feeds a field again, unless it is being requested."""
+        if not self._scheduler.is_requested(FED_BY[field]):
             await self._read(FED_BY[field])
 
     async def _read(self, path: str) -> PollCycle:
         cycle = self._scheduler.new_cycle()
         await self._fetch(cycle, [path], 2 * self.timeouts.poll)
-        self._parser.parse(cycle.answered)
+        self._merge(cycle)
         return cycle
 
     async def choose_sleep_band(self, fleet: AcbFleet, band: SleepBand) -> None:

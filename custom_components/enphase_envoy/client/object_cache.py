@@ -47,12 +47,12 @@ class ObjectCache:
         parsed: Mapping[str, Mapping[Address, object]],
         needs: Mapping[str, Endpoint],
         fields: set[str],
-        answered: Collection[str],
+        new: Collection[str],
     ) -> set[Address]:
         """Merge the objects that an updater parsed, field by field, and return the addresses concerned.
 
-        `needs` are the endpoints that the updater reads, `answered` those that were just requested. `fields` are those
-        that it is known to fill, and are kept up to date.
+        `needs` are the endpoints that the updater reads, `new` those with a document that was not parsed before.
+        `fields` are those that it is known to fill, and are kept up to date.
         """
         fields.update(parsed)
         merged: set[Address] = set()
@@ -65,7 +65,7 @@ class ObjectCache:
             self._missing.reset_all(set(objects))
             merged.update(objects)
         for field in list(fields):
-            if _feeding(field, needs) <= set(answered):
+            if _feeding(field, needs) <= set(new):
                 merged |= self._count_missing(field, parsed.get(field, {}), needs, fields)
         return merged
 

@@ -93,31 +93,30 @@ class DocumentParser:
     @property
     def missing(self) -> set[str]:
         """Those of them that have no document yet, or one of an earlier session."""
-        return {
-            path
-            for path in self.paths
-            if (endpoint := self._endpoints.get(path)) is None or endpoint.latest is None or endpoint.is_restored
-        }
+        endpoints = ((path, self._endpoints[path]) for path in self.paths)
+        return {path for path, endpoint in endpoints if endpoint.latest is None or endpoint.is_restored}
 
-    def parse(self, answered: Collection[str]) -> set[Address]:
-        """Parse the new documents of the endpoints that just answered; return the addresses of the objects concerned.
+    def parse(self) -> set[Address]:
+        """Parse all documents that were not parsed yet; return the addresses of the objects concerned.
 
-        An updater that did not run before runs as well, and shows which endpoints it reads.
+        A document that can't be parsed is rejected. An updater that did not run before runs as well, and shows which
+        endpoints it reads.
         """
-        answered, changed = set(answered), set[Address]()
+        new = {path for path, endpoint in self._endpoints.items() if endpoint.is_unparsed}
+        changed = set[Address]()
         for updater, needs in self.needs.items():
-            if not needs or needs & answered:
-                changed |= self._update(updater, answered)
+            if not needs or needs & new:
+                changed |= self._update(updater, new)
         return changed
 
-    def _update(self, updater: EnvoyUpdater, answered: set[str]) -> set[Address]:
+    def _update(self, updater: EnvoyUpdater, unparsed: set[str]) -> set[Address]:
         """Parse the documents of an updater.
 
         If that fails, one of the new documents is the cause: each is tried alone beside the last good ones.
         """
         view = _View(self._endpoints, {})
-        parsed, view = self._try(updater, view, answered)
-        new = self.needs[updater] & answered
+        parsed, view = self._try(updater, view, unparsed)
+        new = self.needs[updater] & unparsed
         if parsed.data is None and not parsed.missing:
             good = _View(self._endpoints, {path: self._endpoints[path].good for path in new})
             for path in sorted(new):
@@ -126,7 +125,7 @@ class DocumentParser:
                     good = trial
                     continue
                 self._endpoints[path].reject()
-                answered.discard(path)
+                unparsed.discard(path)
                 for other in self.needs[updater]:
                     # A probe may have used an invalid document: the next one requests them again.
                     self._endpoints[other].latest_is_current = False
@@ -135,7 +134,7 @@ class DocumentParser:
             return set()
         for path in self.needs[updater]:
             self._endpoints[path].approve(self._clock(), view.get(path))
-        return self._merge(updater, parsed.data, answered)
+        return self._merge(updater, parsed.data, unparsed)
 
     def _try(self, updater: EnvoyUpdater, view: _View, paths: Collection[str]) -> tuple[Parsed, _View]:
         """Have an updater parse documents, or if it can't, copies of some of them without their invalid records."""
@@ -160,20 +159,18 @@ class DocumentParser:
         """Have an updater parse documents, and note which it reads."""
         parsed = self._envoy.parse(updater, view)
         self.needs[updater] |= parsed.read
-        for path in parsed.missing - self._endpoints.keys():
-            _LOGGER.debug("%s: %s reads %s", self._envoy.host, type(updater).__name__, path)
         if parsed.error and not parsed.missing:
             _LOGGER.debug("%s: %s: %r", self._envoy.host, type(updater).__name__, parsed.error)
         return parsed
 
-    def _merge(self, updater: EnvoyUpdater, data: GatewayData, answered: set[str]) -> set[Address]:
+    def _merge(self, updater: EnvoyUpdater, data: GatewayData, new: set[str]) -> set[Address]:
         """Merge the objects that an updater parsed; return their addresses."""
         for field in fields(EnvoyData):
             if value := getattr(data, field.name):
                 setattr(self.data, field.name, value if field.name != "raw" else self.data.raw | value)
         self._note_sources(updater, data)
         needs = {path: self._endpoints[path] for path in self.needs[updater]}
-        return self.cache.merge(flatten(data), needs, self.fields[updater], answered)
+        return self.cache.merge(flatten(data), needs, self.fields[updater], new)
 
     def _note_sources(self, updater: EnvoyUpdater, data: GatewayData) -> None:
         """Note which updater feeds the counters, and log when that changes."""

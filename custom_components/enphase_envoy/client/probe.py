@@ -22,6 +22,8 @@ class ProbeSchedule:
         #: Number of probes so far.
         self.count = 0
         self._last = float("-inf")
+        #: To be done with the next poll.
+        self._requested = False
         #: To be repeated soon, after a pause that grows.
         self._soon = False
         self._backoff = Backoff(_FIRST_PAUSE, _PERIOD)
@@ -36,16 +38,20 @@ class ProbeSchedule:
     def is_due(self) -> bool:
         """Whether to probe: every 40 minutes, and sooner after a failure."""
         pause = max(self._backoff.pause, _FIRST_PAUSE) if self._soon else _PERIOD
-        return self._clock() >= self._last + pause
+        return self._requested or self._clock() >= self._last + pause
 
     def request(self, *, keep_confirmed: bool = False) -> None:
         """Probe with the next poll; `keep_confirmed` leaves a confirmed result confirmed."""
-        self._last = float("-inf")
+        self._requested = True
         self._confirmed &= keep_confirmed
 
     def request_soon(self) -> None:
         """Probe soon: a document can't be parsed with the updaters that the last probe found."""
         self._soon = True
+
+    def begin(self) -> None:
+        """Record that a probe starts: one that is requested meanwhile follows it."""
+        self._requested = False
 
     def accept(self, found: str) -> bool:
         """Return whether to use a result: one that differs from a confirmed result, only when it lasts."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
+import logging
 import time
 from typing import Any, Final, Protocol
 
@@ -16,6 +17,8 @@ from .endpoints import SLOW, Document, Endpoints, Failure, FailureKind
 from .errors import GatewayBusyError
 from .paths import URL_INFO
 from .timeouts import Timeouts
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 #: Requests at a time: the gateway is a small computer, which more of them slow down to a standstill.
 SLOTS: Final = 2
@@ -68,8 +71,12 @@ class RequestScheduler:
 
     @property
     def late(self) -> set[str]:
-        """Endpoints that were requested in an earlier cycle and may still answer."""
+        """Endpoints that outlast the timeout of a cycle and may still answer."""
         return set(self._late)
+
+    def is_requested(self, path: str) -> bool:
+        """Return whether a request to an endpoint is under way."""
+        return path in self._late or self._locks[path].locked()
 
     def is_failing(self, path: str) -> bool:
         """Return whether an endpoint did not answer, or not usably; absence aside."""
@@ -212,7 +219,11 @@ class PollCycle:
                     endpoint.fail(Failure(FailureKind.UNREACHABLE))
                     return False
                 endpoint.requested_at = self._scheduler.clock()
-                result, connected = await self._read(path)
+                try:
+                    result, connected = await self._read(path)
+                except Exception as err:
+                    _LOGGER.debug("%s: unexpected error", path, exc_info=True)
+                    result, connected = Failure(FailureKind.NETWORK, type(err).__name__), True
                 endpoint.duration = self._scheduler.clock() - endpoint.requested_at
                 if not connected:
                     # While the request still occupies its slot: there may be no more requests than slots.
@@ -237,7 +248,7 @@ class PollCycle:
         except aiohttp.ServerFingerprintMismatch:
             self.untrusted = True
             return Failure(FailureKind.UNTRUSTED), True
-        except (aiohttp.ClientError, EnvoyError, EnvoyClientClosedError, TimeoutError) as err:
+        except (aiohttp.ClientError, EnvoyError, EnvoyClientClosedError, OSError) as err:
             connected = not isinstance(err, (aiohttp.ClientConnectorError, TimeoutError))
             return Failure(FailureKind.NETWORK, str(err) or type(err).__name__), connected
 
@@ -250,5 +261,6 @@ class PollCycle:
                 await self._scheduler.check_reachable()
             except aiohttp.ServerFingerprintMismatch:
                 self.unreachable = self.untrusted = True
-            except aiohttp.ClientError, TimeoutError, OSError:
+            except aiohttp.ClientError, EnvoyClientClosedError, OSError, RuntimeError:
+                # RuntimeError: aiohttp's session was closed meanwhile.
                 self.unreachable = True

@@ -21,7 +21,7 @@ class AcBatteries:
 
     def process(self, objects: Objects, addresses: Collection[Address], _context: ProcessingContext) -> Objects:
         """Return the fleet, as old as the oldest of its batteries."""
-        if any(address == SLEEP_BAND or address[0] == "acb_inventory" for address in addresses):
+        if self._fleet or any(address == SLEEP_BAND or address[0] == "acb_inventory" for address in addresses):
             self._fleet = self._assembled(objects)
         return {FLEET: self._fleet} if self._fleet else {}
 

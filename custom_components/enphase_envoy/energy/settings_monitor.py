@@ -73,6 +73,10 @@ class SettingsMonitor:
         self._written: dict[str, _Written] = {}
         #: The reserve that the controller uses, while that is known not to be the stored one.
         self._in_use: tuple[float, Freshness] | None = None
+        #: Nothing is evaluated while settings are written: documents of before and after can be read in any order.
+        self.writes = 0
+        #: What was shown last instead of the stored settings.
+        self._shown: TimedValue | None = None
         #: Of the settings as last read, to recognise a new document.
         self._read: Freshness | None = None
 
@@ -92,7 +96,7 @@ class SettingsMonitor:
         if timed is None or not isinstance(settings := timed.value, EnvoyStorageSettings):
             return {}
         controller = _controller_reserve(objects.get(_CONTROLLER))
-        if timed.freshness is not self._read:
+        if timed.freshness is not self._read and not self.writes:
             # The stored settings are read more rarely than the controller's: only new ones are compared.
             self._read = timed.freshness
             self.results.extend(self._evaluate(settings, controller, context.now - context.offset))
@@ -100,7 +104,8 @@ class SettingsMonitor:
             return {}
         self._in_use = reserve, freshness = controller or self._in_use
         shown = replace(settings, reserved_soc=float(reserve))
-        return {STORAGE_SETTINGS: TimedValue(shown, timed.freshness, {_RESERVE: freshness})}
+        self._shown = (self._shown or timed).renewed(shown, timed.freshness, {_RESERVE: freshness})
+        return {STORAGE_SETTINGS: self._shown}
 
     def _evaluate(
         self, stored: EnvoyStorageSettings, controller: tuple[float, Freshness] | None, now: float

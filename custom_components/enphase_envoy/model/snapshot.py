@@ -56,12 +56,11 @@ class TimedValue:
         """When the object was last up to date, in seconds of the polls' clock."""
         return self.freshness.updated_at
 
-    def renewed(self, value: object, freshness: Freshness) -> TimedValue:
+    def renewed(
+        self, value: object, freshness: Freshness, field_freshness: Mapping[str, Freshness] = MappingProxyType({})
+    ) -> TimedValue:
         """Return this with a newer value: the same object where it is equal, so that changes are found by identity."""
-        same = self.value == value
-        if same and self.freshness is freshness and not self.field_freshness:
-            return self
-        return TimedValue(self.value if same else value, freshness)
+        return TimedValue(self.value if self.value == value else value, freshness, field_freshness)
 
 
 @dataclass(frozen=True, slots=True)
