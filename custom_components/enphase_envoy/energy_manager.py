@@ -1,7 +1,7 @@
 """The books of an entry: opened when its first snapshot comes, kept over restarts, and told to the recorder."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from homeassistant.config_entries import ConfigEntry
@@ -9,7 +9,8 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 
 from .const import DEFAULT_POLL_INTERVAL, LOGGER, OPTION_POLL_INTERVAL
-from .energy.counter_filter import CounterFilter, CounterStep, StepCause
+from .energy.counter import HOUR, Step, StepCause
+from .energy.counter_filter import CounterFilter
 from .energy.daily import DailyEnergy
 from .energy.pipeline import Pipeline, ProcessingContext
 from .energy.virtual_meters import VirtualMeters
@@ -17,7 +18,14 @@ from .issues import async_report_step
 from .model.json_data import Json
 from .model.snapshot import Address, CounterKey, Snapshot
 from .model.validation import is_number
-from .statistics.recorder import Correction, PendingCorrections, async_last_recorded, async_recorder, recorded_change
+from .statistics.recorder import (
+    Correction,
+    PendingCorrections,
+    async_last_recorded,
+    async_recorder,
+    recorded_change,
+    restore_corrections,
+)
 from .storage import COUNTERS, EntryStore
 
 #: Seconds within which what was entered is saved.
@@ -29,6 +37,21 @@ _OLD: Final = 3600
 #: Names in memory, beside those of the steps.
 _CORRECTIONS: Final = "corrections"
 _REPORTS: Final = "reports"
+
+
+@dataclass(slots=True)
+class _Report:
+    """A step of a counter, in Wh, to be reported to the user when it is corrected, at `at` at the earliest."""
+
+    before: float
+    after: float
+    #: Seconds since the epoch.
+    at: float
+    correction: Correction | None = None
+
+    def dump(self) -> Json:
+        """Return the report for storage."""
+        return [self.before, self.after, self.at, *([asdict(self.correction)] if self.correction else [])]
 
 
 class EnergyManager:
@@ -51,8 +74,8 @@ class EnergyManager:
         self._ledger = VirtualMeters(self._guard, entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL))
         self._pipeline = Pipeline((self._guard, DailyEnergy(self._guard), self._ledger))
         self._corrections = PendingCorrections(hass, self._corrected)
-        #: From what to what the counters of entities went whose correction the owner is to be told of.
-        self._reports: dict[str, tuple[float, float]] = {}
+        #: Steps to be reported to the user, by entity.
+        self._reports: dict[str, _Report] = {}
         self._stop: CALLBACK_TYPE | None = None
         #: Something is held back.
         self._doubting = False
@@ -93,9 +116,10 @@ class EnergyManager:
         context = ProcessingContext(now, now - self._clock(), dt_util.get_default_time_zone(), snapshot.unread_meters)
         entered = self._pipeline.process(snapshot, context)
         if steps := self._guard.steps:
-            entities = self._counters(entered, {step.counter[0] for step in steps})
-            for step in steps:
-                self._correct(step, entities.get(step.counter))
+            entities = self._counters(entered, {address for address, _ in steps})
+            for counter, step in steps.items():
+                self._correct(counter, step, entities.get(counter), now)
+        self._report_steps()
         self._tell_doubts()
         if self._stop:
             self._memory.keep(self._dump, _SAVED_SOON if steps else _SAVED_WITHIN)
@@ -109,30 +133,45 @@ class EnergyManager:
             await self._memory.async_save_now(self._dump())
 
     def _dump(self) -> dict[str, Json]:
-        reports: dict[str, Json] = {entity_id: [*report] for entity_id, report in self._reports.items()}
+        reports: dict[str, Json] = {entity_id: report.dump() for entity_id, report in self._reports.items()}
         return self._pipeline.dump() | {_CORRECTIONS: self._corrections.dump(), _REPORTS: reports}
 
     @callback
-    def _correct(self, step: CounterStep, entity_id: str | None) -> None:
-        """Have corrected what the statistics will book of a leap."""
-        name = entity_id or " ".join((*step.counter[0], step.counter[1]))
-        # A lie that was believed was booked: the way back is booked as well, and makes it good.
-        due = step.after - step.before if step.cause is StepCause.TAKEN_BACK else step.gained
-        surplus = due - recorded_change(step.before, step.after)
-        texts = (name, step.before / 1000, step.after / 1000, step.gained / 1000)
-        LOGGER.warning("%s went from %.3f to %.3f kWh for good; %.3f kWh of that is energy that flowed", *texts)
-        if entity_id is None or not surplus:
+    def _correct(self, counter: CounterKey, step: Step, entity_id: str | None, now: float) -> None:
+        """Correct what the statistics will record of a step."""
+        address, field = counter
+        texts = (entity_id or " ".join((*address, field)), step.before / 1000, step.after / 1000, step.gained / 1000)
+        LOGGER.info("%s went from %.3f to %.3f kWh; %.3f kWh of that is energy that flowed", *texts)
+        if entity_id is None:
             return
-        self._corrections.async_add(Correction(entity_id, step.at, surplus))
-        if step.cause is StepCause.LASTING:
-            self._reports[entity_id] = (step.before, step.after)
+        self._reports.pop(entity_id, None)
+        surplus = step.due - recorded_change(step.before, step.after)
+        if step.cause is StepCause.TAKEN_BACK and step.since and step.due < 0:
+            # The wrong reading was recorded as energy: nothing of it stays there, nor of the way back.
+            self._corrections.async_add(Correction(entity_id, step.since, step.due))
+            surplus -= step.due
+        if not surplus:
+            return
+        self._corrections.async_add(Correction(entity_id, now, surplus))
+        if step.cause is StepCause.LASTING and step.since:
+            self._reports[entity_id] = _Report(step.before, step.after, step.since + HOUR)
 
     @callback
     def _corrected(self, correction: Correction) -> None:
-        """Tell the owner, who may know better."""
+        """Inform the user, who may have another opinion, of the correction of a step."""
         self._memory.keep(self._dump, _SAVED_SOON)
-        if report := self._reports.pop(correction.entity_id, None):
-            async_report_step(self._hass, self._entry, asdict(correction), *report)
+        if report := self._reports.get(correction.entity_id):
+            report.correction = correction
+            self._report_steps()
+
+    @callback
+    def _report_steps(self) -> None:
+        """Report the corrections of steps that were not taken back within an hour."""
+        now = dt_util.utcnow().timestamp()
+        for entity_id, report in list(self._reports.items()):
+            if report.correction and now >= report.at:
+                del self._reports[entity_id]
+                async_report_step(self._hass, self._entry, asdict(report.correction), report.before, report.after)
 
     @callback
     def _tell_doubts(self) -> None:
@@ -148,11 +187,14 @@ class EnergyManager:
         self._doubting = bool(doubts)
 
 
-def _reports(memory: object) -> dict[str, tuple[float, float]]:
-    """Return the reports that were kept; what can't be understood is left out."""
+def _reports(data: object) -> dict[str, _Report]:
+    """Return the stored reports; what is not valid is left out."""
     reports = {}
-    for entity_id, report in memory.items() if isinstance(memory, dict) else ():
+    for entity_id, report in data.items() if isinstance(data, dict) else ():
         match report:
-            case [before, after] if is_number(before) and is_number(after):
-                reports[str(entity_id)] = (float(before), float(after))
+            case [before, after, *rest] if is_number(before) and is_number(after):
+                # Versions before stored no more, and reported a step as soon as it was corrected.
+                at = rest[0] if rest and is_number(rest[0]) else 0.0
+                corrections = restore_corrections(rest[1:])
+                reports[str(entity_id)] = _Report(before, after, at, corrections[0] if corrections else None)
     return reports

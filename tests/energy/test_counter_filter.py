@@ -15,7 +15,8 @@ from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
 from custom_components.enphase_envoy.descriptions import SENSORS
-from custom_components.enphase_envoy.energy.counter_filter import COUNTERS, WRAP, CounterFilter, CounterStep, StepCause
+from custom_components.enphase_envoy.energy.counter import WRAP, Step, StepCause
+from custom_components.enphase_envoy.energy.counter_filter import COUNTERS, CounterFilter
 from custom_components.enphase_envoy.energy.limits import watts
 from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
@@ -99,15 +100,15 @@ def test_a_passing_lie_is_never_shown_and_books_nothing(
     assert states[5 : 5 + polls] == [truth[4]] * polls
     assert states[5 + polls :] == truth[5 + polls :]
     assert sum(booked(states)) == pytest.approx(truth[-1] - truth[0])
-    assert not bench.guard.steps
+    assert not bench.guard.steps.values()
 
 
 @pytest.mark.parametrize("after", [12_000.0, 84_000_000.0, 60_000_000.0, LIFETIME % WRAP])
 def test_a_step_that_lasts_is_published_after_an_hour_with_what_flowed(bench: Bench, after: float) -> None:
-    states, steps = [bench.shown(LIFETIME + STEP * poll) for poll in range(5)], list[CounterStep]()
+    states, steps = [bench.shown(LIFETIME + STEP * poll) for poll in range(5)], list[Step]()
     for poll in range(80):
         states.append(bench.shown(after + STEP * poll))
-        steps += bench.guard.steps
+        steps += bench.guard.steps.values()
     (step,) = steps
     assert states[5 + 59] == LIFETIME + STEP * 4
     assert states[5 + 60] == after + STEP * 60
@@ -118,11 +119,11 @@ def test_a_step_that_lasts_is_published_after_an_hour_with_what_flowed(bench: Be
 
 
 def test_a_lie_of_hours_is_undone_when_it_ends(bench: Bench) -> None:
-    states, steps = [], list[CounterStep]()
+    states, steps = [], list[Step]()
     truth = [LIFETIME + STEP * poll for poll in range(400)]
     for poll, true in enumerate(truth):
         states.append(bench.shown(true - 30_000_000 if 50 <= poll < 200 else true))
-        steps += bench.guard.steps
+        steps += bench.guard.steps.values()
     correction = sum(step.gained - next(booked((step.before, step.after))) for step in steps)
     assert [step.cause for step in steps] == [StepCause.LASTING, StepCause.LASTING]
     assert sum(booked(states)) + correction == pytest.approx(truth[-1] - truth[0], abs=2 * STEP)
@@ -150,7 +151,7 @@ def test_readings_that_contradict_each_other_never_become_a_step(bench: Bench) -
 def test_a_counter_that_wraps_goes_on_at_once(bench: Bench) -> None:
     assert bench.shown(WRAP - STEP / 2) == WRAP - STEP / 2
     assert bench.shown(STEP / 2) == STEP / 2
-    (step,) = bench.guard.steps
+    (step,) = bench.guard.steps.values()
     assert step.cause is StepCause.WRAPPED
     assert step.gained == pytest.approx(STEP)
 
@@ -225,10 +226,10 @@ def test_the_same_document_is_no_second_opinion(bench: Bench) -> None:
         timed = TimedValue(meter(value), Freshness(bench.now))
         objects = {phase: timed, METER: timed}
         bench.guard.process(objects, objects, ProcessingContext(bench.now, 0.0, ZONE))
-        assert not bench.guard.steps
+        assert not bench.guard.steps.values()
 
 
-def corrected(states: list[float], steps: list[CounterStep]) -> float:
+def corrected(states: list[float], steps: list[Step]) -> float:
     """Return what the statistics hold in the end."""
     total = sum(booked(states))
     for step in steps:
@@ -240,11 +241,11 @@ def corrected(states: list[float], steps: list[CounterStep]) -> float:
 @pytest.mark.parametrize(("standing", "lie", "flow"), [(200, 20_000, 0.0), (2, 3_000, 10.0)])
 def test_a_lie_that_was_believed_is_taken_back(bench: Bench, standing: int, lie: float, flow: float) -> None:
     """In the night there is room for much, and a new system may lie by little."""
-    states, steps = [], list[CounterStep]()
+    states, steps = [], list[Step]()
     for poll in range(standing + 200):
         true = LIFETIME + flow * poll
         states.append(bench.shown(true + (lie if poll == standing else 0)))
-        steps += bench.guard.steps
+        steps += bench.guard.steps.values()
     assert max(states) >= LIFETIME + lie
     assert corrected(states, steps) == pytest.approx(flow * (standing + 199), abs=max(0.2 * flow * 60, 1))
 
@@ -305,7 +306,7 @@ def test_random_lies_are_never_booked(
         # One lie in three polls at most, and the first reading is true: who lies for an hour is believed.
         reading = LIES[lie](true) if lie and number % 3 else true
         states.append(bench.shown(reading, seconds))
-        assert not bench.guard.steps
+        assert not bench.guard.steps.values()
         if restarts:
             memory = json.loads(json.dumps(bench.guard.dump()))
             bench.guard = CounterFilter()

@@ -15,7 +15,8 @@ from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterDa
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.energy.counter_filter import CounterFilter, CounterStep, StepCause
+from custom_components.enphase_envoy.energy.counter import Step, StepCause
+from custom_components.enphase_envoy.energy.counter_filter import CounterFilter
 from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
 from custom_components.enphase_envoy.energy.virtual_meters import VirtualMeters
 from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
@@ -219,7 +220,7 @@ def test_a_new_meter_counts_for_nothing(bench: Bench, to: int) -> None:
 def test_a_step_that_the_guard_lets_through_counts_for_what_flowed(bench: Bench) -> None:
     """Including the hour that it took to prove itself."""
     bench.read({TOTAL: meter(5000, 1000), PRODUCTION: meter(100)})
-    bench.guard.steps = [CounterStep((TOTAL, "energy_delivered"), StepCause.LASTING, 0.0, 5000, 70, 1000)]
+    bench.guard.steps = {(TOTAL, "energy_delivered"): Step(StepCause.LASTING, 5000, 70, 1000)}
     found = bench.read({TOTAL: meter(70, 1000), PRODUCTION: meter(100)}, 3600)[GRID]
     assert (found.imported, found.exported) == (1000, 0)
 
@@ -227,7 +228,7 @@ def test_a_step_that_the_guard_lets_through_counts_for_what_flowed(bench: Bench)
 def test_a_step_of_what_a_meter_receives_counts_for_what_flowed(bench: Bench) -> None:
     """Export that began anew was 40 Wh meanwhile."""
     house(bench, 0, -9000, 0, 0)
-    bench.guard.steps = [CounterStep((NET, "energy_received"), StepCause.LASTING, 0.0, 9000, 15, 40)]
+    bench.guard.steps = {(NET, "energy_received"): Step(StepCause.LASTING, 9000, 15, 40)}
     assert house(bench, 100, -15, 0, 0).consumed == 60
 
 

@@ -45,9 +45,9 @@ class VirtualMeters:
             for book in self._books.values():
                 book.shift(-context.offset)
         self._offset = context.offset
-        for step in self._guard.steps:
+        for counter, step in self._guard.steps.items():
             for balance in self._balances:
-                balance.follow(step)
+                balance.follow(counter, step)
         known, added = dict(objects), dict[Address, TimedValue]()
         for address, book in self._books.items():
             # A CT that measures the batteries does so whether it can be read or not.

@@ -9,10 +9,10 @@ from pyenphase.models.meters import EnvoyMeterData
 from pyenphase.models.system_production import EnvoySystemProduction
 
 from ...model.json_data import Json, restored
-from ...model.snapshot import Address, TimedValue, from_key, to_key
+from ...model.snapshot import Address, CounterKey, TimedValue, from_key, to_key
 from ...model.validation import is_number
 from .. import limits as capacity
-from ..counter_filter import CounterStep
+from ..counter import Step
 from .battery import BATTERY, BatteryEnergy
 from .meters import ANEW, Objects
 from .totals import Totals
@@ -179,16 +179,15 @@ class BalanceMeter(ABC):
         at = max(read.updated_at for read in reads)
         self._span = _Span(at, at, _watts(reads))
 
-    def follow(self, step: CounterStep) -> None:
-        """Take what a counter leapt by out of the interval: only what flowed meanwhile counts."""
-        address, field = step.counter
+    def follow(self, counter: CounterKey, step: Step) -> None:
+        """Leave the step of a counter out of the interval: only what flowed meanwhile counts."""
+        address, field = counter
         if (term := self._terms.get(address)) is None:
             return
-        leap = step.after - step.before - step.gained
         if field == "energy_received":
-            term.received += leap
+            term.received += step.leap
         else:
-            term.delivered += leap
+            term.delivered += step.leap
 
     # Memory
 

@@ -1,0 +1,335 @@
+"""One energy counter: which of its readings are published, which are held back, and for how long.
+
+A reading is published if the energy since the last one can have flowed. Other readings are held back for a while, and
+then published as well. What was published without being certain can be taken back for two days::
+
+                 possible                                           an hour without any of these
+    ┌─▶ PUBLISHED ───────────▶ PUBLISHED                          ┌──────────────────────────────▶ UNAVAILABLE ─┐
+    │       │ not possible                                        │                                             │
+    │       └───────────────▶ HELD BACK ──────────────────────────┤                                             │
+    │                                                             │ possible again: all of it was wrong         │
+    │                                                             │ 4 minutes: late energy, an earlier path     │
+    │                                                             │ 14 minutes if it moves, or an hour:         │
+    │                                                             │   a higher limit, or else a step            │
+    └─────────────────────────────────────────────────────────────┴─────────────────────────────────────────────┘
+
+The energy that can have flowed is a budget: it grows at the power that the system can carry, and is spent by what is
+counted, so that a silence of inverters, gateway, network or Home Assistant leaves it unspent. That power is an assumption
+(see `limits`), which the power that the same object reports and steady rises refute.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from .limits import Capacity, Direction
+
+#: Wh at which counters without CTs begin anew: 2^32 joules.
+WRAP: Final = 2**32 / 3600
+#: Seconds after which nothing is held back any more. A poll is late now and then: these are a minute less than promised.
+HOUR: Final = 3540.0
+#: Seconds after which a reading is published that moves on, and one that can be explained.
+_MOVING: Final = 840.0
+_EXPLAINED: Final = 240.0
+#: Wh that a counter may fall by: from rounding and sums of phases, and from rounding alone.
+_NOISE: Final = 100.0
+_ROUNDING: Final = 2.0
+#: Factors by which energy may exceed what the reported power comes to: to be possible, and to be certain.
+_POSSIBLE: Final = 1.5
+_CERTAIN: Final = 2.0
+#: Watts from which on a reported power is no evidence.
+_IMPLAUSIBLE: Final = 1e6
+#: Seconds that a reading may be older or younger than it seems.
+_SLACK: Final = 120.0
+#: Seconds for which inverters may stand still and then report all at once: some report once an hour.
+_BURST: Final = 7200.0
+#: Seconds that the time of an inverter's report may be ahead of that of the last one.
+_LONGEST_REPORT: Final = 86400.0
+#: Seconds of the gap before a step that are filled with the mean of what flowed after it.
+_FILLED: Final = 600.0
+#: Seconds for which a change can be taken back, and the number of such changes.
+_CHECKED: Final = 2 * 86400.0
+_CHECKPOINTS: Final = 8
+
+
+class StepCause(StrEnum):
+    """Why a counter was published with another value that is no energy."""
+
+    #: Another meter, or another firmware.
+    LASTING = "lasting"
+    #: A reading that was published turned out to be wrong.
+    TAKEN_BACK = "taken back"
+
+
+class Step(NamedTuple):
+    """Another value of a counter that is no energy; energies in Wh."""
+
+    cause: StepCause
+    #: As published before and after.
+    before: float
+    after: float
+    #: What flowed while the readings were held back.
+    gained: float
+    #: What the step has to add to the recorded energy.
+    due: float = 0.0
+    #: When the new value was first read, or the wrong one published, in seconds since the epoch; None for a counter that
+    #: was new itself.
+    since: float | None = None
+
+    @property
+    def leap(self) -> float:
+        """The part of the step that is no energy."""
+        return self.after - self.before - self.gained
+
+
+class Reading(NamedTuple):
+    """A reading of a counter, in Wh."""
+
+    value: float
+    #: Seconds since the epoch.
+    at: float
+    #: Watts that the same object reports.
+    power: float = 0.0
+    #: When an inverter reported it, in seconds since the epoch; 0 where that is not known.
+    own: float = 0.0
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A series of readings that are held back."""
+
+    since: float
+    began: float
+    value: float
+    at: float
+    #: Wh of its rises that the system can carry, and of the largest rise of all.
+    gained: float = 0.0
+    largest: float = 0.0
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """The state right before a change was published that may be wrong."""
+
+    value: float
+    total: float
+    #: When that was, the Wh of the change, and what it subtracted from the offset.
+    at: float
+    jump: float
+    offset: float = 0.0
+
+
+@dataclass(slots=True)
+class Counter:
+    """The state of one counter; times in seconds since the epoch, energies in Wh."""
+
+    #: As published.
+    value: float
+    #: When that was last known, when it last moved, and when it was first read.
+    at: float
+    moved: float
+    first: float
+    #: When an inverter reported it; 0 where that is not known.
+    own: float = 0.0
+    #: Watts with the last reading that was published.
+    power: float = 0.0
+    #: What is added to readings: wraps, and what a computed consumption fell by.
+    offset: float = 0.0
+    #: Energy that was counted, and that can have flowed besides.
+    total: float = 0.0
+    budget: float = 0.0
+    #: Watts that it has proved to count.
+    learned: float = 0.0
+    #: Since when every reading is held back; 0 while none is.
+    held_since: float = 0.0
+    candidate: Candidate | None = None
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+
+    def read(self, reading: Reading, capacity: Capacity) -> Step | None:
+        """Take a reading; return the step if that publishes one."""
+        if reading.at < self.at - _SLACK:
+            self._follow_clock(reading.at)
+        for offset in self._offsets(reading.value, capacity):
+            change = reading.value + offset - self.value
+            if self._is_possible(change, reading, capacity):
+                self._accept(change, offset, reading, capacity)
+                return None
+        self.held_since = self.held_since or reading.at
+        if self._is_none(reading.value, capacity):
+            return None
+        return self._decide(self._hold(reading, capacity), reading, capacity)
+
+    def is_missing(self, at: float) -> bool:
+        """Return whether no reading was published for so long that there is nothing to show."""
+        return 0 < self.held_since <= at - HOUR
+
+    def limit(self, capacity: Capacity, power: float = 0.0) -> float:
+        """Return the watts that it counts at most, given those that the same object reports."""
+        return max(capacity.watts, self.learned, _POSSIBLE * abs(power) if abs(power) < _IMPLAUSIBLE else 0.0)
+
+    def _is_none(self, value: float, capacity: Capacity) -> bool:
+        """Return whether a reading is none: gateways report zero where they have no reading, unless it was zero before."""
+        if capacity.direction is Direction.UP and value < 0:
+            return True
+        return not value and not any(abs(checkpoint.value) <= _NOISE for checkpoint in self.checkpoints)
+
+    def known_at(self, at: float, capacity: Capacity) -> None:
+        """Note that it had its value until then: the budget grows, up to what the counter may be late with."""
+        if at > self.at:
+            earned = self.limit(capacity) * (at - self.at) / 3600
+            self.budget = min(self.budget + earned, max(earned, self.limit(capacity) * capacity.late / 3600))
+            self.at = at
+
+    # Readings that are possible
+
+    def _offsets(self, value: float, capacity: Capacity) -> Iterator[float]:
+        """Yield what may have to be added to a reading, the most likely first."""
+        yield self.offset
+        if capacity.by_inverters:
+            # Firmware counts modulo 2^32 J, or stops doing so, from one day to the next.
+            yield 0.0
+            if 0 < value <= WRAP:
+                yield WRAP * max(0, round((self.value - value) / WRAP))
+
+    def _seconds(self, reading: Reading, capacity: Capacity) -> float:
+        """Return the time in which the energy flowed that a reading counts and the last one did not."""
+        seconds = reading.at - self.at
+        if capacity.by_inverters:
+            seconds = max(seconds, min(reading.at - self.moved, _BURST))
+        if reading.own and self.own:
+            seconds = max(seconds, min(reading.own - self.own, _LONGEST_REPORT))
+        return seconds
+
+    def _is_possible(self, change: float, reading: Reading, capacity: Capacity) -> bool:
+        most = _energy(self.limit(capacity, reading.power), self._seconds(reading, capacity))
+        least = {Direction.UP: _NOISE, Direction.UP_COMPUTED: _ROUNDING}.get(capacity.direction, most)
+        return -least <= change <= most
+
+    def _accept(self, change: float, offset: float, reading: Reading, capacity: Capacity) -> None:
+        """Publish a reading that is possible."""
+        energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
+        seconds = self._seconds(reading, capacity)
+        if abs(energy) > _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), seconds):
+            self._mark(energy, reading.at)
+        needed = 3600 * abs(energy) / (max(seconds, 0.0) + _SLACK)
+        if needed > self.limit(capacity):
+            self.learned = needed
+        self.offset = offset
+        self._count(energy, reading, capacity)
+
+    def _count(self, energy: float, reading: Reading, capacity: Capacity) -> None:
+        self.known_at(reading.at, capacity)
+        self.budget = max(0.0, self.budget - abs(energy))
+        self.total += energy
+        self._publish(self.value + energy, reading)
+
+    def _publish(self, value: float, reading: Reading) -> None:
+        if value != self.value:
+            self.moved = reading.at
+        self.value, self.at, self.own, self.power = value, reading.at, reading.own, reading.power
+        self.candidate, self.held_since = None, 0.0
+
+    # Readings that are not
+
+    def _hold(self, reading: Reading, capacity: Capacity) -> Candidate:
+        """Add a reading to the series that is held back; begin another if it contradicts that."""
+        value, held, both = reading.value + self.offset, self.candidate, capacity.direction is Direction.BOTH
+        change = value - held.value if held else 0.0
+        carried = _energy(self.limit(capacity, reading.power), reading.at - held.at) if held else 0.0
+        if held is None or change < -(_NOISE if capacity.direction is Direction.UP else carried):
+            rise = value - self.value
+            self.candidate = Candidate(reading.at, value, value, reading.at, largest=abs(rise) if both else rise)
+            return self.candidate
+        if capacity.direction is Direction.UP:
+            change = max(0.0, change)
+        if abs(change) <= carried:
+            held.gained += change if both else max(0.0, change)
+        held.value, held.at, held.largest = held.value + change, reading.at, max(held.largest, abs(change))
+        return held
+
+    def _decide(self, held: Candidate, reading: Reading, capacity: Capacity) -> Step | None:
+        """Publish the readings that are held back once they can be explained, or have lasted for long enough."""
+        change, age = held.value - self.value, held.at - held.since
+        back = self._checkpoint_before(held, capacity)
+        budget = self.budget + self.limit(capacity) * max(0.0, reading.at - self.at) / 3600
+        is_late = (0.0 if capacity.direction is Direction.UP else -budget) <= change <= budget
+        lasts = age >= (HOUR if held.value == held.began else _MOVING)
+        if not lasts and (age < _EXPLAINED or not (back or is_late)):
+            return None
+        if back:
+            return self._take_back(back, held, reading)
+        if is_late or 0 < 2 * held.largest <= change:
+            self._catch_up(change, is_late, held, reading, capacity)
+            return None
+        return self._step(held, reading)
+
+    def _catch_up(self, change: float, is_late: bool, held: Candidate, reading: Reading, capacity: Capacity) -> None:
+        """Publish energy that was late, or beyond the limit; of a computed consumption that fell, its rises."""
+        energy = held.gained if change < 0 and capacity.direction is Direction.UP_COMPUTED else change
+        self._mark(change, reading.at, change - energy)
+        if not is_late:
+            self.learned = max(self.learned, _POSSIBLE * 3600 * change / (reading.at - self.at))
+        self.offset += energy - change
+        self._count(energy, reading, capacity)
+
+    def _step(self, held: Candidate, reading: Reading) -> Step:
+        """Publish what no energy explains, as the gateway reports it."""
+        gained = self._flowed(held)
+        # The first readings may be those of a gateway that is starting.
+        is_new = not self.value or held.since - self.first < HOUR
+        step = Step(StepCause.LASTING, self.value, reading.value, gained, gained, None if is_new else held.since)
+        self._mark(held.began - self.value, reading.at, self.offset)
+        self.offset = self.budget = 0.0
+        self.total += gained
+        self._publish(reading.value, reading)
+        return step
+
+    # Changes that turn out to be wrong
+
+    def _mark(self, jump: float, at: float, offset: float = 0.0) -> None:
+        """Keep the state before a change that may be wrong; the largest changes are kept."""
+        kept = [each for each in self.checkpoints if at - each.at <= _CHECKED]
+        if len(kept) == _CHECKPOINTS:
+            kept.remove(min(kept, key=lambda each: abs(each.jump)))
+        self.checkpoints = [*kept, Checkpoint(self.value, self.total, at, jump, offset)]
+
+    def _checkpoint_before(self, held: Candidate, capacity: Capacity) -> Checkpoint | None:
+        """Return the checkpoint that the readings go on from, as if the change after it had not been."""
+        change, limit = held.began - self.value, self.limit(capacity)
+        for checkpoint in reversed(self.checkpoints):
+            grown, size = held.value + checkpoint.offset - checkpoint.value, abs(checkpoint.jump)
+            most = _energy(limit, held.at - checkpoint.at)
+            least = most if capacity.direction is Direction.BOTH else _NOISE
+            largest = 1.1 * size + _NOISE + _energy(limit, held.since - self.at)
+            if change * checkpoint.jump < 0 and 0.5 * size <= abs(change) <= largest and -least <= grown <= most:
+                return checkpoint
+        return None
+
+    def _take_back(self, back: Checkpoint, held: Candidate, reading: Reading) -> Step:
+        """Go on from a checkpoint; what was counted since then is what the readings add up to."""
+        value, offset = held.value + back.offset, self.offset + back.offset
+        total = back.total + value - back.value
+        step = Step(StepCause.TAKEN_BACK, self.value, value, self._flowed(held), total - self.total, back.at)
+        self.checkpoints = self.checkpoints[: self.checkpoints.index(back)]
+        self._mark(held.began - self.value, reading.at, -back.offset)
+        self.total, self.offset = total, offset
+        self._publish(value, reading)
+        return step
+
+    def _flowed(self, held: Candidate) -> float:
+        """Return the energy since the last published reading: of those held back, and their mean for the gap."""
+        gap = min(max(held.since - self.at, 0.0), _FILLED)
+        return held.gained * (1 + gap / (held.at - held.since))
+
+    def _follow_clock(self, at: float) -> None:
+        """Go on at an earlier time, after the clock was ahead."""
+        self.at, self.moved, self.first = at, min(self.moved, at), min(self.first, at)
+        self.candidate, self.held_since = None, at if self.held_since else 0.0
+        for checkpoint in self.checkpoints:
+            checkpoint.at = min(checkpoint.at, at)
+
+
+def _energy(watts: float, seconds: float) -> float:
+    """Return the Wh that can flow in a time."""
+    return watts * (max(seconds, 0.0) + _SLACK) / 3600
