@@ -19,7 +19,7 @@ counted, so that a silence of inverters, gateway, network or Home Assistant leav
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -27,6 +27,8 @@ from .limits import Capacity, Direction
 
 #: Wh at which counters without CTs begin anew: 2^32 joules.
 WRAP: Final = 2**32 / 3600
+#: A counter of 3600 wraps is 2^32 Wh: a wrong reading.
+_WRAPS: Final = 1000
 #: Seconds after which nothing is held back any more. A poll is late now and then: these are a minute less than promised.
 HOUR: Final = 3540.0
 #: Seconds after which a reading is published that moves on, and one that can be explained.
@@ -89,7 +91,7 @@ class Reading(NamedTuple):
     value: float
     #: Seconds since the epoch.
     at: float
-    #: Watts that the same object reports.
+    #: Watts in its direction that the same object reports.
     power: float = 0.0
     #: When an inverter reported it, in seconds since the epoch; 0 where that is not known.
     own: float = 0.0
@@ -103,6 +105,8 @@ class Candidate:
     began: float
     value: float
     at: float
+    #: Seconds that it lasts, as far as it was read.
+    age: float = 0.0
     #: Wh of its rises that the system can carry, and of the largest rise of all.
     gained: float = 0.0
     largest: float = 0.0
@@ -148,13 +152,12 @@ class Counter:
 
     def read(self, reading: Reading, capacity: Capacity) -> Step | None:
         """Take a reading; return the step if that publishes one."""
-        if reading.at < self.at - _SLACK:
+        if reading.at < (self.candidate or self).at - _SLACK:
             self._follow_clock(reading.at)
         for offset in self._offsets(reading.value, capacity):
             change = reading.value + offset - self.value
             if self._is_possible(change, reading, capacity):
-                self._accept(change, offset, reading, capacity)
-                return None
+                return self._accept(change, offset, reading, capacity)
         self.held_since = self.held_since or reading.at
         if self._is_none(reading.value, capacity):
             return None
@@ -166,11 +169,11 @@ class Counter:
 
     def limit(self, capacity: Capacity, power: float = 0.0) -> float:
         """Return the watts that it counts at most, given those that the same object reports."""
-        return max(capacity.watts, self.learned, _POSSIBLE * abs(power) if abs(power) < _IMPLAUSIBLE else 0.0)
+        return max(capacity.watts, self.learned, _POSSIBLE * power if power < _IMPLAUSIBLE else 0.0)
 
     def _is_none(self, value: float, capacity: Capacity) -> bool:
         """Return whether a reading is none: gateways report zero where they have no reading, unless it was zero before."""
-        if capacity.direction is Direction.UP and value < 0:
+        if capacity.direction is not Direction.BOTH and value < min(0.0, self.value - self.budget):
             return True
         return not value and not any(abs(checkpoint.value) <= _NOISE for checkpoint in self.checkpoints)
 
@@ -189,8 +192,8 @@ class Counter:
         if capacity.by_inverters:
             # Firmware counts modulo 2^32 J, or stops doing so, from one day to the next.
             yield 0.0
-            if 0 < value <= WRAP:
-                yield WRAP * max(0, round((self.value - value) / WRAP))
+            if 0 < value <= WRAP and 0 < (wraps := round((self.value - value) / WRAP)) < _WRAPS:
+                yield WRAP * wraps
 
     def _seconds(self, reading: Reading, capacity: Capacity) -> float:
         """Return the time in which the energy flowed that a reading counts and the last one did not."""
@@ -203,20 +206,32 @@ class Counter:
 
     def _is_possible(self, change: float, reading: Reading, capacity: Capacity) -> bool:
         most = _energy(self.limit(capacity, reading.power), self._seconds(reading, capacity))
-        least = {Direction.UP: _NOISE, Direction.UP_COMPUTED: _ROUNDING}.get(capacity.direction, most)
-        return -least <= change <= most
+        return -self._least(reading, capacity, most) <= change <= most
 
-    def _accept(self, change: float, offset: float, reading: Reading, capacity: Capacity) -> None:
+    def _least(self, reading: Reading, capacity: Capacity, most: float) -> float:
+        """Return the Wh that a counter can fall by, if it can move by `most`."""
+        if capacity.direction is Direction.UP:
+            return _NOISE
+        # The power of a computed consumption is negative while it falls, and 0 here.
+        return _ROUNDING if capacity.direction is Direction.UP_COMPUTED and reading.power else most
+
+    def _accept(self, change: float, offset: float, reading: Reading, capacity: Capacity) -> Step | None:
         """Publish a reading that is possible."""
         energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
         seconds = self._seconds(reading, capacity)
-        if abs(energy) > _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), seconds):
+        if abs(energy) > _NOISE + _energy(_CERTAIN * max(reading.power, self.power), seconds):
+            series = Candidate(reading.at, self.value + change, self.value + change, reading.at)
+            if back := self._way_back(series, capacity):
+                return self._take_back(back, series, reading)
             self._mark(energy, reading.at)
         needed = 3600 * abs(energy) / (max(seconds, 0.0) + _SLACK)
         if needed > self.limit(capacity):
             self.learned = needed
         self.offset = offset
+        if capacity.direction is Direction.UP_COMPUTED and change < -_ROUNDING:
+            self.offset -= change
         self._count(energy, reading, capacity)
+        return None
 
     def _count(self, energy: float, reading: Reading, capacity: Capacity) -> None:
         self.known_at(reading.at, capacity)
@@ -245,17 +260,18 @@ class Counter:
             change = max(0.0, change)
         if abs(change) <= carried:
             held.gained += change if both else max(0.0, change)
+        held.age += min(max(0.0, reading.at - held.at), _FILLED)
         held.value, held.at, held.largest = held.value + change, reading.at, max(held.largest, abs(change))
         return held
 
     def _decide(self, held: Candidate, reading: Reading, capacity: Capacity) -> Step | None:
         """Publish the readings that are held back once they can be explained, or have lasted for long enough."""
-        change, age = held.value - self.value, held.at - held.since
-        back = self._checkpoint_before(held, capacity)
+        change = held.value - self.value
+        back = self._way_back(held, capacity)
         budget = self.budget + self.limit(capacity) * max(0.0, reading.at - self.at) / 3600
         is_late = (0.0 if capacity.direction is Direction.UP else -budget) <= change <= budget
-        lasts = age >= (HOUR if held.value == held.began else _MOVING)
-        if not lasts and (age < _EXPLAINED or not (back or is_late)):
+        lasts = held.age >= (HOUR if held.value == held.began else _MOVING)
+        if not lasts and (held.age < _EXPLAINED or not (back or is_late)):
             return None
         if back:
             return self._take_back(back, held, reading)
@@ -279,7 +295,7 @@ class Counter:
         # The first readings may be those of a gateway that is starting.
         is_new = not self.value or held.since - self.first < HOUR
         step = Step(StepCause.LASTING, self.value, reading.value, gained, gained, None if is_new else held.since)
-        self._mark(held.began - self.value, reading.at, self.offset)
+        self._mark(reading.value - self.value, reading.at, self.offset)
         self.offset = self.budget = 0.0
         self.total += gained
         self._publish(reading.value, reading)
@@ -294,40 +310,45 @@ class Counter:
             kept.remove(min(kept, key=lambda each: abs(each.jump)))
         self.checkpoints = [*kept, Checkpoint(self.value, self.total, at, jump, offset)]
 
-    def _checkpoint_before(self, held: Candidate, capacity: Capacity) -> Checkpoint | None:
-        """Return the checkpoint that the readings go on from, as if the change after it had not been."""
-        change, limit = held.began - self.value, self.limit(capacity)
+    def _way_back(self, held: Candidate, capacity: Capacity) -> Checkpoint | None:
+        """Return the checkpoint that the readings go on from, with what has to be added to the offset.
+
+        The changes since that checkpoint turned out to be wrong.
+        """
+        change, limit, jump, offset = held.value - self.value, self.limit(capacity), 0.0, 0.0
         for checkpoint in reversed(self.checkpoints):
-            grown, size = held.value + checkpoint.offset - checkpoint.value, abs(checkpoint.jump)
+            jump, offset = jump + checkpoint.jump, offset + checkpoint.offset
+            grown = held.value + offset - checkpoint.value
             most = _energy(limit, held.at - checkpoint.at)
             least = most if capacity.direction is Direction.BOTH else _NOISE
-            largest = 1.1 * size + _NOISE + _energy(limit, held.since - self.at)
-            if change * checkpoint.jump < 0 and 0.5 * size <= abs(change) <= largest and -least <= grown <= most:
-                return checkpoint
+            largest = 1.1 * abs(jump) + _NOISE + _energy(limit, held.at - self.at)
+            if change * jump < 0 and 0.5 * abs(jump) <= abs(change) <= largest and -least <= grown <= most:
+                return replace(checkpoint, offset=offset)
         return None
 
     def _take_back(self, back: Checkpoint, held: Candidate, reading: Reading) -> Step:
         """Go on from a checkpoint; what was counted since then is what the readings add up to."""
-        value, offset = held.value + back.offset, self.offset + back.offset
+        value = held.value + back.offset
         total = back.total + value - back.value
         step = Step(StepCause.TAKEN_BACK, self.value, value, self._flowed(held), total - self.total, back.at)
-        self.checkpoints = self.checkpoints[: self.checkpoints.index(back)]
-        self._mark(held.began - self.value, reading.at, -back.offset)
-        self.total, self.offset = total, offset
+        self._mark(held.value - self.value, reading.at, -back.offset)
+        self.total, self.offset = total, self.offset + back.offset
         self._publish(value, reading)
         return step
 
     def _flowed(self, held: Candidate) -> float:
         """Return the energy since the last published reading: of those held back, and their mean for the gap."""
         gap = min(max(held.since - self.at, 0.0), _FILLED)
-        return held.gained * (1 + gap / (held.at - held.since))
+        return held.gained * (1 + gap / max(held.age, 1.0))
 
     def _follow_clock(self, at: float) -> None:
         """Go on at an earlier time, after the clock was ahead."""
-        self.at, self.moved, self.first = at, min(self.moved, at), min(self.first, at)
-        self.candidate, self.held_since = None, at if self.held_since else 0.0
-        for checkpoint in self.checkpoints:
-            checkpoint.at = min(checkpoint.at, at)
+        ahead = (self.candidate or self).at - at
+        for each in (self, *self.checkpoints, *([self.candidate] if self.candidate else [])):
+            each.at = min(each.at, at)
+        self.moved, self.first = min(self.moved, at), min(self.first, at)
+        if self.held_since:
+            self.held_since -= ahead
 
 
 def _energy(watts: float, seconds: float) -> float:

@@ -102,13 +102,13 @@ class CounterFilter:
         timed = objects[address]
         capacity = self._capacity(objects, address, context)
         at = context.updated_at(timed)
-        power = getattr(timed.value, _POWER[type(timed.value)])
-        reading = Reading(0.0, at, power if is_number(power) else 0.0, _report_time(timed.value))
+        own = _report_time(timed.value)
         published: dict[str, Json] = {}
         for field in COUNTERS[type(timed.value)]:
             if not isinstance(value := getattr(timed.value, field), int | float):
                 continue
-            published[field] = self._read((address, field), reading._replace(value=value), capacity, context, given)
+            reading = Reading(value, at, _power(timed.value, field, capacity.direction), own)
+            published[field] = self._read((address, field), reading, capacity, context, given)
         if _is_empty(timed.value) and _are_inverters_producing(objects):
             published["watts_now"] = None
         self._replaced.put(address, timed, published)
@@ -202,6 +202,16 @@ def _numbers(data: Json) -> list[float]:
     if not isinstance(data, list):
         raise TypeError(data)
     return [json_number(number) for number in data]
+
+
+def _power(value: object, field: str, direction: Direction) -> float:
+    """Return the power in W that moves a counter of an object, as far as the object reports it."""
+    power = getattr(value, _POWER[type(value)])
+    if not is_number(power):
+        return 0.0
+    if direction is Direction.BOTH:
+        return abs(power)
+    return max(0.0, -power if field == "energy_received" else power)
 
 
 def _report_time(value: object) -> float:
