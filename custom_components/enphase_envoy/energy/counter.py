@@ -91,7 +91,7 @@ class Reading(NamedTuple):
     value: float
     #: Seconds since the epoch.
     at: float
-    #: Watts in its direction that the same object reports.
+    #: Watts that the same object reports, + where the counter rises.
     power: float = 0.0
     #: When an inverter reported it, in seconds since the epoch; 0 where that is not known.
     own: float = 0.0
@@ -212,24 +212,24 @@ class Counter:
         """Return the Wh that a counter can fall by, if it can move by `most`."""
         if capacity.direction is Direction.UP:
             return _NOISE
-        # The power of a computed consumption is negative while it falls, and 0 here.
-        return _ROUNDING if capacity.direction is Direction.UP_COMPUTED and reading.power else most
+        # The power of a computed consumption is negative while it falls.
+        may_fall = capacity.direction is Direction.BOTH or min(reading.power, self.power) < 0
+        return most if may_fall else _ROUNDING
 
     def _accept(self, change: float, offset: float, reading: Reading, capacity: Capacity) -> Step | None:
         """Publish a reading that is possible."""
+        falls = change < 0 and capacity.direction is Direction.UP_COMPUTED
         energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
         seconds = self._seconds(reading, capacity)
-        if abs(energy) > _NOISE + _energy(_CERTAIN * max(reading.power, self.power), seconds):
+        if abs(change) > _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), seconds):
             series = Candidate(reading.at, self.value + change, self.value + change, reading.at)
             if back := self._way_back(series, capacity):
-                return self._take_back(back, series, reading)
-            self._mark(energy, reading.at)
+                return self._take_back(back, series, reading, capacity)
+            self._mark(change, reading.at, change if falls else 0.0)
         needed = 3600 * abs(energy) / (max(seconds, 0.0) + _SLACK)
         if needed > self.limit(capacity):
             self.learned = needed
-        self.offset = offset
-        if capacity.direction is Direction.UP_COMPUTED and change < -_ROUNDING:
-            self.offset -= change
+        self.offset = offset - change if falls and change < -_ROUNDING else offset
         self._count(energy, reading, capacity)
         return None
 
@@ -274,7 +274,7 @@ class Counter:
         if not lasts and (held.age < _EXPLAINED or not (back or is_late)):
             return None
         if back:
-            return self._take_back(back, held, reading)
+            return self._take_back(back, held, reading, capacity)
         if is_late or 0 < 2 * held.largest <= change:
             self._catch_up(change, is_late, held, reading, capacity)
             return None
@@ -315,24 +315,27 @@ class Counter:
 
         The changes since that checkpoint turned out to be wrong.
         """
-        change, limit, jump, offset = held.value - self.value, self.limit(capacity), 0.0, 0.0
+        change, limit, jump, offset = held.value - held.gained - self.value, self.limit(capacity), 0.0, 0.0
         for checkpoint in reversed(self.checkpoints):
             jump, offset = jump + checkpoint.jump, offset + checkpoint.offset
             grown = held.value + offset - checkpoint.value
             most = _energy(limit, held.at - checkpoint.at)
-            least = most if capacity.direction is Direction.BOTH else _NOISE
+            least = _NOISE if capacity.direction is Direction.UP else most
             largest = 1.1 * abs(jump) + _NOISE + _energy(limit, held.at - self.at)
             if change * jump < 0 and 0.5 * abs(jump) <= abs(change) <= largest and -least <= grown <= most:
                 return replace(checkpoint, offset=offset)
         return None
 
-    def _take_back(self, back: Checkpoint, held: Candidate, reading: Reading) -> Step:
+    def _take_back(self, back: Checkpoint, held: Candidate, reading: Reading, capacity: Capacity) -> Step:
         """Go on from a checkpoint; what was counted since then is what the readings add up to."""
         value = held.value + back.offset
+        if capacity.direction is Direction.UP_COMPUTED:
+            value = max(value, back.value)
         total = back.total + value - back.value
         step = Step(StepCause.TAKEN_BACK, self.value, value, self._flowed(held), total - self.total, back.at)
-        self._mark(held.value - self.value, reading.at, -back.offset)
-        self.total, self.offset = total, self.offset + back.offset
+        offset = value - held.value
+        self._mark(held.value - self.value, reading.at, -offset)
+        self.total, self.offset = total, self.offset + offset
         self._publish(value, reading)
         return step
 

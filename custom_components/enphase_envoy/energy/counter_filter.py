@@ -211,6 +211,8 @@ def _power(value: object, field: str, direction: Direction) -> float:
         return 0.0
     if direction is Direction.BOTH:
         return abs(power)
+    if direction is Direction.UP_COMPUTED:
+        return power
     return max(0.0, -power if field == "energy_received" else power)
 
 
