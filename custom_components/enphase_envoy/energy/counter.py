@@ -37,6 +37,8 @@ _EXPLAINED: Final = 240.0
 #: Wh that a counter may fall by: from rounding and sums of phases, and from rounding alone.
 _NOISE: Final = 100.0
 _ROUNDING: Final = 2.0
+#: Wh of a fall that is no step: it takes back what was too little to be noticed.
+_SMALL: Final = 500.0
 #: Factors by which energy may exceed what the reported power comes to: to be possible, and to be certain.
 _POSSIBLE: Final = 1.5
 _CERTAIN: Final = 2.0
@@ -295,7 +297,7 @@ class Counter:
         # The first readings may be those of a gateway that is starting.
         is_new = not self.value or held.since - self.first < HOUR
         step = Step(StepCause.LASTING, self.value, reading.value, gained, gained, None if is_new else held.since)
-        self._mark(reading.value - self.value, reading.at, self.offset)
+        self._mark(reading.value + self.offset - self.value, reading.at, self.offset)
         self.offset = self.budget = 0.0
         self.total += gained
         self._publish(reading.value, reading)
@@ -319,11 +321,16 @@ class Counter:
         for checkpoint in reversed(self.checkpoints):
             jump, offset = jump + checkpoint.jump, offset + checkpoint.offset
             grown = held.value + offset - checkpoint.value
+            # It may have begun anew meanwhile.
+            wrap = WRAP if capacity.by_inverters and grown < -_NOISE else 0.0
             most = _energy(limit, held.at - checkpoint.at)
             least = _NOISE if capacity.direction is Direction.UP else most
             largest = 1.1 * abs(jump) + _NOISE + _energy(limit, held.at - self.at)
-            if change * jump < 0 and 0.5 * abs(jump) <= abs(change) <= largest and -least <= grown <= most:
-                return replace(checkpoint, offset=offset)
+            is_opposite = (change + wrap) * jump < 0 and 0.5 * abs(jump) <= abs(change + wrap) <= largest
+            if is_opposite and -least <= grown + wrap <= most:
+                return replace(checkpoint, offset=offset + wrap)
+        if capacity.direction is Direction.UP and -_SMALL <= change < 0:
+            return Checkpoint(self.value, self.total, self.at, 0.0)
         return None
 
     def _take_back(self, back: Checkpoint, held: Candidate, reading: Reading, capacity: Capacity) -> Step:
