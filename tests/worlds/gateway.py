@@ -228,8 +228,11 @@ _IDLE: Final = meter(70.0, 0.0, 0.0)
 
 
 def random_faults(rng: random.Random, poll: float, addresses: list[Address], until: float) -> Iterator[Fault]:
-    """Yield some wrong readings of a day, of one to ten polls each."""
-    for _ in range(rng.choice([0, 1, 2, 4, 8])):
-        start = rng.uniform(DAY + 1800, until)
-        address = rng.choice([None, rng.choice(addresses)])
-        yield Fault(Interval(start, start + rng.randint(1, 10) * poll), rng.choice([*WRONG]), address)
+    """Yield some wrong readings of a day, of one to ten polls each, one after another."""
+    starts = sorted(rng.uniform(DAY + 1800, until) for _ in range(rng.choice([0, 1, 2, 4, 8])))
+    free = DAY
+    for start in starts:
+        address, when = rng.choice([None, rng.choice(addresses)]), Interval(start, start + rng.randint(1, 10) * poll)
+        if start >= free:
+            free = when.end + 1200
+            yield Fault(when, rng.choice([*WRONG]), address)

@@ -144,9 +144,15 @@ class World:
         return [key for key in self.messages if key not in expected]
 
 
-def _intervals(rng: random.Random, chances: list[int], longest: float) -> list[Interval]:
-    starts = [rng.uniform(DAY + 1800, QUIET - 1800) for _ in range(rng.choice(chances))]
-    return [Interval(start, min(start + rng.uniform(60, longest), QUIET)) for start in starts]
+def _intervals(rng: random.Random, chances: list[int], longest: float, apart: list[Interval]) -> list[Interval]:
+    """Return some intervals of the day, half an hour from each other and from those of `apart`."""
+    found = list[Interval]()
+    for _ in range(rng.choice(chances)):
+        start = rng.uniform(DAY + 1800, QUIET - 1800)
+        end = min(start + rng.uniform(60, longest), QUIET)
+        if all(end + 1800 < each.start or each.end + 1800 < start for each in (*found, *apart)):
+            found.append(Interval(start, end))
+    return found
 
 
 def random_world(seed: int) -> World:
@@ -156,12 +162,12 @@ def random_world(seed: int) -> World:
     gateway = Gateway(System(plan), spread=rng.uniform(60, 600))
     poll = rng.choice([30.0, 60.0, 60.0, 120.0, 300.0, 300.0])
     if not plan.metered:
-        gateway.silences = _intervals(rng, [0, 0, 1, 1, 2], 6 * 3600)
+        gateway.silences = _intervals(rng, [0, 0, 1, 1, 2], 6 * 3600, [])
         gateway.wraps = rng.random() < 0.3
         if rng.random() < 0.3:
             start = rng.uniform(DAY + 3600, QUIET - 3600)
             gateway.upgrade = Interval(start, start + rng.choice([poll, 2400.0]))
-    gateway.outages = _intervals(rng, [0, 1, 1, 2], 4 * 3600)
+    gateway.outages = _intervals(rng, [0, 1, 1, 2], 4 * 3600, [])
     addresses = [address for address in gateway.objects(DAY)[0] if not address[-1].startswith("4823")]
     gateway.faults = list(random_faults(rng, poll, addresses, QUIET - 3600))
     if plan.metered and rng.random() < 0.15:
@@ -173,7 +179,7 @@ def random_world(seed: int) -> World:
         key = (("ctmeters", "production"), "energy_delivered")
         gateway.meters = [NewMeter(at, key, rng.uniform(10, 30_000))]
     world = World(gateway, poll)
-    world.stops = [] if gateway.meters else _intervals(rng, [0, 1, 1, 2], 2 * 3600)
+    world.stops = [] if gateway.meters else _intervals(rng, [0, 1, 1, 2], 2 * 3600, gateway.outages)
     if rng.random() < 0.3:
         when = Interval(rng.uniform(DAY, QUIET), QUIET)
         seconds = rng.choice([-7200.0, -3600.0, 3600.0, 86400.0, 40 * 86400.0])

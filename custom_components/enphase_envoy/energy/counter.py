@@ -223,9 +223,9 @@ class Counter:
         falls = change < 0 and capacity.direction is Direction.UP_COMPUTED
         energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
         seconds = self._seconds(reading, capacity)
-        if abs(change) > _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), seconds):
+        if abs(change) > _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), reading.at - self.at):
             series = Candidate(reading.at, self.value + change, self.value + change, reading.at)
-            if back := self._way_back(series, capacity):
+            if back := self._way_back(series, reading.power, capacity):
                 return self._take_back(back, series, reading, capacity)
             self._mark(change, reading.at, change if falls else 0.0)
         needed = 3600 * abs(energy) / (max(seconds, 0.0) + _SLACK)
@@ -269,7 +269,7 @@ class Counter:
     def _decide(self, held: Candidate, reading: Reading, capacity: Capacity) -> Step | None:
         """Publish the readings that are held back once they can be explained, or have lasted for long enough."""
         change = held.value - self.value
-        back = self._way_back(held, capacity)
+        back = self._way_back(held, reading.power, capacity)
         budget = self.budget + self.limit(capacity) * max(0.0, reading.at - self.at) / 3600
         is_late = (0.0 if capacity.direction is Direction.UP else -budget) <= change <= budget
         lasts = held.age >= (HOUR if held.value == held.began else _MOVING)
@@ -312,22 +312,22 @@ class Counter:
             kept.remove(min(kept, key=lambda each: abs(each.jump)))
         self.checkpoints = [*kept, Checkpoint(self.value, self.total, at, jump, offset)]
 
-    def _way_back(self, held: Candidate, capacity: Capacity) -> Checkpoint | None:
+    def _way_back(self, held: Candidate, power: float, capacity: Capacity) -> Checkpoint | None:
         """Return the checkpoint that the readings go on from, with what has to be added to the offset.
 
         The changes since that checkpoint turned out to be wrong.
         """
-        change, limit, jump, offset = held.value - held.gained - self.value, self.limit(capacity), 0.0, 0.0
+        change, jump, offset = held.value - held.gained - self.value, 0.0, 0.0
+        flow = _energy(_CERTAIN * max(abs(power), abs(self.power)), held.at - self.at)
         for checkpoint in reversed(self.checkpoints):
             jump, offset = jump + checkpoint.jump, offset + checkpoint.offset
             grown = held.value + offset - checkpoint.value
             # It may have begun anew meanwhile.
-            wrap = WRAP if capacity.by_inverters and grown < -_NOISE else 0.0
-            most = _energy(limit, held.at - checkpoint.at)
+            wrap = WRAP if capacity.by_inverters and change < 0 and grown < -_NOISE else 0.0
+            is_undone = abs(change + wrap + jump) <= _NOISE + 0.1 * abs(jump) + flow
+            most = _energy(self.limit(capacity), held.at - checkpoint.at + capacity.late)
             least = _NOISE if capacity.direction is Direction.UP else most
-            largest = 1.1 * abs(jump) + _NOISE + _energy(limit, held.at - self.at)
-            is_opposite = (change + wrap) * jump < 0 and 0.5 * abs(jump) <= abs(change + wrap) <= largest
-            if is_opposite and -least <= grown + wrap <= most:
+            if is_undone and (change + wrap) * jump < 0 and -least <= grown + wrap <= most:
                 return replace(checkpoint, offset=offset + wrap)
         if capacity.direction is Direction.UP and -_SMALL <= change < 0:
             return Checkpoint(self.value, self.total, self.at, 0.0)
