@@ -20,7 +20,7 @@ from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Snapshot, TimedValue
 from custom_components.enphase_envoy.storage import COUNTERS, EntryStore
 from tests.conftest import NOON, House
-from tests.energy.test_counter_filter import LIES, ZONE
+from tests.energy.test_counter_filter import WRONG, ZONE
 from tests.helpers.statistics import ROW, Period, Statistics
 from tests.simulator import lies
 from tests.simulator.faults import Fault
@@ -132,7 +132,7 @@ class _Bad:
         """Begin to lie, now and then."""
         if not self.left and self.random.random() < 0.08:
             self.left = self.random.randint(1, self.longest)
-            lifetime = [*LIES.values()]
+            lifetime = [*WRONG.values()]
             self.lies = (self.random.choice(lifetime), self.random.choice([*lifetime, lambda _: self.true]))
 
 

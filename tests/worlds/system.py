@@ -76,8 +76,7 @@ class System:
         produced = [own + plan.foreign * sun for own, sun in zip(roof, solar, strict=True)]
         times = (DAY + plan.day * 86400 + minute * MINUTE for minute in range(MINUTES))
         used = [
-            load(plan.seed, time, minute * MINUTE, plan.base_load, plan.extra_load)
-            for minute, time in enumerate(times)
+            load(plan.seed, time, minute * MINUTE, plan.base_load, plan.extra_load) for minute, time in enumerate(times)
         ]
         stored = self._storage([need - sun for need, sun in zip(used, produced, strict=True)])
         grid = [need - sun - out for need, sun, out in zip(used, produced, stored, strict=True)]

@@ -164,8 +164,10 @@ def random_world(seed: int) -> World:
     if not plan.metered:
         gateway.silences = _intervals(rng, [0, 0, 1, 1, 2], 6 * 3600, [])
         gateway.wraps = rng.random() < 0.3
-        if rng.random() < 0.3:
-            start = rng.uniform(DAY + 3600, QUIET - 3600)
+        # Late energy and another firmware within the same minutes can't be distinguished from a new meter.
+        start = rng.uniform(DAY + 3600, QUIET - 3600)
+        around = Interval(start - 3600, start + 7200)
+        if rng.random() < 0.3 and not any(each.end in around or each.start in around for each in gateway.silences):
             gateway.upgrade = Interval(start, start + rng.choice([poll, 2400.0]))
     gateway.outages = _intervals(rng, [0, 1, 1, 2], 4 * 3600, [])
     addresses = [address for address in gateway.objects(DAY)[0] if not address[-1].startswith("4823")]

@@ -318,18 +318,24 @@ class Counter:
         The changes since that checkpoint turned out to be wrong.
         """
         change, jump, offset = held.value - held.gained - self.value, 0.0, 0.0
-        flow = _energy(_CERTAIN * max(abs(power), abs(self.power)), held.at - self.at)
+        is_up, watts = capacity.direction is Direction.UP, _CERTAIN * max(abs(power), abs(self.power))
         for checkpoint in reversed(self.checkpoints):
             jump, offset = jump + checkpoint.jump, offset + checkpoint.offset
             grown = held.value + offset - checkpoint.value
             # It may have begun anew meanwhile.
             wrap = WRAP if capacity.by_inverters and change < 0 and grown < -_NOISE else 0.0
-            is_undone = abs(change + wrap + jump) <= _NOISE + 0.1 * abs(jump) + flow
+            back = change + wrap
+            # Wrong readings may rise by half or three times of what flows.
+            since = max(self.at - HOUR, checkpoint.at) if is_up else self.at
+            near = _NOISE + 0.1 * abs(jump) + _energy(watts, held.at - since)
+            is_undone = abs(back + jump) <= near and abs(jump) >= abs(back) / 2
+            # Part of a rise may have been energy that was late.
+            is_part = is_up and -jump - near <= back < 0
             most = _energy(self.limit(capacity), held.at - checkpoint.at + capacity.late)
-            least = _NOISE if capacity.direction is Direction.UP else most
-            if is_undone and (change + wrap) * jump < 0 and -least <= grown + wrap <= most:
+            is_on_path = -(_NOISE if is_up else most) <= grown + wrap <= most
+            if is_on_path and back * jump < 0 and (is_undone or is_part):
                 return replace(checkpoint, offset=offset + wrap)
-        if capacity.direction is Direction.UP and -_SMALL <= change < 0:
+        if is_up and -_SMALL <= change < 0:
             return Checkpoint(self.value, self.total, self.at, 0.0)
         return None
 
