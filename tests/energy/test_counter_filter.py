@@ -162,16 +162,7 @@ def test_a_step_is_published_when_it_moves_forward_for_a_quarter_of_an_hour(benc
     assert (step.before, step.after) == (LIFETIME + STEP * 4, after + STEP * 14)
     # What flowed in the poll before the step is not known, and taken for the mean.
     assert step.gained == step.due == pytest.approx(STEP * 15)
-    # A counter that was new itself when it was read first needs no message.
-    assert step.since is None
-
-
-def test_a_step_of_a_counter_that_is_known_is_dated_for_its_message(bench: Bench) -> None:
-    bench.shown(LIFETIME)
-    bench.shown(LIFETIME + STEP, seconds=3600)
-    began = bench.now + POLL
-    steps = [step for poll in range(20) if bench.shown(STEP * (poll + 1)) for step in bench.filter.steps.values()]
-    assert [step.since for step in steps] == [began]
+    assert step.since == START + 6 * POLL
 
 
 def test_a_step_that_stands_still_is_published_after_an_hour(bench: Bench) -> None:
@@ -200,6 +191,14 @@ def test_a_start_at_nothing_is_corrected_soon(bench: Bench) -> None:
     assert [bench.shown(0.0) for _ in range(3)] == [0.0] * 3
     shown = [bench.shown(LIFETIME + STEP * poll) for poll in range(16)]
     assert shown[13:] == [0.0, LIFETIME + STEP * 14, LIFETIME + STEP * 15]
+
+
+def test_a_start_at_nothing_needs_no_message(bench: Bench) -> None:
+    bench.shown(0.0)
+    steps = [
+        step for poll in range(20) if bench.shown(LIFETIME + poll) is not None for step in bench.filter.steps.values()
+    ]
+    assert [step.since for step in steps] == [None]
 
 
 def test_readings_that_contradict_each_other_never_become_a_step(bench: Bench) -> None:

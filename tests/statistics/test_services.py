@@ -165,7 +165,8 @@ async def test_a_jump_is_described(owner: Owner, hass: HomeAssistant) -> None:
     await hass.config.async_set_time_zone("Europe/Amsterdam")
     await owner.records({owner.solar: lie(counter(), MINUTES["in a row"], FAULTS["zero"])})
     (jump,) = (await owner.repairs())["jumps"]
-    assert jump.pop("possible") == pytest.approx(12_000, rel=10)
+    # A production CT may measure more than the inverters of the system: 144 kW for an hour, with a margin.
+    assert jump.pop("possible") == pytest.approx(312_000)
     assert jump == {
         "when": "2026-06-21T13:05:00+02:00",
         "entity_id": owner.solar,

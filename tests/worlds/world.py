@@ -13,7 +13,7 @@ from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
 from custom_components.enphase_envoy.model.snapshot import Address, CounterKey, Freshness, TimedValue
 from custom_components.enphase_envoy.statistics.recorder import recorded_change
 
-from .gateway import CONSUMPTION, NET, PRODUCTION, Fault, Gateway, Interval, NewMeter, random_faults
+from .gateway import CONSUMPTION, NET, Gateway, Interval, NewMeter, random_faults
 from .recorder import RecordedCounter
 from .system import DAY, System, random_plan
 
@@ -133,9 +133,13 @@ class World:
         """Return by how many Wh the recorded energy of a counter is off."""
         return self.ours[key].energy - self.true[key]
 
+    def allowed(self, key: CounterKey) -> float:
+        """Return by how many Wh that may be: 0.5 kWh, or 0.5 %."""
+        return max(500.0, 0.005 * abs(self.true[key]))
+
     def excess(self, key: CounterKey) -> float:
-        """Return by how many Wh that is above what is allowed: 0.5 kWh, or 0.5 %."""
-        return abs(self.error(key)) - max(500.0, 0.005 * abs(self.true[key]))
+        """Return by how many Wh the recorded energy is off beyond what is allowed."""
+        return abs(self.error(key)) - self.allowed(key)
 
     @property
     def false_messages(self) -> list[CounterKey]:
@@ -187,6 +191,3 @@ def random_world(seed: int) -> World:
         seconds = rng.choice([-7200.0, -3600.0, 3600.0, 86400.0, 40 * 86400.0])
         world.clocks = [(Interval(when.start, when.start + rng.choice([poll, 1800.0, 86400.0])), seconds)]
     return world
-
-
-__all__ = ["PRODUCTION", "Fault", "World", "random_world"]

@@ -37,8 +37,10 @@ _EXPLAINED: Final = 240.0
 #: Wh that a counter may fall by: from rounding and sums of phases, and from rounding alone.
 _NOISE: Final = 100.0
 _ROUNDING: Final = 2.0
-#: Wh of a fall that is no step: it takes back what was too little to be noticed.
+#: A fall that is no step, but takes back what was too little to be noticed: Wh, or part of the counter up to so many Wh.
 _SMALL: Final = 500.0
+_PART: Final = 0.2
+_LARGER: Final = 10_000.0
 #: Factors by which energy may exceed what the reported power comes to: to be possible, and to be certain.
 _POSSIBLE: Final = 1.5
 _CERTAIN: Final = 2.0
@@ -77,8 +79,7 @@ class Step(NamedTuple):
     gained: float
     #: What the step has to add to the recorded energy.
     due: float = 0.0
-    #: When the new value was first read, or the wrong one published, in seconds since the epoch; None for a counter that
-    #: was new itself.
+    #: When the new value was first read, or the wrong one published, in seconds since the epoch; None after zero.
     since: float | None = None
 
     @property
@@ -132,10 +133,9 @@ class Counter:
 
     #: As published.
     value: float
-    #: When that was last known, when it last moved, and when it was first read.
+    #: When that was last known, and when it last moved.
     at: float
     moved: float
-    first: float
     #: When an inverter reported it; 0 where that is not known.
     own: float = 0.0
     #: Watts with the last reading that was published.
@@ -158,6 +158,8 @@ class Counter:
             self._follow_clock(reading.at)
         for offset in self._offsets(reading.value, capacity):
             change = reading.value + offset - self.value
+            if offset != self.offset and self._way_back(self._series(reading), reading.power, capacity):
+                break
             if self._is_possible(change, reading, capacity):
                 return self._accept(change, offset, reading, capacity)
         self.held_since = self.held_since or reading.at
@@ -197,6 +199,11 @@ class Counter:
             if 0 < value <= WRAP and 0 < (wraps := round((self.value - value) / WRAP)) < _WRAPS:
                 yield WRAP * wraps
 
+    def _series(self, reading: Reading) -> Candidate:
+        """Return a series of readings that consists of one."""
+        value = reading.value + self.offset
+        return Candidate(reading.at, value, value, reading.at)
+
     def _seconds(self, reading: Reading, capacity: Capacity) -> float:
         """Return the time in which the energy flowed that a reading counts and the last one did not."""
         seconds = reading.at - self.at
@@ -224,7 +231,7 @@ class Counter:
         energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
         seconds = self._seconds(reading, capacity)
         if abs(change) > _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), reading.at - self.at):
-            series = Candidate(reading.at, self.value + change, self.value + change, reading.at)
+            series = self._series(reading)
             if back := self._way_back(series, reading.power, capacity):
                 return self._take_back(back, series, reading, capacity)
             self._mark(change, reading.at, change if falls else 0.0)
@@ -255,12 +262,13 @@ class Counter:
         change = value - held.value if held else 0.0
         carried = _energy(self.limit(capacity, reading.power), reading.at - held.at) if held else 0.0
         if held is None or change < -(_NOISE if capacity.direction is Direction.UP else carried):
-            rise = value - self.value
-            self.candidate = Candidate(reading.at, value, value, reading.at, largest=abs(rise) if both else rise)
+            self.candidate = self._series(reading)
+            self.candidate.largest = abs(value - self.value) if both else value - self.value
             return self.candidate
         if capacity.direction is Direction.UP:
             change = max(0.0, change)
-        if abs(change) <= carried:
+        likely = _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), reading.at - held.at)
+        if abs(change) <= min(carried, likely):
             held.gained += change if both else max(0.0, change)
         held.age += min(max(0.0, reading.at - held.at), _FILLED)
         held.value, held.at, held.largest = held.value + change, reading.at, max(held.largest, abs(change))
@@ -294,9 +302,9 @@ class Counter:
     def _step(self, held: Candidate, reading: Reading) -> Step:
         """Publish what no energy explains, as the gateway reports it."""
         gained = self._flowed(held)
-        # The first readings may be those of a gateway that is starting.
-        is_new = not self.value or held.since - self.first < HOUR
-        step = Step(StepCause.LASTING, self.value, reading.value, gained, gained, None if is_new else held.since)
+        # Zero is the first reading of a gateway that is starting.
+        since = held.since if self.value else None
+        step = Step(StepCause.LASTING, self.value, reading.value, gained, gained, since)
         self._mark(reading.value + self.offset - self.value, reading.at, self.offset)
         self.offset = self.budget = 0.0
         self.total += gained
@@ -335,7 +343,7 @@ class Counter:
             is_on_path = -(_NOISE if is_up else most) <= grown + wrap <= most
             if is_on_path and back * jump < 0 and (is_undone or is_part):
                 return replace(checkpoint, offset=offset + wrap)
-        if is_up and -_SMALL <= change < 0:
+        if is_up and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
             return Checkpoint(self.value, self.total, self.at, 0.0)
         return None
 
@@ -362,7 +370,7 @@ class Counter:
         ahead = (self.candidate or self).at - at
         for each in (self, *self.checkpoints, *([self.candidate] if self.candidate else [])):
             each.at = min(each.at, at)
-        self.moved, self.first = min(self.moved, at), min(self.first, at)
+        self.moved = min(self.moved, at)
         if self.held_since:
             self.held_since -= ahead
 

@@ -125,7 +125,7 @@ class CounterFilter:
         if (counter := self._counters.get(key)) is None:
             if reading.value < 0 and capacity.direction is Direction.UP:
                 return None
-            self._counters[key] = Counter(reading.value, reading.at, reading.at, reading.at, reading.own, reading.power)
+            self._counters[key] = Counter(reading.value, reading.at, reading.at, reading.own, reading.power)
             return reading.value
         if given is not None and not counter.held_since:
             # The same value was given again and again since it was last read.
@@ -149,7 +149,7 @@ class CounterFilter:
         counter = self._counters.get(key)
         # A value that was held back was recorded again and again: that is nothing new.
         if counter is None or (counter.at < at and abs(value - counter.value) > _SAME):
-            self._counters[key] = Counter(value, at, at, at)
+            self._counters[key] = Counter(value, at, at)
 
     def dump(self) -> dict[str, Json]:
         """Return the counters, each under its address and field."""
@@ -194,7 +194,7 @@ def _load(stored: Json) -> Counter:
                 [value, at, own or 0.0, moved, before or 0.0, *_numbers(candidate or [])]
             )
             if value >= 0:
-                return Counter(value, at, moved, at, own)
+                return Counter(value, at, moved, own)
     raise ValueError(stored)
 
 
