@@ -1,7 +1,7 @@
 """Live through simulated days in which something goes wrong every half an hour, and tell what came of it.
 
-The soak is a test, tests/resilience/test_soak.py, which lives for some hours among the others. The same seed brings the same
-troubles.
+The soak is a test, tests/resilience/test_soak.py, which lives for some hours among the others. The same seed brings the
+same troubles.
 """
 
 import argparse

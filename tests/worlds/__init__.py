@@ -1,1 +1,1 @@
-"""Random days of random systems with known energy, wrong readings and silences: what is recorded has to be what flowed."""
+"""Random days of systems with known energy, wrong readings and silences: the recorded energy is compared with it."""

@@ -100,12 +100,12 @@ class Gateway:
         return self.system.plan
 
     def objects(self, time: float) -> tuple[Objects, Objects, frozenset[Address]]:
-        """Return the objects that are reported at a time, what they would report without any event, and the wrong ones."""
+        """Return the reported objects, the same without any event, and the addresses of wrong ones."""
         right = dict(self._metered(time) if self.plan.metered else self._unmetered(time))
         plain = dict(right)
         for meter in self.meters:
             if time >= meter.at:
-                self._begin(right, meter, time)
+                self._begin(right, meter)
         if self.upgrade and time >= self.upgrade.start:
             report = right[PRODUCTION]
             lifetime = report.watt_hours_lifetime % WRAP
@@ -117,7 +117,7 @@ class Gateway:
                 wrong |= self._distort(right, fault)
         return right, plain, frozenset(wrong)
 
-    def _begin(self, objects: Objects, meter: NewMeter, time: float) -> None:
+    def _begin(self, objects: Objects, meter: NewMeter) -> None:
         address, name = meter.key
         old = self._metered(meter.at) if self.plan.metered else None
         before = getattr(dict(old)[address], name) if old else 0.0
@@ -221,7 +221,7 @@ class Gateway:
 def meter(delivered: float, received: float, watts: float) -> EnvoyMeterData:
     """Return a reading of a CT meter."""
     numbers = (round(delivered), round(received), round(watts))
-    return EnvoyMeterData("1", 0, *numbers, 1.0, 230.0, 1.0, 50.0, None, None, None, None)  # type: ignore[arg-type]
+    return EnvoyMeterData("1", 0, *numbers, 1.0, 230.0, 1.0, 50.0, None, None, None, None)
 
 
 _IDLE: Final = meter(70.0, 0.0, 0.0)

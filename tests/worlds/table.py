@@ -115,14 +115,11 @@ def print_worlds(count: int) -> None:
     held, held_seed = max(counters, key=lambda each: each[0].held)
     beyond = {seed for result, seed in counters if result.error > result.allowed}
     print(f"\n{count} worlds, {len(counters)} counters")
-    print(
-        f"|recorded - true|: worst {worst.error:,.0f} Wh (seed {seed}), median {median(r.error for r, _ in counters):,.1f} Wh"
-    )
+    middle = median(result.error for result, _ in counters)
+    print(f"|recorded - true|: worst {worst.error:,.0f} Wh (seed {seed}), median {middle:,.1f} Wh")
     print(f"worlds beyond 0.5 kWh or 0.5 %: {len(beyond)} {sorted(beyond)}")
     print(f"false messages: {sum(world[2] for world in worlds)}; missing ones: {sum(world[3] for world in worlds)}")
-    print(
-        f"right readings held back for {held.held / 60:.0f} minutes at most (seed {held_seed}, a new meter that stands still)"
-    )
+    print(f"right readings held back for {held.held / 60:.0f} minutes at most (seed {held_seed}, a new meter at night)")
     own = sum(abs(result.own - result.true) > result.allowed for result, _ in counters)
     print(f"Home Assistant's own: {own} counters beyond")
 

@@ -77,7 +77,7 @@ async def test_the_imitated_recorder_counts_as_the_real_one(
         (at, name, state) for name, counter in counters.items() for at, state in counter.states if at < DAY + 8 * 3600
     )
     end = datetime.fromtimestamp(DAY, dt_util.UTC) + ROW
-    freezer.move_to(DAY)
+    freezer.move_to(datetime.fromtimestamp(DAY, dt_util.UTC))
     for at, name, state in changes:
         while at >= end.timestamp():
             freezer.move_to(end)

@@ -173,7 +173,9 @@ def random_world(seed: int) -> World:
         around = Interval(start - 3600, start + 7200)
         if rng.random() < 0.3 and not any(each.end in around or each.start in around for each in gateway.silences):
             gateway.upgrade = Interval(start, start + rng.choice([poll, 2400.0]))
-    gateway.outages = _intervals(rng, [0, 1, 1, 2], 4 * 3600, [])
+    # What a computed consumption fell by and rose by within one outage is not known.
+    feeding = [Interval(DAY + 16 * 3600, DAY + 21 * 3600)] if plan.feeds else []
+    gateway.outages = _intervals(rng, [0, 1, 1, 2], 4 * 3600, feeding)
     addresses = [address for address in gateway.objects(DAY)[0] if not address[-1].startswith("4823")]
     gateway.faults = list(random_faults(rng, poll, addresses, QUIET - 3600))
     if plan.metered and rng.random() < 0.15:
@@ -185,7 +187,7 @@ def random_world(seed: int) -> World:
         key = (("ctmeters", "production"), "energy_delivered")
         gateway.meters = [NewMeter(at, key, rng.uniform(10, 30_000))]
     world = World(gateway, poll)
-    world.stops = [] if gateway.meters else _intervals(rng, [0, 1, 1, 2], 2 * 3600, gateway.outages)
+    world.stops = [] if gateway.meters else _intervals(rng, [0, 1, 1, 2], 2 * 3600, [*gateway.outages, *feeding])
     if rng.random() < 0.3:
         when = Interval(rng.uniform(DAY, QUIET), QUIET)
         seconds = rng.choice([-7200.0, -3600.0, 3600.0, 86400.0, 40 * 86400.0])

@@ -14,8 +14,8 @@ then published as well. What was published without being certain can be taken ba
     └─────────────────────────────────────────────────────────────┴─────────────────────────────────────────────┘
 
 The energy that can have flowed is a budget: it grows at the power that the system can carry, and is spent by what is
-counted, so that a silence of inverters, gateway, network or Home Assistant leaves it unspent. That power is an assumption
-(see `limits`), which the power that the same object reports and steady rises refute.
+counted, so that a silence of inverters, gateway, network or Home Assistant leaves it unspent. That power is only an
+assumption (see `limits`), which the power that the same object reports and steady rises refute.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from .limits import Capacity, Direction
 WRAP: Final = 2**32 / 3600
 #: A counter of 3600 wraps is 2^32 Wh: a wrong reading.
 _WRAPS: Final = 1000
-#: Seconds after which nothing is held back any more. A poll is late now and then: these are a minute less than promised.
+#: Seconds after which nothing is held back any more: a minute less than promised, since polls are late now and then.
 HOUR: Final = 3540.0
 #: Seconds after which a reading is published that moves on, and one that can be explained.
 _MOVING: Final = 840.0
@@ -37,7 +37,7 @@ _EXPLAINED: Final = 240.0
 #: Wh that a counter may fall by: from rounding and sums of phases, and from rounding alone.
 _NOISE: Final = 100.0
 _ROUNDING: Final = 2.0
-#: A fall that is no step, but takes back what was too little to be noticed: Wh, or part of the counter up to so many Wh.
+#: A fall that takes back what was too little to be noticed: Wh, or part of the counter up to so many Wh.
 _SMALL: Final = 500.0
 _PART: Final = 0.2
 _LARGER: Final = 10_000.0
@@ -46,6 +46,8 @@ _POSSIBLE: Final = 1.5
 _CERTAIN: Final = 2.0
 #: Watts from which on a reported power is no evidence.
 _IMPLAUSIBLE: Final = 1e6
+#: Seconds between two readings from which on nothing is certain.
+_SILENCE: Final = 900.0
 #: Seconds that a reading may be older or younger than it seems.
 _SLACK: Final = 120.0
 #: Seconds for which inverters may stand still and then report all at once: some report once an hour.
@@ -54,7 +56,7 @@ _BURST: Final = 7200.0
 _LONGEST_REPORT: Final = 86400.0
 #: Seconds of the gap before a step that are filled with the mean of what flowed after it.
 _FILLED: Final = 600.0
-#: Seconds for which a change can be taken back, and the number of such changes.
+#: Seconds for which a change can be taken back, and how many of such changes are kept.
 _CHECKED: Final = 2 * 86400.0
 _CHECKPOINTS: Final = 8
 
@@ -94,7 +96,7 @@ class Reading(NamedTuple):
     value: float
     #: Seconds since the epoch.
     at: float
-    #: Watts that the same object reports, + where the counter rises.
+    #: Watts that the same object reports, + while the counter rises.
     power: float = 0.0
     #: When an inverter reported it, in seconds since the epoch; 0 where that is not known.
     own: float = 0.0
@@ -160,7 +162,7 @@ class Counter:
             change = reading.value + offset - self.value
             if offset != self.offset and self._way_back(self._series(reading), reading.power, capacity):
                 break
-            if self._is_possible(change, reading, capacity):
+            if self._is_possible(change, offset, reading, capacity):
                 return self._accept(change, offset, reading, capacity)
         self.held_since = self.held_since or reading.at
         if self._is_none(reading.value, capacity):
@@ -176,7 +178,7 @@ class Counter:
         return max(capacity.watts, self.learned, _POSSIBLE * power if power < _IMPLAUSIBLE else 0.0)
 
     def _is_none(self, value: float, capacity: Capacity) -> bool:
-        """Return whether a reading is none: gateways report zero where they have no reading, unless it was zero before."""
+        """Return whether a reading is none: gateways report zero where they have none, unless it was zero before."""
         if capacity.direction is not Direction.BOTH and value < min(0.0, self.value - self.budget):
             return True
         return not value and not any(abs(checkpoint.value) <= _NOISE for checkpoint in self.checkpoints)
@@ -204,17 +206,17 @@ class Counter:
         value = reading.value + self.offset
         return Candidate(reading.at, value, value, reading.at)
 
-    def _seconds(self, reading: Reading, capacity: Capacity) -> float:
+    def _seconds(self, reading: Reading, capacity: Capacity, offset: float) -> float:
         """Return the time in which the energy flowed that a reading counts and the last one did not."""
         seconds = reading.at - self.at
-        if capacity.by_inverters:
+        if capacity.by_inverters and offset == self.offset:
             seconds = max(seconds, min(reading.at - self.moved, _BURST))
         if reading.own and self.own:
             seconds = max(seconds, min(reading.own - self.own, _LONGEST_REPORT))
         return seconds
 
-    def _is_possible(self, change: float, reading: Reading, capacity: Capacity) -> bool:
-        most = _energy(self.limit(capacity, reading.power), self._seconds(reading, capacity))
+    def _is_possible(self, change: float, offset: float, reading: Reading, capacity: Capacity) -> bool:
+        most = _energy(self.limit(capacity, reading.power), self._seconds(reading, capacity, offset))
         return -self._least(reading, capacity, most) <= change <= most
 
     def _least(self, reading: Reading, capacity: Capacity, most: float) -> float:
@@ -229,8 +231,10 @@ class Counter:
         """Publish a reading that is possible."""
         falls = change < 0 and capacity.direction is Direction.UP_COMPUTED
         energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
-        seconds = self._seconds(reading, capacity)
-        if abs(change) > _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), reading.at - self.at):
+        seconds = self._seconds(reading, capacity, offset)
+        gap = reading.at - self.at
+        likely = _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), gap)
+        if abs(change) > (_NOISE if gap > _SILENCE else likely):
             series = self._series(reading)
             if back := self._way_back(series, reading.power, capacity):
                 return self._take_back(back, series, reading, capacity)
@@ -338,7 +342,7 @@ class Counter:
             near = _NOISE + 0.1 * abs(jump) + _energy(watts, held.at - since)
             is_undone = abs(back + jump) <= near and abs(jump) >= abs(back) / 2
             # Part of a rise may have been energy that was late.
-            is_part = is_up and -jump - near <= back < 0
+            is_part = capacity.direction is not Direction.BOTH and -jump - near <= back < 0
             most = _energy(self.limit(capacity), held.at - checkpoint.at + capacity.late)
             is_on_path = -(_NOISE if is_up else most) <= grown + wrap <= most
             if is_on_path and back * jump < 0 and (is_undone or is_part):
@@ -368,9 +372,11 @@ class Counter:
     def _follow_clock(self, at: float) -> None:
         """Go on at an earlier time, after the clock was ahead."""
         ahead = (self.candidate or self).at - at
-        for each in (self, *self.checkpoints, *([self.candidate] if self.candidate else [])):
-            each.at = min(each.at, at)
-        self.moved = min(self.moved, at)
+        self.at, self.moved = min(self.at, at), min(self.moved, at)
+        if self.candidate:
+            self.candidate.at = min(self.candidate.at, at)
+        for checkpoint in self.checkpoints:
+            checkpoint.at = min(checkpoint.at, at)
         if self.held_since:
             self.held_since -= ahead
 
