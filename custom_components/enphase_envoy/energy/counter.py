@@ -234,7 +234,9 @@ class Counter:
         seconds = self._seconds(reading, capacity, offset)
         gap = reading.at - self.at
         likely = _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), gap)
-        if abs(change) > (_NOISE if gap > _SILENCE else likely):
+        if offset != self.offset:
+            self._mark(reading.value + self.offset - self.value, reading.at, self.offset - offset)
+        elif abs(change) > (_NOISE if gap > _SILENCE else likely):
             series = self._series(reading)
             if back := self._way_back(series, reading.power, capacity):
                 return self._take_back(back, series, reading, capacity)
@@ -342,7 +344,7 @@ class Counter:
             near = _NOISE + 0.1 * abs(jump) + _energy(watts, held.at - since)
             is_undone = abs(back + jump) <= near and abs(jump) >= abs(back) / 2
             # Part of a rise may have been energy that was late.
-            is_part = capacity.direction is not Direction.BOTH and -jump - near <= back < 0
+            is_part = not offset and capacity.direction is not Direction.BOTH and -jump - near <= back < 0
             most = _energy(self.limit(capacity), held.at - checkpoint.at + capacity.late)
             is_on_path = -(_NOISE if is_up else most) <= grown + wrap <= most
             if is_on_path and back * jump < 0 and (is_undone or is_part):
