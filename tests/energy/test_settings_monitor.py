@@ -28,7 +28,7 @@ def watch() -> SettingsMonitor:
 
 
 def test_a_setting_that_holds_is_kept(watch: SettingsMonitor) -> None:
-    """It takes the whole time to be sure, and is said once."""
+    """It takes the whole time to be sure, and is reported once."""
     assert not list(watch.judge(WANTED, (50, WATCH_TIME - 1), WATCH_TIME - 1, just_read=True))
     (finding,) = watch.judge(WANTED, (50, WATCH_TIME), WATCH_TIME, just_read=True)
     assert (finding.outcome, finding.asker, finding.wanted) == (SettingOutcome.KEPT, "number.reserve", 50.0)
@@ -44,7 +44,7 @@ def test_a_setting_that_the_cloud_changes_back_is_overwritten(watch: SettingsMon
 
 
 def test_a_setting_that_the_controller_does_not_take_over_is_ignored(watch: SettingsMonitor) -> None:
-    """The controller has a while; then its own reserve is the real one, for as long as nobody asks again."""
+    """The controller has a while; then its own reserve is the real one, until another is written."""
     assert not list(watch.judge(WANTED, (20, 60), 60, just_read=True))
     (finding,) = watch.judge(WANTED, (20, 100), 100, just_read=True)
     assert (finding.outcome, finding.wanted, finding.actual) == (SettingOutcome.IGNORED, 50.0, 20)
@@ -68,6 +68,6 @@ def test_only_what_was_changed_is_watched(watch: SettingsMonitor) -> None:
 
 
 def test_what_was_not_just_read_says_nothing(watch: SettingsMonitor) -> None:
-    """The controller is asked more often than the settings: it may know already what the cloud just did to them."""
+    """The controller is read more often than the settings: it may already use what the cloud just wrote."""
     assert not list(watch.judge(WANTED, (20, 100), 100, just_read=False))
     assert list(watch.judge(WANTED, (20, 100), 100, just_read=True))

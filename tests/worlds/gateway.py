@@ -158,7 +158,7 @@ class Gateway:
         yield PRODUCTION, EnvoySystemProduction(round(plan.lifetime + energy), 0, 0, round(watts))
 
     def _report_time(self, group: int, time: float) -> float:
-        """Return when a group reported last, as far as the gateway knows."""
+        """Return when a group reported last, as far as it reached the gateway."""
         last = self._reported.setdefault(group, DAY - 3600)
         report = (time - group * 23.0) // REPORT * REPORT + group * 23.0
         late = self.spread * ((group * 5) % _GROUPS) / _GROUPS

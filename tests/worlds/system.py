@@ -1,6 +1,5 @@
-"""A system with its flows over one day, and what its counters read in truth."""
+"""A system with its flows over one day, and the true readings of its counters."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate
 import random
@@ -128,6 +127,3 @@ def random_plan(rng: random.Random) -> Plan:
         day=rng.randrange(-180, 180),
         lifetime=10 ** rng.uniform(4.3, 8),
     )
-
-
-type Truth = Callable[[float], float]

@@ -69,7 +69,7 @@ class DailyEnergy:
     name = "days"
 
     def __init__(self, counter_filter: CounterFilter) -> None:
-        """Start without any day; `counter_filter` knows the limits and the steps of the counters."""
+        """Start without any day; `counter_filter` has the limits and the steps of the counters."""
         self._filter = counter_filter
         self._days: dict[Address, _Day] = {}
         #: The objects as last given, and on which day.

@@ -24,6 +24,7 @@ _GAP_POLLS: Final = 3.5
 class VirtualMeters:
     """Adds grid, batteries and house. A processor of the pipeline, after the counter filter."""
 
+    #: The key in storage; of the first version.
     name = "ledger"
 
     def __init__(self, counter_filter: CounterFilter, poll_interval: float = 60.0) -> None:

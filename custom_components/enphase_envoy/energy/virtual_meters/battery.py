@@ -108,7 +108,7 @@ class BatteryMeter:
         self._last = {kind: replace(last, at=last.at + seconds) for kind, last in self._last.items()}
 
     def dump(self, offset: float) -> dict[str, Json]:
-        """Return all that has to be remembered, in seconds since the epoch."""
+        """Return the state to store, in seconds since the epoch."""
         last: dict[str, Json] = {kind: asdict(last) | {"at": last.at + offset} for kind, last in self._last.items()}
         return {"totals": self.totals.dump(), "last": last}
 
