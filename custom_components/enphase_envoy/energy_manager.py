@@ -16,7 +16,7 @@ from .energy.pipeline import Pipeline, ProcessingContext
 from .energy.virtual_meters import VirtualMeters
 from .issues import async_report_step
 from .model.json_data import Json
-from .model.snapshot import Address, CounterKey, Snapshot
+from .model.snapshot import Address, CounterKey, Snapshot, to_key
 from .model.validation import is_number
 from .statistics.recorder import (
     Correction,
@@ -47,11 +47,14 @@ class _Report:
     after: float
     #: Seconds since the epoch.
     at: float
+    #: The counter as a key of storage: nothing is reported while its readings are held back again.
+    counter: str = ""
     correction: Correction | None = None
 
     def dump(self) -> Json:
         """Return the report for storage."""
-        return [self.before, self.after, self.at, *([asdict(self.correction)] if self.correction else [])]
+        correction: Json = asdict(self.correction) if self.correction else None
+        return [self.before, self.after, self.at, self.counter, correction]
 
 
 class EnergyManager:
@@ -154,7 +157,7 @@ class EnergyManager:
             return
         self._corrections.async_add(Correction(entity_id, now, surplus))
         if step.cause is StepCause.LASTING and step.since:
-            self._reports[entity_id] = _Report(step.before, step.after, step.since + HOUR)
+            self._reports[entity_id] = _Report(step.before, step.after, step.since + HOUR, to_key((*address, field)))
 
     @callback
     def _corrected(self, correction: Correction) -> None:
@@ -167,9 +170,12 @@ class EnergyManager:
     @callback
     def _report_steps(self) -> None:
         """Report the corrections of steps that were not taken back within an hour."""
+        if not self._reports:
+            return
         now = dt_util.utcnow().timestamp()
+        held = {to_key((*address, field)) for address, field in self._guard.held_counters}
         for entity_id, report in list(self._reports.items()):
-            if report.correction and now >= report.at:
+            if report.correction and now >= report.at and report.counter not in held:
                 del self._reports[entity_id]
                 async_report_step(self._hass, self._entry, asdict(report.correction), report.before, report.after)
 
@@ -192,9 +198,10 @@ def _reports(data: object) -> dict[str, _Report]:
     reports = {}
     for entity_id, report in data.items() if isinstance(data, dict) else ():
         match report:
-            case [before, after, *rest] if is_number(before) and is_number(after):
-                # Versions before stored no more, and reported a step as soon as it was corrected.
-                at = rest[0] if rest and is_number(rest[0]) else 0.0
-                corrections = restore_corrections(rest[1:])
-                reports[str(entity_id)] = _Report(before, after, at, corrections[0] if corrections else None)
+            case [before, after] if is_number(before) and is_number(after):
+                # A version before stored no more, and reported a step as soon as it was corrected.
+                reports[str(entity_id)] = _Report(before, after, 0.0)
+            case [before, after, at, str(counter), correction] if all(map(is_number, (before, after, at))):
+                corrections = restore_corrections([correction])
+                reports[str(entity_id)] = _Report(before, after, at, counter, next(iter(corrections), None))
     return reports

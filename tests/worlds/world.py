@@ -89,7 +89,7 @@ class World:
                 self._measure(key, time, is_held=key in held and address not in wrong)
         for key, step in self._filter.steps.items():
             self._correct(key, step, now)
-        for key in [key for key, at in self._reports.items() if now >= at and not held]:
+        for key in [key for key, at in self._reports.items() if now >= at and key not in held]:
             del self._reports[key]
             self.messages.append(key)
 

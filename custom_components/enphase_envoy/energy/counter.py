@@ -158,7 +158,7 @@ class Counter:
         """Take a reading; return the step if that publishes one."""
         if reading.at < (self.candidate or self).at - _SLACK:
             self._follow_clock(reading.at)
-        for offset in self._offsets(reading.value, capacity):
+        for offset in (self.offset, *self._other_offsets(reading.value, capacity)):
             change = reading.value + offset - self.value
             if offset != self.offset and self._way_back(self._series(reading), reading.power, capacity):
                 break
@@ -186,20 +186,22 @@ class Counter:
     def known_at(self, at: float, capacity: Capacity) -> None:
         """Note that it had its value until then: the budget grows, up to what the counter may be late with."""
         if at > self.at:
-            earned = self.limit(capacity) * (at - self.at) / 3600
-            self.budget = min(self.budget + earned, max(earned, self.limit(capacity) * capacity.late / 3600))
+            limit = self.limit(capacity) / 3600
+            earned = limit * (at - self.at)
+            self.budget = min(self.budget + earned, max(earned, limit * capacity.late))
             self.at = at
 
     # Readings that are possible
 
-    def _offsets(self, value: float, capacity: Capacity) -> Iterator[float]:
-        """Yield what may have to be added to a reading, the most likely first."""
-        yield self.offset
-        if capacity.by_inverters:
-            # Firmware counts modulo 2^32 J, or stops doing so, from one day to the next.
+    def _other_offsets(self, value: float, capacity: Capacity) -> Iterator[float]:
+        """Yield what else may have to be added to a reading.
+
+        Firmware counts modulo 2^32 J, or stops doing so, from one day to the next.
+        """
+        if capacity.by_inverters and self.offset:
             yield 0.0
-            if 0 < value <= WRAP and 0 < (wraps := round((self.value - value) / WRAP)) < _WRAPS:
-                yield WRAP * wraps
+        if capacity.by_inverters and 0 < value <= WRAP and 0 < (wraps := round((self.value - value) / WRAP)) < _WRAPS:
+            yield WRAP * wraps
 
     def _series(self, reading: Reading) -> Candidate:
         """Return a series of readings that consists of one."""
@@ -241,8 +243,7 @@ class Counter:
             if back := self._way_back(series, reading.power, capacity):
                 return self._take_back(back, series, reading, capacity)
             self._mark(change, reading.at, change if falls else 0.0)
-        needed = 3600 * abs(energy) / (max(seconds, 0.0) + _SLACK)
-        if needed > self.limit(capacity):
+        if energy and (needed := 3600 * abs(energy) / (max(seconds, 0.0) + _SLACK)) > self.limit(capacity):
             self.learned = needed
         self.offset = offset - change if falls and change < -_ROUNDING else offset
         self._count(energy, reading, capacity)
@@ -385,4 +386,4 @@ class Counter:
 
 def _energy(watts: float, seconds: float) -> float:
     """Return the Wh that can flow in a time."""
-    return watts * (max(seconds, 0.0) + _SLACK) / 3600
+    return watts * ((seconds if seconds > 0 else 0.0) + _SLACK) / 3600
