@@ -9,7 +9,7 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 
 from .const import DEFAULT_POLL_INTERVAL, LOGGER, OPTION_POLL_INTERVAL
-from .energy.counter import HOUR, Step, StepCause
+from .energy.counter import Step, StepCause
 from .energy.counter_filter import CounterFilter
 from .energy.daily import DailyEnergy
 from .energy.pipeline import Pipeline, ProcessingContext
@@ -32,6 +32,10 @@ from .storage import COUNTERS, EntryStore
 _SAVED_WITHIN: Final = 600
 #: Seconds within which is saved what a crash must not undo.
 _SAVED_SOON: Final = 5
+#: Seconds within which a step may turn out to be a wrong reading, after which it is reported.
+_TAKEN_BACK_WITHIN: Final = 2700.0
+#: Seconds between two polls at most.
+_LONGEST_WAIT: Final = 600.0
 #: Seconds after which what was remembered of a counter may be older than what was recorded.
 _OLD: Final = 3600
 #: Names in memory, beside those of the steps.
@@ -41,12 +45,12 @@ _REPORTS: Final = "reports"
 
 @dataclass(slots=True)
 class _Report:
-    """A step of a counter, in Wh, to be reported to the user when it is corrected, at `at` at the earliest."""
+    """A step of a counter, in Wh, to be reported to the user when it is corrected."""
 
     before: float
     after: float
-    #: Seconds since the epoch.
-    at: float
+    #: Seconds to wait, since it may be taken back.
+    wait: float
     #: The counter as a key of storage: nothing is reported while its readings are held back again.
     counter: str = ""
     correction: Correction | None = None
@@ -54,7 +58,7 @@ class _Report:
     def dump(self) -> Json:
         """Return the report for storage."""
         correction: Json = asdict(self.correction) if self.correction else None
-        return [self.before, self.after, self.at, self.counter, correction]
+        return [self.before, self.after, self.wait, self.counter, correction]
 
 
 class EnergyManager:
@@ -79,6 +83,7 @@ class EnergyManager:
         self._corrections = PendingCorrections(hass, self._corrected)
         #: Steps to be reported to the user, by entity.
         self._reports: dict[str, _Report] = {}
+        self._reported_at = 0.0
         self._stop: CALLBACK_TYPE | None = None
         #: Something is held back.
         self._doubting = False
@@ -157,7 +162,7 @@ class EnergyManager:
             return
         self._corrections.async_add(Correction(entity_id, now, surplus))
         if step.cause is StepCause.LASTING and step.since:
-            self._reports[entity_id] = _Report(step.before, step.after, step.since + HOUR, to_key((*address, field)))
+            self._reports[entity_id] = _Report(step.before, step.after, _TAKEN_BACK_WITHIN, to_key((*address, field)))
 
     @callback
     def _corrected(self, correction: Correction) -> None:
@@ -173,9 +178,12 @@ class EnergyManager:
         if not self._reports:
             return
         now = dt_util.utcnow().timestamp()
+        # No more than between two polls, also when the clock was set.
+        elapsed, self._reported_at = min(max(0.0, now - self._reported_at), _LONGEST_WAIT), now
         held = {to_key((*address, field)) for address, field in self._guard.held_counters}
         for entity_id, report in list(self._reports.items()):
-            if report.correction and now >= report.at and report.counter not in held:
+            report.wait -= elapsed
+            if report.correction and report.wait <= 0 and report.counter not in held:
                 del self._reports[entity_id]
                 async_report_step(self._hass, self._entry, asdict(report.correction), report.before, report.after)
 
@@ -201,7 +209,7 @@ def _reports(data: object) -> dict[str, _Report]:
             case [before, after] if is_number(before) and is_number(after):
                 # A version before stored no more, and reported a step as soon as it was corrected.
                 reports[str(entity_id)] = _Report(before, after, 0.0)
-            case [before, after, at, str(counter), correction] if all(map(is_number, (before, after, at))):
+            case [before, after, wait, str(counter), correction] if all(map(is_number, (before, after, wait))):
                 corrections = restore_corrections([correction])
-                reports[str(entity_id)] = _Report(before, after, at, counter, next(iter(corrections), None))
+                reports[str(entity_id)] = _Report(before, after, wait, counter, next(iter(corrections), None))
     return reports

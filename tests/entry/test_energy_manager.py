@@ -96,6 +96,6 @@ async def test_the_day_begins_at_midnight_whatever_the_gateway_says(
 def test_reports_of_steps_are_restored() -> None:
     """Also those of the version before, which stored no more than from what to what a counter went."""
     correction = Correction("sensor.solar", 1_750_000_000.0, -5000.0)
-    report = _Report(65e6, 12e3, 1_750_003_600.0, "system_production/watt_hours_lifetime", correction)
+    report = _Report(65e6, 12e3, 1800.0, "system_production/watt_hours_lifetime", correction)
     stored = json.loads(json.dumps({"sensor.solar": report.dump(), "sensor.grid": [5.0, 7.0], "sensor.other": [1]}))
     assert _reports(stored) == {"sensor.solar": report, "sensor.grid": _Report(5.0, 7.0, 0.0)}

@@ -7,7 +7,7 @@ import json
 import random
 from typing import Final
 
-from custom_components.enphase_envoy.energy.counter import HOUR, WRAP, Step, StepCause
+from custom_components.enphase_envoy.energy.counter import WRAP, Step, StepCause
 from custom_components.enphase_envoy.energy.counter_filter import COUNTERS, CounterFilter
 from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
 from custom_components.enphase_envoy.model.snapshot import Address, CounterKey, Freshness, TimedValue
@@ -41,6 +41,7 @@ class World:
     held: dict[CounterKey, float] = field(default_factory=lambda: defaultdict(float))
     messages: list[CounterKey] = field(default_factory=list)
     _reports: dict[CounterKey, float] = field(default_factory=dict)
+    _reported_at: float = 0.0
     _held_from: dict[CounterKey, float] = field(default_factory=dict)
     _filter: CounterFilter = field(default_factory=CounterFilter)
     _freshness: dict[Address, TimedValue] = field(default_factory=dict)
@@ -89,7 +90,9 @@ class World:
                 self._measure(key, time, is_held=key in held and address not in wrong)
         for key, step in self._filter.steps.items():
             self._correct(key, step, now)
-        for key in [key for key, at in self._reports.items() if now >= at and key not in held]:
+        elapsed, self._reported_at = min(max(0.0, now - self._reported_at), 600.0), now
+        self._reports = {key: wait - elapsed for key, wait in self._reports.items()}
+        for key in [key for key, wait in self._reports.items() if wait <= 0 and key not in held]:
             del self._reports[key]
             self.messages.append(key)
 
@@ -125,7 +128,7 @@ class World:
             surplus -= step.due
         self.ours[key].correct(now, surplus)
         if step.cause is StepCause.LASTING and step.since and surplus:
-            self._reports[key] = step.since + HOUR
+            self._reports[key] = 2700.0
 
     # Results
 

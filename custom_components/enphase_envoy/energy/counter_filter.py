@@ -108,7 +108,8 @@ class CounterFilter:
             if not isinstance(value := getattr(timed.value, field), int | float):
                 continue
             reading = Reading(value, at, _power(timed.value, field, capacity.direction), own)
-            published[field] = self._read((address, field), reading, capacity, context, given)
+            if (shown := self._read((address, field), reading, capacity, context, given)) != value:
+                published[field] = shown
         if _is_empty(timed.value) and _are_inverters_producing(objects):
             published["watts_now"] = None
         self._replaced.put(address, timed, published)

@@ -119,7 +119,9 @@ class DailyEnergy:
             _turn(day, today)
         elif today < day.day:
             _turn_back(day, today)
-        limit = self._filter.limit(objects, address, context)
+        # Most objects are inverters, which need it on the first day only.
+        is_limited = day.began is None or fields.week
+        limit = self._filter.limit(objects, address, context) if is_limited else 0.0
         if lifetime is not None:
             _count(day, reported, lifetime, at, _midnight(today, context.zone), limit)
         figures: dict[str, Any] = {fields.today: None if day.gained is None else round(day.gained, 3)}

@@ -44,7 +44,7 @@ class Replacements:
     def put(self, address: Address, timed: TimedValue, values: Mapping[str, Any]) -> None:
         """Replace an object by one with other values of some fields, if they are others."""
         value: Any = timed.value
-        if all(getattr(value, name) == new for name, new in values.items()):
+        if not values or all(getattr(value, name) == new for name, new in values.items()):
             self.discard(address)
             return
         replacement, last = replace(value, **values), self.objects.get(address)
