@@ -47,6 +47,8 @@ _WRITE_LIMIT = 20
 #: waits, which so knows of what is late that somebody is there.
 _TIMEOUT = aiohttp.ClientTimeout(total=90, connect=_PATIENCE - 1)
 
+_PRODUCTION = ("watt_hours_lifetime", "watt_hours_last_7_days", "watt_hours_today", "watts_now")
+
 #: Fields that the library's writing calls change.
 _WRITTEN = (
     "tariff",
@@ -96,6 +98,7 @@ class Gateway(Envoy):
         #: The state of charge that AC batteries are to sleep at, chosen but not necessarily sent.
         self.sleep_band: tuple[int, int] | None = None
         self._probes = ProbeSchedule(clock)
+        self._was_production_empty = False
         #: No poll since the last answer of anybody.
         self._lost = False
         #: Held while documents are read into the snapshot, by a poll or around a write.
@@ -243,6 +246,9 @@ class Gateway(Envoy):
             elif any(self._asker.endpoint(path).failure == UNEXPECTED for path in self._asker.asked):
                 # It may be right, and what was found out before odd.
                 self._probes.hasten()
+            if (is_empty := self._is_production_empty()) and not self._was_production_empty:
+                self.forget_probe(sure=False)
+            self._was_production_empty = is_empty
             if new := self._reader.signs_of_new_hardware() - self._asker.asked:
                 await self._asker.fetch(new, patience=_PATIENCE)
                 await self._reader.read_all()
@@ -281,6 +287,17 @@ class Gateway(Envoy):
     def probes(self) -> int:
         """How often it was found out what the gateway offers."""
         return self._probes.count
+
+    def _is_production_empty(self) -> bool:
+        """Return whether the production is zero throughout although inverters report power.
+
+        Firmware 8.3.5422 and later, without CTs: another endpoint has it.
+        """
+        objects = self._reader.known.objects
+        production = objects.get(("system_production",))
+        inverters = (timed.value for address, timed in objects.items() if address[0] == "inverters")
+        is_zero = production is not None and not any(getattr(production.value, name, 1) for name in _PRODUCTION)
+        return is_zero and any(getattr(inverter, "last_report_watts", 0) for inverter in inverters)
 
     def stop(self) -> None:
         """Give up requests that outlast their poll."""
