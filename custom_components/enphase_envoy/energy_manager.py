@@ -1,8 +1,8 @@
-"""The books of an entry: opened when its first snapshot comes, kept over restarts, and told to the recorder."""
+"""The energy pipeline of an entry: its stored state, and the corrections of statistics that it requires."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 import time
 from typing import Final
 
@@ -13,72 +13,99 @@ from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .const import DEFAULT_POLL_INTERVAL, LOGGER, OPTION_POLL_INTERVAL
 from .energy.ac_batteries import AcBatteries
-from .energy.counter_filter import CounterFilter, CounterStep, StepCause
+from .energy.counter import Step, StepCause
+from .energy.counter_filter import CounterFilter
 from .energy.daily import DailyEnergy
 from .energy.pipeline import Pipeline, ProcessingContext
 from .energy.settings_monitor import SettingsMonitor
 from .energy.virtual_meters import VirtualMeters
 from .issues import async_report_setting, async_report_step
 from .model.json_data import Json
-from .model.snapshot import Address, CounterKey, Snapshot
+from .model.snapshot import Address, CounterKey, Snapshot, to_key
 from .model.validation import is_number
 from .statistics.entities import async_counter_entities
-from .statistics.recorder import Correction, PendingCorrections, async_last_recorded, async_recorder, recorded_change
+from .statistics.recorder import (
+    Correction,
+    PendingCorrections,
+    async_last_recorded,
+    async_recorder,
+    recorded_change,
+    restore_corrections,
+)
 from .storage import COUNTERS, EntryStore
 
-#: Seconds within which what was entered is saved.
-_SAVED_WITHIN: Final = 600
-#: Seconds within which is saved what a crash must not undo.
-_SAVED_SOON: Final = 5
-#: Seconds after which what was remembered of a counter may be older than what was recorded.
-_OLD: Final = 3600
-#: Names in memory, beside those of the steps.
+#: Seconds within which the state is stored, and within which a step is, which a crash must not undo.
+_SAVE_DELAY: Final = 600
+_SAVE_DELAY_AFTER_STEP: Final = 5
+#: Seconds within which a step may turn out to be a wrong reading, after which it is reported.
+_TAKEN_BACK_WITHIN: Final = 2700.0
+#: Seconds between two polls at most.
+_LONGEST_WAIT: Final = 600.0
+#: Seconds after which the stored state of a counter may be older than its last statistics.
+_OUTDATED_AFTER: Final = 3600
+#: Keys of storage, beside those of the processors.
 _CORRECTIONS: Final = "corrections"
 _REPORTS: Final = "reports"
 
 
-class EnergyManager:
-    """Enters each snapshot into the books, and has corrected what the statistics book of a counter's leap."""
+@dataclass(slots=True)
+class _Report:
+    """A step of a counter, in Wh, to be reported to the user when it is corrected."""
 
-    def __init__(
-        self,
-        hass: HomeAssistant,
-        entry: ConfigEntry,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Prepare to keep the books, on the clock of the polls."""
+    before: float
+    after: float
+    #: Seconds to wait, since it may be taken back.
+    wait: float
+    #: The counter as a key of storage: nothing is reported while its readings are held back again.
+    counter: str = ""
+    correction: Correction | None = None
+
+    def dump(self) -> Json:
+        """Return the report for storage."""
+        correction: Json = asdict(self.correction) if self.correction else None
+        return [self.before, self.after, self.wait, self.counter, correction]
+
+
+class EnergyManager:
+    """Processes each snapshot, and corrects what the statistics record of a counter's step."""
+
+    def __init__(self, hass: HomeAssistant, entry: ConfigEntry, clock: Callable[[], float] = time.monotonic) -> None:
+        """Prepare to process snapshots; `clock` is that of the polls, in seconds."""
         self._hass = hass
         self._entry = entry
         self._clock = clock
-        self._memory = EntryStore(hass, entry, COUNTERS)
-        self._guard = CounterFilter()
-        self._ledger = VirtualMeters(self._guard, entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL))
+        self._store = EntryStore(hass, entry, COUNTERS)
+        self._counters = CounterFilter()
+        self._meters = VirtualMeters(self._counters, entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL))
         self._settings = SettingsMonitor()
-        self._pipeline = Pipeline((AcBatteries(), self._guard, DailyEnergy(self._guard), self._ledger, self._settings))
+        self._pipeline = Pipeline(
+            (AcBatteries(), self._counters, DailyEnergy(self._counters), self._meters, self._settings)
+        )
         self._corrections = PendingCorrections(hass, self._corrected)
-        #: From what to what the counters of entities went whose correction the owner is to be told of.
-        self._reports: dict[str, tuple[float, float]] = {}
+        #: Steps to be reported to the user, by entity.
+        self._reports: dict[str, _Report] = {}
+        self._reported_at = 0.0
         self._stop: CALLBACK_TYPE | None = None
-        #: Something is held back.
-        self._doubting = False
+        #: Whether readings are held back.
+        self._is_holding = False
 
     async def async_load(self, snapshot: Snapshot) -> None:
-        """Remember what was entered before, or else what was recorded, once."""
+        """Restore the stored state, or else what was recorded last, once."""
         if self._stop:
             return
-        memory = await self._memory.async_load() or {}
-        self._pipeline.load(memory)
-        self._corrections.load(memory.get(_CORRECTIONS))
-        self._reports = _reports(memory.get(_REPORTS))
-        since = dt_util.utcnow().timestamp() - _OLD
-        unread = {address for address, _ in self._guard.unread(snapshot.objects, since)}
+        stored = await self._store.async_load() or {}
+        self._pipeline.load(stored)
+        self._corrections.load(stored.get(_CORRECTIONS))
+        self._reports = _reports(stored.get(_REPORTS))
+        since = dt_util.utcnow().timestamp() - _OUTDATED_AFTER
+        unread = {address for address, _ in self._counters.unread(snapshot.objects, since)}
         for counter, (watt_hours, at) in (await self._recorded(snapshot, unread)).items():
-            self._guard.resume(counter, watt_hours, at)
-        # What is worked out is known only after that, and was kept more rarely than it was recorded.
-        entered = self.process(snapshot)
-        worked_out = entered.objects.keys() - snapshot.objects.keys()
-        for counter, (watt_hours, _) in (await self._recorded(entered, worked_out)).items():
-            self._ledger.resume(counter, watt_hours)
+            self._counters.resume(counter, watt_hours, at)
+        # Virtual meters exist only after processing, and are stored more rarely than they are recorded.
+        processed = self.process(snapshot)
+        added = processed.objects.keys() - snapshot.objects.keys()
+        for counter, (watt_hours, _) in (await self._recorded(processed, added)).items():
+            self._meters.resume(counter, watt_hours)
         self._stop = self._corrections.async_start()
 
     async def _recorded(
@@ -93,20 +120,21 @@ class EnergyManager:
 
     @callback
     def process(self, snapshot: Snapshot, addresses: Collection[Address] | None = None) -> Snapshot:
-        """Return the snapshot with counters that only tell the truth, and with what follows from them."""
+        """Return the snapshot with plausible counters and virtual meters; with `addresses`, evaluate these alone."""
         now = dt_util.utcnow().timestamp()
         context = ProcessingContext(now, now - self._clock(), dt_util.get_default_time_zone(), snapshot.unread_meters)
-        entered = self._pipeline.process(snapshot, context, addresses)
-        if steps := self._guard.steps:
-            entities = async_counter_entities(self._hass, entered, {step.counter[0] for step in steps})
-            for step in steps:
-                self._correct(step, entities.get(step.counter))
+        processed = self._pipeline.process(snapshot, context, addresses)
+        if steps := self._counters.steps:
+            entities = async_counter_entities(self._hass, processed, {address for address, _ in steps})
+            for counter, step in steps.items():
+                self._correct(counter, step, entities.get(counter), now)
         for result in self._settings.results:
             async_report_setting(self._hass, self._entry, snapshot.firmware, result)
-        self._tell_doubts()
+        self._report_steps()
+        self._log_held_counters()
         if self._stop:
-            self._memory.keep(self._dump, _SAVED_SOON if steps else _SAVED_WITHIN)
-        return entered
+            self._store.keep(self._dump, _SAVE_DELAY_AFTER_STEP if steps else _SAVE_DELAY)
+        return processed
 
     @contextmanager
     def writing_settings(self) -> Iterator[None]:
@@ -123,57 +151,82 @@ class EnergyManager:
         self._settings.watch(before, wanted, entity_id, self._clock())
 
     async def async_close(self) -> None:
-        """Save what was entered, for the last time."""
+        """Store the state for the last time."""
         if self._stop:
             self._stop()
             self._stop = None
-            await self._memory.async_save_now(self._dump())
+            await self._store.async_save_now(self._dump())
 
     def _dump(self) -> dict[str, Json]:
-        reports: dict[str, Json] = {entity_id: [*report] for entity_id, report in self._reports.items()}
+        reports: dict[str, Json] = {entity_id: report.dump() for entity_id, report in self._reports.items()}
         return self._pipeline.dump() | {_CORRECTIONS: self._corrections.dump(), _REPORTS: reports}
 
     @callback
-    def _correct(self, step: CounterStep, entity_id: str | None) -> None:
-        """Have corrected what the statistics will book of a leap."""
-        name = entity_id or " ".join((*step.counter[0], step.counter[1]))
-        # A lie that was believed was booked: the way back is booked as well, and makes it good.
-        due = step.after - step.before if step.cause is StepCause.TAKEN_BACK else step.gained
-        surplus = due - recorded_change(step.before, step.after)
-        texts = (name, step.before / 1000, step.after / 1000, step.gained / 1000)
-        LOGGER.warning("%s went from %.3f to %.3f kWh for good; %.3f kWh of that is energy that flowed", *texts)
-        if entity_id is None or not surplus:
+    def _correct(self, counter: CounterKey, step: Step, entity_id: str | None, now: float) -> None:
+        """Correct what the statistics will record of a step."""
+        address, field = counter
+        texts = (entity_id or " ".join((*address, field)), step.before / 1000, step.after / 1000, step.gained / 1000)
+        LOGGER.info("%s went from %.3f to %.3f kWh; %.3f kWh of that is energy that flowed", *texts)
+        if entity_id is None:
             return
-        self._corrections.async_add(Correction(entity_id, step.at, surplus))
-        if step.cause is StepCause.LASTING:
-            self._reports[entity_id] = (step.before, step.after)
+        self._reports.pop(entity_id, None)
+        surplus = step.due - recorded_change(step.before, step.after)
+        if step.cause is StepCause.TAKEN_BACK and step.since and step.due < 0:
+            # The wrong reading was recorded as energy: it is removed there, and so is the way back.
+            self._corrections.async_add(Correction(entity_id, step.since, step.due))
+            surplus -= step.due
+        if not surplus:
+            return
+        self._corrections.async_add(Correction(entity_id, now, surplus))
+        if step.cause is StepCause.LASTING and step.since:
+            self._reports[entity_id] = _Report(step.before, step.after, _TAKEN_BACK_WITHIN, to_key((*address, field)))
 
     @callback
     def _corrected(self, correction: Correction) -> None:
-        """Tell the owner, who may know better."""
-        self._memory.keep(self._dump, _SAVED_SOON)
-        if report := self._reports.pop(correction.entity_id, None):
-            async_report_step(self._hass, self._entry, asdict(correction), *report)
+        """Inform the user, who may have another opinion, of the correction of a step."""
+        self._store.keep(self._dump, _SAVE_DELAY_AFTER_STEP)
+        if report := self._reports.get(correction.entity_id):
+            report.correction = correction
+            self._report_steps()
 
     @callback
-    def _tell_doubts(self) -> None:
-        """Log one line when readings begin to be held back, and one when that is over."""
-        doubts = self._guard.held_counters
-        if doubts and not self._doubting:
+    def _report_steps(self) -> None:
+        """Report the corrections of steps that were not taken back."""
+        if not self._reports:
+            return
+        now = dt_util.utcnow().timestamp()
+        # No more than between two polls, also when the clock was set.
+        elapsed, self._reported_at = min(max(0.0, now - self._reported_at), _LONGEST_WAIT), now
+        held = {to_key((*address, field)) for address, field in self._counters.held_counters}
+        for entity_id, report in list(self._reports.items()):
+            report.wait -= elapsed
+            if report.correction and report.wait <= 0 and report.counter not in held:
+                del self._reports[entity_id]
+                async_report_step(self._hass, self._entry, asdict(report.correction), report.before, report.after)
+
+    @callback
+    def _log_held_counters(self) -> None:
+        """Log one line when readings begin to be held back, and one when none are any more."""
+        held = self._counters.held_counters
+        if held and not self._is_holding:
             LOGGER.info(
-                "%s: %d counters can't have counted what they read, %s first; their last true values are kept",
-                *(self._entry.title, len(doubts), " ".join((*doubts[0][0], doubts[0][1]))),
+                "%s: %d counters reported implausible values, %s first; their last plausible values are kept",
+                *(self._entry.title, len(held), " ".join((*held[0][0], held[0][1]))),
             )
-        elif self._doubting and not doubts:
-            LOGGER.info("%s: all counters are believed again", self._entry.title)
-        self._doubting = bool(doubts)
+        elif self._is_holding and not held:
+            LOGGER.info("%s: all counters report plausible values again", self._entry.title)
+        self._is_holding = bool(held)
 
 
-def _reports(memory: object) -> dict[str, tuple[float, float]]:
-    """Return the reports that were kept; what can't be understood is left out."""
+def _reports(data: object) -> dict[str, _Report]:
+    """Return the stored reports; what is not valid is left out."""
     reports = {}
-    for entity_id, report in memory.items() if isinstance(memory, dict) else ():
+    for entity_id, report in data.items() if isinstance(data, dict) else ():
         match report:
             case [before, after] if is_number(before) and is_number(after):
-                reports[str(entity_id)] = (float(before), float(after))
+                # A version before stored no more, and reported a step as soon as it was corrected.
+                reports[str(entity_id)] = _Report(before, after, 0.0)
+            case [before, after, wait, str(counter), correction] if all(map(is_number, (before, after, wait))):
+                corrections = restore_corrections([correction])
+                reports[str(entity_id)] = _Report(before, after, wait, counter, next(iter(corrections), None))
     return reports

@@ -1,4 +1,4 @@
-"""Counters that lie: what is shown instead, and what is booked. Pure, with readings made up."""
+"""Wrong readings of counters: what is published instead, and what is recorded. Pure, with made-up readings."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,8 @@ from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
 from custom_components.enphase_envoy.descriptions import SENSORS
-from custom_components.enphase_envoy.energy.counter_filter import COUNTERS, WRAP, CounterFilter, CounterStep, StepCause
+from custom_components.enphase_envoy.energy.counter import WRAP, Step, StepCause
+from custom_components.enphase_envoy.energy.counter_filter import COUNTERS, CounterFilter
 from custom_components.enphase_envoy.energy.limits import watts
 from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
@@ -25,7 +26,7 @@ START = 1_750_500_000.0
 PRODUCTION: Address = ("system_production",)
 METER: Address = ("ctmeters", "production")
 POLL = 60.0
-#: What the roof gives in these tests, in W, and Wh in a poll.
+#: Power of the inverters in these tests, in W, and Wh in a poll.
 POWER = 3000.0
 STEP = POWER * POLL / 3600
 
@@ -42,117 +43,176 @@ def meter(delivered: float, received: float = 0.0, timestamp: float = 0.0) -> En
 
 @dataclass
 class Bench:
-    """A guard that is given readings, one poll after another."""
+    """A counter filter that is given readings, one poll after another."""
 
-    guard: CounterFilter
+    filter: CounterFilter
     now: float = START
 
     def read(self, objects: Mapping[Address, object], seconds: float = POLL) -> dict[Address, Any]:
-        """Let time pass, give new documents, and return the objects as everyone sees them."""
+        """Let time pass, give new objects, and return the objects as published."""
         self.now += seconds
         timed_values = {address: TimedValue(value, Freshness(self.now)) for address, value in objects.items()}
-        held = self.guard.process(timed_values, timed_values, ProcessingContext(self.now, 0.0, ZONE))
+        held = self.filter.process(timed_values, timed_values, ProcessingContext(self.now, 0.0, ZONE))
         return {address: timed.value for address, timed in (timed_values | dict(held)).items()}
 
-    def shown(self, lifetime: float, seconds: float = POLL) -> float:
-        """Return what is shown of a lifetime production."""
-        value: float = self.read({PRODUCTION: production(lifetime)}, seconds)[PRODUCTION].watt_hours_lifetime
+    def shown(self, lifetime: float, seconds: float = POLL) -> float | None:
+        """Return the lifetime production as published."""
+        value: float | None = self.read({PRODUCTION: production(lifetime)}, seconds)[PRODUCTION].watt_hours_lifetime
         return value
+
+    def restart(self) -> None:
+        """Go on from the stored counters."""
+        stored = json.loads(json.dumps(self.filter.dump()))
+        self.filter = CounterFilter()
+        self.filter.load(stored)
 
 
 @pytest.fixture
 def bench() -> Bench:
-    """A guard that knows nothing yet."""
+    """A counter filter without any counter."""
     return Bench(CounterFilter())
 
 
-def booked(states: Iterable[float]) -> Iterator[float]:
-    """Yield what Home Assistant books for each change of a total_increasing sensor."""
+def recorded(states: Iterable[float | None]) -> Iterator[float]:
+    """Yield what Home Assistant records for each change of a total_increasing sensor."""
     last = None
     for state in states:
+        if state is None:
+            continue
         if last is not None:
             yield state if state < 0.9 * last else state - last
         last = state
 
 
+def corrected(states: Iterable[float | None], steps: Iterable[Step]) -> float:
+    """Return the energy in the statistics after the corrections."""
+    return sum(recorded(states)) + sum(step.due - next(recorded((step.before, step.after))) for step in steps)
+
+
 LIFETIME = 65_000_000.0
-LIES: dict[str, Callable[[float], float]] = {
-    "zero": lambda _true: 0.0,
-    "half": lambda true: true / 2,
-    "triple": lambda true: true * 3,
-    "plus 2^32": lambda true: true + 2**32,
-    "plus 12 %": lambda true: true * 1.12,
-    "minus 5 %": lambda true: true * 0.95,
-    "plus 5 %": lambda true: true * 1.05,
-    "negative": lambda true: -true,
-    "wrapped": lambda true: true % WRAP,
+WRONG: dict[str, Callable[[float], float]] = {
+    "zero": lambda _right: 0.0,
+    "half": lambda right: right / 2,
+    "triple": lambda right: right * 3,
+    "plus 2^32": lambda right: right + 2**32,
+    "plus 12 %": lambda right: right * 1.12,
+    "minus 5 %": lambda right: right * 0.95,
+    "plus 5 %": lambda right: right * 1.05,
+    "negative": lambda right: -right,
 }
 
 
-@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-@pytest.mark.parametrize("polls", [1, 5, 50])
-def test_a_passing_lie_is_never_shown_and_books_nothing(
-    bench: Bench, lie: Callable[[float], float], polls: int
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("polls", [1, 5, 14])
+def test_wrong_readings_are_not_published_and_nothing_is_recorded(
+    bench: Bench, wrong: Callable[[float], float], polls: int
 ) -> None:
-    truth = [LIFETIME + STEP * poll for poll in range(polls + 10)]
-    states = [bench.shown(true if not 5 <= poll < 5 + polls else lie(true)) for poll, true in enumerate(truth)]
-    assert states[5 : 5 + polls] == [truth[4]] * polls
-    assert states[5 + polls :] == truth[5 + polls :]
-    assert sum(booked(states)) == pytest.approx(truth[-1] - truth[0])
-    assert not bench.guard.steps
+    right = [LIFETIME + STEP * poll for poll in range(polls + 10)]
+    states = [bench.shown(value if not 5 <= poll < 5 + polls else wrong(value)) for poll, value in enumerate(right)]
+    assert states[5 : 5 + polls] == [right[4]] * polls
+    assert states[5 + polls :] == right[5 + polls :]
+    assert sum(recorded(states)) == pytest.approx(right[-1] - right[0])
+    assert not bench.filter.steps
 
 
-@pytest.mark.parametrize("after", [12_000.0, 84_000_000.0, 60_000_000.0, LIFETIME % WRAP])
-def test_a_step_that_lasts_is_published_after_an_hour_with_what_flowed(bench: Bench, after: float) -> None:
-    states, steps = [bench.shown(LIFETIME + STEP * poll) for poll in range(5)], list[CounterStep]()
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("polls", [16, 50, 600, 2800])
+def test_wrong_readings_that_last_are_taken_back(bench: Bench, wrong: Callable[[float], float], polls: int) -> None:
+    """Whether they last for minutes or for nearly two days, and over restarts."""
+    states, steps, right = [], list[Step](), [LIFETIME + STEP * poll for poll in range(polls + 30)]
+    for poll, value in enumerate(right):
+        states.append(bench.shown(value if not 5 <= poll < 5 + polls else wrong(value)))
+        steps += bench.filter.steps.values()
+        if poll % 100 == 50:
+            bench.restart()
+    assert states[-1] == right[-1]
+    assert corrected(states, steps) == pytest.approx(right[-1] - right[0], abs=0.01)
+
+
+def test_a_reading_modulo_32_bits_is_the_same_counter(bench: Bench) -> None:
+    """Firmware 8.3.5422 and later, without CTs: zeros at first, then the counter modulo 2^32 J."""
+    bench.shown(6_139_406.0)
+    assert {bench.shown(0.0) for _ in range(40)} == {6_139_406.0}
+    assert bench.shown(174_174.0) == pytest.approx(6_139_406.35, abs=0.01)
+    right = 174_174.0
+    while right < 2 * WRAP:
+        right += 30_000.0
+        assert bench.shown(round(right % WRAP), seconds=6 * 3600) == pytest.approx(5 * WRAP + right, abs=1)
+    bench.restart()
+    assert bench.shown(round(right % WRAP)) == pytest.approx(5 * WRAP + right, abs=1)
+    # Another firmware reports the whole counter again.
+    assert bench.shown(5 * WRAP + right + STEP) == pytest.approx(5 * WRAP + right + STEP)
+    assert not bench.filter.steps
+
+
+def test_a_fresh_installation_begins_with_what_is_reported(bench: Bench) -> None:
+    assert bench.shown(174_174.0) == 174_174.0
+
+
+@pytest.mark.parametrize("after", [12_000.0, 84_000_000.0, 60_000_000.0])
+def test_a_step_is_published_when_it_moves_forward_for_a_quarter_of_an_hour(bench: Bench, after: float) -> None:
+    states, steps = [bench.shown(LIFETIME + STEP * poll) for poll in range(5)], list[Step]()
     for poll in range(80):
         states.append(bench.shown(after + STEP * poll))
-        steps += bench.guard.steps
+        steps += bench.filter.steps.values()
     (step,) = steps
-    assert states[5 + 59] == LIFETIME + STEP * 4
-    assert states[5 + 60] == after + STEP * 60
+    assert states[5 + 13] == LIFETIME + STEP * 4
+    assert states[5 + 14] == after + STEP * 14
     assert step.cause is StepCause.LASTING
-    assert (step.before, step.after) == (LIFETIME + STEP * 4, after + STEP * 60)
-    # What flowed in the poll before the step is not known, and taken for the mean of the hour.
-    assert step.gained == pytest.approx(STEP * 61)
+    assert (step.before, step.after) == (LIFETIME + STEP * 4, after + STEP * 14)
+    # What flowed in the poll before the step is not known, and taken for the mean.
+    assert step.gained == step.due == pytest.approx(STEP * 15)
+    assert step.since == START + 6 * POLL
 
 
-def test_a_lie_of_hours_is_undone_when_it_ends(bench: Bench) -> None:
-    states, steps = [], list[CounterStep]()
-    truth = [LIFETIME + STEP * poll for poll in range(400)]
-    for poll, true in enumerate(truth):
-        states.append(bench.shown(true - 30_000_000 if 50 <= poll < 200 else true))
-        steps += bench.guard.steps
-    correction = sum(step.gained - next(booked((step.before, step.after))) for step in steps)
-    assert [step.cause for step in steps] == [StepCause.LASTING, StepCause.LASTING]
-    assert sum(booked(states)) + correction == pytest.approx(truth[-1] - truth[0], abs=2 * STEP)
+def test_a_step_that_stands_still_is_published_after_an_hour(bench: Bench) -> None:
+    bench.shown(LIFETIME)
+    assert {bench.shown(12_000.0) for _ in range(59)} == {LIFETIME}
+    assert bench.shown(12_000.0) == 12_000.0
 
 
 def test_nothing_is_no_value_until_it_moves(bench: Bench) -> None:
     bench.shown(LIFETIME)
-    assert {bench.shown(0.0) for _ in range(300)} == {LIFETIME}
-    # A new meter begins at nothing.
+    assert {bench.shown(0.0) for _ in range(59)} == {LIFETIME}
+    assert {bench.shown(0.0) for _ in range(300)} == {None}
+    # A new meter begins at zero.
     values = [bench.shown(STEP * poll) for poll in range(1, 70)]
     assert values[-1] == STEP * 69
 
 
+def test_after_zeros_a_counter_goes_on_where_it_was(bench: Bench) -> None:
+    bench.shown(LIFETIME)
+    assert [bench.shown(0.0) for _ in range(100)][-1] is None
+    assert bench.shown(LIFETIME + 101 * STEP) == LIFETIME + 101 * STEP
+    assert not bench.filter.steps
+
+
 def test_a_start_at_nothing_is_corrected_soon(bench: Bench) -> None:
     assert [bench.shown(0.0) for _ in range(3)] == [0.0] * 3
-    shown = [bench.shown(LIFETIME + STEP * poll) for poll in range(12)]
-    assert shown[9:] == [0.0, LIFETIME + STEP * 10, LIFETIME + STEP * 11]
+    shown = [bench.shown(LIFETIME + STEP * poll) for poll in range(16)]
+    assert shown[13:] == [0.0, LIFETIME + STEP * 14, LIFETIME + STEP * 15]
+
+
+def test_a_start_at_nothing_needs_no_message(bench: Bench) -> None:
+    bench.shown(0.0)
+    steps = [
+        step for poll in range(20) if bench.shown(LIFETIME + poll) is not None for step in bench.filter.steps.values()
+    ]
+    assert [step.since for step in steps] == [None]
 
 
 def test_readings_that_contradict_each_other_never_become_a_step(bench: Bench) -> None:
     bench.shown(LIFETIME)
-    assert {bench.shown(1_000_000.0 * (1 + poll % 3)) for poll in range(300)} == {LIFETIME}
+    assert {bench.shown(5_000_000.0 * (1 + poll % 3)) for poll in range(59)} == {LIFETIME}
+    assert {bench.shown(5_000_000.0 * (1 + poll % 3)) for poll in range(300)} == {None}
+    assert not bench.filter.steps
+    assert bench.shown(LIFETIME + STEP) == LIFETIME + STEP
 
 
 def test_a_counter_that_wraps_goes_on_at_once(bench: Bench) -> None:
     assert bench.shown(WRAP - STEP / 2) == WRAP - STEP / 2
-    assert bench.shown(STEP / 2) == STEP / 2
-    (step,) = bench.guard.steps
-    assert step.cause is StepCause.WRAPPED
-    assert step.gained == pytest.approx(STEP)
+    assert bench.shown(STEP / 2) == pytest.approx(WRAP + STEP / 2)
+    assert not bench.filter.steps
 
 
 def test_a_fall_by_as_much_is_no_wrap_of_a_counter_that_never_wrapped(bench: Bench) -> None:
@@ -160,18 +220,18 @@ def test_a_fall_by_as_much_is_no_wrap_of_a_counter_that_never_wrapped(bench: Ben
     assert bench.shown(LIFETIME - WRAP + STEP) == LIFETIME
 
 
-def test_after_an_outage_all_that_flowed_meanwhile_is_believed(bench: Bench) -> None:
+def test_after_an_outage_all_that_flowed_meanwhile_is_published(bench: Bench) -> None:
     bench.shown(LIFETIME)
     assert bench.shown(LIFETIME + POWER * 24, seconds=86400) == LIFETIME + POWER * 24
 
 
-def test_a_counter_that_tells_once_an_hour_is_believed(bench: Bench) -> None:
+def test_a_counter_that_is_reported_once_an_hour_is_published(bench: Bench) -> None:
     for _ in range(60):
         assert bench.shown(LIFETIME) == LIFETIME
     assert bench.shown(LIFETIME + POWER) == LIFETIME + POWER
 
 
-def test_a_night_is_no_licence_to_leap(bench: Bench) -> None:
+def test_a_jump_after_a_night_is_held_back(bench: Bench) -> None:
     for _ in range(600):
         bench.shown(LIFETIME)
     assert bench.shown(LIFETIME + 500_000) == LIFETIME
@@ -184,7 +244,7 @@ def test_a_counter_a_little_behind_itself_stands_still(bench: Bench) -> None:
     assert bench.shown(LIFETIME + 20) == LIFETIME + 20
 
 
-def test_an_inverter_that_was_silent_for_a_day_is_believed(bench: Bench) -> None:
+def test_an_inverter_that_was_silent_for_a_day_is_published(bench: Bench) -> None:
     address = ("inverters", "1")
 
     def inverter(reported: float, lifetime: int) -> EnvoyInverter:
@@ -193,82 +253,135 @@ def test_an_inverter_that_was_silent_for_a_day_is_believed(bench: Bench) -> None
     bench.read({address: inverter(START, 500_000)})
     for _ in range(10):
         bench.read({address: inverter(START, 500_000)})
-    seen = bench.read({address: inverter(START + 80_000, 501_900)})
-    assert seen[address].lifetime_energy == 501_900
+    published = bench.read({address: inverter(START + 80_000, 501_900)})
+    assert published[address].lifetime_energy == 501_900
     assert bench.read({address: inverter(START + 80_300, 510_000)})[address].lifetime_energy == 501_900
 
 
-def test_only_the_field_that_lies_is_held(bench: Bench) -> None:
+def test_only_the_wrong_field_is_held_back(bench: Bench) -> None:
     bench.read({METER: meter(5_000_000, 70_000)})
-    seen = bench.read({METER: replace(meter(2_500_000, 70_020), active_power=1234)})[METER]
-    assert (seen.energy_delivered, seen.energy_received, seen.active_power) == (5_000_000, 70_020, 1234)
+    published = bench.read({METER: replace(meter(2_500_000, 70_020), active_power=1234)})[METER]
+    assert (published.energy_delivered, published.energy_received, published.active_power) == (5_000_000, 70_020, 1234)
 
 
-def test_a_second_endpoint_that_agrees_shortens_the_doubt(bench: Bench) -> None:
-    for poll in range(3):
-        bench.read({PRODUCTION: production(LIFETIME + poll), METER: meter(LIFETIME + poll)})
-    shown = [
-        bench.read({PRODUCTION: production(1000.0 + STEP * poll), METER: meter(1000.0 + STEP * poll)})
-        for poll in range(15)
-    ]
-    assert [reading[METER].energy_delivered < 10_000 for reading in shown].index(True) == 10
-    # Which of them is read first learns of the other a poll later.
-    assert [reading[PRODUCTION].watt_hours_lifetime < 10_000 for reading in shown].index(True) == 11
-    assert shown[-1][METER].energy_delivered == 1000.0 + STEP * 14
-
-
-def test_the_same_document_is_no_second_opinion(bench: Bench) -> None:
-    phase: Address = ("ctmeters_phases", "production", "L1")
-    for poll in range(40):
-        bench.now += POLL
-        value = LIFETIME + STEP * poll if poll < 5 else STEP * poll
-        timed = TimedValue(meter(value), Freshness(bench.now))
-        objects = {phase: timed, METER: timed}
-        bench.guard.process(objects, objects, ProcessingContext(bench.now, 0.0, ZONE))
-        assert not bench.guard.steps
-
-
-def corrected(states: list[float], steps: list[CounterStep]) -> float:
-    """Return what the statistics hold in the end."""
-    total = sum(booked(states))
-    for step in steps:
-        due = step.after - step.before if step.cause is StepCause.TAKEN_BACK else step.gained
-        total += due - next(booked((step.before, step.after)))
-    return total
-
-
-@pytest.mark.parametrize(("standing", "lie", "flow"), [(200, 20_000, 0.0), (2, 3_000, 10.0)])
-def test_a_lie_that_was_believed_is_taken_back(bench: Bench, standing: int, lie: float, flow: float) -> None:
-    """In the night there is room for much, and a new system may lie by little."""
-    states, steps = [], list[CounterStep]()
+@pytest.mark.parametrize(("standing", "jump", "flow"), [(200, 20_000, 0.0), (2, 3_000, 10.0)])
+def test_a_wrong_rise_that_was_published_is_taken_back(bench: Bench, standing: int, jump: float, flow: float) -> None:
+    """At night much is possible, and a new system may be wrong by little."""
+    states, steps = [], list[Step]()
     for poll in range(standing + 200):
-        true = LIFETIME + flow * poll
-        states.append(bench.shown(true + (lie if poll == standing else 0)))
-        steps += bench.guard.steps
-    assert max(states) >= LIFETIME + lie
-    assert corrected(states, steps) == pytest.approx(flow * (standing + 199), abs=max(0.2 * flow * 60, 1))
+        right = LIFETIME + flow * poll
+        states.append(bench.shown(right + (jump if poll == standing else 0)))
+        steps += bench.filter.steps.values()
+    assert max(state for state in states if state) >= LIFETIME + jump
+    assert corrected(states, steps) == pytest.approx(flow * (standing + 199), abs=1)
+    assert not [step for step in steps if step.cause is StepCause.LASTING]
+    # Nothing of it stays in the row in which it was recorded.
+    assert [step.since for step in steps] == [START + (standing + 1) * POLL]
 
 
-def test_a_restart_during_a_long_lie_loses_nothing(bench: Bench) -> None:
-    true = LIFETIME
-    held = bench.shown(true)
-    for _ in range(600):
-        true += STEP
+PANELS = {("inverters", str(number)): EnvoyInverter(str(number), 0, 0, 350) for number in range(24)}
+
+
+def test_all_energy_of_a_silence_of_inverters_is_counted(bench: Bench) -> None:
+    """They come back one after another within ten minutes; the powerline was dead for five hours."""
+    value = LIFETIME
+    for _ in range(60):
+        value += STEP
+        bench.read(PANELS | {PRODUCTION: production(value)})
+    for _ in range(300):
+        bench.read(PANELS | {PRODUCTION: production(value)})
+    published = []
+    for poll in range(25):
+        value += 5 * POWER / 10 if poll < 10 else STEP
+        published.append(bench.read(PANELS | {PRODUCTION: production(value)})[PRODUCTION].watt_hours_lifetime)
+        assert not bench.filter.steps
+    assert published[14:] == [value - STEP * poll for poll in reversed(range(11))]
+
+
+@pytest.mark.parametrize("power", [None, 60_000])
+def test_a_limit_is_refuted_by_steady_rises_and_at_once_by_the_power_of_the_same_object(
+    bench: Bench, power: int | None
+) -> None:
+    """Solar of 60 kW where the inverters of the system carry 15 kW; what was learned outlasts a restart."""
+    published = list[float]()
+    for poll in range(120):
+        if poll == 60:
+            bench.restart()
+        report = replace(production(LIFETIME + 1000 * poll), watts_now=power or 0)
+        published.append(bench.read(PANELS | {PRODUCTION: report})[PRODUCTION].watt_hours_lifetime)
+        assert not bench.filter.steps
+    late = [LIFETIME + 1000 * poll - value for poll, value in enumerate(published)]
+    assert max(late[16:]) == 0
+    assert (max(late) == 0) == (power is not None)
+
+
+CONSUMPTION: Address = ("system_consumption",)
+
+
+def test_a_computed_consumption_counts_its_rises_and_no_fall(bench: Bench) -> None:
+    """Production + import - export falls while batteries feed the grid."""
+    states, value, rises = [], 7_000_000.0, 0.0
+    for poll in range(300):
+        watts = -4000 if 100 <= poll < 200 else 600
+        value += watts / 60
+        rises += max(0, watts) / 60 if poll else 0
+        consumption = EnvoySystemConsumption(round(value), 0, 0, watts)
+        states.append(bench.read({CONSUMPTION: consumption})[CONSUMPTION].watt_hours_lifetime)
+        assert not bench.filter.steps
+    assert states == sorted(states)
+    assert sum(recorded(states)) == pytest.approx(rises, abs=3)
+
+
+NET: Address = ("system_net_consumption",)
+
+
+@pytest.mark.parametrize("wrong", [0, -20_000_000, 1_685_000, 9_000_000])
+def test_a_balanced_net_counter_moves_in_both_directions_but_does_not_jump(bench: Bench, wrong: int) -> None:
+    def read(value: float, watts: int) -> float:
+        net = EnvoySystemConsumption(round(value), 0, 0, watts)
+        published: float = bench.read({NET: net})[NET].watt_hours_lifetime
+        return published
+
+    assert [read(3_370_000 + 50 * poll, 3000) for poll in range(5)][-1] == 3_370_200
+    assert [read(3_370_200 - 80 * poll, -4800) for poll in range(5)][-1] == 3_369_880
+    assert [read(wrong, 0) for _ in range(5)] == [3_369_880] * 5
+    assert read(3_369_400, -4800) == 3_369_400
+    assert not bench.filter.steps
+
+
+def test_power_is_unknown_while_a_gateway_reports_nothing_but_inverters_produce(bench: Bench) -> None:
+    inverter: Address = ("inverters", "1")
+    bench.read({PRODUCTION: production(LIFETIME), inverter: EnvoyInverter("1", 0, 200, 300)})
+    published = bench.read({PRODUCTION: EnvoySystemProduction(0, 0, 0, 0), inverter: EnvoyInverter("1", 1, 200, 300)})
+    assert (published[PRODUCTION].watt_hours_lifetime, published[PRODUCTION].watts_now) == (LIFETIME, None)
+    # At night there is nothing to report.
+    published = bench.read({PRODUCTION: EnvoySystemProduction(0, 0, 0, 0), inverter: EnvoyInverter("1", 1, 0, 300)})
+    assert published[PRODUCTION].watts_now == 0
+
+
+def test_a_restart_while_a_reading_is_held_back_loses_nothing(bench: Bench) -> None:
+    right = LIFETIME
+    held = bench.shown(right)
+    for _ in range(50):
+        right += STEP
         assert bench.shown(0.0) == held
-    memory = json.loads(json.dumps(bench.guard.dump()))
-    bench.guard = CounterFilter()
-    bench.guard.load(memory)
-    # What was held was recorded all the time.
-    bench.guard.resume((PRODUCTION, "watt_hours_lifetime"), held, bench.now - 200)
+    bench.restart()
+    # The value that was held was recorded all the time.
+    bench.filter.resume((PRODUCTION, "watt_hours_lifetime"), LIFETIME, bench.now - 200)
     assert bench.shown(0.0) == held
-    assert bench.shown(true) == true
+    assert bench.shown(right) == right
 
 
-def test_the_net_of_consumption_may_fall_and_leap(bench: Bench) -> None:
-    address = ("system_net_consumption",)
-    for value in (5_000_000, -3_000_000, 90_000_000):
-        net = EnvoySystemConsumption(value, 0, 0, 0)
-        assert bench.read({address: net})[address] is net
+def test_a_call_with_few_addresses_evaluates_only_those(bench: Bench) -> None:
+    meters: dict[Address, object] = {PRODUCTION: production(LIFETIME), METER: meter(LIFETIME)}
+    bench.read(meters)
+    bench.read({PRODUCTION: production(0.0), METER: meter(0.0)})
+    bench.now += 5
+    timed = {where: TimedValue(value, Freshness(bench.now)) for where, value in meters.items()}
+    replaced = bench.filter.process(timed, [METER], ProcessingContext(bench.now, 0.0, ZONE))
+    assert set(replaced) == {PRODUCTION}
+    replaced = bench.filter.process(timed, [PRODUCTION], ProcessingContext(bench.now, 0.0, ZONE))
+    assert not replaced
 
 
 def test_a_reading_without_a_number_is_passed_on(bench: Bench) -> None:
@@ -278,80 +391,83 @@ def test_a_reading_without_a_number_is_passed_on(bench: Bench) -> None:
     assert bench.shown(0.0) == LIFETIME
 
 
-def test_what_is_held_stays_the_same_object_while_nothing_is_new(bench: Bench) -> None:
+def test_a_replacement_stays_the_same_object_while_nothing_changes(bench: Bench) -> None:
     bench.shown(LIFETIME)
     first = bench.read({PRODUCTION: production(0)})[PRODUCTION]
     assert bench.read({PRODUCTION: production(0)})[PRODUCTION] is first
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from([60.0, 300.0, 900.0]), st.floats(0, 1), st.sampled_from([None, *LIES])),
+        st.tuples(st.sampled_from([60.0, 300.0, 900.0]), st.floats(0, 1), st.sampled_from([None, *WRONG])),
         min_size=5,
         max_size=120,
     ),
-    # Right at 2^32 joules a wrap is the truth.
-    st.floats(0, 1e6) | st.floats(2e6, 1e8),
+    # Below, five percent are what can flow in two hours.
+    st.floats(1e7, 1e8),
     st.booleans(),
 )
-def test_random_lies_are_never_booked(
+def test_random_wrong_readings_are_never_recorded(
     polls: list[tuple[float, float, str | None]], lifetime: float, restarts: bool
 ) -> None:
-    """Whatever lies come and go, states never fall and what is booked is the truth, or behind it."""
-    bench, states, true = Bench(CounterFilter()), [], lifetime
-    for number, (seconds, sun, lie) in enumerate(polls):
-        true += POWER * sun * seconds / 3600
-        # One lie in three polls at most, and the first reading is true: who lies for an hour is believed.
-        reading = LIES[lie](true) if lie and number % 3 else true
-        states.append(bench.shown(reading, seconds))
-        assert not bench.guard.steps
+    """One wrong reading among three: states never fall, and what is recorded is what flowed, or less until later."""
+    bench, states, right = Bench(CounterFilter()), list[float](), lifetime
+    for number, (seconds, sun, wrong) in enumerate(polls):
+        right += POWER * sun * seconds / 3600
+        reading = WRONG[wrong](right) if wrong and number % 3 == 1 else right
+        states.append(bench.shown(reading, seconds) or 0.0)
+        assert not bench.filter.steps
         if restarts:
-            memory = json.loads(json.dumps(bench.guard.dump()))
-            bench.guard = CounterFilter()
-            bench.guard.load(memory)
-    room = watts({PRODUCTION: TimedValue(production(0), Freshness(0))}, PRODUCTION)
+            bench.restart()
     assert all(before <= after for before, after in pairwise(states))
-    # A lie that the system could have carried is indistinguishable from the truth: bounded by one poll's capacity.
-    bound = room * (max(seconds for seconds, _, _ in polls) + 7200 + 240) / 3600
-    assert -1e-6 <= states[-1] - lifetime <= true - lifetime + bound
-    assert sum(booked(states)) == pytest.approx(states[-1] - states[0], abs=1e-3)
+    if not (polls[-1][2] and len(polls) % 3 == 2):
+        assert states[-1] == right
+    assert sum(recorded(states)) == pytest.approx(states[-1] - states[0], abs=1e-3)
 
 
-def test_memory_that_makes_no_sense_is_left_out() -> None:
-    guard = CounterFilter()
-    guard.load({"system_production/watt_hours_lifetime": ["x"], "nonsense": None, "a/b": [1, 2, None, 3, [1]]})
-    assert guard.dump() == {}
+def test_stored_counters_that_are_not_valid_are_left_out() -> None:
+    counter_filter = CounterFilter()
+    counter_filter.load({"system_production/watt_hours_lifetime": ["x"], "other": None, "a/b": [1, 2, None, 3, [1]]})
+    counter_filter.load({"a/b": {"numbers": [1.0], "candidate": None, "checkpoints": []}})
+    assert counter_filter.dump() == {}
 
 
-@pytest.mark.parametrize("odd", ["NaN", float("nan"), 1e18, 10**30, -5.0, True, "7"])
-def test_a_remembered_number_that_no_counter_shows_is_left_out(bench: Bench, odd: Any) -> None:
-    remembered = [LIFETIME, START, None, START, None, None]
-    for place in range(len(remembered)):
-        guard = CounterFilter()
-        memory = [*remembered[:place], odd, *remembered[place + 1 :]]
-        guard.load({"system_production/watt_hours_lifetime": memory})
-        json.dumps(guard.dump(), allow_nan=False)
-        assert guard.dump() == {} or odd == -5.0
-    bench.guard.load({"system_production/watt_hours_lifetime": [odd, *remembered[1:]]})
+def test_what_the_version_before_stored_is_restored(bench: Bench) -> None:
+    key = "system_production/watt_hours_lifetime"
+    bench.filter.load({key: [LIFETIME, START, None, START - 60, [0.0, START, 0.0, START + 60, 2], LIFETIME - 50]})
+    assert bench.shown(0.0) == LIFETIME
+    assert bench.shown(LIFETIME + STEP) == LIFETIME + STEP
+
+
+@pytest.mark.parametrize("invalid", ["NaN", float("nan"), 1e18, 10**30, -5.0, True, "7"])
+def test_a_stored_number_that_no_counter_shows_is_left_out(bench: Bench, invalid: Any) -> None:
+    stored = [LIFETIME, START, None, START, None, None]
+    for place in range(len(stored)):
+        counter_filter = CounterFilter()
+        data = [*stored[:place], invalid, *stored[place + 1 :]]
+        counter_filter.load({"system_production/watt_hours_lifetime": data})
+        json.dumps(counter_filter.dump(), allow_nan=False)
+        assert counter_filter.dump() == {} or invalid == -5.0
+    bench.filter.load({"system_production/watt_hours_lifetime": [invalid, *stored[1:]]})
     assert bench.shown(LIFETIME) == LIFETIME
 
 
-def test_the_last_statistics_are_the_last_reading_of_who_came_before(bench: Bench) -> None:
-    bench.guard.resume((PRODUCTION, "watt_hours_lifetime"), LIFETIME, START - 300)
+def test_the_last_statistics_are_the_last_reading_of_another_integration(bench: Bench) -> None:
+    bench.filter.resume((PRODUCTION, "watt_hours_lifetime"), LIFETIME, START - 300)
     assert bench.shown(0.0) == LIFETIME
     assert bench.shown(LIFETIME + 300) == LIFETIME + 300
-    # What was read since is newer.
-    bench.guard.resume((PRODUCTION, "watt_hours_lifetime"), 5.0, START)
+    # The value that was read since is newer.
+    bench.filter.resume((PRODUCTION, "watt_hours_lifetime"), 5.0, START)
     assert bench.shown(LIFETIME + 310) == LIFETIME + 310
 
 
-def test_each_row_that_shows_a_counter_names_it() -> None:
+def test_each_description_of_a_counter_names_it() -> None:
     named = {
-        (each.source.kind, description.counter)
+        (each.source.kind, row.counter)
         for each in SENSORS
-        for description in each.descriptions
-        if description.counter and each.source.kind in COUNTERS
+        for row in each.descriptions
+        if row.counter and each.source.kind in COUNTERS
     }
     assert named == {(kind, field) for kind, fields in COUNTERS.items() for field in fields}
 
@@ -365,16 +481,21 @@ def test_each_row_that_shows_a_counter_names_it() -> None:
         (EnvoyInverter("1", 0, 0, 0, lifetime_energy=4711), EnvoyInverter),
     ],
 )
-def test_a_row_shows_the_counter_that_it_names(value: object, kind: type) -> None:
+def test_a_description_shows_the_counter_that_it_names(value: object, kind: type) -> None:
     rows = [row for each in SENSORS if each.source.kind is kind for row in each.descriptions if row.counter]
     assert {row.value_fn(value) for row in rows} == {4711}
 
 
 @pytest.mark.parametrize(
     ("address", "low", "high"),
-    [(PRODUCTION, 10_000, 20_000), (METER, 10_000, 20_000), (("ctmeters", "net-consumption"), 50_000, 200_000)],
+    [
+        (PRODUCTION, 10_000, 20_000),
+        # A CT measures whatever is wired through it, not only the inverters of the system.
+        (METER, 50_000, 200_000),
+        (("ctmeters", "net-consumption"), 50_000, 200_000),
+    ],
 )
-def test_capacity_is_generous_but_no_megawatts(address: Address, low: float, high: float) -> None:
+def test_limits_are_generous_but_no_megawatts(address: Address, low: float, high: float) -> None:
     inverters = {("inverters", str(number)): EnvoyInverter(str(number), 0, 0, 366) for number in range(20)}
     objects = {where: TimedValue(value, Freshness(0)) for where, value in (inverters | {address: meter(0)}).items()}
     assert low <= watts(objects, address) <= high

@@ -1,4 +1,4 @@
-"""What the ledger makes of readings: grid, batteries and house, where no meter shows them."""
+"""The virtual meters: grid, batteries and house, where no meter counts them."""
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -14,7 +14,8 @@ from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterDa
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.energy.counter_filter import CounterFilter, CounterStep, StepCause
+from custom_components.enphase_envoy.energy.counter import Step, StepCause
+from custom_components.enphase_envoy.energy.counter_filter import CounterFilter
 from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
 from custom_components.enphase_envoy.energy.virtual_meters import VirtualMeters
 from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
@@ -57,17 +58,17 @@ def store(stored: float, capacity: float = 10_000) -> EnvoyEnchargeAggregate:
 
 @dataclass
 class Bench:
-    """A ledger that is given readings, one poll after another."""
+    """Virtual meters that are given readings, one poll after another."""
 
-    guard: CounterFilter = field(default_factory=CounterFilter)
-    ledger: VirtualMeters = field(init=False)
+    filter: CounterFilter = field(default_factory=CounterFilter)
+    meters: VirtualMeters = field(init=False)
     now: float = 1000.0
     offset: float = 1_000_000.0
     objects: dict[Address, TimedValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Begin without a memory."""
-        self.ledger = VirtualMeters(self.guard)
+        """Begin without stored state."""
+        self.meters = VirtualMeters(self.filter)
 
     def read(self, objects: Objects, seconds: float = 60.0) -> dict[Address, Any]:
         """Let time pass, take new documents, and return the objects that are added."""
@@ -77,24 +78,24 @@ class Bench:
         return {address: timed.value for address, timed in self.again().items()}
 
     def again(self) -> dict[Address, TimedValue]:
-        """Return the leaves that are added to those last given."""
+        """Return the objects that are added to those last given."""
         return dict(
-            self.ledger.process(self.objects, self.objects, ProcessingContext(self.now + self.offset, self.offset, UTC))
+            self.meters.process(self.objects, self.objects, ProcessingContext(self.now + self.offset, self.offset, UTC))
         )
 
     def restart(self, offset: float = 2_000_000.0) -> None:
         """Go on in another process, whose clock began elsewhere: the time of day stays."""
-        memory = json.loads(json.dumps(self.ledger.dump()))
+        data = json.loads(json.dumps(self.meters.dump()))
         self.now += self.offset - offset
         self.offset = offset
         self.objects = {}
-        self.ledger = VirtualMeters(self.guard)
-        self.ledger.load(memory)
+        self.meters = VirtualMeters(self.filter)
+        self.meters.load(data)
 
 
 @pytest.fixture
 def bench() -> Bench:
-    """Return a ledger that knows nothing yet."""
+    """Return virtual meters without any state."""
     return Bench()
 
 
@@ -128,11 +129,11 @@ POLLS = st.lists(
 
 
 def book(bench: Bench) -> tuple[float, float, float]:
-    """Return what was booked as import and export, and the net of the interval that is open."""
-    memory: Any = bench.ledger.dump()["grid_energy"]
-    terms = memory["balance"]["terms"]
+    """Return the counted import and export, and the net of the interval that is open."""
+    data: Any = bench.meters.dump()["grid_energy"]
+    terms = data["balance"]["terms"]
     base = terms["ctmeters/total-consumption"]["delivered"] - terms["ctmeters/production"]["delivered"]
-    return memory["totals"]["imported"], memory["totals"]["exported"], base
+    return data["totals"]["imported"], data["totals"]["exported"], base
 
 
 @settings(max_examples=200)
@@ -163,13 +164,13 @@ def test_a_power_that_was_there_in_turns_is_told_apart(bench: Bench) -> None:
     """A hob that cycles between 2000 W of import and 1000 W of export, two thirds of the time."""
     bench.read({TOTAL: meter(0, 2500), PRODUCTION: meter(0, 500)})
     found = bench.read({TOTAL: meter(90, 500), PRODUCTION: meter(75, 1500)}, 90)[GRID]
-    # 40 s at 2000 W and 50 s at -1000 W are 22.2 Wh in and 13.9 Wh out; the counters say a net of 15.
+    # 40 s at 2000 W and 50 s at -1000 W are 22.2 Wh in and 13.9 Wh out; the counters have a net of 15.
     assert (found.imported, found.exported) == (26, 11)
     assert found.power == -1000
 
 
 def test_over_an_outage_the_net_is_on_its_side(bench: Bench) -> None:
-    """What was on which side meanwhile nobody knows."""
+    """The direction of the energy meanwhile is unknown."""
     bench.read({TOTAL: meter(0, 2000), PRODUCTION: meter(0)})
     found = bench.read({TOTAL: meter(3000, 100), PRODUCTION: meter(5000, 900)}, 7200)[GRID]
     assert (found.imported, found.exported) == (0, 2000)
@@ -218,7 +219,7 @@ def test_a_new_meter_counts_for_nothing(bench: Bench, to: int) -> None:
 def test_a_step_that_the_guard_lets_through_counts_for_what_flowed(bench: Bench) -> None:
     """Including the hour that it took to prove itself."""
     bench.read({TOTAL: meter(5000, 1000), PRODUCTION: meter(100)})
-    bench.guard.steps = [CounterStep((TOTAL, "energy_delivered"), StepCause.LASTING, 0.0, 5000, 70, 1000)]
+    bench.filter.steps = {(TOTAL, "energy_delivered"): Step(StepCause.LASTING, 5000, 70, 1000)}
     found = bench.read({TOTAL: meter(70, 1000), PRODUCTION: meter(100)}, 3600)[GRID]
     assert (found.imported, found.exported) == (1000, 0)
 
@@ -226,7 +227,7 @@ def test_a_step_that_the_guard_lets_through_counts_for_what_flowed(bench: Bench)
 def test_a_step_of_what_a_meter_receives_counts_for_what_flowed(bench: Bench) -> None:
     """Export that began anew was 40 Wh meanwhile."""
     house(bench, 0, -9000, 0, 0)
-    bench.guard.steps = [CounterStep((NET, "energy_received"), StepCause.LASTING, 0.0, 9000, 15, 40)]
+    bench.filter.steps = {(NET, "energy_received"): Step(StepCause.LASTING, 9000, 15, 40)}
     assert house(bench, 100, -15, 0, 0).consumed == 60
 
 
@@ -293,13 +294,13 @@ def test_over_a_gap_only_what_is_stored_counts(
 
 
 def test_over_a_gap_without_a_state_of_charge_nothing_counts(bench: Bench) -> None:
-    """Two readings hours apart say nothing of the time between them."""
+    """Two readings hours apart contain nothing about the time between them."""
     bench.read({IQ: battery(3000)})
     assert bench.read({IQ: battery(3000)}, 7200)[BATTERY] == BatteryEnergy(0, 0, 3000)
 
 
 def test_a_clock_that_was_put_back_costs_one_interval(bench: Bench) -> None:
-    """After a restart the time of day may be earlier than what is remembered."""
+    """After a restart the time of day may be earlier than the stored one."""
     bench.read({IQ: battery(3600)})
     bench.read({IQ: battery(3600)})
     bench.restart()
@@ -380,7 +381,7 @@ def test_nothing_is_added_where_the_system_offers_better(
     assert bench.read(objects).keys() == expected
 
 
-# Leaves, memory
+# Objects, storage
 
 
 def test_leaves_stay_the_same_while_nothing_changes(bench: Bench) -> None:
@@ -402,24 +403,24 @@ def test_leaves_stay_the_same_while_nothing_changes(bench: Bench) -> None:
 
 
 def test_a_lost_memory_is_made_good(bench: Bench) -> None:
-    """What the recorder knows is the least, whatever is asked for and whenever."""
-    bench.ledger.resume((GRID, "imported"), 5000.0)
-    bench.ledger.resume((GRID, "power"), 5000.0)
-    bench.ledger.resume((GRID, "exported"), float("nan"))
-    bench.ledger.resume((("inverters", "1"), "lifetime_energy"), 5000.0)
+    """The recorded value is the least, whatever is requested and whenever."""
+    bench.meters.resume((GRID, "imported"), 5000.0)
+    bench.meters.resume((GRID, "power"), 5000.0)
+    bench.meters.resume((GRID, "exported"), float("nan"))
+    bench.meters.resume((("inverters", "1"), "lifetime_energy"), 5000.0)
     bench.read({TOTAL: meter(0, 1000), PRODUCTION: meter(0)})
     assert bench.read({TOTAL: meter(17, 1000), PRODUCTION: meter(0)})[GRID] == GridEnergy(5017, 0, 1000)
-    bench.ledger.resume((GRID, "imported"), 4000.0)
+    bench.meters.resume((GRID, "imported"), 4000.0)
     assert bench.again()[GRID].value == GridEnergy(5017, 0, 1000)
 
 
 def test_years_of_polls_add_up_exactly(bench: Bench) -> None:
     """Beside gigawatt-hours each minute of standby still counts in full."""
-    bench.ledger.resume((BATTERY, "discharged"), 1e9)
+    bench.meters.resume((BATTERY, "discharged"), 1e9)
     for _ in range(6001):
         found = bench.read({IQ: battery(0.6)})[BATTERY]
     assert found.discharged == 1_000_000_060
-    assert len(json.dumps(bench.ledger.dump())) < 1000
+    assert len(json.dumps(bench.meters.dump())) < 1000
 
 
 JSON = st.recursive(
@@ -433,19 +434,19 @@ JSON = st.recursive(
 
 
 @given(st.fixed_dictionaries({"grid_energy": JSON, "battery_energy": JSON, "house_energy": JSON}))
-def test_a_memory_that_makes_no_sense_is_left_out(memory: dict[str, Any]) -> None:
+def test_stored_state_that_is_not_valid_is_left_out(data: dict[str, Any]) -> None:
     """It is read from a file that anybody may have edited."""
     bench = Bench()
-    bench.ledger.load(memory)
+    bench.meters.load(data)
     bench.read({TOTAL: meter(0, 1000), PRODUCTION: meter(0), IQ: battery(0)})
     bench.read({PRODUCTION: meter(0), NET: meter(0), IQ: battery(0)})
-    json.dumps(bench.ledger.dump(), allow_nan=False)
+    json.dumps(bench.meters.dump(), allow_nan=False)
 
 
 def test_totals_that_no_house_reaches_are_left_out() -> None:
     bench = Bench()
-    bench.ledger.load({"grid_energy": {"totals": {"imported": 1e308, "exported": True}}})
-    assert bench.ledger.dump()["grid_energy"] == Bench().ledger.dump()["grid_energy"]
+    bench.meters.load({"grid_energy": {"totals": {"imported": 1e308, "exported": True}}})
+    assert bench.meters.dump()["grid_energy"] == Bench().meters.dump()["grid_energy"]
 
 
 @pytest.mark.parametrize("address", [TOTAL, PRODUCTION, IQ])
@@ -467,11 +468,11 @@ def test_what_is_not_known_is_no_reading(bench: Bench, address: Address) -> None
 async def test_grid_energy_in_home_assistant(
     hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory
 ) -> None:
-    """Two hours of polls with a restart and, at the end, an outage: what the house truly imported and exported."""
+    """Two hours of polls with a restart and, at the end, an outage: the import and export of the house."""
     freezer.move_to(NOON)
     house = await set_up("total_consumption")
-    true = house.gateway.house
-    began = true.total("imported"), true.total("exported")
+    simulated = house.gateway.house
+    began = simulated.total("imported"), simulated.total("exported")
 
     def shown(name: str) -> float:
         state = hass.states.get(f"sensor.envoy_{house.gateway.serial}_lifetime_grid_{name}")
@@ -482,7 +483,7 @@ async def test_grid_energy_in_home_assistant(
         freezer.tick(seconds)
         house.gateway.clock.advance(seconds)
         await house.poll()
-        return true.total("imported") - began[0], true.total("exported") - began[1]
+        return simulated.total("imported") - began[0], simulated.total("exported") - began[1]
 
     assert shown("import") == shown("export") == 0
     for poll in range(120):

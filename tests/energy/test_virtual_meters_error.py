@@ -1,4 +1,4 @@
-"""How far what the ledger works out is from what truly flowed, over simulated days.
+"""The error of the virtual meters over simulated days.
 
 The real library makes its objects of the documents of a simulated gateway. Polls come a second or two early or late,
 the gateway is away now and then, and so is Home Assistant, with another clock after each restart. The bounds are those
@@ -64,7 +64,7 @@ SYSTEMS = {
 class Reader:
     """A gateway, as the library reads it.
 
-    What is in the batteries is told to a percent: so on every recording.
+    The stored energy of the batteries is reported to a percent, as on every recording.
     """
 
     gateway: Gateway
@@ -98,41 +98,41 @@ class Reader:
 
 @dataclass
 class Run:
-    """What a ledger made of some days, beside what flowed, in Wh a day."""
+    """The figures of the virtual meters for some days, beside those of the simulated house, in Wh a day."""
 
     found: dict[tuple[Address, str], float]
-    true: dict[tuple[Address, str], float]
+    flowed: dict[tuple[Address, str], float]
 
     @property
     def errors(self) -> dict[str, float]:
         """Return how much too much was found."""
-        return {key[1]: found - self.true[key] for key, found in self.found.items()}
+        return {key[1]: found - self.flowed[key] for key, found in self.found.items()}
 
 
 def live(profile: Profile, interval: float, *, troubles: bool, seed: int = 1, start: str = START) -> Run:
-    """Let days pass and return what the ledger says at their end."""
+    """Let days pass and return the figures of the virtual meters at their end."""
     chance = random.Random(f"{profile.name} {interval} {seed}")
     clock = Clock(start, running=False)
     gateway = Gateway(profile, House.at(profile, clock.now, seed=seed), clock)
-    reader, offset, guard = Reader(gateway), 1e6, CounterFilter()
-    ledger = VirtualMeters(guard, interval)
+    reader, offset, counter_filter = Reader(gateway), 1e6, CounterFilter()
+    virtual_meters = VirtualMeters(counter_filter, interval)
     first: dict[str, float] = {}
     end = clock.now + DAYS * 86400
     shown: dict[Address, TimedValue] = {}
     while clock.now < end:
         made = reader.objects(clock.now - offset)
-        moment = ProcessingContext(clock.now + 1, offset, UTC)
-        held = guard.process(made, made, moment)
-        shown = dict(ledger.process({**made, **held}, made, moment))
+        context = ProcessingContext(clock.now + 1, offset, UTC)
+        held = counter_filter.process(made, made, context)
+        shown = dict(virtual_meters.process({**made, **held}, made, context))
         first = first or {flow: gateway.house.total(flow) for flow in TRUTH.values()}  # type: ignore[arg-type]
         last = {flow: gateway.house.total(flow) for flow in TRUTH.values()}  # type: ignore[arg-type]
         away = 0.0
         if troubles and chance.random() < 3 * interval / 86400:
             away = chance.uniform(300, 7200)
         if troubles and chance.random() < 2 * interval / 86400:
-            remembered, offset = json.loads(json.dumps(ledger.dump())), offset + chance.uniform(-1e5, 1e5)
-            ledger = VirtualMeters(guard, interval)
-            ledger.load(remembered)
+            stored, offset = json.loads(json.dumps(virtual_meters.dump())), offset + chance.uniform(-1e5, 1e5)
+            virtual_meters = VirtualMeters(counter_filter, interval)
+            virtual_meters.load(stored)
             away += chance.uniform(30, 180)
         clock.advance(interval + chance.uniform(-2, 2) + away)
     found = {key: getattr(shown[key[0]].value, key[1]) / DAYS for key in TRUTH if key[0] in shown}
@@ -170,7 +170,7 @@ BOUNDS: dict[str, dict[str, tuple[float, float, float]]] = {
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.slow
 def test_the_error_is_within_what_is_told(system: str, run: str) -> None:
-    """What a meter would have counted is found as exactly as docs/energy.md says, and what none lacks is not."""
+    """The figures that no meter counts are as exact as docs/energy.md describes, and no others are added."""
     interval, troubles = RUNS[run]
     days = live(SYSTEMS[system], interval, troubles=troubles)
     assert days.errors.keys() == BOUNDS[system].keys()

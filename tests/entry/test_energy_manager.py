@@ -1,6 +1,7 @@
-"""The books of an entry, in a running Home Assistant."""
+"""The energy manager of an entry, in a running Home Assistant."""
 
 from datetime import datetime, timedelta
+import json
 from typing import Any
 
 from freezegun.api import FrozenDateTimeFactory
@@ -11,6 +12,8 @@ import pytest
 from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
 from custom_components.enphase_envoy.const import DOMAIN
+from custom_components.enphase_envoy.energy_manager import _Report, _reports
+from custom_components.enphase_envoy.statistics.recorder import Correction
 from tests.helpers.integration import NOON, Installation, SetUp
 from tests.simulator.counter_faults import TodayIsLifetime, TodayNotReset, TodayResetsAbove, Zeros
 
@@ -85,3 +88,11 @@ async def test_the_day_begins_at_midnight_whatever_the_gateway_says(
         assert last <= today == pytest.approx(true, abs=10)
         last = today
     assert last <= house.gateway.house.total("load") - begun + 10
+
+
+def test_reports_of_steps_are_restored() -> None:
+    """Also those of the version before, which stored no more than from what to what a counter went."""
+    correction = Correction("sensor.solar", 1_750_000_000.0, -5000.0)
+    report = _Report(65e6, 12e3, 1800.0, "system_production/watt_hours_lifetime", correction)
+    stored = json.loads(json.dumps({"sensor.solar": report.dump(), "sensor.grid": [5.0, 7.0], "sensor.other": [1]}))
+    assert _reports(stored) == {"sensor.solar": report, "sensor.grid": _Report(5.0, 7.0, 0.0)}

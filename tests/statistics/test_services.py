@@ -169,7 +169,8 @@ async def test_the_response_describes_a_spike(installation: RecordedSystem, hass
     await hass.config.async_set_time_zone("Europe/Amsterdam")
     await installation.record({installation.solar: faulty(counter(), MINUTES["in a row"], FAULTS["zero"])})
     (spike,) = (await installation.repair())["jumps"]
-    assert spike.pop("possible") == pytest.approx(12_000, rel=10)
+    # A production CT may measure more than the inverters of the system: 144 kW for an hour, with a margin.
+    assert spike.pop("possible") == pytest.approx(312_000)
     assert spike == {
         "when": "2026-06-21T13:05:00+02:00",
         "entity_id": installation.solar,

@@ -37,6 +37,9 @@ from .timeouts import Timeouts
 
 _LOGGER: Final = logging.getLogger(__name__)
 
+#: Fields of the production, all zero where another endpoint has it.
+_PRODUCTION: Final = ("watt_hours_lifetime", "watt_hours_last_7_days", "watt_hours_today", "watts_now")
+
 #: Fields that the library's writing calls change.
 _WRITTEN: Final = (
     "tariff",
@@ -91,6 +94,8 @@ class Gateway:
         self._parser = DocumentParser(self.envoy, self._scheduler.endpoints, clock)
         self.envoy.data = self._parser.data
         self._probes = ProbeSchedule(clock)
+        #: Whether the last poll read a production of zero while inverters report power.
+        self._was_production_empty = False
         self._listeners: list[Listener] = []
         #: Endpoints whose failure was logged.
         self._failing: set[str] = set()
@@ -237,6 +242,9 @@ class Gateway:
             elif any(self._has_unexpected(path) for path in cycle.requested):
                 # The document may be right, and the result of the last probe wrong.
                 self._probes.request_soon()
+            if (is_empty := self._is_production_empty()) and not self._was_production_empty:
+                self.request_probe()
+            self._was_production_empty = is_empty
             if new := self._parser.signs_of_new_hardware() - cycle.requested:
                 await self._fetch(cycle, new, self.timeouts.poll)
                 await self._parse(cycle)
@@ -364,6 +372,18 @@ class Gateway:
     def probe_count(self) -> int:
         """The number of probes so far."""
         return self._probes.count
+
+    def _is_production_empty(self) -> bool:
+        """Return whether the production is zero throughout although inverters report power.
+
+        Firmware 8.3.5422 and later has the production of systems without CTs at another endpoint.
+        """
+        objects = self._parser.cache.objects
+        production = objects.get(("system_production",))
+        if production is None or any(getattr(production.value, name, 1) for name in _PRODUCTION):
+            return False
+        inverters = (timed.value for address, timed in objects.items() if address[0] == "inverters")
+        return any(getattr(inverter, "last_report_watts", 0) for inverter in inverters)
 
     def request_probe(self, *, keep_confirmed: bool = False) -> None:
         """Probe with the next poll; all objects stay until then."""

@@ -1,4 +1,4 @@
-"""The steps that every snapshot passes before anything is shown, and what they store.
+"""The processors that every snapshot passes before it is shown, and their stored state.
 
 A gateway's counters are wrong now and then, and some figures no gateway has. Each processor takes the objects as the
 processors before it left them, and returns those that are different or new. Entities, the Energy dashboard and the
@@ -8,7 +8,7 @@ statistics use the result alone.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..model.json_data import Json
 from ..model.snapshot import Address, Snapshot, TimedValue
@@ -34,8 +34,36 @@ class ProcessingContext:
         return timed.updated_at + self.offset
 
 
+class Replacements:
+    """The objects that a processor replaces. A replacement stays the same object while nothing changes."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self.objects: dict[Address, TimedValue] = {}
+
+    def put(self, address: Address, timed: TimedValue, values: Mapping[str, Any]) -> None:
+        """Replace an object by one with other values of some fields, if they are others."""
+        value: Any = timed.value
+        if not values or all(getattr(value, name) == new for name, new in values.items()):
+            self.discard(address)
+            return
+        replacement, last = replace(value, **values), self.objects.get(address)
+        self.objects[address] = TimedValue(
+            last.value if last and last.value == replacement else replacement, timed.freshness
+        )
+
+    def renew(self, address: Address, timed: TimedValue) -> None:
+        """Note that the object was up to date again."""
+        if (last := self.objects.get(address)) and last.freshness is not timed.freshness:
+            self.objects[address] = TimedValue(last.value, timed.freshness)
+
+    def discard(self, address: Address) -> None:
+        """Leave an object unchanged."""
+        self.objects.pop(address, None)
+
+
 class Processor(Protocol):
-    """One step, with state that is kept over restarts."""
+    """One step of the pipeline, with state that is kept over restarts."""
 
     @property
     def name(self) -> str:

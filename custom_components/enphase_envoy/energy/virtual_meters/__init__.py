@@ -1,6 +1,6 @@
 """Energy that no counter of the gateway shows, but that follows from those it has: grid, batteries, house.
 
-How, and with which error, is told in `docs/energy.md`. No Home Assistant here.
+`docs/energy.md` describes how, and with which error. No Home Assistant here.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,49 +16,54 @@ from .grid import GRID, GridMeter
 from .house import HOUSE, HouseMeter
 from .meters import STORAGE
 
-#: Seconds between two readings of power above which nobody knows what was between them, if a few polls are not longer.
+#: Seconds between two readings of power from which on the power between them is unknown, if a few polls are not longer.
 _GAP: Final = 210.0
 _GAP_POLLS: Final = 3.5
 
 
 class VirtualMeters:
-    """The step of the books that adds grid, batteries and house."""
+    """Adds grid, batteries and house. A processor of the pipeline, after the counter filter."""
 
+    #: The key in storage; of the first version.
     name = "ledger"
 
-    def __init__(self, guard: CounterFilter, poll_interval: float = 60.0) -> None:
-        """Begin at zero, with so many seconds between polls, and follow the steps that the guard lets through."""
-        self._guard = guard
+    def __init__(self, counter_filter: CounterFilter, poll_interval: float = 60.0) -> None:
+        """Begin at zero, with so many seconds between polls; `counter_filter` reports the steps of counters."""
+        self._filter = counter_filter
         gap = max(_GAP, _GAP_POLLS * poll_interval)
         grid, house = GridMeter(gap), HouseMeter(gap)
         self._balances = (grid, house)
-        #: Batteries first: the others build on them.
-        self._books: dict[Address, BatteryMeter | BalanceMeter] = {BATTERY: BatteryMeter(gap), GRID: grid, HOUSE: house}
-        #: What was shown last.
+        #: Batteries first: the others use them.
+        self._meters: dict[Address, BatteryMeter | BalanceMeter] = {
+            BATTERY: BatteryMeter(gap),
+            GRID: grid,
+            HOUSE: house,
+        }
+        #: The objects that were returned last.
         self._shown: dict[Address, TimedValue] = {}
-        #: What is added to the times in the books to get seconds since the epoch; None: that is what they are.
+        #: What is added to the times of the meters to get seconds since the epoch; None while they are just that.
         self._offset: float | None = None
 
     def process(self, objects: Objects, _addresses: Collection[Address], context: ProcessingContext) -> Objects:
-        """Return the leaves that this adds: what was read before is none the less, and none the later, for it."""
+        """Return the objects that this adds, each as old as the oldest that it is made of."""
         if self._offset is None:
-            for book in self._books.values():
-                book.shift(-context.offset)
+            for meter in self._meters.values():
+                meter.shift(-context.offset)
         self._offset = context.offset
-        for step in self._guard.steps:
+        for counter, step in self._filter.steps.items():
             for balance in self._balances:
-                balance.follow(step)
+                balance.follow(counter, step)
         known, added = dict(objects), dict[Address, TimedValue]()
-        for address, book in self._books.items():
+        for address, meter in self._meters.items():
             # A CT that measures the batteries does so whether it can be read or not.
             if address == BATTERY and STORAGE in context.unread_meters:
                 continue
-            if entered := book.enter(known):
-                known[address] = added[address] = self._leaf(address, *entered)
+            if updated := meter.update(known):
+                known[address] = added[address] = self._timed(address, *updated)
         return added
 
-    def _leaf(self, address: Address, value: object, parts: Sequence[TimedValue]) -> TimedValue:
-        """Return a leaf as old as the oldest of its parts: the same object, and of the same value, while it can be."""
+    def _timed(self, address: Address, value: object, parts: Sequence[TimedValue]) -> TimedValue:
+        """Return an object as old as the oldest of its parts: the same object while nothing changes."""
         freshness = oldest(part.freshness for part in parts)
         old = self._shown.get(address)
         if old is None or old.value != value:
@@ -69,18 +74,18 @@ class VirtualMeters:
         return old
 
     def resume(self, counter: CounterKey, watt_hours: float) -> None:
-        """Go on from what a counter of this is known to have reached, where its memory was lost."""
+        """Go on from what a counter was recorded with, where its stored value was lost."""
         address, name = counter
-        if address in self._books:
-            self._books[address].totals.raise_to(name, watt_hours)
+        if address in self._meters:
+            self._meters[address].totals.raise_to(name, watt_hours)
 
     def dump(self) -> dict[str, Json]:
-        """Return all that has to be remembered."""
-        return {address[0]: book.dump(self._offset or 0.0) for address, book in self._books.items()}
+        """Return the state to store."""
+        return {address[0]: meter.dump(self._offset or 0.0) for address, meter in self._meters.items()}
 
-    def load(self, memory: Mapping[str, Json]) -> None:
-        """Go on from what was remembered; what can't be understood is left out."""
+    def load(self, data: Mapping[str, Json]) -> None:
+        """Restore the state; what is not valid is left out."""
         self._offset = None
-        for address, book in self._books.items():
-            if isinstance(part := memory.get(address[0]), dict):
-                book.load(part)
+        for address, meter in self._meters.items():
+            if isinstance(part := data.get(address[0]), dict):
+                meter.load(part)

@@ -1,4 +1,4 @@
-"""What goes into the batteries and comes out of them, where no CT measures it: their power, added up."""
+"""Energy into and out of the batteries, where no CT measures it: their power, added up."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,24 +13,24 @@ from ...model.validation import is_number
 from .meters import ANEW, STORAGE, Objects, has_storage_meter
 from .totals import Totals
 
-#: Where it is found.
+#: Address of the object.
 BATTERY: Final[Address] = ("battery_energy",)
 
-#: Seconds that a remembered reading may be older than what was booked of it; more, and the clock was put back.
+#: Seconds that a restored reading may be older than the last one; more, and the clock was put back.
 _OLD: Final = 1800.0
-#: Seconds within which what is in the batteries belongs to their power.
+#: Seconds within which the stored energy of the batteries belongs to their power.
 _TOGETHER: Final = 210.0
-#: What of the energy that goes into a battery, or is taken from its store, arrives: a round trip loses a tenth.
+#: Part of the energy that arrives in a battery, and again from it: a round trip loses a tenth.
 _EFFICIENCY: Final = 0.95
 #: Wh that an AC battery holds.
 _ACB_SIZE: Final = 1240.0
-#: Percent by which the energy in a battery may differ from what its state of charge says.
+#: Percent by which the energy in a battery may differ from its state of charge.
 _CHARGE_TOLERANCE: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatteryEnergy:
-    """What went into all batteries and came out of them, as it follows from their power."""
+    """Energy into and out of all batteries, calculated from their power."""
 
     #: Wh since the first reading.
     charged: int
@@ -40,7 +40,7 @@ class BatteryEnergy:
 
 
 def storage(objects: Objects) -> Address | None:
-    """Return what counts the energy of the batteries, None where there are none."""
+    """Return the address of the counters of the batteries, None where there are none."""
     if has_storage_meter(objects):
         return STORAGE
     return BATTERY if BATTERY in objects else None
@@ -48,29 +48,29 @@ def storage(objects: Objects) -> Address | None:
 
 @dataclass(frozen=True, slots=True)
 class _Charge:
-    """What batteries of one kind say at a time."""
+    """Report of all batteries of one kind."""
 
     #: Seconds of the clock of the polls.
     at: float
     #: Watts, + is discharge.
     watts: float
-    #: Wh that are in them, and that they hold when full: 0 where that is not known.
+    #: Wh that they store, and that they store when full: 0 where unknown.
     stored: float = 0.0
     size: float = 0.0
 
 
 class BatteryMeter:
-    """Energy into and out of the batteries, from their power, and over gaps from what is in them."""
+    """Energy into and out of the batteries, from their power, and over gaps from their state of charge."""
 
     def __init__(self, gap: float) -> None:
-        """Begin at zero; two readings more than `gap` seconds apart say nothing of what was between them."""
+        """Begin at zero; the power between two readings more than `gap` seconds apart is unknown."""
         self.totals = Totals("charged", "discharged")
         self._gap = gap
         #: The last reading of each kind.
         self._last: dict[str, _Charge] = {}
 
-    def enter(self, objects: Objects) -> tuple[BatteryEnergy, list[TimedValue]] | None:
-        """Book what is new; return the energy and what it is made of, None where there is nothing to work out."""
+    def update(self, objects: Objects) -> tuple[BatteryEnergy, list[TimedValue]] | None:
+        """Add new energy; return it with the objects it is made of, None where there is nothing to calculate."""
         if has_storage_meter(objects):
             return None
         watts, parts = 0.0, []
@@ -84,22 +84,22 @@ class BatteryMeter:
         return BatteryEnergy(self.totals.shown("charged"), self.totals.shown("discharged"), round(watts)), parts
 
     def _read(self, kind: str, new: _Charge) -> None:
-        """Book what flowed since the last reading of a kind of battery."""
+        """Add the energy since the last reading of a kind of battery."""
         last = self._last.get(kind)
         if last and last.at - _OLD < new.at <= last.at + ANEW:
-            # The same again, or what was remembered of the gateway, which may be older than the books.
+            # The same again, or a restored snapshot, which may be older than the state of this meter.
             return
         self._last[kind] = new
         if last is None or new.at < last.at:
             return
         if (seconds := new.at - last.at) <= self._gap:
             for watts in (last.watts, new.watts):
-                self._book(watts * seconds / 2 / 3600)
+                self._add(watts * seconds / 2 / 3600)
         elif last.size and last.size == new.size:
             gained = new.stored - last.stored
-            self._book(-gained / _EFFICIENCY if gained > 0 else -gained * _EFFICIENCY)
+            self._add(-gained / _EFFICIENCY if gained > 0 else -gained * _EFFICIENCY)
 
-    def _book(self, discharged: float) -> None:
+    def _add(self, discharged: float) -> None:
         self.totals.add("discharged", discharged)
         self.totals.add("charged", -discharged)
 
@@ -108,20 +108,20 @@ class BatteryMeter:
         self._last = {kind: replace(last, at=last.at + seconds) for kind, last in self._last.items()}
 
     def dump(self, offset: float) -> dict[str, Json]:
-        """Return all that has to be remembered, in seconds since the epoch."""
+        """Return the state to store, in seconds since the epoch."""
         last: dict[str, Json] = {kind: asdict(last) | {"at": last.at + offset} for kind, last in self._last.items()}
         return {"totals": self.totals.dump(), "last": last}
 
-    def load(self, memory: Mapping[str, Json]) -> None:
-        """Go on from what was remembered."""
-        self.totals.load(memory.get("totals"))
-        last = memory.get("last")
+    def load(self, data: Mapping[str, Json]) -> None:
+        """Restore the state; what is not valid is left out."""
+        self.totals.load(data.get("totals"))
+        last = data.get("last")
         found = last.items() if isinstance(last, dict) else ()
         self._last = {kind: charge for kind, value in found if (charge := restored(_Charge, value))}
 
 
 def _iq_batteries(objects: Objects) -> tuple[list[TimedValue], _Charge | None]:
-    """Return all IQ batteries, and what they say together."""
+    """Return all IQ batteries, and their common report."""
     found = [timed for address, timed in objects.items() if address[0] == "encharge_power"]
     powers = [timed.value.real_power_mw for timed in found if isinstance(timed.value, EnvoyEnchargePower)]
     if not found or not all(is_number(power) for power in powers):
@@ -135,7 +135,7 @@ def _iq_batteries(objects: Objects) -> tuple[list[TimedValue], _Charge | None]:
 
 
 def _ac_batteries(objects: Objects) -> tuple[list[TimedValue], _Charge | None]:
-    """Return what stands for all AC batteries, and what they say together."""
+    """Return the object of all AC batteries, and their report."""
     timed = objects.get(("acb_power",))
     if timed is None or not isinstance(acb := timed.value, EnvoyACBPower):
         return [], None
@@ -146,7 +146,7 @@ def _ac_batteries(objects: Objects) -> tuple[list[TimedValue], _Charge | None]:
 
 
 def _filled(charge: _Charge, timed: TimedValue, stored: float, size: float, percent: float) -> _Charge:
-    """Add what is in the batteries, where it was said at about the same time and agrees with their state of charge."""
+    """Add the stored energy, where it was reported at about the same time and agrees with the state of charge."""
     known = is_number(stored) and is_number(size) and is_number(percent) and size > 0
     if (
         not known

@@ -1,4 +1,4 @@
-"""What goes through the grid connection, where no CT measures it: consumption less production, told apart."""
+"""Energy through the grid connection, where no CT measures it: consumption less production, by direction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from .battery import storage
 from .meters import NET_CONSUMPTION, TOTAL_CONSUMPTION, Objects, meter, production
 from .totals import exact
 
-#: Where it is found.
+#: Address of the object.
 GRID: Final[Address] = ("grid_energy",)
 
 
 @dataclass(frozen=True, slots=True)
 class GridEnergy:
-    """What went through the grid connection, as it follows from consumption and production."""
+    """Energy through the grid connection, calculated from consumption and production."""
 
     #: Wh since the first reading.
     imported: int
     exported: int
-    #: Watts, + is import; None where it is not known.
+    #: Watts, + is import; None where unknown.
     power: int | None
 
 
 class GridMeter(BalanceMeter):
-    """Import and export: the net is exact, and its two sides are as power tells."""
+    """Import and export: the net is exact, and its two directions follow from the power."""
 
     def __init__(self, gap: float) -> None:
         """Begin at zero."""
         super().__init__(gap, "imported", "exported")
 
     @override
-    def _follows_from(self, objects: Objects) -> Mapping[Address, int]:
+    def _terms_of(self, objects: Objects) -> Mapping[Address, int]:
         """Return nothing where a CT measures the grid or none measures the house."""
         produced, stored = production(objects), storage(objects)
         if meter(objects, NET_CONSUMPTION) or not meter(objects, TOTAL_CONSUMPTION) or produced is None:
@@ -41,18 +41,18 @@ class GridMeter(BalanceMeter):
         return {TOTAL_CONSUMPTION: 1, produced: -1} | ({stored: -1} if stored else {})
 
     @override
-    def _book(self, net: float) -> bool:
-        """Book a net energy on both sides, in the proportion that power tells and with exactly that difference.
+    def _record(self, net: float) -> bool:
+        """Add a net energy to both directions, in the proportion of the power and with exactly that difference.
 
-        Both sides are stretched and shrunk by the same part. That is right whenever the power between two readings was
-        either what the one or what the other said, in however many turns.
+        Both directions are scaled by the same part. That is right whenever the power between two readings was either
+        that of the one or that of the other, however often it changed.
         """
         inward, outward = self._span.inward, self._span.outward
         error = net - (inward - outward)
         if abs(error) <= inward + outward and inward + outward > 0:
             imported = max(exact(inward * (1 + error / (inward + outward))), net, 0.0)
-        elif 0 < abs(net) <= self._span.doubt:
-            # No more than it may be off by. If it is true, it grows.
+        elif 0 < abs(net) <= self._span.uncertainty:
+            # Within the uncertainty. If it is energy, it grows.
             return False
         else:
             imported = max(net, 0.0)

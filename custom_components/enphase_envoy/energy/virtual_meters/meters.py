@@ -1,4 +1,4 @@
-"""Which meters a system has, and what of a leaf can be reckoned with."""
+"""Which meters a system has."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -12,9 +12,9 @@ THIRD_PARTY: Final[Address] = ("ctmeters", CtType.PV3P)
 NET_CONSUMPTION: Final[Address] = ("ctmeters", CtType.NET_CONSUMPTION)
 TOTAL_CONSUMPTION: Final[Address] = ("ctmeters", CtType.TOTAL_CONSUMPTION)
 STORAGE: Final[Address] = ("ctmeters", CtType.STORAGE)
-#: What the gateway itself says of the production.
+#: The production as the gateway itself sums it up.
 REPORTED: Final[Address] = ("system_production",)
-#: Seconds by which a reading must be newer than the last one, to be one.
+#: Seconds by which a reading must be newer than the last one.
 ANEW: Final = 0.5
 
 type Objects = Mapping[Address, TimedValue]
@@ -28,7 +28,7 @@ def meter(objects: Objects, address: Address) -> EnvoyMeterData | None:
 
 
 def has_storage_meter(objects: Objects) -> bool:
-    """Return whether a CT measures the batteries: one that never counted anything and does not measure is none."""
+    """Return whether a CT measures the batteries: one that never counted and does not measure is none."""
     if (found := meter(objects, STORAGE)) is None:
         return False
     counted = found.energy_delivered or found.energy_received
@@ -36,7 +36,7 @@ def has_storage_meter(objects: Objects) -> bool:
 
 
 def production(objects: Objects) -> Address | None:
-    """Return what counts the production best; None where a part of it is of third parties."""
+    """Return the best counter of the production; None where a part of it is of third parties."""
     if meter(objects, THIRD_PARTY):
         return None
     if meter(objects, PRODUCTION):

@@ -1,4 +1,4 @@
-"""Counters of our own. What is remembered of them is made of numbers alone."""
+"""Counters of the component itself. Their stored state consists of numbers alone."""
 
 import math
 
@@ -7,7 +7,7 @@ from ...model.validation import is_number
 
 
 def exact(watt_hours: float) -> float:
-    """Round to a multiple of 2^-20 Wh: such numbers add up without an error, for as long as a house may stand."""
+    """Round to a multiple of 2^-20 Wh: such numbers add up without an error up to 8 TWh."""
     return round(watt_hours * 2**20) / 2**20
 
 
@@ -19,11 +19,11 @@ class Totals:
         self._watt_hours = dict.fromkeys(names, 0.0)
 
     def add(self, name: str, watt_hours: float) -> None:
-        """Book what is not negative."""
+        """Add energy, unless it is negative."""
         self._watt_hours[name] += max(0.0, exact(watt_hours))
 
     def raise_to(self, name: str, watt_hours: float) -> None:
-        """Go on from what was reached before; what there is no total of is left out."""
+        """Go on from a value that was reached before; unknown names are left out."""
         if name in self._watt_hours and is_number(watt_hours):
             self._watt_hours[name] = max(self._watt_hours[name], exact(watt_hours))
 
@@ -32,11 +32,11 @@ class Totals:
         return math.floor(self._watt_hours[name])
 
     def dump(self) -> dict[str, Json]:
-        """Return all that has to be remembered."""
+        """Return the state to store."""
         return {**self._watt_hours}
 
-    def load(self, memory: Json) -> None:
-        """Go on from what was remembered."""
-        for name, value in memory.items() if isinstance(memory, dict) else ():
+    def load(self, data: Json) -> None:
+        """Restore the state; what is not valid is left out."""
+        for name, value in data.items() if isinstance(data, dict) else ():
             if is_number(value):
                 self.raise_to(name, value)

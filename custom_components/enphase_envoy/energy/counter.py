@@ -1,0 +1,389 @@
+"""One energy counter: which of its readings are published, which are held back, and for how long.
+
+A reading is published if the energy since the last one can have flowed. Other readings are held back for a while, and
+then published as well. What was published without being certain can be taken back for two days::
+
+                 possible                                           an hour without any of these
+    ┌─▶ PUBLISHED ───────────▶ PUBLISHED                          ┌──────────────────────────────▶ UNAVAILABLE ─┐
+    │       │ not possible                                        │                                             │
+    │       └───────────────▶ HELD BACK ──────────────────────────┤                                             │
+    │                                                             │ possible again: all of it was wrong         │
+    │                                                             │ 4 minutes: late energy, an earlier path     │
+    │                                                             │ 14 minutes if it moves, or an hour:         │
+    │                                                             │   a higher limit, or else a step            │
+    └─────────────────────────────────────────────────────────────┴─────────────────────────────────────────────┘
+
+The energy that can have flowed is a budget: it grows at the power that the system can carry, and is spent by what is
+counted, so that a silence of inverters, gateway, network or Home Assistant leaves it unspent. That power is only an
+assumption (see `limits`), which the power that the same object reports and steady rises refute.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from .limits import Capacity, Direction
+
+#: Wh at which counters without CTs begin anew: 2^32 joules.
+WRAP: Final = 2**32 / 3600
+#: A counter of 3600 wraps is 2^32 Wh: a wrong reading.
+_WRAPS: Final = 1000
+#: Seconds after which nothing is held back any more: a minute less than promised, since polls are late now and then.
+HOUR: Final = 3540.0
+#: Seconds after which a reading is published that moves on, and one that can be explained.
+_MOVING: Final = 840.0
+_EXPLAINED: Final = 240.0
+#: Wh that a counter may fall by: from rounding and sums of phases, and from rounding alone.
+_NOISE: Final = 100.0
+_ROUNDING: Final = 2.0
+#: A fall that takes back what was too little to be noticed: Wh, or part of the counter up to so many Wh.
+_SMALL: Final = 500.0
+_PART: Final = 0.2
+_LARGER: Final = 10_000.0
+#: Factors by which energy may exceed what the reported power comes to: to be possible, and to be certain.
+_POSSIBLE: Final = 1.5
+_CERTAIN: Final = 2.0
+#: Watts from which on a reported power is no evidence.
+_IMPLAUSIBLE: Final = 1e6
+#: Seconds between two readings from which on nothing is certain.
+_SILENCE: Final = 900.0
+#: Seconds that a reading may be older or younger than it seems.
+_SLACK: Final = 120.0
+#: Seconds for which inverters may stand still and then report all at once: some report once an hour.
+_BURST: Final = 7200.0
+#: Seconds that the time of an inverter's report may be ahead of that of the last one.
+_LONGEST_REPORT: Final = 86400.0
+#: Seconds of the gap before a step that are filled with the mean of what flowed after it.
+_FILLED: Final = 600.0
+#: Seconds for which a change can be taken back, and how many of such changes are kept.
+_CHECKED: Final = 2 * 86400.0
+_CHECKPOINTS: Final = 8
+
+
+class StepCause(StrEnum):
+    """Why a counter was published with another value that is no energy."""
+
+    #: Another meter, or another firmware.
+    LASTING = "lasting"
+    #: A reading that was published turned out to be wrong.
+    TAKEN_BACK = "taken back"
+
+
+class Step(NamedTuple):
+    """Another value of a counter that is no energy; energies in Wh."""
+
+    cause: StepCause
+    #: As published before and after.
+    before: float
+    after: float
+    #: What flowed while the readings were held back.
+    gained: float
+    #: What the step has to add to the recorded energy.
+    due: float = 0.0
+    #: When the new value was first read, or the wrong one published, in seconds since the epoch; None after zero.
+    since: float | None = None
+
+    @property
+    def leap(self) -> float:
+        """The part of the step that is no energy."""
+        return self.after - self.before - self.gained
+
+
+class Reading(NamedTuple):
+    """A reading of a counter, in Wh."""
+
+    value: float
+    #: Seconds since the epoch.
+    at: float
+    #: Watts that the same object reports, + while the counter rises.
+    power: float = 0.0
+    #: When an inverter reported it, in seconds since the epoch; 0 where that is not known.
+    own: float = 0.0
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A series of readings that are held back."""
+
+    since: float
+    began: float
+    value: float
+    at: float
+    #: Seconds that it lasts, as far as it was read.
+    age: float = 0.0
+    #: Wh of its rises that the system can carry, and of the largest rise of all.
+    gained: float = 0.0
+    largest: float = 0.0
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """The state right before a change was published that may be wrong."""
+
+    value: float
+    total: float
+    #: When that was, the Wh of the change, and what it subtracted from the offset.
+    at: float
+    jump: float
+    offset: float = 0.0
+
+
+@dataclass(slots=True)
+class Counter:
+    """The state of one counter; times in seconds since the epoch, energies in Wh."""
+
+    #: As published.
+    value: float
+    #: When that was last known, and when it last moved.
+    at: float
+    moved: float
+    #: When an inverter reported it; 0 where that is not known.
+    own: float = 0.0
+    #: Watts with the last reading that was published.
+    power: float = 0.0
+    #: What is added to readings: wraps, and what a computed consumption fell by.
+    offset: float = 0.0
+    #: Energy that was counted, and that can have flowed besides.
+    total: float = 0.0
+    budget: float = 0.0
+    #: Watts that it has proved to count.
+    learned: float = 0.0
+    #: Since when every reading is held back; 0 while none is.
+    held_since: float = 0.0
+    candidate: Candidate | None = None
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+
+    def read(self, reading: Reading, capacity: Capacity) -> Step | None:
+        """Take a reading; return the step if that publishes one."""
+        if reading.at < (self.candidate or self).at - _SLACK:
+            self._follow_clock(reading.at)
+        for offset in (self.offset, *self._other_offsets(reading.value, capacity)):
+            change = reading.value + offset - self.value
+            if offset != self.offset and self._way_back(self._series(reading), reading.power, capacity):
+                break
+            if self._is_possible(change, offset, reading, capacity):
+                return self._accept(change, offset, reading, capacity)
+        self.held_since = self.held_since or reading.at
+        if self._is_none(reading.value, capacity):
+            return None
+        return self._decide(self._hold(reading, capacity), reading, capacity)
+
+    def is_missing(self, at: float) -> bool:
+        """Return whether no reading was published for so long that there is nothing to show."""
+        return 0 < self.held_since <= at - HOUR
+
+    def limit(self, capacity: Capacity, power: float = 0.0) -> float:
+        """Return the watts that it counts at most, given those that the same object reports."""
+        return max(capacity.watts, self.learned, _POSSIBLE * power if power < _IMPLAUSIBLE else 0.0)
+
+    def _is_none(self, value: float, capacity: Capacity) -> bool:
+        """Return whether a reading is none: gateways report zero where they have none, unless it was zero before."""
+        if capacity.direction is not Direction.BOTH and value < min(0.0, self.value - self.budget):
+            return True
+        return not value and not any(abs(checkpoint.value) <= _NOISE for checkpoint in self.checkpoints)
+
+    def known_at(self, at: float, capacity: Capacity) -> None:
+        """Note that it had its value until then: the budget grows, up to what the counter may be late with."""
+        if at > self.at:
+            limit = self.limit(capacity) / 3600
+            earned = limit * (at - self.at)
+            self.budget = min(self.budget + earned, max(earned, limit * capacity.late))
+            self.at = at
+
+    # Readings that are possible
+
+    def _other_offsets(self, value: float, capacity: Capacity) -> Iterator[float]:
+        """Yield what else may have to be added to a reading.
+
+        Firmware counts modulo 2^32 J, or stops doing so, from one day to the next.
+        """
+        if capacity.by_inverters and self.offset:
+            yield 0.0
+        if capacity.by_inverters and 0 < value <= WRAP and 0 < (wraps := round((self.value - value) / WRAP)) < _WRAPS:
+            yield WRAP * wraps
+
+    def _series(self, reading: Reading) -> Candidate:
+        """Return a series of readings that consists of one."""
+        value = reading.value + self.offset
+        return Candidate(reading.at, value, value, reading.at)
+
+    def _seconds(self, reading: Reading, capacity: Capacity, offset: float) -> float:
+        """Return the time in which the energy flowed that a reading counts and the last one did not."""
+        seconds = reading.at - self.at
+        if capacity.by_inverters and offset == self.offset:
+            seconds = max(seconds, min(reading.at - self.moved, _BURST))
+        if reading.own and self.own:
+            seconds = max(seconds, min(reading.own - self.own, _LONGEST_REPORT))
+        return seconds
+
+    def _is_possible(self, change: float, offset: float, reading: Reading, capacity: Capacity) -> bool:
+        most = _energy(self.limit(capacity, reading.power), self._seconds(reading, capacity, offset))
+        return -self._least(reading, capacity, most) <= change <= most
+
+    def _least(self, reading: Reading, capacity: Capacity, most: float) -> float:
+        """Return the Wh that a counter can fall by, if it can move by `most`."""
+        if capacity.direction is Direction.UP:
+            return _NOISE
+        # The power of a computed consumption is negative while it falls.
+        may_fall = capacity.direction is Direction.BOTH or min(reading.power, self.power) < 0
+        return most if may_fall else _ROUNDING
+
+    def _accept(self, change: float, offset: float, reading: Reading, capacity: Capacity) -> Step | None:
+        """Publish a reading that is possible."""
+        falls = change < 0 and capacity.direction is Direction.UP_COMPUTED
+        energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
+        seconds = self._seconds(reading, capacity, offset)
+        gap = reading.at - self.at
+        likely = _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), gap)
+        if offset != self.offset:
+            self._mark(reading.value + self.offset - self.value, reading.at, self.offset - offset)
+        elif abs(change) > (_NOISE if gap > _SILENCE else likely):
+            series = self._series(reading)
+            if back := self._way_back(series, reading.power, capacity):
+                return self._take_back(back, series, reading, capacity)
+            self._mark(change, reading.at, change if falls else 0.0)
+        if energy and (needed := 3600 * abs(energy) / (max(seconds, 0.0) + _SLACK)) > self.limit(capacity):
+            self.learned = needed
+        self.offset = offset - change if falls and change < -_ROUNDING else offset
+        self._count(energy, reading, capacity)
+        return None
+
+    def _count(self, energy: float, reading: Reading, capacity: Capacity) -> None:
+        self.known_at(reading.at, capacity)
+        self.budget = max(0.0, self.budget - abs(energy))
+        self.total += energy
+        self._publish(self.value + energy, reading)
+
+    def _publish(self, value: float, reading: Reading) -> None:
+        if value != self.value:
+            self.moved = reading.at
+        self.value, self.at, self.own, self.power = value, reading.at, reading.own, reading.power
+        self.candidate, self.held_since = None, 0.0
+
+    # Readings that are not
+
+    def _hold(self, reading: Reading, capacity: Capacity) -> Candidate:
+        """Add a reading to the series that is held back; begin another if it contradicts that."""
+        value, held, both = reading.value + self.offset, self.candidate, capacity.direction is Direction.BOTH
+        change = value - held.value if held else 0.0
+        carried = _energy(self.limit(capacity, reading.power), reading.at - held.at) if held else 0.0
+        if held is None or change < -(_NOISE if capacity.direction is Direction.UP else carried):
+            self.candidate = self._series(reading)
+            self.candidate.largest = abs(value - self.value) if both else value - self.value
+            return self.candidate
+        if capacity.direction is Direction.UP:
+            change = max(0.0, change)
+        likely = _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), reading.at - held.at)
+        if abs(change) <= min(carried, likely):
+            held.gained += change if both else max(0.0, change)
+        held.age += min(max(0.0, reading.at - held.at), _FILLED)
+        held.value, held.at, held.largest = held.value + change, reading.at, max(held.largest, abs(change))
+        return held
+
+    def _decide(self, held: Candidate, reading: Reading, capacity: Capacity) -> Step | None:
+        """Publish the readings that are held back once they can be explained, or have lasted for long enough."""
+        change = held.value - self.value
+        back = self._way_back(held, reading.power, capacity)
+        budget = self.budget + self.limit(capacity) * max(0.0, reading.at - self.at) / 3600
+        is_late = (0.0 if capacity.direction is Direction.UP else -budget) <= change <= budget
+        lasts = held.age >= (HOUR if held.value == held.began else _MOVING)
+        if not lasts and (held.age < _EXPLAINED or not (back or is_late)):
+            return None
+        if back:
+            return self._take_back(back, held, reading, capacity)
+        if is_late or 0 < 2 * held.largest <= change:
+            self._catch_up(change, is_late, held, reading, capacity)
+            return None
+        return self._step(held, reading)
+
+    def _catch_up(self, change: float, is_late: bool, held: Candidate, reading: Reading, capacity: Capacity) -> None:
+        """Publish energy that was late, or beyond the limit; of a computed consumption that fell, its rises."""
+        energy = held.gained if change < 0 and capacity.direction is Direction.UP_COMPUTED else change
+        self._mark(change, reading.at, change - energy)
+        if not is_late:
+            self.learned = max(self.learned, _POSSIBLE * 3600 * change / (reading.at - self.at))
+        self.offset += energy - change
+        self._count(energy, reading, capacity)
+
+    def _step(self, held: Candidate, reading: Reading) -> Step:
+        """Publish what no energy explains, as the gateway reports it."""
+        gained = self._flowed(held)
+        # Zero is the first reading of a gateway that is starting.
+        since = held.since if self.value else None
+        step = Step(StepCause.LASTING, self.value, reading.value, gained, gained, since)
+        self._mark(reading.value + self.offset - self.value, reading.at, self.offset)
+        self.offset = self.budget = 0.0
+        self.total += gained
+        self._publish(reading.value, reading)
+        return step
+
+    # Changes that turn out to be wrong
+
+    def _mark(self, jump: float, at: float, offset: float = 0.0) -> None:
+        """Keep the state before a change that may be wrong; the largest changes are kept."""
+        kept = [each for each in self.checkpoints if at - each.at <= _CHECKED]
+        if len(kept) == _CHECKPOINTS:
+            kept.remove(min(kept, key=lambda each: abs(each.jump)))
+        self.checkpoints = [*kept, Checkpoint(self.value, self.total, at, jump, offset)]
+
+    def _way_back(self, held: Candidate, power: float, capacity: Capacity) -> Checkpoint | None:
+        """Return the checkpoint that the readings go on from, with what has to be added to the offset.
+
+        The changes since that checkpoint turned out to be wrong.
+        """
+        change, jump, offset = held.value - held.gained - self.value, 0.0, 0.0
+        is_up, watts = capacity.direction is Direction.UP, _CERTAIN * max(abs(power), abs(self.power))
+        for checkpoint in reversed(self.checkpoints):
+            jump, offset = jump + checkpoint.jump, offset + checkpoint.offset
+            grown = held.value + offset - checkpoint.value
+            # It may have begun anew meanwhile.
+            wrap = WRAP if capacity.by_inverters and change < 0 and grown < -_NOISE else 0.0
+            back = change + wrap
+            # Wrong readings may rise by half or three times of what flows.
+            since = max(self.at - HOUR, checkpoint.at) if is_up else self.at
+            near = _NOISE + 0.1 * abs(jump) + _energy(watts, held.at - since)
+            is_undone = abs(back + jump) <= near and abs(jump) >= abs(back) / 2
+            # Part of a rise may have been energy that was late.
+            is_part = not offset and capacity.direction is not Direction.BOTH and -jump - near <= back < 0
+            most = _energy(self.limit(capacity), held.at - checkpoint.at + capacity.late)
+            is_on_path = -(_NOISE if is_up else most) <= grown + wrap <= most
+            if is_on_path and back * jump < 0 and (is_undone or is_part):
+                return replace(checkpoint, offset=offset + wrap)
+        if is_up and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
+            return Checkpoint(self.value, self.total, self.at, 0.0)
+        return None
+
+    def _take_back(self, back: Checkpoint, held: Candidate, reading: Reading, capacity: Capacity) -> Step:
+        """Go on from a checkpoint; what was counted since then is what the readings add up to."""
+        value = held.value + back.offset
+        if capacity.direction is Direction.UP_COMPUTED:
+            value = max(value, back.value)
+        total = back.total + value - back.value
+        step = Step(StepCause.TAKEN_BACK, self.value, value, self._flowed(held), total - self.total, back.at)
+        offset = value - held.value
+        self._mark(held.value - self.value, reading.at, -offset)
+        self.total, self.offset = total, self.offset + offset
+        self._publish(value, reading)
+        return step
+
+    def _flowed(self, held: Candidate) -> float:
+        """Return the energy since the last published reading: of those held back, and their mean for the gap."""
+        gap = min(max(held.since - self.at, 0.0), _FILLED)
+        return held.gained * (1 + gap / max(held.age, 1.0))
+
+    def _follow_clock(self, at: float) -> None:
+        """Go on at an earlier time, after the clock was ahead."""
+        ahead = (self.candidate or self).at - at
+        self.at, self.moved = min(self.at, at), min(self.moved, at)
+        if self.candidate:
+            self.candidate.at = min(self.candidate.at, at)
+        for checkpoint in self.checkpoints:
+            checkpoint.at = min(checkpoint.at, at)
+        if self.held_since:
+            self.held_since -= ahead
+
+
+def _energy(watts: float, seconds: float) -> float:
+    """Return the Wh that can flow in a time."""
+    return watts * ((seconds if seconds > 0 else 0.0) + _SLACK) / 3600
