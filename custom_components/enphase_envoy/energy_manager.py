@@ -121,13 +121,12 @@ class EnergyManager:
     @callback
     def process(self, snapshot: Snapshot, addresses: Collection[Address] | None = None) -> Snapshot:
         """Return the snapshot with plausible counters and virtual meters; with `addresses`, evaluate these alone."""
-        now = dt_util.utcnow().timestamp()
-        context = ProcessingContext(now, now - self._clock(), dt_util.get_default_time_zone(), snapshot.unread_meters)
+        context = self._context(snapshot)
         processed = self._pipeline.process(snapshot, context, addresses)
         if steps := self._counters.steps:
             entities = async_counter_entities(self._hass, processed, {address for address, _ in steps})
             for counter, step in steps.items():
-                self._correct(counter, step, entities.get(counter), now)
+                self._correct(counter, step, entities.get(counter), context.now)
         for result in self._settings.results:
             async_report_setting(self._hass, self._entry, snapshot.firmware, result)
         self._report_steps()
@@ -135,6 +134,15 @@ class EnergyManager:
         if self._stop:
             self._store.keep(self._dump, _SAVE_DELAY_AFTER_STEP if steps else _SAVE_DELAY)
         return processed
+
+    def _context(self, snapshot: Snapshot) -> ProcessingContext:
+        now = dt_util.utcnow().timestamp()
+        return ProcessingContext(now, now - self._clock(), dt_util.get_default_time_zone(), snapshot.unread_meters)
+
+    @callback
+    def limit(self, snapshot: Snapshot, address: Address) -> float:
+        """Return the power in W that the counters at an address count at most, as assumed or as learned."""
+        return self._counters.limit(snapshot.objects, address, self._context(snapshot))
 
     @contextmanager
     def writing_settings(self) -> Iterator[None]:
@@ -170,7 +178,9 @@ class EnergyManager:
         if entity_id is None:
             return
         self._reports.pop(entity_id, None)
-        surplus = step.due - recorded_change(step.before, step.after)
+        # A net counter may fall: its statistics record every change as it is.
+        is_net = address[0].startswith("system_net")
+        surplus = step.due - (step.after - step.before if is_net else recorded_change(step.before, step.after))
         if step.cause is StepCause.TAKEN_BACK and step.since and step.due < 0:
             # The wrong reading was recorded as energy: it is removed there, and so is the way back.
             self._corrections.async_add(Correction(entity_id, step.since, step.due))

@@ -14,7 +14,6 @@ import voluptuous as vol
 
 from .const import DOMAIN, LOGGER
 from .coordinator import EnvoyConfigEntry
-from .energy import limits
 from .statistics.entities import async_energy_sensors
 from .statistics.recorder import DATABASE_ERRORS, Correction, async_correct, async_recorder, async_spikes
 from .statistics.spikes import Spike
@@ -85,7 +84,7 @@ def _counters(call: ServiceCall, entry: EnvoyConfigEntry) -> dict[str, float]:
     """Return the entities to check, each with the maximum power in watts that it can count."""
     snapshot = entry.runtime_data.data
     counters = {
-        entity_id: limits.watts(snapshot.objects, address)
+        entity_id: entry.runtime_data.energy_manager.limit(snapshot, address)
         for address, _, entity_id in async_energy_sensors(call.hass, snapshot)
     }
     requested = call.data.get(ATTR_ENTITY_ID, counters)

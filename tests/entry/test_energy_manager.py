@@ -12,7 +12,9 @@ import pytest
 from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
 from custom_components.enphase_envoy.const import DOMAIN
+from custom_components.enphase_envoy.energy.counter import Step, StepCause
 from custom_components.enphase_envoy.energy_manager import _Report, _reports
+from custom_components.enphase_envoy.statistics.entities import async_counter_entities
 from custom_components.enphase_envoy.statistics.recorder import Correction
 from tests.helpers.integration import NOON, Installation, SetUp
 from tests.simulator.counter_faults import TodayIsLifetime, TodayNotReset, TodayResetsAbove, Zeros
@@ -96,3 +98,30 @@ def test_reports_of_steps_are_restored() -> None:
     report = _Report(65e6, 12e3, 1800.0, "system_production/watt_hours_lifetime", correction)
     stored = json.loads(json.dumps({"sensor.solar": report.dump(), "sensor.grid": [5.0, 7.0], "sensor.other": [1]}))
     assert _reports(stored) == {"sensor.solar": report, "sensor.grid": _Report(5.0, 7.0, 0.0)}
+
+
+@pytest.mark.parametrize(
+    ("address", "after", "correction"),
+    [
+        # Statistics of a counter that only increases record a fall below nine tenths as a new meter cycle.
+        (("system_production",), 5_000.0, 10.0 - 5_000.0),
+        # Those of a net counter record every change.
+        (("system_net_consumption",), 5_000.0, 10.0 + 95_000.0),
+    ],
+)
+async def test_step_is_corrected_by_what_its_statistics_record(
+    set_up: SetUp,
+    entity_registry_enabled_by_default: None,
+    address: tuple[str, ...],
+    after: float,
+    correction: float,
+) -> None:
+    installation = await set_up("metered_1phase")
+    manager = installation.coordinator.energy_manager
+    counter = (address, "watt_hours_lifetime")
+    entity = async_counter_entities(installation.hass, installation.coordinator.data)[counter]
+    step = Step(StepCause.LASTING, 100_000.0, after, gained=10.0, due=10.0, since=1.0)
+    manager._correct(counter, step, entity, 2.0)
+    waiting = [each for each in manager._corrections._pending if each.entity_id == entity]
+    assert [each.watt_hours for each in waiting] == [correction]
+    manager._corrections._pending.clear()

@@ -72,6 +72,7 @@ _NET_CONSUMPTION: Final = (
         key="lifetime_balanced_net_consumption",
         **NET_ENERGY,
         entity_registry_enabled_default=False,
+        counter="watt_hours_lifetime",
         value_fn=lambda net: net.watt_hours_lifetime,
     ),
 )

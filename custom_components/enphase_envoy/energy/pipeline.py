@@ -48,14 +48,12 @@ class Replacements:
             self.discard(address)
             return
         replacement, last = replace(value, **values), self.objects.get(address)
-        self.objects[address] = TimedValue(
-            last.value if last and last.value == replacement else replacement, timed.freshness
-        )
+        self.objects[address] = replace(timed, value=last.value if last and last.value == replacement else replacement)
 
     def renew(self, address: Address, timed: TimedValue) -> None:
         """Note that the object was up to date again."""
         if (last := self.objects.get(address)) and last.freshness is not timed.freshness:
-            self.objects[address] = TimedValue(last.value, timed.freshness)
+            self.objects[address] = replace(timed, value=last.value)
 
     def discard(self, address: Address) -> None:
         """Leave an object unchanged."""

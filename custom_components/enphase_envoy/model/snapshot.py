@@ -60,7 +60,10 @@ class TimedValue:
         self, value: object, freshness: Freshness, field_freshness: Mapping[str, Freshness] = MappingProxyType({})
     ) -> TimedValue:
         """Return this with a newer value: the same object where it is equal, so that changes are found by identity."""
-        return TimedValue(self.value if self.value == value else value, freshness, field_freshness)
+        same = self.value == value
+        if same and self.freshness is freshness and self.field_freshness == field_freshness:
+            return self
+        return TimedValue(self.value if same else value, freshness, field_freshness)
 
 
 @dataclass(frozen=True, slots=True)

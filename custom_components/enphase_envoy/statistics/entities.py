@@ -23,7 +23,7 @@ def async_counter_entities(
     """
     return {
         (address, description.counter): entity_id
-        for address, description, entity_id in async_energy_sensors(hass, snapshot, addresses)
+        for address, description, entity_id in _async_sensors(hass, snapshot, addresses)
         if description.counter is not None
     }
 
@@ -33,13 +33,21 @@ def async_energy_sensors(
     hass: HomeAssistant, snapshot: Snapshot, addresses: Collection[Address] | None = None
 ) -> Iterator[tuple[Address, EnvoySensorEntityDescription[Any], str]]:
     """Yield each registered sensor with a total increasing energy, including those that are reset daily."""
+    for address, description, entity_id in _async_sensors(hass, snapshot, addresses):
+        if description.state_class is SensorStateClass.TOTAL_INCREASING:
+            yield address, description, entity_id
+
+
+@callback
+def _async_sensors(
+    hass: HomeAssistant, snapshot: Snapshot, addresses: Collection[Address] | None
+) -> Iterator[tuple[Address, EnvoySensorEntityDescription[Any], str]]:
+    """Yield each registered sensor of energy."""
     registry = er.async_get(hass)
     for address in snapshot.objects if addresses is None else addresses:
         for entity_set in SENSORS:
             for description in entity_set.descriptions_for(snapshot, address):
                 if description.device_class is not SensorDeviceClass.ENERGY:
-                    continue
-                if description.state_class is not SensorStateClass.TOTAL_INCREASING:
                     continue
                 unique_id = entity_set.unique_id(snapshot, address, description)
                 if entity_id := registry.async_get_entity_id(SENSOR_DOMAIN, DOMAIN, unique_id):

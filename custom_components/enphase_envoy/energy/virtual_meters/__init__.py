@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+import math
 from typing import Final
 
 from ...model.json_data import Json
@@ -53,25 +55,26 @@ class VirtualMeters:
         for counter, step in self._filter.steps.items():
             for balance in self._balances:
                 balance.follow(counter, step)
+        limit = partial(self._limit, objects, context)
         known, added = dict(objects), dict[Address, TimedValue]()
         for address, meter in self._meters.items():
             # A CT that measures the batteries does so whether it can be read or not.
             if address == BATTERY and STORAGE in context.unread_meters:
                 continue
-            if updated := meter.update(known):
+            if updated := meter.update(known, limit):
                 known[address] = added[address] = self._timed(address, *updated)
         return added
+
+    def _limit(self, objects: Objects, context: ProcessingContext, address: Address) -> float:
+        """Return the power in W that the counters at an address count at most; infinity for a virtual meter."""
+        return self._filter.limit(objects, address, context) if address in objects else math.inf
 
     def _timed(self, address: Address, value: object, parts: Sequence[TimedValue]) -> TimedValue:
         """Return an object as old as the oldest of its parts: the same object while nothing changes."""
         freshness = oldest(part.freshness for part in parts)
         old = self._shown.get(address)
-        if old is None or old.value != value:
-            old = TimedValue(value, freshness)
-        elif old.freshness is not freshness:
-            old = TimedValue(old.value, freshness)
-        self._shown[address] = old
-        return old
+        self._shown[address] = timed = old.renewed(value, freshness) if old else TimedValue(value, freshness)
+        return timed
 
     def resume(self, counter: CounterKey, watt_hours: float) -> None:
         """Go on from what a counter was recorded with, where its stored value was lost."""

@@ -1,7 +1,7 @@
 """Energy that no counter counts, but that follows from several counters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, NamedTuple
 
@@ -11,7 +11,6 @@ from pyenphase.models.system_production import EnvoySystemProduction
 from ...model.json_data import Json, restored
 from ...model.snapshot import Address, CounterKey, TimedValue, from_key, to_key
 from ...model.validation import is_number
-from .. import limits
 from ..counter import Step
 from .battery import BATTERY, BatteryEnergy
 from .meters import ANEW, Objects
@@ -124,16 +123,19 @@ class BalanceMeter(ABC):
     def _energy(self, watts: int | None) -> object:
         """Return the energy, and the power, None where unknown."""
 
-    def update(self, objects: Objects) -> tuple[object, list[TimedValue]] | None:
-        """Add new energy; return it with the objects it is made of, None where there is nothing to calculate."""
+    def update(self, objects: Objects, limit: Callable[[Address], float]) -> tuple[object, list[TimedValue]] | None:
+        """Add new energy; return it with the objects it is made of, None where there is nothing to calculate.
+
+        `limit` returns the power in W that the counters at an address count at most.
+        """
         if not (terms := self._terms_of(objects)):
             return None
         reads = _readings(objects, terms)
-        if reads and (net := self._net(objects, reads)) is not None and self._record(net):
+        if reads and (net := self._net(reads, limit)) is not None and self._record(net):
             self._begin(reads)
         return self._energy(None if reads is None else round(_watts(reads))), [objects[address] for address in terms]
 
-    def _net(self, objects: Objects, reads: Sequence[_Reading]) -> float | None:
+    def _net(self, reads: Sequence[_Reading], limit: Callable[[Address], float]) -> float | None:
         """Take a reading and return the net Wh since the interval began, None while it can't end."""
         at = max(read.updated_at for read in reads)
         if [read.address for read in reads] != list(self._terms) or at < self._span.at - ANEW:
@@ -141,14 +143,14 @@ class BalanceMeter(ABC):
             return None
         if min(read.updated_at for read in reads) <= self._span.at + ANEW:
             return None
-        return self._take(objects, reads, at)
+        return self._take(reads, at, limit)
 
-    def _take(self, objects: Objects, reads: Sequence[_Reading], at: float) -> float | None:
+    def _take(self, reads: Sequence[_Reading], at: float, limit: Callable[[Address], float]) -> float | None:
         """Take the readings of all terms."""
         net, held = 0.0, False
         for read, term in zip(reads, self._terms.values(), strict=True):
             delivered, received = read.delivered - term.delivered, read.received - term.received
-            most = limits.watts(objects, read.address) * (at - self._span.since + _LATE) / 3600
+            most = limit(read.address) * (at - self._span.since + _LATE) / 3600
             if delivered < 0 or received < 0 or delivered + received > most:
                 self._begin(reads)
                 return None

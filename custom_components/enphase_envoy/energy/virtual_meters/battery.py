@@ -1,6 +1,6 @@
 """Energy into and out of the batteries, where no CT measures it: their power, added up."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
@@ -69,7 +69,9 @@ class BatteryMeter:
         #: The last reading of each kind.
         self._last: dict[str, _Charge] = {}
 
-    def update(self, objects: Objects) -> tuple[BatteryEnergy, list[TimedValue]] | None:
+    def update(
+        self, objects: Objects, _limit: Callable[[Address], float]
+    ) -> tuple[BatteryEnergy, list[TimedValue]] | None:
         """Add new energy; return it with the objects it is made of, None where there is nothing to calculate."""
         if has_storage_meter(objects):
             return None
