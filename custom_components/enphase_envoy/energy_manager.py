@@ -193,7 +193,7 @@ class EnergyManager:
 
     @callback
     def _corrected(self, correction: Correction) -> None:
-        """Inform the user, who may have another opinion, of the correction of a step."""
+        """Report the correction of a step to the user, if it is to be reported."""
         self._store.keep(self._dump, _SAVE_DELAY_AFTER_STEP)
         if report := self._reports.get(correction.entity_id):
             report.correction = correction
