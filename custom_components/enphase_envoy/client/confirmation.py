@@ -1,7 +1,7 @@
 """Accept a change only when it was reported several times in a row."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Set as AbstractSet
 
 
 class Confirmation[K: Hashable]:
@@ -30,7 +30,8 @@ class Confirmation[K: Hashable]:
         if self._counts:
             self._counts.pop(key, None)
 
-    def reset_all(self, keys: set[K]) -> None:
+    def reset_all(self, keys: AbstractSet[K]) -> None:
         """Start over for several keys."""
-        for key in self._counts.keys() & keys:
-            del self._counts[key]
+        if self._counts:
+            for key in self._counts.keys() & keys:
+                del self._counts[key]

@@ -62,7 +62,7 @@ class ObjectCache:
                 if (valid := self._validated(address, value)) is not None:
                     self.objects[address] = TimedValue(valid, freshness)
                     addresses[address] = None
-            self._missing.reset_all(set(objects))
+            self._missing.reset_all(objects.keys())
             merged.update(objects)
         for field in list(fields):
             if _feeding(field, needs) <= set(new):

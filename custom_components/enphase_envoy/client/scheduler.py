@@ -59,11 +59,11 @@ class RequestScheduler:
         self.timeouts = timeouts
         self.clock = clock
         self.endpoints = Endpoints()
-        self._slots = asyncio.Semaphore(SLOTS)
+        self.slots = asyncio.Semaphore(SLOTS)
         #: The one slot that slow endpoints may occupy.
-        self._slow_slot = asyncio.Semaphore(1)
+        self.slow_slot = asyncio.Semaphore(1)
         #: Held while an endpoint is requested. A request that waits for it occupies a slot.
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         #: Requests under way, and those of them that outlast their cycle's timeout.
         self._tasks: set[asyncio.Task[bool]] = set()
         self._late: dict[str, asyncio.Task[bool]] = {}
@@ -76,7 +76,7 @@ class RequestScheduler:
 
     def is_requested(self, path: str) -> bool:
         """Return whether a request to an endpoint is under way."""
-        return path in self._late or self._locks[path].locked()
+        return path in self._late or self.locks[path].locked()
 
     def is_failing(self, path: str) -> bool:
         """Return whether an endpoint did not answer, or not usably; absence aside."""
@@ -110,22 +110,15 @@ class RequestScheduler:
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self.timeouts.slot):
-                    await stack.enter_async_context(self._slots)
-                    await stack.enter_async_context(self._locks[path])
+                    await stack.enter_async_context(self.slots)
+                    await stack.enter_async_context(self.locks[path])
             except TimeoutError:
                 raise GatewayBusyError from None
             yield
 
-    @asynccontextmanager
-    async def cycle_slot(self, path: str) -> AsyncIterator[None]:
-        """Occupy a slot for a request of a cycle, in the queue of slow endpoints if it is one."""
-        slow = self._slow_slot if self.endpoints[path].is_slow else nullcontext()
-        async with slow, self._slots, self._locks[path]:
-            yield
-
     async def check_reachable(self) -> None:
         """Request what needs no authentication, within the slot of a request that failed. Raises what aiohttp does."""
-        async with self._locks[URL_INFO]:
+        async with self.locks[URL_INFO]:
             await self.transport.check_reachable()
 
     def keep_late(self, path: str, task: asyncio.Task[bool]) -> None:
@@ -144,7 +137,7 @@ class RequestScheduler:
         started = self.clock()
         status, body, failure = None, "", None
         try:
-            async with self._slots, self._locks[path]:
+            async with self.slots, self.locks[path]:
                 response = await self.transport.get(path)
                 status, body = response.status, await response.text(errors="replace")
         except EnvoyAuthenticationRequired:
@@ -214,7 +207,8 @@ class PollCycle:
         """Request an endpoint once, store the answer, and return whether it is usable."""
         endpoint = self._scheduler.endpoints[path]
         try:
-            async with self._scheduler.cycle_slot(path):
+            slow = self._scheduler.slow_slot if endpoint.is_slow else nullcontext()
+            async with slow, self._scheduler.slots, self._scheduler.locks[path]:
                 if self.unreachable or self._scheduler.is_closed:
                     endpoint.fail(Failure(FailureKind.UNREACHABLE))
                     return False
