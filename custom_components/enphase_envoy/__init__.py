@@ -54,13 +54,15 @@ async def async_unload_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bo
     """Unload a gateway."""
     unloaded = await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
     if unloaded:
-        await entry.runtime_data.energy_manager.async_close()
         await entry.runtime_data.async_close()
     return unloaded
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     """Delete the issues and the stored data of an entry that was removed."""
+    if coordinator := getattr(entry, "runtime_data", None):
+        # Home Assistant removes an entry also if it could not be unloaded.
+        await coordinator.async_close()
     issues.async_clear_all(hass, entry)
     for subject in STORES:
         await EntryStore(hass, entry, subject).async_remove()

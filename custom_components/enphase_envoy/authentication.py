@@ -1,4 +1,4 @@
-"""Access to the gateway: logging in with the credentials of the config entry, renewing tokens, starting reauthentication."""
+"""Access to the gateway: logging in with the credentials of the config entry, new tokens, reauthentication."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -55,9 +55,15 @@ class Authentication:
     async def async_identify(self) -> None:
         """Identify the gateway, and have it probed again if its firmware changed. Raises GatewayError."""
         await self._gateway.identify(self._entry.unique_id)
+        self._require_open()
         if self._entry.unique_id is None:
             # Entries that early versions of Home Assistant created have none.
             self._hass.config_entries.async_update_entry(self._entry, unique_id=self._gateway.serial)
+
+    def _require_open(self) -> None:
+        """Raise GatewayError when the entry was unloaded meanwhile: then no account is used and no token stored."""
+        if self._gateway.is_closed:
+            raise GatewayError(Reason.CANNOT_CONNECT, "closed")
 
     async def async_log_in(self) -> None:
         """Identify the gateway and log in. Raises GatewayError."""
@@ -73,6 +79,7 @@ class Authentication:
             # When a token ended or was revoked, the account can give a new one without the user.
             if err.is_temporary or not (credentials.has_account and uses_tokens):
                 raise
+            self._require_open()
             await self._log_in_with_new_token(err)
         self._store_token()
 
@@ -98,6 +105,7 @@ class Authentication:
     @callback
     def _store_token(self) -> None:
         """Store a new token in the entry, which does not reload it."""
+        self._require_open()
         token, data = self._gateway.token, self._entry.data
         if token and token != data.get(CONF_TOKEN):
             self._hass.config_entries.async_update_entry(self._entry, data={**data, CONF_TOKEN: token})

@@ -54,18 +54,22 @@ class EnergyManager:
         self._ledger = VirtualMeters(self._guard, entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL))
         self._settings = SettingsMonitor()
         self._pipeline = Pipeline((AcBatteries(), self._guard, DailyEnergy(self._guard), self._ledger, self._settings))
-        self._corrections = PendingCorrections(hass, self._corrected)
+        self._corrections = PendingCorrections(hass, self._corrected, self._save_corrections)
         #: From what to what the counters of entities went whose correction the owner is to be told of.
         self._reports: dict[str, tuple[float, float]] = {}
         self._stop: CALLBACK_TYPE | None = None
         #: Something is held back.
         self._doubting = False
+        #: The entry was unloaded: nothing is loaded, recorded or saved any more.
+        self.is_closed = False
 
     async def async_load(self, snapshot: Snapshot) -> None:
         """Remember what was entered before, or else what was recorded, once."""
-        if self._stop:
+        if self._stop or self.is_closed:
             return
         memory = await self._memory.async_load() or {}
+        if self.is_closed:
+            return
         self._pipeline.load(memory)
         self._corrections.load(memory.get(_CORRECTIONS))
         self._reports = _reports(memory.get(_REPORTS))
@@ -78,6 +82,8 @@ class EnergyManager:
         worked_out = entered.objects.keys() - snapshot.objects.keys()
         for counter, (watt_hours, _) in (await self._recorded(entered, worked_out)).items():
             self._ledger.resume(counter, watt_hours)
+        if self.is_closed:
+            return
         self._stop = self._corrections.async_start()
 
     async def _recorded(
@@ -93,6 +99,8 @@ class EnergyManager:
     @callback
     def process(self, snapshot: Snapshot, addresses: Collection[Address] | None = None) -> Snapshot:
         """Return the snapshot with counters that only tell the truth, and with what follows from them."""
+        if self.is_closed:
+            return snapshot
         now = dt_util.utcnow().timestamp()
         context = ProcessingContext(now, now - self._clock(), dt_util.get_default_time_zone(), snapshot.unread_meters)
         entered = self._pipeline.process(snapshot, context, addresses)
@@ -114,10 +122,12 @@ class EnergyManager:
 
     async def async_close(self) -> None:
         """Save what was entered, for the last time."""
+        self.is_closed = True
         if self._stop:
             self._stop()
             self._stop = None
-            await self._memory.async_save_now(self._dump())
+            await self._memory.async_close(self._dump())
+        self._memory.is_closed = True
 
     def _dump(self) -> dict[str, Json]:
         reports: dict[str, Json] = {entity_id: [*report] for entity_id, report in self._reports.items()}
@@ -137,6 +147,10 @@ class EnergyManager:
         self._corrections.async_add(Correction(entity_id, step.at, surplus))
         if step.cause is StepCause.LASTING:
             self._reports[entity_id] = (step.before, step.after)
+
+    async def _save_corrections(self) -> None:
+        """Save the state of the corrections before one is sent to the recorder."""
+        await self._memory.async_save_now(self._dump())
 
     @callback
     def _corrected(self, correction: Correction) -> None:

@@ -52,6 +52,7 @@ class _PeriodicTask:
         self._entry = entry
         self._task = task
         self._cancel: CALLBACK_TYPE | None = None
+        self._is_stopped = False
         entry.async_on_unload(self._stop)
         self._schedule(delay)
 
@@ -65,11 +66,12 @@ class _PeriodicTask:
         self._entry.async_create_background_task(self._hass, self._run(), f"{self._entry.title} maintenance")
 
     async def _run(self) -> None:
-        if (delay := await self._task()) is not None:
+        if (delay := await self._task()) is not None and not self._is_stopped:
             self._schedule(delay)
 
     @callback
     def _stop(self) -> None:
+        self._is_stopped = True
         if self._cancel:
             self._cancel()
 

@@ -38,6 +38,11 @@ class _EntryRepairFlow(RepairsFlow):
         """Store the entry."""
         self._entry = entry
 
+    @property
+    def _is_removed(self) -> bool:
+        """Whether the entry was removed while the dialog was open."""
+        return self.hass.config_entries.async_get_entry(self._entry.entry_id) is None
+
 
 class NewToken(_EntryRepairFlow):
     """Replace a pasted token before it expires."""
@@ -49,11 +54,15 @@ class NewToken(_EntryRepairFlow):
     async def async_step_token(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
         """Show the form and validate the token on the gateway."""
         errors: dict[str, str] = {}
+        if self._is_removed:
+            return self.async_abort(reason="removed")
         if user_input is not None:
             form = {CONF_HOST: self._entry.data[CONF_HOST], CONF_TOKEN: user_input[CONF_TOKEN]}
             found, errors = await validate(self.hass, form, self._entry)
             if found.serial and found.serial != self._entry.unique_id:
                 errors = {"base": "other_gateway"}
+            if self._is_removed:
+                return self.async_abort(reason="removed")
             if found.data and not errors:
                 await self._use(found.data[CONF_TOKEN])
                 return self.async_create_entry(data={})
@@ -71,7 +80,11 @@ class NewToken(_EntryRepairFlow):
         if not (coordinator := getattr(self._entry, "runtime_data", None)) or not coordinator.last_update_success:
             self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
             return
-        await coordinator.authentication.async_log_in()
+        try:
+            await coordinator.authentication.async_log_in()
+        except GatewayError:
+            # The entry may have been unloaded meanwhile.
+            self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
 
 
 class NewCertificate(_EntryRepairFlow):
@@ -90,6 +103,8 @@ class NewCertificate(_EntryRepairFlow):
             await gateway.identify()
         except GatewayError as err:
             return self.async_abort(reason=err.reason, description_placeholders={"host": host})
+        if self._is_removed:
+            return self.async_abort(reason="removed")
         # The certificate may have changed again since the form was shown: only the confirmed one is stored.
         if user_input is not None and user_input["fingerprint"] == current:
             session.store_fingerprint(self.hass, self._entry, current)
@@ -134,5 +149,8 @@ class CounterStep(_EntryRepairFlow):
         """Revert the correction, so that the step counts as energy."""
         if (recorder := async_recorder(self.hass)) is None:
             return self.async_abort(reason="no_recorder")
+        if self._is_removed or not ir.async_get(self.hass).async_get_issue(self.handler, self.issue_id):
+            # Another dialog may have reverted it already.
+            return self.async_abort(reason="removed")
         async_correct(recorder, replace(self._correction, watt_hours=-self._correction.watt_hours))
         return self.async_create_entry(data={})

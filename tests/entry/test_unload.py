@@ -5,15 +5,18 @@ import asyncio
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import device_registry as dr, entity_registry as er
 from homeassistant.util import dt as dt_util
+from pyenphase.models.tariff import EnvoyStorageMode
 import pytest
 from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
+from custom_components.enphase_envoy.client.errors import GatewayBusyError, GatewayError
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import Installation, SetUp
-from tests.simulator import Slow
+from tests.simulator import Held, Slow
 
 TARIFF = "/admin/lib/tariff"
 
@@ -91,3 +94,29 @@ async def test_no_device_can_be_deleted_while_the_gateway_is_unavailable(hass: H
     assert len(devices) > 5
     for device in devices:
         assert not await async_remove_config_entry_device(hass, house.entry, device)
+
+
+async def test_a_write_that_waits_is_not_made_after_the_end(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("full_battery")
+    gateway = house.coordinator.gateway
+    held = Held()
+    house.gateway.fault(TARIFF, held)
+    entity = er.async_get(hass).async_get_entity_id("number", DOMAIN, "202226050419_reserve_soc")
+    writing = hass.async_create_task(
+        hass.services.async_call("number", "set_value", {"entity_id": entity, "value": 45}, blocking=True)
+    )
+    await held.waiting.wait()
+    assert await hass.config_entries.async_unload(house.entry.entry_id)
+    held.release()
+    with pytest.raises(HomeAssistantError):
+        await writing
+    assert not house.gateway.writes
+    # Nor is anything else that comes later.
+    house.gateway.requests.clear()
+    with pytest.raises(GatewayError):
+        await gateway.identify()
+    with pytest.raises(GatewayBusyError):
+        await gateway.envoy.set_storage_mode(EnvoyStorageMode.BACKUP)
+    assert await gateway.mac_address() is None
+    await gateway.raw_responses(capture=True)
+    assert not house.gateway.requests

@@ -98,7 +98,11 @@ class Gateway:
         self._lost = False
         self._polling = asyncio.Lock()
         self._writing = asyncio.Lock()
-        self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._scheduler.is_closed
 
     # Identification and authentication
 
@@ -270,13 +274,19 @@ class Gateway:
         return in_use if cycle.answered else set()
 
     async def _fetch(self, cycle: PollCycle, paths: Iterable[str], seconds: float | None) -> None:
-        """Request endpoints in a cycle; late answers are merged when they arrive."""
+        """Request endpoints in a cycle; late answers are merged when they arrive. Raises GatewayError when closed."""
         for path, task in (await cycle.fetch(paths, seconds)).items():
             task.add_done_callback(partial(self._merge_late, cycle, path))
+        self._require_open()
+
+    def _require_open(self) -> None:
+        """Raise GatewayError when closed."""
+        if self.is_closed:
+            raise GatewayError(Reason.CANNOT_CONNECT, "closed")
 
     def _merge_late(self, cycle: PollCycle, path: str, task: asyncio.Task[bool]) -> None:
         """Parse an answer that came after its cycle, and notify the listeners."""
-        if self._closed or task.cancelled():
+        if self.is_closed or task.cancelled():
             return
         changed = self._parser.parse({path}) if path in cycle.answered else set()
         self._log_failures()
@@ -343,8 +353,7 @@ class Gateway:
                 _LOGGER.info("%s: %s answers again", self.host, path)
 
     def close(self) -> None:
-        """Cancel what is under way; nothing is parsed or reported any more."""
-        self._closed = True
+        """Cancel what is under way; nothing is requested, parsed or reported any more."""
         self._listeners.clear()
         self._scheduler.close()
 

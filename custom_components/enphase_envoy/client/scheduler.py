@@ -101,7 +101,10 @@ class RequestScheduler:
 
     @asynccontextmanager
     async def slot(self, path: str) -> AsyncIterator[None]:
-        """Occupy a slot for a request outside of any cycle. Raises GatewayBusyError when none gets free in time."""
+        """Occupy a slot for a request outside of any cycle.
+
+        Raises GatewayBusyError when none gets free in time, or when the scheduler is closed.
+        """
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self.timeouts.slot):
@@ -109,6 +112,8 @@ class RequestScheduler:
                     await stack.enter_async_context(self._locks[path])
             except TimeoutError:
                 raise GatewayBusyError from None
+            if self.is_closed:
+                raise GatewayBusyError
             yield
 
     @asynccontextmanager
@@ -140,6 +145,8 @@ class RequestScheduler:
         status, body, failure = None, "", None
         try:
             async with self._slots, self._locks[path]:
+                if self.is_closed:
+                    return RawResponse(None, "", FailureKind.UNREACHABLE.value, None, unreachable=True)
                 response = await self.transport.get(path)
                 status, body = response.status, await response.text(errors="replace")
         except EnvoyAuthenticationRequired:
