@@ -15,6 +15,7 @@ from .client.confirmation import Confirmation
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
 from .const import CONF_USE_MANUAL_TOKEN
+from .issues import FIRMWARE_BEFORE_TOKENS, async_clear, async_report_old_firmware
 
 #: Seconds between two logins to the cloud because of a refused token: Enlighten locks accounts after too many.
 _FETCH_PAUSE: Final = 3600.0
@@ -22,6 +23,11 @@ _FETCH_PAUSE: Final = 3600.0
 _FIRST_CLOUD_PAUSE: Final = 120.0
 #: Refusals in a row after which reauthentication is started.
 _REFUSALS: Final = 3
+
+
+def uses_tokens(entry: ConfigEntry[Any] | None) -> bool:
+    """Return whether an entry has a token: its account is for the cloud alone, and never used for a gateway."""
+    return entry is not None and bool(entry.data.get(CONF_TOKEN) or entry.data.get(CONF_USE_MANUAL_TOKEN))
 
 
 class Authentication:
@@ -54,8 +60,14 @@ class Authentication:
 
     async def async_identify(self) -> None:
         """Identify the gateway, and have it probed again if its firmware changed. Raises GatewayError."""
-        await self._gateway.identify(self._entry.unique_id)
+        try:
+            await self._gateway.identify(self._entry.unique_id, tokens_only=uses_tokens(self._entry))
+        except GatewayError as err:
+            if err.reason is Reason.FIRMWARE_BEFORE_TOKENS and not self._gateway.is_closed:
+                async_report_old_firmware(self._hass, self._entry, self._gateway.host, err.detail)
+            raise
         self._require_open()
+        async_clear(self._hass, self._entry, FIRMWARE_BEFORE_TOKENS)
         if self._entry.unique_id is None:
             # Entries that early versions of Home Assistant created have none.
             self._hass.config_entries.async_update_entry(self._entry, unique_id=self._gateway.serial)

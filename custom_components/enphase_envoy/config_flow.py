@@ -30,6 +30,7 @@ from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 import voluptuous as vol
 from yarl import URL
 
+from .authentication import uses_tokens
 from .client.auth import Credentials
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
@@ -54,6 +55,8 @@ _ERROR_FIELDS: Mapping[Reason, str] = {
     Reason.CANNOT_CONNECT: CONF_HOST,
     Reason.NOT_A_GATEWAY: CONF_HOST,
     Reason.FIRMWARE_TOO_OLD: CONF_HOST,
+    Reason.FIRMWARE_BEFORE_TOKENS: CONF_HOST,
+    Reason.CLOUD_ACCOUNT: CONF_USERNAME,
     Reason.TOKEN_MALFORMED: CONF_TOKEN,
     Reason.TOKEN_EXPIRED: CONF_TOKEN,
     Reason.TOKEN_OTHER_GATEWAY: CONF_TOKEN,
@@ -78,19 +81,23 @@ async def validate(
 ) -> tuple[Validated, dict[str, str]]:
     """Validate user input. Return the result and the errors of the form; nothing is changed.
 
-    `entry` is the entry to be changed. If it pins the gateway's certificate, nothing is sent to a host with another.
+    `entry` is the entry to be changed. If it pins the gateway's certificate, nothing is sent to a host with another; if
+    it uses tokens, no account is sent to a host with firmware before 7.
     """
     async with async_session_to_try(hass, entry) as session:
         pinned = bool(entry and entry.options.get(OPTION_PIN_CERTIFICATE))
-        return await _validate(Gateway(host_of(form[CONF_HOST]), session, pinned=pinned), form)
+        gateway = Gateway(host_of(form[CONF_HOST]), session, pinned=pinned)
+        return await _validate(gateway, form, tokens_only=uses_tokens(entry))
 
 
-async def _validate(gateway: Gateway, form: Mapping[str, Any]) -> tuple[Validated, dict[str, str]]:
+async def _validate(
+    gateway: Gateway, form: Mapping[str, Any], *, tokens_only: bool
+) -> tuple[Validated, dict[str, str]]:
     credentials = Credentials(
         form.get(CONF_USERNAME), form.get(CONF_PASSWORD), form.get(CONF_TOKEN, "").strip() or None
     )
     try:
-        await gateway.identify()
+        await gateway.identify(tokens_only=tokens_only)
     except GatewayError as err:
         return Validated(), _errors(err)
     try:

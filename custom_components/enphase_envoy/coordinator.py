@@ -32,7 +32,9 @@ _SETTLING_DELAYS: Final = (3, 10, 30)
 _SAVE_DELAY: Final = 900
 _SAVE_DELAY_AFTER_PROBE: Final = 10
 #: The device that responds is not the gateway whose documents are stored.
-_ANOTHER_DEVICE: Final = frozenset({Reason.NOT_A_GATEWAY, Reason.OTHER_GATEWAY, Reason.CERTIFICATE_CHANGED})
+_ANOTHER_DEVICE: Final = frozenset(
+    {Reason.NOT_A_GATEWAY, Reason.OTHER_GATEWAY, Reason.CERTIFICATE_CHANGED, Reason.FIRMWARE_BEFORE_TOKENS}
+)
 
 
 class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):

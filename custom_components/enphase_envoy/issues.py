@@ -13,6 +13,7 @@ from .energy.settings_monitor import SettingOutcome, SettingResult
 
 TOKEN_ENDS = "token_ends"  # noqa: S105
 CERTIFICATE_CHANGED = "certificate_changed"
+FIRMWARE_BEFORE_TOKENS = "firmware_before_tokens"
 COUNTER_STEP = "counter_step"
 
 #: README of the component, as in the manifest; sections are its anchors.
@@ -93,6 +94,13 @@ def async_report_token_ends(hass: HomeAssistant, entry: ConfigEntry[Any], ends: 
 def async_report_certificate(hass: HomeAssistant, entry: ConfigEntry[Any], host: str) -> None:
     """Create an issue for a gateway with another certificate than the stored one."""
     _create(hass, entry, CERTIFICATE_CHANGED, CERTIFICATE_CHANGED, "connect", {"host": host}, fixable=True)
+
+
+@callback
+def async_report_old_firmware(hass: HomeAssistant, entry: ConfigEntry[Any], host: str, firmware: str) -> None:
+    """Create an issue for a device with firmware before 7 at the address of a gateway that uses tokens."""
+    texts = {"host": host, "firmware": firmware}
+    _create(hass, entry, FIRMWARE_BEFORE_TOKENS, FIRMWARE_BEFORE_TOKENS, "connect", texts)
 
 
 @callback

@@ -17,6 +17,10 @@ class Reason(StrEnum):
     CERTIFICATE_CHANGED = "certificate_changed"
     #: Firmware before 3.9 has no usable interface.
     FIRMWARE_TOO_OLD = "firmware_too_old"
+    #: A device that reports firmware before 7 answers for a gateway that uses tokens: it would be sent a password.
+    FIRMWARE_BEFORE_TOKENS = "firmware_before_tokens"
+    #: Firmware before 7 has users of its own; an Enlighten account is only for the cloud.
+    CLOUD_ACCOUNT = "cloud_account"
     #: Enlighten, or the gateway's own list of users, refuses this user with this password.
     INVALID_AUTH = "invalid_auth"
     #: Enlighten requires a second factor, which only a person can enter.
@@ -42,6 +46,7 @@ TEMPORARY: Final = frozenset(
         Reason.NOT_A_GATEWAY,
         Reason.OTHER_GATEWAY,
         Reason.CERTIFICATE_CHANGED,
+        Reason.FIRMWARE_BEFORE_TOKENS,
         Reason.CLOUD_UNREACHABLE,
         Reason.NO_DATA,
     }

@@ -131,10 +131,12 @@ class Gateway:
         """Whether a login succeeded since the start."""
         return self.envoy.auth is not None
 
-    async def identify(self, expected: str | None = None) -> None:
+    async def identify(self, expected: str | None = None, *, tokens_only: bool = False) -> None:
         """Request `/info`. Raises GatewayError when no gateway answers, or one with another serial than `expected`.
 
-        The result of an earlier identification is then still in use.
+        With `tokens_only` firmware before 7 is refused: no gateway goes back to it, and it is sent a user name and a
+        digest of the password, from which weak passwords can be found. The result of an earlier identification is then
+        still in use.
         """
         found = self.envoy.new_firmware()
         try:
@@ -147,6 +149,8 @@ class Gateway:
         if self._pinned and not (found.version >= AUTH_TOKEN_MIN_VERSION and info.secure):
             # An impostor that speaks plain HTTP, or reports old firmware, would be sent a user name and a password.
             raise GatewayError(Reason.CERTIFICATE_CHANGED, "plain HTTP")
+        if tokens_only and not found.version >= AUTH_TOKEN_MIN_VERSION:
+            raise GatewayError(Reason.FIRMWARE_BEFORE_TOKENS, info.firmware)
         if self.firmware not in (None, info.firmware):
             _LOGGER.info("%s: firmware %s became %s", self.host, self.firmware, info.firmware)
             self.request_probe()
@@ -165,9 +169,13 @@ class Gateway:
     async def _log_in_locally(self, credentials: Credentials) -> None:
         """Authenticate a local user of firmware before 7. Raises GatewayError.
 
+        An Enlighten account, whose user name is an e-mail address, is not used: anything at this address would be sent
+        a digest of its password.
         Without a password the well-known ones are used. A gateway that denies access to its inverters still grants it
         to its production: only a password that was entered can be wrong.
         """
+        if "@" in (credentials.username or ""):
+            raise GatewayError(Reason.CLOUD_ACCOUNT)
         try:
             await self.envoy.authenticate(credentials.username, credentials.password)
         except EnvoyAuthenticationRequired as err:
