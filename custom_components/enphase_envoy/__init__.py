@@ -6,7 +6,7 @@ from homeassistant.exceptions import ConfigEntryNotReady
 from homeassistant.helpers import config_validation as cv, device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
-from . import devices, issues, maintenance, services
+from . import address, devices, issues, maintenance, services
 from .client.errors import GatewayError
 from .client.gateway import Gateway
 from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
@@ -29,7 +29,12 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> boo
     gateway = await _gateway(hass, entry)
     energy_manager = EnergyManager(hass, entry, gateway.clock)
     coordinator = EnvoyCoordinator(hass, entry, gateway, energy_manager)
-    await coordinator.async_config_entry_first_refresh()
+    try:
+        await coordinator.async_config_entry_first_refresh()
+    except ConfigEntryNotReady:
+        # The next attempt uses the previous address if the gateway is there again.
+        await address.async_return(hass, entry)
+        raise
     entry.runtime_data = coordinator
     devices.async_keep_registered(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)

@@ -30,6 +30,7 @@ from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 import voluptuous as vol
 from yarl import URL
 
+from .address import async_follow
 from .authentication import uses_tokens
 from .client.auth import Credentials
 from .client.errors import GatewayError, Reason
@@ -221,7 +222,14 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
         entry = await self.async_set_unique_id(serial)
         # A gateway on Ethernet and Wi-Fi announces both addresses in turn: the current one is kept while it works.
         works = entry is not None and hasattr(entry, "runtime_data") and entry.runtime_data.last_update_success
-        self._abort_if_unique_id_configured(None if works else {CONF_HOST: host})
+        if (
+            entry
+            and not works
+            and entry.data.get(CONF_HOST, host) != host
+            and await async_follow(self.hass, entry, host)
+        ):
+            self.hass.config_entries.async_schedule_reload(entry.entry_id)
+        self._abort_if_unique_id_configured()
         self._suggested = {CONF_HOST: host}
         self.context["title_placeholders"] = {"name": f"Envoy {serial}", "host": host}
         return await self.async_step_user()

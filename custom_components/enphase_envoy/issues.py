@@ -13,6 +13,7 @@ from .energy.settings_monitor import SettingOutcome, SettingResult
 
 TOKEN_ENDS = "token_ends"  # noqa: S105
 CERTIFICATE_CHANGED = "certificate_changed"
+ADDRESS_CHANGED = "address_changed"
 FIRMWARE_BEFORE_TOKENS = "firmware_before_tokens"
 COUNTER_STEP = "counter_step"
 
@@ -33,10 +34,11 @@ def _create(
     texts: Mapping[str, str],
     fixable: bool = False,
     data: Mapping[str, str | float] | None = None,
+    persistent: bool = False,
 ) -> None:
     """Create an issue that links to a section of the README.
 
-    One with `data` persists over restarts, because its cause will not be detected again.
+    A persistent one is kept over restarts, because its cause will not be detected again.
     """
     ir.async_create_issue(
         hass,
@@ -44,7 +46,7 @@ def _create(
         f"{subject}_{entry.entry_id}",
         data={"entry_id": entry.entry_id, **(data or {})},
         is_fixable=fixable,
-        is_persistent=data is not None,
+        is_persistent=persistent,
         learn_more_url=f"{README}{section}",
         severity=ir.IssueSeverity.WARNING,
         translation_key=key,
@@ -97,6 +99,13 @@ def async_report_certificate(hass: HomeAssistant, entry: ConfigEntry[Any], host:
 
 
 @callback
+def async_report_address(hass: HomeAssistant, entry: ConfigEntry[Any], old: str, host: str) -> None:
+    """Create an issue for a host that announces the serial number of a gateway without having its certificate."""
+    texts = {"old_host": old, "host": host}
+    _create(hass, entry, ADDRESS_CHANGED, ADDRESS_CHANGED, "connect", texts, fixable=True, data={"host": host})
+
+
+@callback
 def async_report_old_firmware(hass: HomeAssistant, entry: ConfigEntry[Any], host: str, firmware: str) -> None:
     """Create an issue for a device with firmware before 7 at the address of a gateway that uses tokens."""
     texts = {"host": host, "firmware": firmware}
@@ -125,7 +134,9 @@ def async_report_step(
         "correction": _energy(correction["watt_hours"]),
     }
     subject = f"{COUNTER_STEP}_{correction['entity_id']}_{correction['at']:.0f}"
-    _create(hass, entry, subject, COUNTER_STEP, "repair-statistics", texts, fixable=True, data=correction)
+    _create(
+        hass, entry, subject, COUNTER_STEP, "repair-statistics", texts, fixable=True, data=correction, persistent=True
+    )
 
 
 def _energy(watt_hours: float) -> str:

@@ -284,15 +284,6 @@ async def test_discovery_keeps_a_working_address(hass: HomeAssistant, set_up: Se
     assert house.entry.data["host"] == before
 
 
-async def test_discovery_replaces_an_address_that_no_longer_works(hass: HomeAssistant, set_up: SetUp) -> None:
-    house = await set_up("metered_1phase")
-    await house.gateway.go_away()
-    await house.poll()
-    await discover(hass, announcement(house.gateway, "127.0.0.2"))
-    await hass.async_block_till_done()
-    assert house.entry.data["host"] == "127.0.0.2"
-
-
 async def test_reauthentication(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("metered_1phase")
     result = await house.entry.start_reauth_flow(hass)

@@ -94,10 +94,11 @@ async def test_pinning_rejects_plain_http_and_old_firmware(hass: HomeAssistant, 
     assert not secrets_sent(house.gateway)
 
 
-async def test_without_the_option_the_fingerprint_is_removed(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_without_the_option_the_fingerprint_is_kept(hass: HomeAssistant, set_up: SetUp) -> None:
+    """By it the gateway is recognised at another address."""
     house = await set_up(PROFILE)
-    await pin(hass, house)
+    fingerprint = await pin(hass, house)
     hass.config_entries.async_update_entry(house.entry, options={**house.entry.options, "pin_certificate": False})
     await hass.config_entries.async_reload(house.entry.entry_id)
     assert house.entry.state is ConfigEntryState.LOADED
-    assert "certificate_fingerprint" not in house.entry.data
+    assert house.entry.data["certificate_fingerprint"] == fingerprint
