@@ -14,7 +14,7 @@ from .client.backoff import Backoff
 from .client.confirmation import Confirmation
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
-from .const import CONF_USE_MANUAL_TOKEN
+from .const import CONF_USE_MANUAL_TOKEN, DOMAIN
 from .issues import FIRMWARE_BEFORE_TOKENS, async_clear, async_report_old_firmware
 
 #: Seconds between two logins to the cloud because of a refused token: Enlighten locks accounts after too many.
@@ -70,6 +70,8 @@ class Authentication:
         async_clear(self._hass, self._entry, FIRMWARE_BEFORE_TOKENS)
         if self._entry.unique_id is None:
             # Entries that early versions of Home Assistant created have none.
+            if self._hass.config_entries.async_entry_for_domain_unique_id(DOMAIN, self._gateway.serial):
+                raise GatewayError(Reason.ALREADY_SET_UP, self._gateway.serial)
             self._hass.config_entries.async_update_entry(self._entry, unique_id=self._gateway.serial)
 
     def _require_open(self) -> None:

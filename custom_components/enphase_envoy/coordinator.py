@@ -33,7 +33,13 @@ _SAVE_DELAY: Final = 900
 _SAVE_DELAY_AFTER_PROBE: Final = 10
 #: The device that responds is not the gateway whose documents are stored.
 _ANOTHER_DEVICE: Final = frozenset(
-    {Reason.NOT_A_GATEWAY, Reason.OTHER_GATEWAY, Reason.CERTIFICATE_CHANGED, Reason.FIRMWARE_BEFORE_TOKENS}
+    {
+        Reason.NOT_A_GATEWAY,
+        Reason.OTHER_GATEWAY,
+        Reason.ALREADY_SET_UP,
+        Reason.CERTIFICATE_CHANGED,
+        Reason.FIRMWARE_BEFORE_TOKENS,
+    }
 )
 
 

@@ -254,6 +254,24 @@ async def test_an_old_entry_without_a_unique_id_gets_one(hass: HomeAssistant, si
     await hass.config_entries.async_unload(entry.entry_id)
 
 
+async def test_a_twin_without_a_unique_id_does_not_take_that_of_the_other(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up(PROFILE)
+    twin = entry_for(house.gateway)
+    twin.add_to_hass(hass)
+    hass.config_entries.async_update_entry(twin, unique_id=None)
+    await hass.config_entries.async_setup(twin.entry_id)
+    await hass.async_block_till_done()
+    assert twin.state is ConfigEntryState.SETUP_RETRY
+    assert "already set up" in (twin.reason or "")
+    assert twin.unique_id is None
+    assert house.entry.unique_id == house.gateway.serial
+    # When the other is removed, it is the one.
+    await hass.config_entries.async_remove(house.entry.entry_id)
+    await hass.config_entries.async_reload(twin.entry_id)
+    assert twin.unique_id == house.gateway.serial
+    await hass.config_entries.async_unload(twin.entry_id)
+
+
 async def test_an_announcement_without_a_serial_number_is_no_gateway(hass: HomeAssistant) -> None:
     address = ip_address("192.0.2.1")
     announced = ZeroconfServiceInfo(

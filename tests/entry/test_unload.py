@@ -120,3 +120,30 @@ async def test_a_write_that_waits_is_not_made_after_the_end(hass: HomeAssistant,
     assert await gateway.mac_address() is None
     await gateway.raw_responses(capture=True)
     assert not house.gateway.requests
+
+
+async def test_a_reload_during_the_log_in_with_an_own_session_has_no_traceback(
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The session is closed with the entry."""
+    house = await set_up("metered_1phase")
+    hass.config_entries.async_update_entry(house.entry, options={"disable_keep_alive": True})
+    await hass.config_entries.async_reload(house.entry.entry_id)
+    for path in ("/info", "/auth/check_jwt", "/ivp/meters/readings"):
+        held = Held()
+        with house.gateway.fault(path, held):
+            house.coordinator.gateway.envoy.auth = None
+            poll = hass.async_create_task(house.coordinator.async_refresh())
+            await held.waiting.wait()
+            coordinator = house.coordinator
+            reload = hass.async_create_task(hass.config_entries.async_reload(house.entry.entry_id))
+            await hass.async_add_executor_job(int)
+            held.release()
+            await poll
+            await reload
+        await hass.async_block_till_done()
+        await coordinator.async_refresh()
+        with pytest.raises(GatewayError):
+            await coordinator.authentication.async_log_in()
+    assert not [record for record in caplog.records if record.exc_info]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

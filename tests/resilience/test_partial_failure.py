@@ -9,6 +9,7 @@ from homeassistant.helpers import device_registry as dr, entity_registry as er
 import pytest
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
+from custom_components.enphase_envoy.client.endpoints import Document
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import Installation, SetUp
 from tests.simulator import Change, EmptyList, Replace, Silent, Status
@@ -72,7 +73,7 @@ async def test_one_failed_connection_does_not_stop_the_other_requests(
     get = gateway.envoy.get
     failed: list[str] = []
 
-    async def fail_first(path: str) -> aiohttp.ClientResponse:
+    async def fail_first(path: str) -> Document:
         if not failed:
             failed.append(path)
             raise aiohttp.ConnectionTimeoutError("no connection")

@@ -13,6 +13,8 @@ class Reason(StrEnum):
     NOT_A_GATEWAY = "not_a_gateway"
     #: A gateway responds, but not the one that was configured.
     OTHER_GATEWAY = "other_gateway"
+    #: Another entry has this gateway.
+    ALREADY_SET_UP = "already_set_up"
     #: The certificate is not the pinned one, or there is none.
     CERTIFICATE_CHANGED = "certificate_changed"
     #: Firmware before 3.9 has no usable interface.
@@ -45,6 +47,7 @@ TEMPORARY: Final = frozenset(
         Reason.CANNOT_CONNECT,
         Reason.NOT_A_GATEWAY,
         Reason.OTHER_GATEWAY,
+        Reason.ALREADY_SET_UP,
         Reason.CERTIFICATE_CHANGED,
         Reason.FIRMWARE_BEFORE_TOKENS,
         Reason.CLOUD_UNREACHABLE,

@@ -17,7 +17,7 @@ from typing import Final
 import aiohttp
 from pyenphase import EnvoyData
 from pyenphase.const import AUTH_TOKEN_MIN_VERSION, URL_PRODUCTION_INVERTERS
-from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyProbeFailed
+from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyClientClosedError, EnvoyProbeFailed
 from pyenphase.models.acb import ACBSleepState
 from pyenphase.models.meters import CtType
 
@@ -512,7 +512,7 @@ class Gateway:
         """
         try:
             interface = await self.envoy.interface_settings()
-        except (GatewayBusyError, *PARSE_ERRORS):
+        except (GatewayBusyError, EnvoyClientClosedError, TimeoutError, *PARSE_ERRORS):
             return None
         return interface.mac if interface and interface.mac != "unknown" else None
 

@@ -24,8 +24,8 @@ SLOTS: Final = 2
 class Transport(Protocol):
     """What makes the requests; raises what aiohttp and pyenphase raise."""
 
-    async def get(self, path: str) -> aiohttp.ClientResponse:
-        """Request an endpoint."""
+    async def get(self, path: str) -> Document:
+        """Request an endpoint, and read its answer."""
 
     async def check_reachable(self, *, secure: bool) -> None:
         """Request what needs no authentication."""
@@ -147,8 +147,8 @@ class RequestScheduler:
             async with self._slots, self._locks[path]:
                 if self.is_closed:
                     return RawResponse(None, "", FailureKind.UNREACHABLE.value, None, unreachable=True)
-                response = await self.transport.get(path)
-                status, body = response.status, await response.text(errors="replace")
+                document = await self.transport.get(path)
+                status, body = document.status, document.text
         except EnvoyAuthenticationRequired:
             status, failure = HTTPStatus.UNAUTHORIZED.value, FailureKind.UNAUTHORIZED.value
         except aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError:
@@ -238,8 +238,7 @@ class PollCycle:
     async def _read(self, path: str) -> tuple[Document | Failure, bool]:
         """Make a request, read the answer to its end, and return it and whether there was a connection."""
         try:
-            response = await self._scheduler.transport.get(path)
-            return Document(path, await response.read(), response.status), True
+            return await self._scheduler.transport.get(path), True
         except EnvoyAuthenticationRequired:
             self.unauthorized = True
             return Failure(FailureKind.UNAUTHORIZED), True
@@ -259,5 +258,5 @@ class PollCycle:
                 await self._scheduler.check_reachable()
             except aiohttp.ServerFingerprintMismatch:
                 self.unreachable = self.untrusted = True
-            except aiohttp.ClientError, TimeoutError, OSError:
+            except aiohttp.ClientError, TimeoutError, OSError, EnvoyClientClosedError:
                 self.unreachable = True
