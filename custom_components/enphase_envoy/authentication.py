@@ -84,10 +84,12 @@ class Authentication:
         await self.async_identify()
         credentials = self._credentials()
         uses_tokens = self._gateway.uses_tokens
+        # With an account alone, every attempt would be a login to the cloud. Firmware before 7 has no e-mail addresses:
+        # with one the user `installer` is used, whose password follows from the serial number.
+        without_account = uses_tokens or "@" in (credentials.username or "")
         try:
-            # With an account alone, every attempt would be a login to the cloud.
             await self._gateway.log_in(
-                replace(credentials, username=None, password=None) if uses_tokens else credentials
+                replace(credentials, username=None, password=None) if without_account else credentials
             )
         except GatewayError as err:
             # When a token ended or was revoked, the account can give a new one without the user.

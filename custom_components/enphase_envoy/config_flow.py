@@ -47,6 +47,7 @@ from .const import (
     POLL_INTERVALS,
 )
 from .energy_dashboard import DUPLICATE_SUFFIX, async_add, async_proposals
+from .model.validation import is_serial_number
 from .session import async_session_to_try
 
 SECRET = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
@@ -217,7 +218,7 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
         if discovery_info.ip_address.version != 4:  # noqa: PLR2004
             return self.async_abort(reason="not_ipv4")
         serial, host = discovery_info.properties.get("serialnum"), discovery_info.host
-        if not serial:
+        if not is_serial_number(serial):
             return self.async_abort(reason=Reason.NOT_A_GATEWAY, description_placeholders={"host": host})
         entry = await self.async_set_unique_id(serial)
         # A gateway on Ethernet and Wi-Fi announces both addresses in turn: the current one is kept while it works.

@@ -10,6 +10,7 @@ from homeassistant.util import dt as dt_util
 
 from .const import DOMAIN
 from .energy.settings_monitor import SettingOutcome, SettingResult
+from .model.text import LONGEST_NAME, clean, escape_markdown
 
 TOKEN_ENDS = "token_ends"  # noqa: S105
 CERTIFICATE_CHANGED = "certificate_changed"
@@ -76,10 +77,13 @@ def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware:
         async_clear(hass, entry, subject)
         return
     state = hass.states.get(finding.entity_id)  # words: allow asker
+    name = state.name if state else finding.entity_id  # words: allow asker
     texts = {
-        "setting": state.name if state else finding.entity_id,  # words: allow asker
-        "wanted": str(finding.wanted),
-        "actual": str(finding.actual),
+        # A title is no Markdown.
+        "setting_name": name,
+        "setting": escape_markdown(name),
+        "wanted": escape_markdown(str(finding.wanted)),
+        "actual": escape_markdown(clean(str(finding.actual), LONGEST_NAME)),
         "firmware": firmware,
     }
     _create(hass, entry, subject, f"setting_{finding.outcome}", "known-limits", texts)
@@ -126,8 +130,10 @@ def async_report_step(
     """
     state = hass.states.get(correction["entity_id"])
     when = dt_util.as_local(dt_util.utc_from_timestamp(correction["at"]))
+    name = state.name if state else correction["entity_id"]
     texts = {
-        "entity": state.name if state else correction["entity_id"],
+        "entity_name": name,
+        "entity": escape_markdown(name),
         "when": f"{when:%Y-%m-%d %H:%M}",
         "before": _energy(before),
         "after": _energy(after),

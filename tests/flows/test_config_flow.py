@@ -198,8 +198,12 @@ async def test_another_server_is_not_a_gateway(hass: HomeAssistant, answer: str)
         ("\x00\xff\xfe", "not_a_gateway"),
         (DEVICE.format("R"), "not_a_gateway"),
         (DEVICE.format("R3.7.31"), "firmware_too_old"),
+        (DEVICE.format("Dlatest"), "not_a_gateway"),
+        (DEVICE.format("D8.2.4382 [x](http://x.example)"), "not_a_gateway"),
+        (DEVICE.format("D8.2.4382").replace("<sn>1", "<sn>[x](http://x.example)1"), "not_a_gateway"),
+        (DEVICE.format("D8.2.4382").replace("<sn>1", "<sn>" + "1" * 100), "not_a_gateway"),
     ],
-    ids=["broken HTML", "not text", "no version", "firmware before 3.9"],
+    ids=["broken HTML", "not text", "no version", "firmware before 3.9", "latest", "Markdown", "serial", "long serial"],
 )
 async def test_an_incomplete_info_document_is_not_a_gateway(
     hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch, body: str, error: str
@@ -267,6 +271,14 @@ async def test_a_discovered_gateway_can_be_added(hass: HomeAssistant, simulate: 
         result["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
     )
     assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+@pytest.mark.parametrize("serial", ["[x](http://x.example)", "1" * 100, "12\u202e34", " "])
+async def test_a_serial_number_that_is_none_is_not_added(hass: HomeAssistant, simulate: Simulate, serial: str) -> None:
+    info = announcement(await simulate("metered_1phase"))
+    info.properties["serialnum"] = serial
+    result = await discover(hass, info)
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "not_a_gateway")
 
 
 async def test_an_ipv6_address_is_not_added(hass: HomeAssistant, simulate: Simulate) -> None:

@@ -32,11 +32,13 @@ from pyenphase.firmware import EnvoyFirmware
 from pyenphase.models.common import CommonProperties
 from pyenphase.updaters.base import EnvoyUpdater
 
+from ..model.text import LONGEST_NAME, clean
+from ..model.validation import is_serial_number
 from . import limits
 from .auth import verify_token
 from .endpoints import Document, Documents
 from .errors import GatewayBusyError, GatewayError, Reason
-from .firmware import GatewayInfo
+from .firmware import GatewayInfo, is_firmware
 from .limits import read_body
 from .log_filter import library_warnings_suppressed
 from .models import GatewayData
@@ -86,12 +88,14 @@ class Firmware(EnvoyFirmware):
     @property
     def info(self) -> GatewayInfo:
         """What `/info` contained. Raises GatewayError when that is no gateway with readable firmware."""
-        if not (self.serial and isinstance(self.version, AwesomeVersion)):
+        version = self.version
+        if not (isinstance(version, AwesomeVersion) and is_firmware(str(version)) and is_serial_number(self.serial)):
             raise GatewayError(Reason.NOT_A_GATEWAY, "/info has no serial number or no firmware version")
         if self.version < LEGACY_ENVOY_VERSION:
             raise GatewayError(Reason.FIRMWARE_TOO_OLD, str(self.version))
         secure = self._url.startswith("https://")
-        return GatewayInfo(self.serial, str(self.version), self.part_number, self.is_metered, secure)
+        part_number = clean(self.part_number, LONGEST_NAME) if self.part_number else None
+        return GatewayInfo(self.serial or "", str(self.version), part_number, self.is_metered, secure)
 
     async def identify(self, seconds: float) -> GatewayInfo:
         """Request `/info` within some seconds. Raises GatewayError when no gateway with readable firmware answers."""

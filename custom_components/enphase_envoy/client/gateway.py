@@ -23,6 +23,7 @@ from pyenphase.models.meters import CtType
 
 from ..model.ac_batteries import SLEEP_BAND, AcbFleet, SleepBand
 from ..model.snapshot import Address, Freshness, Snapshot
+from ..model.text import clean
 from . import persistence
 from .auth import Credentials
 from .endpoints import Document, Failure, FailureKind
@@ -331,8 +332,8 @@ class Gateway:
         return Snapshot(
             serial=self.serial,
             firmware=str(self.envoy.firmware),
-            part_number=self.envoy.part_number,
-            model=self.envoy.envoy_model,
+            part_number=self.envoy.info.part_number,
+            model=clean(self.envoy.envoy_model),
             objects=dict(cache.objects),
             unread_meters=frozenset(("ctmeters", kind) for kind in self._meters() - cache.members("ctmeters")),
         )
