@@ -6,7 +6,7 @@ from homeassistant.exceptions import ConfigEntryNotReady
 from homeassistant.helpers import config_validation as cv, device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
-from . import devices, issues, maintenance, services
+from . import address, devices, issues, maintenance, services
 from .client.errors import GatewayError
 from .client.gateway import Gateway
 from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
@@ -29,7 +29,12 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> boo
     gateway = await _gateway(hass, entry)
     energy_manager = EnergyManager(hass, entry, gateway.clock)
     coordinator = EnvoyCoordinator(hass, entry, gateway, energy_manager)
-    await coordinator.async_config_entry_first_refresh()
+    try:
+        await coordinator.async_config_entry_first_refresh()
+    except ConfigEntryNotReady:
+        # The next attempt uses the previous address if the gateway is there again.
+        await address.async_return(hass, entry)
+        raise
     entry.runtime_data = coordinator
     devices.async_keep_registered(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
@@ -54,13 +59,15 @@ async def async_unload_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bo
     """Unload a gateway."""
     unloaded = await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
     if unloaded:
-        await entry.runtime_data.energy_manager.async_close()
         await entry.runtime_data.async_close()
     return unloaded
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     """Delete the issues and the stored data of an entry that was removed."""
+    if coordinator := getattr(entry, "runtime_data", None):
+        # Home Assistant removes an entry also if it could not be unloaded.
+        await coordinator.async_close()
     issues.async_clear_all(hass, entry)
     for subject in STORES:
         await EntryStore(hass, entry, subject).async_remove()

@@ -14,7 +14,8 @@ from .client.backoff import Backoff
 from .client.confirmation import Confirmation
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
-from .const import CONF_USE_MANUAL_TOKEN
+from .const import CONF_USE_MANUAL_TOKEN, DOMAIN
+from .issues import FIRMWARE_BEFORE_TOKENS, async_clear, async_report_old_firmware
 
 #: Seconds between two logins to the cloud because of a refused token: Enlighten locks accounts after too many.
 _FETCH_PAUSE: Final = 3600.0
@@ -22,6 +23,11 @@ _FETCH_PAUSE: Final = 3600.0
 _FIRST_CLOUD_PAUSE: Final = 120.0
 #: Refusals in a row after which reauthentication is started.
 _REFUSALS: Final = 3
+
+
+def uses_tokens(entry: ConfigEntry[Any] | None) -> bool:
+    """Return whether an entry has a token: its account is for the cloud alone, and never used for a gateway."""
+    return entry is not None and bool(entry.data.get(CONF_TOKEN) or entry.data.get(CONF_USE_MANUAL_TOKEN))
 
 
 class Authentication:
@@ -54,25 +60,42 @@ class Authentication:
 
     async def async_identify(self) -> None:
         """Identify the gateway, and have it probed again if its firmware changed. Raises GatewayError."""
-        await self._gateway.identify(self._entry.unique_id)
+        try:
+            await self._gateway.identify(self._entry.unique_id, tokens_only=uses_tokens(self._entry))
+        except GatewayError as err:
+            if err.reason is Reason.FIRMWARE_BEFORE_TOKENS and not self._gateway.is_closed:
+                async_report_old_firmware(self._hass, self._entry, self._gateway.host, err.detail)
+            raise
+        self._require_open()
+        async_clear(self._hass, self._entry, FIRMWARE_BEFORE_TOKENS)
         if self._entry.unique_id is None:
             # Entries that early versions of Home Assistant created have none.
+            if self._hass.config_entries.async_entry_for_domain_unique_id(DOMAIN, self._gateway.serial):
+                raise GatewayError(Reason.ALREADY_SET_UP, self._gateway.serial)
             self._hass.config_entries.async_update_entry(self._entry, unique_id=self._gateway.serial)
+
+    def _require_open(self) -> None:
+        """Raise GatewayError when the entry was unloaded meanwhile: then no account is used and no token stored."""
+        if self._gateway.is_closed:
+            raise GatewayError(Reason.CANNOT_CONNECT, "closed")
 
     async def async_log_in(self) -> None:
         """Identify the gateway and log in. Raises GatewayError."""
         await self.async_identify()
         credentials = self._credentials()
         uses_tokens = self._gateway.uses_tokens
+        # With an account alone, every attempt would be a login to the cloud. Firmware before 7 has no e-mail addresses:
+        # with one the user `installer` is used, whose password follows from the serial number.
+        without_account = uses_tokens or "@" in (credentials.username or "")
         try:
-            # With an account alone, every attempt would be a login to the cloud.
             await self._gateway.log_in(
-                replace(credentials, username=None, password=None) if uses_tokens else credentials
+                replace(credentials, username=None, password=None) if without_account else credentials
             )
         except GatewayError as err:
             # When a token ended or was revoked, the account can give a new one without the user.
             if err.is_temporary or not (credentials.has_account and uses_tokens):
                 raise
+            self._require_open()
             await self._log_in_with_new_token(err)
         self._store_token()
 
@@ -100,6 +123,7 @@ class Authentication:
     @callback
     def _store_token(self) -> None:
         """Store a new token in the entry, which does not reload it."""
+        self._require_open()
         token, data = self._gateway.token, self._entry.data
         if token and token != data.get(CONF_TOKEN):
             self._hass.config_entries.async_update_entry(self._entry, data={**data, CONF_TOKEN: token})

@@ -30,6 +30,8 @@ from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 import voluptuous as vol
 from yarl import URL
 
+from .address import async_follow
+from .authentication import uses_tokens
 from .client.auth import Credentials
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
@@ -45,6 +47,7 @@ from .const import (
     POLL_INTERVALS,
 )
 from .energy_dashboard import DUPLICATE_SUFFIX, async_add, async_proposals
+from .model.validation import is_serial_number
 from .session import async_session_to_try
 
 SECRET = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
@@ -54,6 +57,8 @@ _ERROR_FIELDS: Mapping[Reason, str] = {
     Reason.CANNOT_CONNECT: CONF_HOST,
     Reason.NOT_A_GATEWAY: CONF_HOST,
     Reason.FIRMWARE_TOO_OLD: CONF_HOST,
+    Reason.FIRMWARE_BEFORE_TOKENS: CONF_HOST,
+    Reason.CLOUD_ACCOUNT: CONF_USERNAME,
     Reason.TOKEN_MALFORMED: CONF_TOKEN,
     Reason.TOKEN_EXPIRED: CONF_TOKEN,
     Reason.TOKEN_OTHER_GATEWAY: CONF_TOKEN,
@@ -78,19 +83,23 @@ async def validate(
 ) -> tuple[Validated, dict[str, str]]:
     """Validate user input. Return the result and the errors of the form; nothing is changed.
 
-    `entry` is the entry to be changed. If it pins the gateway's certificate, nothing is sent to a host with another.
+    `entry` is the entry to be changed. If it pins the gateway's certificate, nothing is sent to a host with another; if
+    it uses tokens, no account is sent to a host with firmware before 7.
     """
     async with async_session_to_try(hass, entry) as session:
         pinned = bool(entry and entry.options.get(OPTION_PIN_CERTIFICATE))
-        return await _validate(Gateway(host_of(form[CONF_HOST]), session, pinned=pinned), form)
+        gateway = Gateway(host_of(form[CONF_HOST]), session, pinned=pinned)
+        return await _validate(gateway, form, tokens_only=uses_tokens(entry))
 
 
-async def _validate(gateway: Gateway, form: Mapping[str, Any]) -> tuple[Validated, dict[str, str]]:
+async def _validate(
+    gateway: Gateway, form: Mapping[str, Any], *, tokens_only: bool
+) -> tuple[Validated, dict[str, str]]:
     credentials = Credentials(
         form.get(CONF_USERNAME), form.get(CONF_PASSWORD), form.get(CONF_TOKEN, "").strip() or None
     )
     try:
-        await gateway.identify()
+        await gateway.identify(tokens_only=tokens_only)
     except GatewayError as err:
         return Validated(), _errors(err)
     try:
@@ -209,12 +218,19 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
         if discovery_info.ip_address.version != 4:  # noqa: PLR2004
             return self.async_abort(reason="not_ipv4")
         serial, host = discovery_info.properties.get("serialnum"), discovery_info.host
-        if not serial:
+        if not is_serial_number(serial):
             return self.async_abort(reason=Reason.NOT_A_GATEWAY, description_placeholders={"host": host})
         entry = await self.async_set_unique_id(serial)
         # A gateway on Ethernet and Wi-Fi announces both addresses in turn: the current one is kept while it works.
         works = entry is not None and hasattr(entry, "runtime_data") and entry.runtime_data.last_update_success
-        self._abort_if_unique_id_configured(None if works else {CONF_HOST: host})
+        if (
+            entry
+            and not works
+            and entry.data.get(CONF_HOST, host) != host
+            and await async_follow(self.hass, entry, host)
+        ):
+            self.hass.config_entries.async_schedule_reload(entry.entry_id)
+        self._abort_if_unique_id_configured()
         self._suggested = {CONF_HOST: host}
         self.context["title_placeholders"] = {"name": f"Envoy {serial}", "host": host}
         return await self.async_step_user()

@@ -25,8 +25,10 @@ OPTION_FIXTURES: Final = "diagnostics_include_fixtures"
 OPTION_DISABLE_KEEP_ALIVE: Final = "disable_keep_alive"
 OPTION_POLL_INTERVAL: Final = "poll_interval"
 OPTION_PIN_CERTIFICATE: Final = "pin_certificate"
-#: SHA-256 of the certificate that is trusted, in hexadecimal.
+#: SHA-256 of the certificate of the gateway, in hexadecimal. With the option no other one is trusted.
 CONF_FINGERPRINT: Final = "certificate_fingerprint"
+#: The host before the entry followed the gateway to another address.
+CONF_PREVIOUS_HOST: Final = "previous_host"
 
 #: Seconds between polls. Microinverters report every 300 s; the gateway is a small computer.
 DEFAULT_POLL_INTERVAL: Final = 60

@@ -1,7 +1,7 @@
 """One poll per cycle: reads the gateway, and updates the entities whose objects changed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, override
@@ -32,7 +32,15 @@ _SETTLING_DELAYS: Final = (3, 10, 30)
 _SAVE_DELAY: Final = 900
 _SAVE_DELAY_AFTER_PROBE: Final = 10
 #: The device that responds is not the gateway whose documents are stored.
-_ANOTHER_DEVICE: Final = frozenset({Reason.NOT_A_GATEWAY, Reason.OTHER_GATEWAY, Reason.CERTIFICATE_CHANGED})
+_ANOTHER_DEVICE: Final = frozenset(
+    {
+        Reason.NOT_A_GATEWAY,
+        Reason.OTHER_GATEWAY,
+        Reason.ALREADY_SET_UP,
+        Reason.CERTIFICATE_CHANGED,
+        Reason.FIRMWARE_BEFORE_TOKENS,
+    }
+)
 
 
 class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
@@ -59,7 +67,9 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self.gateway = gateway
         gateway.poll_interval = interval
         gateway.add_listener(self.publish)
-        entry.async_on_unload(gateway.close)
+        #: The entry was unloaded or removed: nothing is polled, published, written or saved any more.
+        self.is_closed = False
+        entry.async_on_unload(self.async_close)
         self.energy_manager = energy_manager
         self.authentication = Authentication(hass, entry, gateway, gateway.clock)
         self.published = PublishedObjects(interval, gateway.clock)
@@ -73,8 +83,6 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._cancel_expiry: CALLBACK_TYPE | None = None
         #: Reads after a write that are still to come, by field.
         self._rechecks: dict[str, list[CALLBACK_TYPE]] = {}
-        entry.async_on_unload(self._stop_expiry)
-        entry.async_on_unload(self._stop_rechecks)
 
     # The poll
 
@@ -95,14 +103,21 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         try:
             snapshot = await self._translated(self._poll)
         except UpdateFailed as err:
+            if self.is_closed and self.data is not None and self.last_update_success:
+                # The entry was unloaded during this poll: that is no failure to report.
+                return self.data
             if self.data is not None or not (restored := await self._restored(err.__cause__)):
                 raise
             snapshot = restored
         else:
+            if self.is_closed:
+                return snapshot
             self.authentication.succeeded()
             self._shows_stored = False
             self._schedule_save()
         await self.energy_manager.async_load(snapshot)
+        if self.is_closed:
+            return snapshot
         return self.energy_manager.process(snapshot)
 
     async def _poll(self) -> Snapshot:
@@ -112,6 +127,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             return await self.gateway.poll()
         except GatewayError as err:
             # Firmware before 7 is read over plain HTTP, which newer firmware no longer answers: identify it again.
+            if self.is_closed:
+                raise
             if err.is_temporary and self.gateway.uses_tokens:
                 raise
         # A restart of the gateway ends its sessions, and tokens end: log in once more before reauthentication.
@@ -124,6 +141,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             return await action()
         except GatewayError as err:
             LOGGER.debug("%s: %s", self.name, err)
+            if self.is_closed:
+                raise UpdateFailed(str(err)) from err
             if err.reason is Reason.CERTIFICATE_CHANGED:
                 async_report_certificate(self.hass, self.config_entry, self.gateway.host)
             retry = err.is_temporary or self.authentication.refused(err, has_data=self.data is not None)
@@ -158,9 +177,18 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._store.keep(self.gateway.dump, delay)
 
     async def async_close(self) -> None:
-        """Store the documents for the last time."""
-        if self.gateway.has_documents:
-            await self._store.async_save_now(self.gateway.dump())
+        """Stop everything that is under way, then store documents and counters for the last time."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.gateway.close()
+        self._stop_expiry()
+        self._stop_rechecks()
+        await self.async_shutdown()
+        await self.energy_manager.async_close()
+        if self.data is not None and self.gateway.has_documents:
+            await self._store.async_close(self.gateway.dump())
+        self._store.is_closed = True
 
     # Writing
 
@@ -177,13 +205,15 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
                 stack.enter_context(self.energy_manager.writing_settings())
                 yield
         before, wanted = (data.tariff and data.tariff.storage_settings for data in (edit.before, edit.wanted))
-        if field == STORAGE_SETTINGS[0] and before and wanted:
+        if field == STORAGE_SETTINGS[0] and before and wanted and not self.is_closed:
             self.energy_manager.watch_settings(before, wanted, entity_id)
         self.publish()
 
     @callback
     def _schedule_rechecks(self, field: str) -> None:
         """Read a field again in some seconds, and battery settings for some minutes."""
+        if self.is_closed:
+            return
         for cancel in self._rechecks.pop(field, ()):
             cancel()
         delays = (*_SETTLING_DELAYS, *(RECHECK_DELAYS if field == STORAGE_SETTINGS[0] else ()))
@@ -192,7 +222,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     @callback
     def _recheck(self, field: str, _now: datetime) -> None:
         async def refresh() -> None:
-            await self.gateway.refresh(field)
+            with suppress(GatewayError):
+                await self.gateway.refresh(field)
             self.publish()
 
         self.config_entry.async_create_background_task(self.hass, refresh(), f"{self.name} refresh of {field}")
@@ -209,7 +240,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     @callback
     def publish(self, addresses: Collection[Address] | None = None) -> None:
         """Show the present objects, or those at some addresses; the next poll is not moved by this."""
-        if self._shutdown_requested or self.data is None:
+        if self.is_closed or self.data is None:
             return
         snapshot = self.gateway.snapshot()
         self.data = self.energy_manager.process(snapshot, addresses)
@@ -240,7 +271,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     @callback
     def async_update_listeners(self) -> None:
         """Update the entities whose object changed, was removed or added, and the listeners to every update."""
-        if self.data is None:
+        if self.is_closed or self.data is None:
             return
         self._update(self.published.update(self.data, hold_all=self._holds_all))
         self._schedule_expiry()
@@ -264,8 +295,6 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     def _schedule_expiry(self) -> None:
         """Update the entities when the next value expires, should no poll come first."""
         self._stop_expiry()
-        if self._shutdown_requested:
-            return
         if (seconds := self.published.seconds_to_next_expiry(self.data)) is not None:
             self._cancel_expiry = async_call_later(self.hass, seconds, self._expire)
 

@@ -22,6 +22,7 @@ from pyenphase.models.generator import EnvoyGeneratorConfig
 from .const import DOMAIN
 from .coordinator import EnvoyConfigEntry
 from .model.snapshot import Address, Snapshot
+from .model.text import LONGEST_NAME, clean
 
 _MANUFACTURER = "Enphase"
 #: Seconds for which a device must be missing from all documents before the user may delete it.
@@ -175,7 +176,7 @@ def _relay(relay: EnvoyDryContactSettings, enpower: EnvoyEnpower) -> DeviceInfo:
     """Return a dry-contact relay of an Enpower, named after its load."""
     return DeviceInfo(
         identifiers={(DOMAIN, relay.id)},
-        name=relay.load_name or f"Relay {relay.id}",
+        name=clean(relay.load_name or "", LONGEST_NAME) or f"Relay {relay.id}",
         manufacturer=_MANUFACTURER,
         model="Dry contact relay",
         sw_version=enpower.firmware_version,

@@ -20,6 +20,7 @@ from .client.errors import GatewayError
 from .client.scheduler import RawResponse
 from .const import DOMAIN, OPTION_FIXTURES
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
+from .model.json_data import is_deep
 from .redact import REDACTED, Redactor
 
 type Report = dict[str, object]
@@ -130,11 +131,12 @@ def _authentication(token: str | None, serial: str) -> Report:
 
 
 def _document(body: str) -> object:
-    """Return a parsed body, or its text if it is no JSON."""
+    """Return a parsed body, or its text if it is no JSON, or has more levels than Home Assistant can serialise."""
     try:
-        return json.loads(body, parse_constant=str)
+        document = json.loads(body, parse_constant=str)
     except ValueError, RecursionError:
         return body
+    return body if is_deep(document) else document
 
 
 def _fixture(response: RawResponse) -> Report:

@@ -81,19 +81,23 @@ class EnergyManager:
         self._pipeline = Pipeline(
             (AcBatteries(), self._counters, DailyEnergy(self._counters), self._meters, self._settings)
         )
-        self._corrections = PendingCorrections(hass, self._corrected)
+        self._corrections = PendingCorrections(hass, self._corrected, self._save_corrections)
         #: Steps to be reported to the user, by entity.
         self._reports: dict[str, _Report] = {}
         self._reported_at = 0.0
         self._stop: CALLBACK_TYPE | None = None
         #: Whether readings are held back.
         self._is_holding = False
+        #: The entry was unloaded: nothing is loaded, recorded or saved any more.
+        self.is_closed = False
 
     async def async_load(self, snapshot: Snapshot) -> None:
         """Restore the stored state, or else what was recorded last, once."""
-        if self._stop:
+        if self._stop or self.is_closed:
             return
         stored = await self._store.async_load() or {}
+        if self.is_closed:
+            return
         self._pipeline.load(stored)
         self._corrections.load(stored.get(_CORRECTIONS))
         self._reports = _reports(stored.get(_REPORTS))
@@ -106,6 +110,8 @@ class EnergyManager:
         added = processed.objects.keys() - snapshot.objects.keys()
         for counter, (watt_hours, _) in (await self._recorded(processed, added)).items():
             self._meters.resume(counter, watt_hours)
+        if self.is_closed:
+            return
         self._stop = self._corrections.async_start()
 
     async def _recorded(
@@ -121,6 +127,8 @@ class EnergyManager:
     @callback
     def process(self, snapshot: Snapshot, addresses: Collection[Address] | None = None) -> Snapshot:
         """Return the snapshot with plausible counters and virtual meters; with `addresses`, evaluate these alone."""
+        if self.is_closed:
+            return snapshot
         context = self._context(snapshot)
         processed = self._pipeline.process(snapshot, context, addresses)
         if steps := self._counters.steps:
@@ -160,10 +168,12 @@ class EnergyManager:
 
     async def async_close(self) -> None:
         """Store the state for the last time."""
+        self.is_closed = True
         if self._stop:
             self._stop()
             self._stop = None
-            await self._store.async_save_now(self._dump())
+            await self._store.async_close(self._dump())
+        self._store.is_closed = True
 
     def _dump(self) -> dict[str, Json]:
         reports: dict[str, Json] = {entity_id: report.dump() for entity_id, report in self._reports.items()}
@@ -190,6 +200,10 @@ class EnergyManager:
         self._corrections.async_add(Correction(entity_id, now, surplus))
         if step.cause is StepCause.LASTING and step.since:
             self._reports[entity_id] = _Report(step.before, step.after, _TAKEN_BACK_WITHIN, to_key((*address, field)))
+
+    async def _save_corrections(self) -> None:
+        """Save the state of the corrections before one is sent to the recorder."""
+        await self._store.async_save_now(self._dump())
 
     @callback
     def _corrected(self, correction: Correction) -> None:

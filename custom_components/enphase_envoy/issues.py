@@ -10,9 +10,12 @@ from homeassistant.util import dt as dt_util
 
 from .const import DOMAIN
 from .energy.settings_monitor import SettingOutcome, SettingResult
+from .model.text import LONGEST_NAME, clean, escape_markdown
 
 TOKEN_ENDS = "token_ends"  # noqa: S105
 CERTIFICATE_CHANGED = "certificate_changed"
+ADDRESS_CHANGED = "address_changed"
+FIRMWARE_BEFORE_TOKENS = "firmware_before_tokens"
 COUNTER_STEP = "counter_step"
 
 #: README of the component, as in the manifest; sections are its anchors.
@@ -32,10 +35,11 @@ def _create(
     texts: Mapping[str, str],
     fixable: bool = False,
     data: Mapping[str, str | float] | None = None,
+    persistent: bool = False,
 ) -> None:
     """Create an issue that links to a section of the README.
 
-    One with `data` persists over restarts, because its cause will not be detected again.
+    A persistent one is kept over restarts, because its cause will not be detected again.
     """
     ir.async_create_issue(
         hass,
@@ -43,7 +47,7 @@ def _create(
         f"{subject}_{entry.entry_id}",
         data={"entry_id": entry.entry_id, **(data or {})},
         is_fixable=fixable,
-        is_persistent=data is not None,
+        is_persistent=persistent,
         learn_more_url=f"{README}{section}",
         severity=ir.IssueSeverity.WARNING,
         translation_key=key,
@@ -73,10 +77,13 @@ def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware:
         async_clear(hass, entry, subject)
         return
     state = hass.states.get(result.entity_id)
+    name = state.name if state else result.entity_id
     texts = {
-        "setting": state.name if state else result.entity_id,
-        "wanted": str(result.wanted),
-        "actual": str(result.actual),
+        # A title is no Markdown.
+        "setting_name": name,
+        "setting": escape_markdown(name),
+        "wanted": escape_markdown(str(result.wanted)),
+        "actual": escape_markdown(clean(str(result.actual), LONGEST_NAME)),
         "firmware": firmware,
     }
     _create(hass, entry, subject, f"setting_{result.outcome}", "known-limits", texts)
@@ -96,6 +103,20 @@ def async_report_certificate(hass: HomeAssistant, entry: ConfigEntry[Any], host:
 
 
 @callback
+def async_report_address(hass: HomeAssistant, entry: ConfigEntry[Any], old: str, host: str) -> None:
+    """Create an issue for a host that announces the serial number of a gateway without having its certificate."""
+    texts = {"old_host": old, "host": host}
+    _create(hass, entry, ADDRESS_CHANGED, ADDRESS_CHANGED, "connect", texts, fixable=True, data={"host": host})
+
+
+@callback
+def async_report_old_firmware(hass: HomeAssistant, entry: ConfigEntry[Any], host: str, firmware: str) -> None:
+    """Create an issue for a device with firmware before 7 at the address of a gateway that uses tokens."""
+    texts = {"host": host, "firmware": firmware}
+    _create(hass, entry, FIRMWARE_BEFORE_TOKENS, FIRMWARE_BEFORE_TOKENS, "connect", texts)
+
+
+@callback
 def async_report_step(
     hass: HomeAssistant,
     entry: ConfigEntry[Any],
@@ -109,15 +130,19 @@ def async_report_step(
     """
     state = hass.states.get(correction["entity_id"])
     when = dt_util.as_local(dt_util.utc_from_timestamp(correction["at"]))
+    name = state.name if state else correction["entity_id"]
     texts = {
-        "entity": state.name if state else correction["entity_id"],
+        "entity_name": name,
+        "entity": escape_markdown(name),
         "when": f"{when:%Y-%m-%d %H:%M}",
         "before": _energy(before),
         "after": _energy(after),
         "correction": _energy(correction["watt_hours"]),
     }
     subject = f"{COUNTER_STEP}_{correction['entity_id']}_{correction['at']:.0f}"
-    _create(hass, entry, subject, COUNTER_STEP, "repair-statistics", texts, fixable=True, data=correction)
+    _create(
+        hass, entry, subject, COUNTER_STEP, "repair-statistics", texts, fixable=True, data=correction, persistent=True
+    )
 
 
 def _energy(watt_hours: float) -> str:

@@ -10,15 +10,19 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later, async_track_time_change
 
 from . import devices, issues
+from .address import async_return
 from .client.auth import token_validity
 from .client.backoff import Backoff
 from .client.errors import GatewayError
-from .const import CONF_USE_MANUAL_TOKEN, LOGGER
+from .const import CONF_FINGERPRINT, CONF_USE_MANUAL_TOKEN, LOGGER, OPTION_PIN_CERTIFICATE
 from .coordinator import EnvoyConfigEntry
+from .session import async_fingerprint, store_fingerprint
 
 #: Seconds after set-up at which the MAC address is requested; some gateways take long to answer.
 _MAC_DELAY: Final = 30
-#: Seconds between checks of the firmware.
+#: Seconds after set-up at which the certificate is read.
+_CERTIFICATE_DELAY: Final = 15
+#: Seconds between checks of the firmware, and of the certificate.
 _FIRMWARE_PERIOD: Final = 4 * 3600
 #: Seconds until a token is requested again after a failure; doubled after each.
 _FIRST_PAUSE: Final = 300
@@ -33,7 +37,9 @@ def async_start(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     _PeriodicTask(hass, entry, _MAC_DELAY, lambda: _add_mac(hass, entry))
     _PeriodicTask(hass, entry, _FIRMWARE_PERIOD, lambda: _check_firmware(entry))
     entry.async_on_unload(async_track_time_change(hass, partial(_reset_day, entry), 0, 0, 0))
+    _PeriodicTask(hass, entry, _FIRST_PAUSE, lambda: _return_to_address(hass, entry))
     if entry.runtime_data.gateway.uses_tokens:
+        _PeriodicTask(hass, entry, _CERTIFICATE_DELAY, lambda: _store_certificate(hass, entry))
         _PeriodicTask(hass, entry, 0, _TokenRenewal(hass, entry).async_check)
 
 
@@ -53,6 +59,7 @@ class _PeriodicTask:
         self._entry = entry
         self._task = task
         self._cancel: CALLBACK_TYPE | None = None
+        self._is_stopped = False
         entry.async_on_unload(self._stop)
         self._schedule(delay)
 
@@ -66,11 +73,12 @@ class _PeriodicTask:
         self._entry.async_create_background_task(self._hass, self._run(), f"{self._entry.title} maintenance")
 
     async def _run(self) -> None:
-        if (delay := await self._task()) is not None:
+        if (delay := await self._task()) is not None and not self._is_stopped:
             self._schedule(delay)
 
     @callback
     def _stop(self) -> None:
+        self._is_stopped = True
         if self._cancel:
             self._cancel()
 
@@ -92,6 +100,35 @@ async def _check_firmware(entry: EnvoyConfigEntry) -> float:
     except GatewayError as err:
         LOGGER.debug("%s: could not check the firmware: %s", coordinator.name, err)
     return _FIRMWARE_PERIOD
+
+
+async def _store_certificate(hass: HomeAssistant, entry: EnvoyConfigEntry) -> float | None:
+    """Store the certificate of a gateway that works, by which it is recognised at another address.
+
+    Without the option to pin it, a gateway may renew its certificate at any time.
+    """
+    coordinator = entry.runtime_data
+    if entry.options.get(OPTION_PIN_CERTIFICATE):
+        return None
+    if not coordinator.last_update_success or not coordinator.gateway.uses_tokens:
+        return _FIRST_PAUSE
+    try:
+        fingerprint = await async_fingerprint(hass, coordinator.gateway.host)
+    except GatewayError as err:
+        LOGGER.debug("%s: could not read the certificate: %s", coordinator.name, err)
+        return _FIRST_PAUSE
+    if coordinator.last_update_success and entry.data.get(CONF_FINGERPRINT) != fingerprint:
+        store_fingerprint(hass, entry, fingerprint)
+    return _FIRMWARE_PERIOD
+
+
+async def _return_to_address(hass: HomeAssistant, entry: EnvoyConfigEntry) -> float:
+    """Use the previous address again if the gateway does not answer at the current one, but there."""
+    if entry.runtime_data.last_update_success:
+        issues.async_clear(hass, entry, issues.ADDRESS_CHANGED)
+    elif await async_return(hass, entry):
+        hass.config_entries.async_schedule_reload(entry.entry_id)
+    return _FIRST_PAUSE
 
 
 class _TokenRenewal:

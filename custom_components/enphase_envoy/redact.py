@@ -17,6 +17,8 @@ import json
 import re
 from typing import Final, NamedTuple, cast
 
+from .model.json_data import is_deep
+
 REDACTED: Final = "**REDACTED**"
 
 
@@ -87,14 +89,18 @@ def _classified(key: str) -> _Key:
     return _Key(kind or ("version" if _VERSION.search(plain) else ""), plain in _BY_SERIAL, plain == "s")
 
 
-_JWT: Final = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?")
-_EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_JWT: Final = re.compile(r"\beyJ[\w-]{5,}+(?:\.[\w-]*+){0,2}")
+# Each begins where no longer one can: otherwise a long text takes a time that grows with the square of its length.
+_EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _MAC: Final = re.compile(
     r"(?<![0-9A-Fa-f:-])[0-9A-Fa-f]{2}(?P<separator>[:-])[0-9A-Fa-f]{2}(?:(?P=separator)[0-9A-Fa-f]{2}){4}(?![0-9A-Fa-f:-])"
 )
 _IPV4: Final = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)")
 _IPV6: Final = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:]|\.\d)")
 _LOCAL: Final = re.compile(r"(?<![\w.-])(?:[\w-]+\.)+local(?![\w-])")
+#: What may begin with a host, and the characters that a host has at most (RFC 1035).
+_NAMES: Final = re.compile(r"(?<![\w.-])[\w.-]++")
+_LONGEST_HOST: Final = 253
 _URL_HOST: Final = re.compile(r"(?:(?<=://)|(?<=\bhost ))[^/\s:\"'<>\[\]]+")
 #: Letters and digits that are not part of a number with decimals.
 _TOKEN: Final = re.compile(r"(?<![0-9A-Za-z])(?<!\d\.)[0-9A-Za-z]++(?!\.\d)")
@@ -224,7 +230,9 @@ class Redactor:
         """Redact a text that is JSON, possibly truncated."""
         try:
             document = json.loads(text)
-        except ValueError:
+        except ValueError, RecursionError:
+            return self._pairs(text)
+        if is_deep(document):
             return self._pairs(text)
         redacted = self._redacted(document, "")
         return text if redacted == document else json.dumps(redacted, ensure_ascii=False)
@@ -250,12 +258,18 @@ class Redactor:
         hosts = self._known["host"]
         text = _LOCAL.sub(lambda match: self._placeholder("host", match[0]), text)
         text = _URL_HOST.sub(lambda match: hosts.get(match[0], match[0]), text)
-        for host in hosts:
-            if not host.isalpha() and host in text:
-                text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", hosts[host], text)
+        text = _NAMES.sub(lambda match: self._names(match[0]), text)
         if min_digits == _IN_TEXTS and _NUMBER.fullmatch(text):
             min_digits = _IN_NUMBERS
         return _TOKEN.sub(lambda match: self._token(match[0], min_digits), text)
+
+    def _names(self, text: str) -> str:
+        """Replace the host at the beginning of a text; single words may mean something else."""
+        hosts = self._known["host"]
+        for end in (*(dot.start() for dot in re.finditer(r"\.", text[:_LONGEST_HOST])), len(text)):
+            if end <= _LONGEST_HOST and (host := text[:end]) in hosts and not host.isalpha():
+                return hosts[host] + text[end:]
+        return text
 
     def _token(self, token: str, min_digits: int) -> str:
         """Return the replacement of a token, the token itself if it is no identifier."""
@@ -312,7 +326,9 @@ def _blank(node: object) -> object:
         return node
     try:
         document = json.loads(node)
-    except ValueError:
+    except ValueError, RecursionError:
+        return REDACTED
+    if is_deep(document):
         return REDACTED
     return json.dumps(_blank(document)) if isinstance(document, (dict, list)) else REDACTED
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, override
 
 from homeassistant.components.repairs import RepairsFlow, RepairsFlowResult
 from homeassistant.const import CONF_HOST, CONF_TOKEN
@@ -11,7 +11,8 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
 import voluptuous as vol
 
-from . import issues, session
+from . import address, issues, session
+from .authentication import uses_tokens
 from .client.errors import GatewayError
 from .client.gateway import Gateway
 from .config_flow import SECRET, validate
@@ -28,6 +29,8 @@ async def async_create_fix_flow(
     entry = hass.config_entries.async_get_known_entry(str(data["entry_id"]))
     if issue_id.startswith(issues.COUNTER_STEP):
         return CounterStep(entry, restore_corrections([data])[0])
+    if issue_id.startswith(issues.ADDRESS_CHANGED):
+        return NewAddress(entry, str(data["host"]))
     return NewToken(entry) if issue_id.startswith(issues.TOKEN_ENDS) else NewCertificate(entry)
 
 
@@ -37,6 +40,11 @@ class _EntryRepairFlow(RepairsFlow):
     def __init__(self, entry: EnvoyConfigEntry) -> None:
         """Store the entry."""
         self._entry = entry
+
+    @property
+    def _is_removed(self) -> bool:
+        """Whether the entry was removed while the dialog was open."""
+        return self.hass.config_entries.async_get_entry(self._entry.entry_id) is None
 
 
 class NewToken(_EntryRepairFlow):
@@ -49,11 +57,15 @@ class NewToken(_EntryRepairFlow):
     async def async_step_token(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
         """Show the form and validate the token on the gateway."""
         errors: dict[str, str] = {}
+        if self._is_removed:
+            return self.async_abort(reason="removed")
         if user_input is not None:
             form = {CONF_HOST: self._entry.data[CONF_HOST], CONF_TOKEN: user_input[CONF_TOKEN]}
             found, errors = await validate(self.hass, form, self._entry)
             if found.serial and found.serial != self._entry.unique_id:
                 errors = {"base": "other_gateway"}
+            if self._is_removed:
+                return self.async_abort(reason="removed")
             if found.data and not errors:
                 await self._use(found.data[CONF_TOKEN])
                 return self.async_create_entry(data={})
@@ -71,43 +83,111 @@ class NewToken(_EntryRepairFlow):
         if not (coordinator := getattr(self._entry, "runtime_data", None)) or not coordinator.last_update_success:
             self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
             return
-        await coordinator.authentication.async_log_in()
+        try:
+            await coordinator.authentication.async_log_in()
+        except GatewayError:
+            # The entry may have been unloaded meanwhile.
+            self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
 
 
-class NewCertificate(_EntryRepairFlow):
-    """Show the gateway's current certificate, and trust it if the user confirms."""
+class _TrustFlow(_EntryRepairFlow):
+    """A flow that shows the certificate of a host, and trusts it if the user confirms."""
 
-    async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
-        """Start with the form."""
-        return await self.async_step_trust()
+    _step: str
 
-    async def async_step_trust(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
-        """Show the certificate for confirmation. No credentials are sent to read it."""
-        host = self._entry.data[CONF_HOST]
+    @property
+    def _host(self) -> str:
+        """The host to trust."""
+        raise NotImplementedError
+
+    def _trust(self, fingerprint: str) -> None:
+        """Store what the user confirmed."""
+        raise NotImplementedError
+
+    async def _async_show(self, user_input: dict[str, Any] | None) -> RepairsFlowResult:
+        """Show host and certificate for confirmation. No credentials are sent to read them."""
+        host, tokens_only = self._host, uses_tokens(self._entry)
         gateway = Gateway(host, async_get_clientsession(self.hass, verify_ssl=False))
         try:
-            current = await session.async_fingerprint(self.hass, host)
-            await gateway.identify()
+            # Firmware before 7 has no certificate.
+            current = await session.async_fingerprint(self.hass, host) if tokens_only else "-"
+            await gateway.identify(self._entry.unique_id, tokens_only=tokens_only)
         except GatewayError as err:
             return self.async_abort(reason=err.reason, description_placeholders={"host": host})
+        if self._is_removed:
+            return self.async_abort(reason="removed")
         # The certificate may have changed again since the form was shown: only the confirmed one is stored.
         if user_input is not None and user_input["fingerprint"] == current:
-            session.store_fingerprint(self.hass, self._entry, current)
+            self._trust(current)
             self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
             return self.async_create_entry(data={})
         schema = vol.Schema({vol.Required("fingerprint", default=current): vol.In([current])})
         return self.async_show_form(
-            step_id="trust",
+            step_id=self._step,
             data_schema=schema,  # type: ignore[arg-type]
             description_placeholders={
                 "name": self._entry.title,
                 "host": host,
+                "old_host": self._entry.data[CONF_HOST],
                 "old": self._entry.data.get(CONF_FINGERPRINT, "-"),
                 "new": current,
                 "serial": gateway.serial,
                 "firmware": gateway.firmware or "-",
             },
         )
+
+
+class NewCertificate(_TrustFlow):
+    """Trust another certificate of the gateway at its address."""
+
+    _step = "trust"
+
+    @property
+    @override
+    def _host(self) -> str:
+        host: str = self._entry.data[CONF_HOST]
+        return host
+
+    @override
+    def _trust(self, fingerprint: str) -> None:
+        session.store_fingerprint(self.hass, self._entry, fingerprint)
+
+    async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+        """Start with the form."""
+        return await self.async_step_trust()
+
+    async def async_step_trust(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+        """Show the form."""
+        return await self._async_show(user_input)
+
+
+class NewAddress(_TrustFlow):
+    """Use a host that announces the serial number of the gateway, and trust its certificate."""
+
+    _step = "move"
+
+    def __init__(self, entry: EnvoyConfigEntry, host: str) -> None:
+        """Store the entry and the host."""
+        super().__init__(entry)
+        self._announced = host
+
+    @property
+    @override
+    def _host(self) -> str:
+        return self._announced
+
+    @override
+    def _trust(self, fingerprint: str) -> None:
+        trusted = {CONF_FINGERPRINT: fingerprint} if fingerprint != "-" else {}
+        address.async_use(self.hass, self._entry, self._announced, **trusted)
+
+    async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+        """Start with the form."""
+        return await self.async_step_move()
+
+    async def async_step_move(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+        """Show the form."""
+        return await self._async_show(user_input)
 
 
 class CounterStep(_EntryRepairFlow):
@@ -134,5 +214,8 @@ class CounterStep(_EntryRepairFlow):
         """Revert the correction, so that the step counts as energy."""
         if (recorder := async_recorder(self.hass)) is None:
             return self.async_abort(reason="no_recorder")
+        if self._is_removed or not ir.async_get(self.hass).async_get_issue(self.handler, self.issue_id):
+            # Another dialog may have reverted it already.
+            return self.async_abort(reason="removed")
         async_correct(recorder, replace(self._correction, watt_hours=-self._correction.watt_hours))
         return self.async_create_entry(data={})

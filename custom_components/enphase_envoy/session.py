@@ -30,8 +30,6 @@ async def async_session_for(hass: HomeAssistant, entry: ConfigEntry[Any]) -> aio
     close = entry.options.get(OPTION_DISABLE_KEEP_ALIVE, False)
     pinned = entry.data.get(CONF_FINGERPRINT)
     if not entry.options.get(OPTION_PIN_CERTIFICATE):
-        if pinned:
-            store_fingerprint(hass, entry, None)
         if not close:
             return async_create_clientsession(hass, verify_ssl=False)
         return _own_session(
@@ -54,7 +52,14 @@ async def async_session_to_try(
     if not pinned:
         yield async_get_clientsession(hass, verify_ssl=False)
         return
-    connector = TCPConnector(ssl=Fingerprint(bytes.fromhex(pinned)), resolver=_resolver(hass))
+    async with async_pinned_session(hass, pinned) as session:
+        yield session
+
+
+@asynccontextmanager
+async def async_pinned_session(hass: HomeAssistant, fingerprint: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """Provide a session that connects only to the certificate with a fingerprint."""
+    connector = TCPConnector(ssl=Fingerprint(bytes.fromhex(fingerprint)), resolver=_resolver(hass))
     async with aiohttp.ClientSession(connector=connector) as session:
         yield session
 
@@ -65,10 +70,9 @@ def _own_session(entry: ConfigEntry[Any], connector: TCPConnector) -> aiohttp.Cl
     return session
 
 
-def store_fingerprint(hass: HomeAssistant, entry: ConfigEntry[Any], fingerprint: str | None) -> None:
-    """Store the fingerprint of the trusted certificate in the entry; None removes it."""
-    data = {key: value for key, value in entry.data.items() if key != CONF_FINGERPRINT}
-    hass.config_entries.async_update_entry(entry, data=data | ({CONF_FINGERPRINT: fingerprint} if fingerprint else {}))
+def store_fingerprint(hass: HomeAssistant, entry: ConfigEntry[Any], fingerprint: str) -> None:
+    """Store the fingerprint of the gateway's certificate in the entry."""
+    hass.config_entries.async_update_entry(entry, data={**entry.data, CONF_FINGERPRINT: fingerprint})
 
 
 async def async_fingerprint(hass: HomeAssistant, host: str) -> str:

@@ -38,6 +38,8 @@ class EntryStore:
         )
         #: Time of the next save, in seconds of the event loop's clock.
         self._due = _NOT_SCHEDULED
+        #: The entry was unloaded or removed: nothing more is saved.
+        self.is_closed = False
 
     async def async_load(self) -> dict[str, object] | None:
         """Return the saved data, None if there is none or it cannot be read."""
@@ -51,6 +53,8 @@ class EntryStore:
     @callback
     def keep(self, make: Callable[[], Mapping[str, object]], within: float) -> None:
         """Save the result of `make` within that many seconds. A repeated call does not delay a scheduled save."""
+        if self.is_closed:
+            return
         now = self._hass.loop.time()
         if now < self._due <= now + within:
             return
@@ -63,11 +67,20 @@ class EntryStore:
 
     async def async_save_now(self, data: Mapping[str, object]) -> None:
         """Save immediately, instead of a scheduled save."""
+        if self.is_closed:
+            return
         self._due = _NOT_SCHEDULED
         await self._store.async_save(dict(data))
 
+    async def async_close(self, data: Mapping[str, object]) -> None:
+        """Save for the last time; later saves are refused."""
+        if not self.is_closed:
+            self.is_closed, self._due = True, _NOT_SCHEDULED
+            await self._store.async_save(dict(data))
+
     async def async_remove(self) -> None:
-        """Delete the file and cancel a scheduled save."""
+        """Delete the file and cancel a scheduled save; later saves are refused."""
+        self.is_closed = True
         self._due = _NOT_SCHEDULED
         await self._store.async_remove()
 

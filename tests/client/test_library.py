@@ -106,10 +106,6 @@ def test_overridden_methods_have_the_expected_parameters(library_class: type, na
     assert parameters(getattr(library_class, name)) == expected
 
 
-def test_info_can_be_requested_without_retries() -> None:
-    assert inspect.unwrap(EnvoyFirmware._get_info) is not EnvoyFirmware._get_info
-
-
 async def test_private_attributes_exist() -> None:
     async with aiohttp.ClientSession() as session:
         envoy = Envoy("127.0.0.1", session, aiohttp.ClientTimeout(1))

@@ -74,9 +74,25 @@ def test_load_of_a_file_with_a_replaced_part_returns_valid_data(data: st.DataObj
         assert all(isinstance(name, str) for name in found.sources.values())
 
 
-def test_load_rejects_firmware_that_is_not_a_version() -> None:
-    content = saved() | {"gateway": {**asdict(IDENTITY), "firmware": "n/a"}}
+@pytest.mark.parametrize("firmware", ["n/a", "latest", "dev", "", "8.2.4382\n[x](y)", "8" * 100])
+def test_load_rejects_firmware_that_is_not_a_version(firmware: str) -> None:
+    content = saved() | {"gateway": {**asdict(IDENTITY), "firmware": firmware}}
     assert load(content, THEN) is None
+
+
+@pytest.mark.parametrize("firmware", ["8.2.4382", "3.9.36", "7.6.175", "8.3.5433", "5.0.62"])
+def test_load_accepts_true_firmware(firmware: str) -> None:
+    content = saved() | {"gateway": {**asdict(IDENTITY), "firmware": firmware}}
+    assert load(content, THEN) is not None
+
+
+def test_a_time_in_the_future_becomes_now() -> None:
+    """The clock was a year ahead for some minutes."""
+    content = saved()
+    year = 365 * 86400.0
+    found = load(content, ClockPair(polls=5.0, wall=THEN.wall - year))
+    assert found
+    assert found.endpoints["/used"].freshness.updated_at == 5.0
 
 
 def test_load_restores_only_updaters_of_the_library_as_sources() -> None:

@@ -5,10 +5,11 @@ import logging
 import time
 
 from aiohttp import web
-from homeassistant.config_entries import SOURCE_ZEROCONF, ConfigEntryState
+from homeassistant.config_entries import SOURCE_USER, SOURCE_ZEROCONF, ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 import jwt
 from pyenphase.auth import EnvoyTokenAuth
@@ -18,7 +19,7 @@ from custom_components.enphase_envoy.client.auth import token_validity
 from custom_components.enphase_envoy.client.errors import GatewayError, Reason
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import LONG, Installation, SetUp, Simulate, entry_for
-from tests.simulator import Cloud, Status, cloud as simulated_cloud
+from tests.simulator import Cloud, Simulator, Status, cloud as simulated_cloud
 
 PROFILE = "metered_1phase"
 SERIAL = "122303027790"
@@ -109,6 +110,80 @@ async def test_reconfiguration_sends_no_token_to_another_certificate(
     assert not cloud.requests
 
 
+def authorizations(gateway: Simulator) -> list[str]:
+    """Return a list that collects the Authorization headers that a simulated gateway receives from now on."""
+    headers: list[str] = []
+    refuse = gateway._refuse
+
+    def listen(request: web.Request) -> object:
+        headers.append(request.headers.get("Authorization", ""))
+        return refuse(request)
+
+    gateway._refuse = listen  # type: ignore[method-assign, assignment]
+    return headers
+
+
+@pytest.mark.parametrize("username", ["owner@example.com", "owner"])
+@pytest.mark.parametrize("firmware", ["D5.0.62", "R3.9.36", "D6.9.9"])
+async def test_the_account_is_not_sent_to_a_device_with_firmware_before_7(
+    hass: HomeAssistant, set_up: SetUp, cloud: Cloud, firmware: str, username: str
+) -> None:
+    """An impostor of the gateway would be sent a digest of the password, with a nonce that it chose."""
+    house = await set_up(PROFILE, username=username)
+    await house.gateway.upgrade(firmware)
+    headers = authorizations(house.gateway)
+    for _ in range(3):
+        await house.poll()
+    await house.pass_time(4 * HOUR + 1)
+    await hass.config_entries.async_reload(house.entry.entry_id)
+    assert house.entry.state is ConfigEntryState.SETUP_RETRY
+    assert "older than 7" in (house.entry.reason or "")
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, f"firmware_before_tokens_{house.entry.entry_id}")
+    assert issue
+    # Nor by the dialogs, of which reauthentication tries the stored credentials by itself.
+    house.entry.async_start_reauth(hass)
+    await hass.async_block_till_done()
+    (flow,) = hass.config_entries.flow.async_progress()
+    form = await hass.config_entries.flow.async_configure(flow["flow_id"])
+    assert form["errors"] == {"host": "firmware_before_tokens"}
+    form = await hass.config_entries.flow.async_configure(
+        flow["flow_id"], {"host": house.gateway.host, "username": username, "password": "sunshine"}
+    )
+    assert form["errors"] == {"host": "firmware_before_tokens"}
+    hass.config_entries.flow.async_abort(flow["flow_id"])
+    assert not any(headers)
+    assert not cloud.requests
+    # The true gateway is used again, and the issue is removed.
+    await house.gateway.upgrade("D8.2.4264")
+    await hass.config_entries.async_reload(house.entry.entry_id)
+    assert house.entry.state.name == "LOADED"
+    assert not ir.async_get(hass).async_get_issue(DOMAIN, issue.issue_id)
+
+
+async def test_an_email_address_is_not_used_for_digest(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("legacy_5")
+    headers = authorizations(gateway)
+    flow = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+    form = await hass.config_entries.flow.async_configure(
+        flow["flow_id"], {"host": gateway.host, "username": "owner@example.com", "password": "sunshine"}
+    )
+    assert form["errors"] == {"username": "cloud_account"}
+    assert not any(headers)
+
+
+async def test_an_email_address_of_an_entry_is_not_used_for_digest(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("legacy_5")
+    headers = authorizations(gateway)
+    entry = entry_for(gateway, username="owner@example.com", password="sunshine")
+    entry.add_to_hass(hass)
+    await hass.config_entries.async_setup(entry.entry_id)
+    await hass.async_block_till_done()
+    assert entry.state is ConfigEntryState.LOADED
+    assert headers
+    assert not [header for header in headers if "owner" in header]
+    await hass.config_entries.async_unload(entry.entry_id)
+
+
 @pytest.mark.parametrize("minutes", [2, 6])
 @pytest.mark.parametrize("pasted", [True, False], ids=["pasted token", "account"])
 async def test_a_gateway_that_rejects_all_tokens_for_minutes_recovers(
@@ -180,6 +255,24 @@ async def test_an_old_entry_without_a_unique_id_gets_one(hass: HomeAssistant, si
     assert entry.state is ConfigEntryState.LOADED
     assert entry.unique_id == gateway.serial
     await hass.config_entries.async_unload(entry.entry_id)
+
+
+async def test_a_twin_without_a_unique_id_does_not_take_that_of_the_other(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up(PROFILE)
+    twin = entry_for(house.gateway)
+    twin.add_to_hass(hass)
+    hass.config_entries.async_update_entry(twin, unique_id=None)
+    await hass.config_entries.async_setup(twin.entry_id)
+    await hass.async_block_till_done()
+    assert twin.state is ConfigEntryState.SETUP_RETRY
+    assert "already set up" in (twin.reason or "")
+    assert twin.unique_id is None
+    assert house.entry.unique_id == house.gateway.serial
+    # When the other is removed, it is the one.
+    await hass.config_entries.async_remove(house.entry.entry_id)
+    await hass.config_entries.async_reload(twin.entry_id)
+    assert twin.unique_id == house.gateway.serial
+    await hass.config_entries.async_unload(twin.entry_id)
 
 
 async def test_an_announcement_without_a_serial_number_is_no_gateway(hass: HomeAssistant) -> None:

@@ -347,3 +347,19 @@ def test_replay_reports_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "info").write_text("<html>")
     with pytest.raises(ValueError, match="names no sn"):
         Recording(tmp_path)
+
+
+@pytest.mark.parametrize("levels", [300, 1_000, 5_000])
+@pytest.mark.parametrize("path", ["/ivp/ss/pel_settings", "/admin/lib/wireless_display.json", "/ivp/ss/gen_config"])
+async def test_documents_of_many_levels(
+    hass: HomeAssistant, set_up: SetUp, hass_client: ClientSessionGenerator, levels: int, path: str
+) -> None:
+    """More than Home Assistant can serialise, and Python can process recursively: the text is kept."""
+    house = await set_up("full_battery")
+    hass.config_entries.async_update_entry(house.entry, options={OPTION_FIXTURES: True})
+    house.gateway.fault(path, Body('{"a": [' * levels + '{"serial_num": "202226050419"}' + "]}" * levels))
+    report = await get_diagnostics_for_config_entry(hass, hass_client, house.entry)
+    assert "202226050419" not in json.dumps(report)
+    await house.poll_all()
+    report = await get_diagnostics_for_config_entry(hass, hass_client, house.entry)
+    assert "202226050419" not in json.dumps(report)

@@ -5,15 +5,18 @@ import asyncio
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import device_registry as dr, entity_registry as er
 from homeassistant.util import dt as dt_util
+from pyenphase.models.tariff import EnvoyStorageMode
 import pytest
 from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
+from custom_components.enphase_envoy.client.errors import GatewayBusyError, GatewayError
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import Installation, SetUp
-from tests.simulator import Slow
+from tests.simulator import Held, Slow
 
 TARIFF = "/admin/lib/tariff"
 
@@ -91,3 +94,56 @@ async def test_no_device_can_be_deleted_while_the_gateway_is_unavailable(hass: H
     assert len(devices) > 5
     for device in devices:
         assert not await async_remove_config_entry_device(hass, house.entry, device)
+
+
+async def test_a_write_that_waits_is_not_made_after_the_end(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("full_battery")
+    gateway = house.coordinator.gateway
+    held = Held()
+    house.gateway.fault(TARIFF, held)
+    entity = er.async_get(hass).async_get_entity_id("number", DOMAIN, "202226050419_reserve_soc")
+    writing = hass.async_create_task(
+        hass.services.async_call("number", "set_value", {"entity_id": entity, "value": 45}, blocking=True)
+    )
+    await held.waiting.wait()
+    assert await hass.config_entries.async_unload(house.entry.entry_id)
+    held.release()
+    with pytest.raises(HomeAssistantError):
+        await writing
+    assert not house.gateway.writes
+    # Nor is anything else that comes later.
+    house.gateway.requests.clear()
+    with pytest.raises(GatewayError):
+        await gateway.identify()
+    with pytest.raises(GatewayBusyError):
+        await gateway.envoy.set_storage_mode(EnvoyStorageMode.BACKUP)
+    assert await gateway.mac_address() is None
+    await gateway.raw_responses(capture=True)
+    assert not house.gateway.requests
+
+
+async def test_a_reload_during_the_log_in_with_an_own_session_has_no_traceback(
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The session is closed with the entry."""
+    house = await set_up("metered_1phase")
+    hass.config_entries.async_update_entry(house.entry, options={"disable_keep_alive": True})
+    await hass.config_entries.async_reload(house.entry.entry_id)
+    for path in ("/info", "/auth/check_jwt", "/ivp/meters/readings"):
+        held = Held()
+        with house.gateway.fault(path, held):
+            house.coordinator.gateway.envoy.auth = None
+            poll = hass.async_create_task(house.coordinator.async_refresh())
+            await held.waiting.wait()
+            coordinator = house.coordinator
+            reload = hass.async_create_task(hass.config_entries.async_reload(house.entry.entry_id))
+            await hass.async_add_executor_job(int)
+            held.release()
+            await poll
+            await reload
+        await hass.async_block_till_done()
+        await coordinator.async_refresh()
+        with pytest.raises(GatewayError):
+            await coordinator.authentication.async_log_in()
+    assert not [record for record in caplog.records if record.exc_info]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

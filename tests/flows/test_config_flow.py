@@ -198,8 +198,12 @@ async def test_another_server_is_not_a_gateway(hass: HomeAssistant, answer: str)
         ("\x00\xff\xfe", "not_a_gateway"),
         (DEVICE.format("R"), "not_a_gateway"),
         (DEVICE.format("R3.7.31"), "firmware_too_old"),
+        (DEVICE.format("Dlatest"), "not_a_gateway"),
+        (DEVICE.format("D8.2.4382 [x](http://x.example)"), "not_a_gateway"),
+        (DEVICE.format("D8.2.4382").replace("<sn>1", "<sn>[x](http://x.example)1"), "not_a_gateway"),
+        (DEVICE.format("D8.2.4382").replace("<sn>1", "<sn>" + "1" * 100), "not_a_gateway"),
     ],
-    ids=["broken HTML", "not text", "no version", "firmware before 3.9"],
+    ids=["broken HTML", "not text", "no version", "firmware before 3.9", "latest", "Markdown", "serial", "long serial"],
 )
 async def test_an_incomplete_info_document_is_not_a_gateway(
     hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch, body: str, error: str
@@ -269,6 +273,14 @@ async def test_a_discovered_gateway_can_be_added(hass: HomeAssistant, simulate: 
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
+@pytest.mark.parametrize("serial", ["[x](http://x.example)", "1" * 100, "12\u202e34", " "])
+async def test_a_serial_number_that_is_none_is_not_added(hass: HomeAssistant, simulate: Simulate, serial: str) -> None:
+    info = announcement(await simulate("metered_1phase"))
+    info.properties["serialnum"] = serial
+    result = await discover(hass, info)
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "not_a_gateway")
+
+
 async def test_an_ipv6_address_is_not_added(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("metered_1phase")
     result = await discover(hass, announcement(gateway, "fe80::1"))
@@ -282,15 +294,6 @@ async def test_discovery_keeps_a_working_address(hass: HomeAssistant, set_up: Se
     result = await discover(hass, announcement(house.gateway, "127.0.0.2"))
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "already_configured")
     assert house.entry.data["host"] == before
-
-
-async def test_discovery_replaces_an_address_that_no_longer_works(hass: HomeAssistant, set_up: SetUp) -> None:
-    house = await set_up("metered_1phase")
-    await house.gateway.go_away()
-    await house.poll()
-    await discover(hass, announcement(house.gateway, "127.0.0.2"))
-    await hass.async_block_till_done()
-    assert house.entry.data["host"] == "127.0.0.2"
 
 
 async def test_reauthentication(hass: HomeAssistant, set_up: SetUp) -> None:

@@ -10,7 +10,7 @@ from homeassistant.setup import async_setup_component
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.helpers.integration import Installation, SetUp
+from tests.helpers.integration import Installation, SetUp, Simulate
 from tests.simulator import Simulator
 
 PROFILE = "metered_1phase"
@@ -94,10 +94,30 @@ async def test_pinning_rejects_plain_http_and_old_firmware(hass: HomeAssistant, 
     assert not secrets_sent(house.gateway)
 
 
-async def test_without_the_option_the_fingerprint_is_removed(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_without_the_option_the_fingerprint_is_kept(hass: HomeAssistant, set_up: SetUp) -> None:
+    """By it the gateway is recognised at another address."""
     house = await set_up(PROFILE)
-    await pin(hass, house)
+    fingerprint = await pin(hass, house)
     hass.config_entries.async_update_entry(house.entry, options={**house.entry.options, "pin_certificate": False})
     await hass.config_entries.async_reload(house.entry.entry_id)
     assert house.entry.state is ConfigEntryState.LOADED
-    assert "certificate_fingerprint" not in house.entry.data
+    assert house.entry.data["certificate_fingerprint"] == fingerprint
+
+
+async def test_the_dialog_offers_no_device_with_another_serial_number(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate, hass_client: Any
+) -> None:
+    house = await set_up(PROFILE)
+    await pin(hass, house)
+    await house.gateway.upgrade("D8.3.5433")
+    await house.poll()
+    assert await async_setup_component(hass, "repairs", {})
+    client = await hass_client()
+    other = await simulate("three_phase")
+    hass.config_entries.async_update_entry(house.entry, data={**house.entry.data, "host": other.host})
+    opened = await client.post(
+        "/api/repairs/issues/fix",
+        json={"handler": DOMAIN, "issue_id": f"certificate_changed_{house.entry.entry_id}"},
+    )
+    flow = await opened.json()
+    assert (flow["type"], flow["reason"]) == ("abort", "other_gateway")

@@ -6,6 +6,7 @@ from homeassistant.core import HomeAssistant
 import pytest
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
+from custom_components.enphase_envoy.client.endpoints import Document
 from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.helpers.log import warnings
 from tests.simulator import Change, EmptyList, Replace, Silent, Status
@@ -70,7 +71,7 @@ async def test_one_failed_connection_does_not_stop_the_other_requests(
     get = gateway.envoy.get
     failed: list[str] = []
 
-    async def fail_first(path: str) -> aiohttp.ClientResponse:
+    async def fail_first(path: str) -> Document:
         if not failed:
             failed.append(path)
             raise aiohttp.ConnectionTimeoutError("no connection")

@@ -69,6 +69,52 @@ async def test_the_user_keeps_or_reverts_the_correction(
     assert message(hass) is None
 
 
+async def test_two_open_dialogs_revert_a_correction_once(
+    statistics: Statistics, hass: HomeAssistant, hass_client: ClientSessionGenerator
+) -> None:
+    assert await async_setup_component(hass, DOMAIN, {})
+    assert await async_setup_component(hass, "repairs", {})
+    entry = MockConfigEntry(domain=DOMAIN)
+    entry.add_to_hass(hass)
+    for state in (65_000_000, 84_000_000):
+        await statistics.row({SOLAR: state})
+    issues.async_report_step(hass, entry, asdict(CORRECTION), 65_000_000, 84_000_000)
+    http, shown = await hass_client(), message(hass)
+    assert shown
+    ends = []
+    for dialog in [
+        await (await http.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": shown.issue_id})).json()
+        for _ in range(2)
+    ]:
+        done = await http.post(f"/api/repairs/issues/fix/{dialog['flow_id']}", json={"next_step_id": "book"})
+        ends.append((await done.json())["type"])
+    await async_wait_recording_done(hass)
+    assert ends == ["create_entry", "abort"]
+    assert await statistics.changes(SOLAR) == [0, 19_000_000 + 18_999_950]
+
+
+@pytest.mark.parametrize("choice", ["keep", "book"])
+async def test_the_dialog_of_a_removed_entry_changes_nothing(
+    statistics: Statistics, hass: HomeAssistant, hass_client: ClientSessionGenerator, choice: str
+) -> None:
+    assert await async_setup_component(hass, DOMAIN, {})
+    assert await async_setup_component(hass, "repairs", {})
+    entry = MockConfigEntry(domain=DOMAIN)
+    entry.add_to_hass(hass)
+    for state in (65_000_000, 84_000_000):
+        await statistics.row({SOLAR: state})
+    issues.async_report_step(hass, entry, asdict(CORRECTION), 65_000_000, 84_000_000)
+    http, shown = await hass_client(), message(hass)
+    assert shown
+    opened = await http.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": shown.issue_id})
+    flow = await opened.json()
+    await hass.config_entries.async_remove(entry.entry_id)
+    done = await http.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={"next_step_id": choice})
+    assert done.status == 200
+    await async_wait_recording_done(hass)
+    assert await statistics.changes(SOLAR) == [0, 19_000_000]
+
+
 async def test_without_a_recorder_nothing_can_be_reverted(
     hass: HomeAssistant, set_up: SetUp, hass_client: ClientSessionGenerator
 ) -> None:

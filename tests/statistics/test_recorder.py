@@ -4,11 +4,14 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from unittest.mock import patch
 
+from homeassistant.components.recorder.const import EVENT_RECORDER_5MIN_STATISTICS_GENERATED
 from homeassistant.core import HomeAssistant
 from hypothesis import given, strategies as st
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from custom_components.enphase_envoy.model.json_data import Json
+from custom_components.enphase_envoy.statistics import recorder as module
 from custom_components.enphase_envoy.statistics.recorder import (
     Correction,
     PendingCorrections,
@@ -25,11 +28,17 @@ UNITS = pytest.mark.parametrize("unit", ["Wh", "kWh", "MWh"])
 class Pending:
     """Pending corrections, and the finished ones."""
 
-    def __init__(self, statistics: Statistics) -> None:
-        """Start checking."""
+    def __init__(self, statistics: Statistics, stored: object = None) -> None:
+        """Load what was stored, and start checking."""
         self.done: list[Correction] = []
-        self.corrections = PendingCorrections(statistics.hass, self.done.append)
+        #: What was saved before a correction was sent to the recorder.
+        self.saved: list[list[Json]] = []
+        self.corrections = PendingCorrections(statistics.hass, self.done.append, self._save)
+        self.corrections.load(stored)
         self.stop = self.corrections.async_start()
+
+    async def _save(self) -> None:
+        self.saved.append(self.corrections.dump())
 
 
 @pytest.fixture
@@ -116,12 +125,14 @@ async def test_a_permanent_step_is_corrected_in_its_row_only(
     assert pending.corrections.dump() == []
 
 
-async def test_a_correction_of_a_finished_hour_changes_both(statistics: Statistics, pending: Pending) -> None:
+async def test_a_correction_of_a_finished_hour_changes_both(
+    statistics: Statistics, hass: HomeAssistant, pending: Pending
+) -> None:
     for count in range(13):
         await statistics.row({SOLAR: 65_000_000 + 50 * count + (19e6 if count > 5 else 0)})
     pending.corrections.async_add(Correction(SOLAR, (START + timedelta(minutes=25, seconds=20)).timestamp(), -19e6))
-    pending.stop()
-    pending.corrections.async_start()
+    hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
+    await hass.async_block_till_done()
     await statistics.apply_corrections()
     assert await statistics.changes(SOLAR) == [0, *[50] * 12]
     assert await statistics.changes(SOLAR, "hour") == [550]
@@ -137,11 +148,8 @@ async def test_a_pending_correction_persists_over_a_restart(statistics: Statisti
     await statistics.row({SOLAR: None})
     await statistics.row({SOLAR: None})
     await statistics.row({SOLAR: 84_000_080})
-    afterwards = Pending(statistics)
-    afterwards.corrections.load([*stored, {"entity_id": 1}, None, "text"])
+    afterwards = Pending(statistics, [*stored, {"entity_id": 1}, None, "text"])
     assert afterwards.corrections.dump() == stored
-    afterwards.stop()
-    afterwards.corrections.async_start()
     await statistics.apply_corrections()
     assert await statistics.changes(SOLAR) == [0, 0, 80]
     afterwards.stop()
@@ -164,18 +172,17 @@ async def test_a_correction_without_a_row_is_discarded_without_a_warning(
     assert {record.levelname for record in ours} == {"DEBUG"}
 
 
-async def test_a_correction_waits_for_late_rows(statistics: Statistics, pending: Pending) -> None:
+async def test_a_correction_waits_for_late_rows(statistics: Statistics) -> None:
     """After hours in which Home Assistant was not running, the recorder adds the rows that are due."""
-    pending.stop()
     await statistics.row({SOLAR: 65_000_000})
     statistics.freezer.tick(3 * 3600)
-    pending.corrections.load([{"entity_id": SOLAR, "at": statistics.now.timestamp() + 15, "watt_hours": -19e6}])
-    pending.corrections.async_start()
+    pending = Pending(statistics, [{"entity_id": SOLAR, "at": statistics.now.timestamp() + 15, "watt_hours": -19e6}])
     await statistics.apply_corrections()
     assert len(pending.corrections.dump()) == 1
     await statistics.row({SOLAR: 84_000_050}, announce=True)
     await statistics.apply_corrections()
     assert await statistics.changes(SOLAR) == [0, 50]
+    pending.stop()
 
 
 async def test_nothing_is_corrected_after_the_stop(statistics: Statistics, pending: Pending) -> None:
@@ -186,3 +193,45 @@ async def test_nothing_is_corrected_after_the_stop(statistics: Statistics, pendi
     await statistics.apply_corrections()
     assert pending.done == []
     assert await statistics.changes(SOLAR) == [0, 19_000_000]
+
+
+@pytest.mark.parametrize("watt_hours", [-19e6, -400.0])
+@pytest.mark.parametrize("is_applied", [True, False], ids=["after", "before"])
+async def test_a_power_failure_while_a_correction_is_applied(
+    statistics: Statistics, pending: Pending, watt_hours: float, is_applied: bool
+) -> None:
+    """The power fails before or after the recorder has corrected the row, and before that is stored."""
+    pending.corrections.async_add(Correction(SOLAR, START.timestamp() + 310, watt_hours))
+    await statistics.row({SOLAR: 65_000_000})
+    await statistics.row({SOLAR: 65_000_050 - watt_hours}, announce=True)
+    if not is_applied:
+        with patch.object(module, "async_correct"):
+            await statistics.apply_corrections()
+    else:
+        await statistics.apply_corrections()
+    pending.stop()
+    assert len(pending.saved) == 1
+    for _ in range(3):
+        afterwards = Pending(statistics, pending.saved[-1])
+        await statistics.apply_corrections()
+        await statistics.apply_corrections()
+        assert await statistics.changes(SOLAR) == [0, 50]
+        assert [done.watt_hours for done in afterwards.done] == [watt_hours]
+        assert afterwards.corrections.dump() == []
+        afterwards.stop()
+
+
+async def test_a_correction_whose_row_was_purged_meanwhile_is_not_applied_again(
+    statistics: Statistics, hass: HomeAssistant
+) -> None:
+    stored: Json = {"entity_id": SOLAR, "at": START.timestamp(), "watt_hours": -19e6, "recorded": 19_000_050.0}
+    pending = Pending(statistics, [stored])
+    await statistics.apply_corrections()
+    assert pending.corrections.dump() == [stored], "the database may be readable later"
+    statistics.freezer.tick(2 * 3600)
+    hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
+    await hass.async_block_till_done()
+    await statistics.apply_corrections()
+    assert pending.corrections.dump() == []
+    assert pending.done == []
+    pending.stop()

@@ -155,6 +155,8 @@ def create_issues(hass: HomeAssistant) -> list[ir.IssueEntry]:
     entry.add_to_hass(hass)
     issues.async_report_token_ends(hass, entry, 0)
     issues.async_report_certificate(hass, entry, "envoy.local")
+    issues.async_report_address(hass, entry, "envoy.local", "192.0.2.1")
+    issues.async_report_old_firmware(hass, entry, "envoy.local", "5.0.62")
     for setting, outcome in (("reserved_soc", SettingOutcome.OVERWRITTEN), ("mode", SettingOutcome.IGNORED)):
         issues.async_report_setting(hass, entry, "8.2.4225", SettingResult(setting, "number.reserve", outcome, 1, 2))
     issues.async_report_step(hass, entry, asdict(Correction("sensor.solar", 0, -19e6)), 65e6, 84e6)

@@ -11,6 +11,7 @@ from pyenphase.json import json_loads
 
 from ..model.snapshot import Freshness
 from .backoff import Backoff
+from .limits import is_too_complex
 from .paths import PERIODS
 
 #: Seconds above which an endpoint counts as slow: it then waits in a queue of its own.
@@ -40,6 +41,8 @@ class FailureKind(StrEnum):
     #: The certificate is not the pinned one.
     UNTRUSTED = "another certificate"
     NOT_JSON = "no JSON"
+    #: More objects than any gateway has: it would take too long to parse.
+    TOO_LARGE = "too large"
     #: `{}` or `[]` where there was more: a gateway that restarts answers so before it has found its devices.
     EMPTY = "empty"
     #: A document that could not be parsed, or of another JSON type than before.
@@ -98,6 +101,13 @@ class Document:
     async def read(self) -> bytes:
         """Return the body, as a response does."""
         return self.body
+
+    async def __aenter__(self) -> Self:
+        """Return it, as a response does."""
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Release nothing: it is completely read."""
 
     @property
     def text(self) -> str:
@@ -183,6 +193,9 @@ class Endpoint:
         """Store an answer as the latest document, if it is usable."""
         if document.status != HTTPStatus.OK:
             self.fail(Failure(FailureKind.STATUS, status=document.status))
+            return False
+        if is_too_complex(document.body):
+            self.fail(Failure(FailureKind.TOO_LARGE))
             return False
         try:
             is_empty = document.is_empty

@@ -9,17 +9,27 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
-import inspect
+import logging
 from typing import Any, Final, override
 
 import aiohttp
 from awesomeversion import AwesomeVersion
 from awesomeversion.exceptions import AwesomeVersionException
+from orjson import dumps as json_dumps
 from pyenphase import Envoy, EnvoyData
 from pyenphase.auth import EnvoyTokenAuth
-from pyenphase.const import AUTH_TOKEN_MIN_VERSION, LEGACY_ENVOY_VERSION, URL_AUTH_CHECK_JWT, SupportedFeatures
+from pyenphase.const import (
+    AUTH_TOKEN_MIN_VERSION,
+    LEGACY_ENVOY_VERSION,
+    LOCAL_TIMEOUT,
+    URL_AUTH_CHECK_JWT,
+    SupportedFeatures,
+)
+from pyenphase.envoy import DEFAULT_HEADERS
 from pyenphase.exceptions import (
     EnvoyAuthenticationError,
+    EnvoyAuthenticationRequired,
+    EnvoyClientClosedError,
     EnvoyError,
     EnvoyFirmwareCheckError,
     EnvoyFirmwareFatalCheckError,
@@ -28,15 +38,21 @@ from pyenphase.firmware import EnvoyFirmware
 from pyenphase.models.common import CommonProperties
 from pyenphase.updaters.base import EnvoyUpdater
 
+from ..model.text import LONGEST_NAME, clean
+from ..model.validation import is_serial_number
+from . import limits
 from .auth import verify_token
 from .endpoints import Document, Documents
 from .errors import GatewayBusyError, GatewayError, Reason
-from .firmware import GatewayInfo
+from .firmware import GatewayInfo, is_firmware
+from .limits import read_body
 from .log_filter import library_warnings_suppressed
 from .models import GatewayData
 from .paths import URL_INFO
 from .timeouts import Timeouts
 from .updaters import UPDATERS
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 #: What pyenphase's updaters raise on a document that is not as they expect it.
 PARSE_ERRORS: Final = (
@@ -60,17 +76,32 @@ class Firmware(EnvoyFirmware):
     """pyenphase's request of `/info`, made once: the caller decides about the next attempt."""
 
     __slots__ = ()
-    _get_info = inspect.unwrap(EnvoyFirmware._get_info)  # noqa: SLF001
+
+    @override
+    async def _get_info(self) -> tuple[int, bytes]:  # type: ignore[override]  # the library's is wrapped by its retries
+        """Request `/info` over HTTPS, and over plain HTTP where that is not possible, without redirects."""
+        try:
+            return await self._request_info("https")
+        except aiohttp.ClientConnectorError, TimeoutError:
+            return await self._request_info("http")
+
+    async def _request_info(self, scheme: str) -> tuple[int, bytes]:
+        self._url = f"{scheme}://{self._host}{URL_INFO}"
+        with _closed_translated(self._client):
+            async with self._client.get(self._url, timeout=LOCAL_TIMEOUT, allow_redirects=False) as response:
+                return response.status, await read_body(response, limits.INFO)
 
     @property
     def info(self) -> GatewayInfo:
         """What `/info` contained. Raises GatewayError when that is no gateway with readable firmware."""
-        if not (self.serial and isinstance(self.version, AwesomeVersion)):
+        version = self.version
+        if not (isinstance(version, AwesomeVersion) and is_firmware(str(version)) and is_serial_number(self.serial)):
             raise GatewayError(Reason.NOT_A_GATEWAY, "/info has no serial number or no firmware version")
         if self.version < LEGACY_ENVOY_VERSION:
             raise GatewayError(Reason.FIRMWARE_TOO_OLD, str(self.version))
         secure = self._url.startswith("https://")
-        return GatewayInfo(self.serial, str(self.version), self.part_number, self.is_metered, secure)
+        part_number = clean(self.part_number, LONGEST_NAME) if self.part_number else None
+        return GatewayInfo(self.serial or "", str(self.version), part_number, self.is_metered, secure)
 
     async def identify(self, seconds: float) -> GatewayInfo:
         """Request `/info` within some seconds. Raises GatewayError when no gateway with readable firmware answers."""
@@ -78,14 +109,15 @@ class Firmware(EnvoyFirmware):
             async with asyncio.timeout(seconds):
                 await self.setup()
             info = self.info
-        except (EnvoyFirmwareFatalCheckError, TimeoutError) as err:
+        except (EnvoyFirmwareFatalCheckError, EnvoyClientClosedError, TimeoutError) as err:
             raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
         except EnvoyFirmwareCheckError as err:
             if isinstance(err.__cause__, aiohttp.ServerFingerprintMismatch):
                 raise GatewayError(Reason.CERTIFICATE_CHANGED) from err
             busy = err.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
             reason = Reason.CANNOT_CONNECT if busy else Reason.NOT_A_GATEWAY
-            raise GatewayError(reason, f"/info: HTTP {err.status_code}") from err
+            # Not chained: the library's message contains the page.
+            raise GatewayError(reason, f"/info: HTTP {err.status_code}") from None
         except (SyntaxError, ValueError, TypeError, AwesomeVersionException) as err:
             # lxml raises SyntaxError for anything that is no XML.
             raise GatewayError(Reason.NOT_A_GATEWAY, type(err).__name__) from err
@@ -98,6 +130,18 @@ class Firmware(EnvoyFirmware):
         self._part_number = info.part_number
         self._metered = info.metered
         self._url = f"{'https' if info.secure else 'http'}://{self._host}/info"
+
+
+@dataclass(frozen=True, slots=True)
+class _CloudResponse:
+    """An answer of the cloud, completely read. The library takes it in place of aiohttp's response."""
+
+    status: int
+    body: bytes
+
+    async def text(self) -> str:
+        """Return the body, as a response does."""
+        return self.body.decode(errors="replace")
 
 
 class TokenAuth(EnvoyTokenAuth):
@@ -151,8 +195,12 @@ class TokenAuth(EnvoyTokenAuth):
         url: str,
         data: dict[str, Any] | None = None,
         json: dict[str, Any] | None = None,
-    ) -> aiohttp.ClientResponse:
-        response = await cloud_client.post(url, json=json, data=data)
+    ) -> _CloudResponse:
+        # A redirect would send user and password to any host.
+        async with cloud_client.post(url, json=json, data=data, allow_redirects=False) as answer:
+            response = _CloudResponse(answer.status, await read_body(answer, limits.CLOUD))
+        if HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
+            raise GatewayError(Reason.CLOUD_UNREACHABLE, f"redirected (HTTP {response.status})")
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise GatewayError(Reason.CLOUD_UNREACHABLE, f"HTTP {response.status}")
         if response.status != HTTPStatus.OK:
@@ -163,10 +211,18 @@ class TokenAuth(EnvoyTokenAuth):
     @override
     async def _check_jwt(self, client: aiohttp.ClientSession) -> None:  # type: ignore[override]
         limit = aiohttp.ClientTimeout(total=self.timeouts.token_check)
+        if client.closed:
+            raise GatewayError(Reason.CANNOT_CONNECT, "closed")
         try:
             async with (
                 self.slot(URL_AUTH_CHECK_JWT),
-                client.get(self.get_endpoint_url(URL_AUTH_CHECK_JWT), headers=self.headers, timeout=limit) as response,
+                # A redirect proves nothing about the token.
+                client.get(
+                    self.get_endpoint_url(URL_AUTH_CHECK_JWT),
+                    headers=self.headers,
+                    timeout=limit,
+                    allow_redirects=False,
+                ) as response,
             ):
                 if response.status == HTTPStatus.OK:
                     self._cookies = {name: morsel.value for name, morsel in response.cookies.items()}
@@ -274,17 +330,17 @@ class LibraryEnvoy(Envoy):
 
     # Requests
 
-    async def get(self, path: str) -> aiohttp.ClientResponse:
-        """Request an endpoint. Raises what aiohttp and the library raise."""
-        self._timeout = self._timeouts.http
+    async def get(self, path: str) -> Document:
+        """Request an endpoint, and read its answer. Raises what aiohttp and the library raise."""
         return await self._request(path)
 
     async def check_reachable(self) -> None:
         """Request `/info`, which needs no authentication. Raises aiohttp.ClientError, OSError or TimeoutError."""
         url = f"{'https' if self.uses_tokens else 'http'}://{self.host}{URL_INFO}"
         async with asyncio.timeout(self._timeouts.poll):
-            async with self._client.get(url, allow_redirects=False) as response:
-                await response.read()
+            with _closed_translated(self._client):
+                async with self._client.get(url, allow_redirects=False):
+                    pass
 
     # Probing
 
@@ -354,6 +410,33 @@ class LibraryEnvoy(Envoy):
     # Overrides
 
     @override
+    async def _request(  # type: ignore[override]
+        self, endpoint: str, data: dict[str, Any] | None = None, method: str | None = None
+    ) -> Document:
+        """Make a request, and read its answer within the limits. The answer, which may quote the token, is not logged.
+
+        Raises EnvoyAuthenticationRequired, EnvoyClientClosedError, TimeoutError or aiohttp.ClientError.
+        """
+        if self.auth is None:
+            raise EnvoyAuthenticationRequired("not logged in")
+        url = self.auth.get_endpoint_url(endpoint)
+        with _closed_translated(self._client):
+            async with self._client.request(
+                method or ("POST" if data else "GET"),
+                url,
+                headers={**DEFAULT_HEADERS, **self.auth.headers},
+                timeout=self._timeouts.http,
+                data=json_dumps(data) if data else None,
+                middlewares=(self.auth.auth,) if self.auth.auth else None,
+                allow_redirects=False,
+            ) as response:
+                if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                    raise EnvoyAuthenticationRequired(f"{endpoint}: HTTP {response.status}")
+                body = await read_body(response, limits.DOCUMENT)
+        _LOGGER.debug("%s: %s: HTTP %s, %s bytes", self.host, endpoint, response.status, len(body))
+        return Document(endpoint, body, response.status)
+
+    @override
     async def _json_request(self, end_point: str, data: dict[str, Any] | None, method: str | None = None) -> Any:
         """Write, or request what is not polled. Raises GatewayBusyError, or what the library raises."""
         async with self.slot(end_point):
@@ -376,14 +459,25 @@ class LibraryEnvoy(Envoy):
     @override
     async def request(  # type: ignore[override]
         self, endpoint: str, data: dict[str, Any] | None = None, method: str | None = None
-    ) -> aiohttp.ClientResponse | Document:
+    ) -> Document:
         """Answer an updater that parses, without a request."""
         if data is not None:
-            return await super().request(endpoint, data, method)
+            return await self._request(endpoint, data, method)
         self._access.read.add(endpoint)
         if (document := self._access.documents.get(endpoint)) is None:
             raise aiohttp.ClientError(f"no document of {endpoint}")
         return document
+
+
+@contextmanager
+def _closed_translated(client: aiohttp.ClientSession) -> Iterator[None]:
+    """Raise EnvoyClientClosedError in place of aiohttp's RuntimeError when the session is closed."""
+    try:
+        yield
+    except RuntimeError as err:
+        if client.closed:
+            raise EnvoyClientClosedError("session closed") from err
+        raise
 
 
 def _run(coroutine: Coroutine[object, None, None]) -> None:

@@ -13,10 +13,16 @@ class Reason(StrEnum):
     NOT_A_GATEWAY = "not_a_gateway"
     #: A gateway responds, but not the one that was configured.
     OTHER_GATEWAY = "other_gateway"
+    #: Another entry has this gateway.
+    ALREADY_SET_UP = "already_set_up"
     #: The certificate is not the pinned one, or there is none.
     CERTIFICATE_CHANGED = "certificate_changed"
     #: Firmware before 3.9 has no usable interface.
     FIRMWARE_TOO_OLD = "firmware_too_old"
+    #: A device that reports firmware before 7 answers for a gateway that uses tokens: it would be sent a password.
+    FIRMWARE_BEFORE_TOKENS = "firmware_before_tokens"
+    #: Firmware before 7 has users of its own; an Enlighten account is only for the cloud.
+    CLOUD_ACCOUNT = "cloud_account"
     #: Enlighten, or the gateway's own list of users, refuses this user with this password.
     INVALID_AUTH = "invalid_auth"
     #: Enlighten requires a second factor, which only a person can enter.
@@ -41,7 +47,9 @@ TEMPORARY: Final = frozenset(
         Reason.CANNOT_CONNECT,
         Reason.NOT_A_GATEWAY,
         Reason.OTHER_GATEWAY,
+        Reason.ALREADY_SET_UP,
         Reason.CERTIFICATE_CHANGED,
+        Reason.FIRMWARE_BEFORE_TOKENS,
         Reason.CLOUD_UNREACHABLE,
         Reason.NO_DATA,
     }

@@ -2,9 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+import re
+from typing import Final, Self
 
-from awesomeversion import AwesomeVersion, AwesomeVersionStrategy
+from ..model.validation import is_serial_number
+
+#: Numbers, with a short addition at most. The library compares versions, and takes `latest` for the highest.
+_FIRMWARE: Final = re.compile(r"\d{1,4}(\.\d{1,9}){0,4}[\w.+-]{0,16}", re.ASCII)
+
+
+def is_firmware(text: str) -> bool:
+    """Return whether this is a firmware version."""
+    return _FIRMWARE.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,6 @@ class GatewayInfo:
         serial, firmware, part_number = stored["serial"], stored["firmware"], stored["part_number"]
         if not (isinstance(serial, str) and isinstance(firmware, str) and isinstance(part_number, str | None)):
             raise TypeError
-        if AwesomeVersion(firmware).strategy is AwesomeVersionStrategy.UNKNOWN:
+        if not (is_firmware(firmware) and is_serial_number(serial)):
             raise ValueError(firmware)
         return cls(serial, firmware, part_number, stored["metered"] is True, stored["secure"] is True)

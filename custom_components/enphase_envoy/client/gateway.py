@@ -17,12 +17,13 @@ from typing import Final
 import aiohttp
 from pyenphase import EnvoyData
 from pyenphase.const import AUTH_TOKEN_MIN_VERSION, URL_PRODUCTION_INVERTERS
-from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyProbeFailed
+from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyClientClosedError, EnvoyProbeFailed
 from pyenphase.models.acb import ACBSleepState
 from pyenphase.models.meters import CtType
 
 from ..model.ac_batteries import SLEEP_BAND, AcbFleet, SleepBand
 from ..model.snapshot import Address, Freshness, Snapshot
+from ..model.text import clean
 from . import persistence
 from .auth import Credentials
 from .endpoints import Document, Failure, FailureKind
@@ -103,7 +104,11 @@ class Gateway:
         self._lost = False
         self._polling = asyncio.Lock()
         self._writing = asyncio.Lock()
-        self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._scheduler.is_closed
 
     # Identification and authentication
 
@@ -132,10 +137,12 @@ class Gateway:
         """Whether a login succeeded since the start."""
         return self.envoy.auth is not None
 
-    async def identify(self, expected: str | None = None) -> None:
+    async def identify(self, expected: str | None = None, *, tokens_only: bool = False) -> None:
         """Request `/info`. Raises GatewayError when no gateway answers, or one with another serial than `expected`.
 
-        The result of an earlier identification is then still in use.
+        With `tokens_only` firmware before 7 is refused: no gateway goes back to it, and it is sent a user name and a
+        digest of the password, from which weak passwords can be found. The result of an earlier identification is then
+        still in use.
         """
         found = self.envoy.new_firmware()
         try:
@@ -148,6 +155,8 @@ class Gateway:
         if self._pinned and not (found.version >= AUTH_TOKEN_MIN_VERSION and info.secure):
             # An impostor that speaks plain HTTP, or reports old firmware, would be sent a user name and a password.
             raise GatewayError(Reason.CERTIFICATE_CHANGED, "plain HTTP")
+        if tokens_only and not found.version >= AUTH_TOKEN_MIN_VERSION:
+            raise GatewayError(Reason.FIRMWARE_BEFORE_TOKENS, info.firmware)
         if self.firmware not in (None, info.firmware):
             _LOGGER.info("%s: firmware %s became %s", self.host, self.firmware, info.firmware)
             self.request_probe()
@@ -165,9 +174,13 @@ class Gateway:
     async def _log_in_locally(self, credentials: Credentials) -> None:
         """Authenticate a local user of firmware before 7. Raises GatewayError.
 
+        An Enlighten account, whose user name is an e-mail address, is not used: anything at this address would be sent
+        a digest of its password.
         Without a password the well-known ones are used. A gateway that denies access to its inverters still grants it
         to its production: only a password that was entered can be wrong.
         """
+        if "@" in (credentials.username or ""):
+            raise GatewayError(Reason.CLOUD_ACCOUNT)
         try:
             await self.envoy.authenticate(credentials.username, credentials.password)
         except EnvoyAuthenticationRequired as err:
@@ -275,13 +288,19 @@ class Gateway:
         return in_use if cycle.answered else set()
 
     async def _fetch(self, cycle: PollCycle, paths: Iterable[str], seconds: float | None) -> None:
-        """Request endpoints in a cycle; late answers are merged when they arrive."""
+        """Request endpoints in a cycle; late answers are merged when they arrive. Raises GatewayError when closed."""
         for path, task in (await cycle.fetch(paths, seconds)).items():
             task.add_done_callback(partial(self._merge_late, cycle, path))
+        self._require_open()
+
+    def _require_open(self) -> None:
+        """Raise GatewayError when closed."""
+        if self.is_closed:
+            raise GatewayError(Reason.CANNOT_CONNECT, "closed")
 
     def _merge_late(self, cycle: PollCycle, path: str, task: asyncio.Task[bool]) -> None:
         """Parse an answer that came after its cycle, and notify the listeners."""
-        if self._closed or task.cancelled():
+        if self.is_closed or task.cancelled():
             return
         if path in cycle.answered and self._lost:
             self._lost = False
@@ -331,8 +350,8 @@ class Gateway:
         return Snapshot(
             serial=self.serial,
             firmware=str(self.envoy.firmware),
-            part_number=self.envoy.part_number,
-            model=self.envoy.envoy_model,
+            part_number=self.envoy.info.part_number,
+            model=clean(self.envoy.envoy_model),
             objects=dict(cache.objects),
             unread_meters=frozenset(("ctmeters", kind) for kind in self._meters() - cache.members("ctmeters")),
         )
@@ -361,8 +380,7 @@ class Gateway:
                 _LOGGER.info("%s: %s answers again", self.host, path)
 
     def close(self) -> None:
-        """Cancel what is under way; nothing is parsed or reported any more."""
-        self._closed = True
+        """Cancel what is under way; nothing is requested, parsed or reported any more."""
         self._listeners.clear()
         self._scheduler.close()
 
@@ -527,7 +545,7 @@ class Gateway:
         """
         try:
             interface = await self.envoy.interface_settings()
-        except (GatewayBusyError, *PARSE_ERRORS):
+        except (GatewayBusyError, EnvoyClientClosedError, TimeoutError, *PARSE_ERRORS):
             return None
         return interface.mac if interface and interface.mac != "unknown" else None
 

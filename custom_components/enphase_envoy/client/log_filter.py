@@ -1,12 +1,18 @@
-"""Suppress what the library's updaters log as warnings at every poll; this integration logs one line when it starts."""
+"""Filters of log records: warnings that the library's updaters repeat at every poll, and tokens in answers.
+
+This integration logs one line when a warning starts. A gateway may quote the token of a request in its answer, of which
+the library logs the beginning while debugging.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 import logging
-from pkgutil import iter_modules
+from pkgutil import iter_modules, walk_packages
+import re
 from typing import Final
 
+import pyenphase
 from pyenphase import updaters
 
 #: Whether the code that runs now is an updater run by this integration.
@@ -20,6 +26,30 @@ def _is_wanted(record: logging.LogRecord) -> bool:
 
 for _module in iter_modules(updaters.__path__, f"{updaters.__name__}."):
     logging.getLogger(_module.name).addFilter(_is_wanted)
+
+
+#: A JSON web token, or the beginning of one.
+_TOKEN: Final = re.compile(r"eyJ[\w-]++(?:\.[\w-]*+)*+")
+
+
+def _redact(record: logging.LogRecord) -> bool:
+    """Replace tokens in a record."""
+    try:
+        message = record.getMessage()
+    except TypeError, ValueError:
+        return True
+    if "eyJ" in message:
+        record.msg, record.args = _TOKEN.sub("**TOKEN**", message), ()
+    return True
+
+
+#: Loggers of the library and of this integration. Filters do not apply to the loggers below one.
+_PACKAGE: Final = __name__.rpartition(".client")[0]
+for _name in (
+    *(module.name for module in walk_packages(pyenphase.__path__, f"{pyenphase.__name__}.")),
+    *(pyenphase.__name__, _PACKAGE, *(f"{_PACKAGE}.client.{name}" for name in ("envoy", "gateway", "parser"))),
+):
+    logging.getLogger(_name).addFilter(_redact)
 
 
 @contextmanager

@@ -79,9 +79,9 @@ class ObjectCache:
         old = timed.value if timed and not self._invalid.is_confirmed(address) else None
         if (valid := validated(value, old)) is None:
             self._invalid.add(address)
-        else:
-            self._invalid.reset(address)
-        return valid
+            return None
+        self._invalid.reset(address)
+        return timed.value if timed is not None and timed.value == valid else valid
 
     def _count_missing(
         self, field: str, parsed: Mapping[Address, object], needs: Mapping[str, Endpoint], fields: set[str]

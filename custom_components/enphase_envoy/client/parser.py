@@ -79,6 +79,8 @@ class DocumentParser:
         self.needs: dict[EnvoyUpdater, set[str]] = {}
         self.fields: dict[EnvoyUpdater, set[str]] = {}
         self._inverter_count: int | None = None
+        #: The documents that were salvaged last, and the results.
+        self._last_salvaged: dict[str, tuple[Document, Document | None]] = {}
 
     def use(self, updaters: Iterable[EnvoyUpdater]) -> None:
         """Parse with other updaters from now on; the objects stay."""
@@ -145,15 +147,24 @@ class DocumentParser:
         for path in sorted((self.needs[updater] & set(paths)) - COUNTER_PATHS):
             if (document := view.get(path)) is None:
                 continue
-            good = self._endpoints[path].good
-            less = salvaged(json_loads(path, document.body), good and json_loads(path, good.body))
-            if less is None:
+            if (less := self._salvaged(path, document)) is None:
                 continue
-            trial = view.with_document(path, replace(document, body=json_dumps(less)))
+            trial = view.with_document(path, less)
             if (again := self._run(updater, trial)).data is not None:
                 _LOGGER.debug("%s: left invalid records of %s out", self._envoy.host, path)
                 return again, trial
         return parsed, view
+
+    def _salvaged(self, path: str, document: Document) -> Document | None:
+        """Return a copy of a document without its invalid records, None if it has none; determined once for each."""
+        before, result = self._last_salvaged.get(path, (None, None))
+        if before is document:
+            return result
+        good = self._endpoints[path].good
+        less = salvaged(json_loads(path, document.body), good and json_loads(path, good.body))
+        result = None if less is None else replace(document, body=json_dumps(less))
+        self._last_salvaged[path] = document, result
+        return result
 
     def _run(self, updater: EnvoyUpdater, view: _View) -> Parsed:
         """Have an updater parse documents, and note which it reads."""

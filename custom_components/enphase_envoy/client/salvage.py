@@ -3,29 +3,20 @@
 from collections import Counter
 from typing import Final, TypeIs
 
+from ..model.json_data import is_deep
+
 type Record = dict[str, object]
 
 #: Keys that identify a device in a list, in order of preference.
 _KEYS: Final = ("serial_num", "serialNumber", "sn", "eid", "id")
-#: Levels that a document may have. Gateways use up to ten; serialising 250 of them crashes orjson, and Python with it.
-_LEVELS: Final = 100
 
 
 def salvaged(document: object, good: object) -> object | None:
     """Return a document without the invalid records, given the last good one or None; None if all are valid."""
-    if _is_deep(document):
+    if is_deep(document):
         return None
     result = _salvaged(document, good)
     return None if result == document else result
-
-
-def _is_deep(document: object) -> bool:
-    """Return whether a document has too many levels."""
-    level = [document]
-    for _ in range(_LEVELS):
-        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
-        level = [value for values in inner for value in values]
-    return bool(level)
 
 
 def _salvaged(new: object, good: object) -> object:

@@ -27,8 +27,8 @@ SLOTS: Final = 2
 class Transport(Protocol):
     """What makes the requests; raises what aiohttp and pyenphase raise."""
 
-    async def get(self, path: str) -> aiohttp.ClientResponse:
-        """Request an endpoint."""
+    async def get(self, path: str) -> Document:
+        """Request an endpoint, and read its answer."""
 
     async def check_reachable(self) -> None:
         """Request what needs no authentication."""
@@ -106,7 +106,10 @@ class RequestScheduler:
 
     @asynccontextmanager
     async def slot(self, path: str) -> AsyncIterator[None]:
-        """Occupy a slot for a request outside of any cycle. Raises GatewayBusyError when none gets free in time."""
+        """Occupy a slot for a request outside of any cycle.
+
+        Raises GatewayBusyError when none gets free in time, or when the scheduler is closed.
+        """
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self.timeouts.slot):
@@ -114,6 +117,8 @@ class RequestScheduler:
                     await stack.enter_async_context(self.locks[path])
             except TimeoutError:
                 raise GatewayBusyError from None
+            if self.is_closed:
+                raise GatewayBusyError
             yield
 
     async def check_reachable(self) -> None:
@@ -138,8 +143,10 @@ class RequestScheduler:
         status, body, failure = None, "", None
         try:
             async with self.slots, self.locks[path]:
-                response = await self.transport.get(path)
-                status, body = response.status, await response.text(errors="replace")
+                if self.is_closed:
+                    return RawResponse(None, "", FailureKind.UNREACHABLE.value, None, unreachable=True)
+                document = await self.transport.get(path)
+                status, body = document.status, document.text
         except EnvoyAuthenticationRequired:
             status, failure = HTTPStatus.UNAUTHORIZED.value, FailureKind.UNAUTHORIZED.value
         except aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError:
@@ -234,8 +241,7 @@ class PollCycle:
     async def _read(self, path: str) -> tuple[Document | Failure, bool]:
         """Make a request, read the answer to its end, and return it and whether there was a connection."""
         try:
-            response = await self._scheduler.transport.get(path)
-            return Document(path, await response.read(), response.status), True
+            return await self._scheduler.transport.get(path), True
         except EnvoyAuthenticationRequired:
             self.unauthorized = True
             return Failure(FailureKind.UNAUTHORIZED), True

@@ -1,10 +1,24 @@
 """Data that is stored as JSON and read back: types, and checks of what was read."""
 
 from dataclasses import fields
+from typing import Final
 
 from .validation import is_number
 
 type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
+
+
+#: Levels that a document may have. Gateways use up to ten; serialising 250 of them crashes orjson, and Python with it.
+_LEVELS: Final = 100
+
+
+def is_deep(document: object) -> bool:
+    """Return whether a document has too many levels to be processed recursively."""
+    level = [document]
+    for _ in range(_LEVELS):
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [value for values in inner for value in values]
+    return bool(level)
 
 
 def json_number(value: object) -> float:

@@ -11,14 +11,21 @@ from typing import Final, TypeIs, Union, get_args, get_origin, get_type_hints
 
 from pyenphase.models.meters import CtType
 
+from .text import clean
+
 #: Larger than any power in mW, energy in Wh or time in s of a household.
 _ABSURD: Final = 1e13
 #: Identifier of a meter: a number, although the library declares a string.
 _UNCHECKED: Final = frozenset({"eid"})
-_NO_NUMBERS: Final = frozenset({bool, str})
 #: Meters are identified by their type; serial numbers have twelve digits, relays are named NC1, phases L1.
 _WORDS: Final = frozenset(CtType)
 _NAME: Final = re.compile(r"(?=.*\d)[\w-]{1,16}", re.ASCII)
+_SERIAL: Final = re.compile(r"[\w-]{1,32}", re.ASCII)
+
+
+def is_serial_number(text: object) -> bool:
+    """Return whether this can identify a gateway; users replace it by a word in what they publish."""
+    return isinstance(text, str) and _SERIAL.fullmatch(text) is not None
 
 
 def is_identifier(key: object) -> bool:
@@ -59,18 +66,24 @@ def _fits(value: object, allowed: tuple[type, ...]) -> bool:
 
 
 def validated[T](new: T, old: object) -> T | None:
-    """Return a new object with its invalid fields set to None, or None where the old one should be kept.
+    """Return a new object with its invalid fields set to None and its texts fit to be shown.
+
+    Returns None where the old one should be kept.
 
     The old one should be kept while one of its fields is valid and that of the new one invalid, or null where the old
     one had a value.
     """
     if not is_dataclass(new) or isinstance(new, type):
         return new
-    empty: dict[str, None] = {}
+    changed: dict[str, str | None] = {}
     for name, allowed in _expected(type(new)).items():
         value = getattr(new, name)
         # The quick path: nearly all fields are numbers in range. NaN is in no range.
-        if type(value) in allowed and (type(value) in _NO_NUMBERS or -_ABSURD < value < _ABSURD):
+        if type(value) is str and str in allowed:
+            if (text := clean(value)) != value:
+                changed[name] = text
+            continue
+        if type(value) in allowed and (type(value) is bool or -_ABSURD < value < _ABSURD):
             continue
         # Half of the library's fields of an inverter are not reported by older firmware.
         if value is None and getattr(old, name, None) is None:
@@ -80,5 +93,5 @@ def validated[T](new: T, old: object) -> T | None:
         if type(old) is type(new) and _fits(getattr(old, name), allowed):
             return None
         if value is not None:
-            empty[name] = None
-    return replace(new, **empty) if empty else new
+            changed[name] = None
+    return replace(new, **changed) if changed else new

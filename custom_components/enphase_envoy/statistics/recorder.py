@@ -4,7 +4,8 @@ The recorder keeps rows of five minutes for some days, and rows of an hour perma
 end and an accumulated sum; the energy of a row is the increase of the sum.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from homeassistant.components.recorder.statistics import (
     get_metadata,
     statistics_during_period,
 )
+from homeassistant.components.recorder.tasks import SynchronizeTask
 from homeassistant.const import UnitOfEnergy
 from homeassistant.core import CALLBACK_TYPE, Event, HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
@@ -30,6 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..const import LOGGER
 from ..model.json_data import Json, json_number
+from ..model.validation import is_number
 from .spikes import WINDOW, Spike, StatisticsRow, find_spikes, recorded_changes
 
 #: Exceptions of the recorder for a database that cannot be read.
@@ -49,6 +52,10 @@ _ROW_TIMEOUT: Final = 3600
 _IDENTIFIABLE: Final = 10_000.0
 #: Share of a correction's energy that its row must contain.
 _MIN_SHARE: Final = 0.5
+#: Seconds within which the recorder must process its queue; otherwise a correction is verified later.
+_QUEUE_TIMEOUT: Final = 60
+#: Key under which a correction that is being applied is stored with the energy of its row before.
+_ROW_BEFORE: Final = "recorded"
 
 
 @callback
@@ -167,25 +174,45 @@ def _row_start(correction: Correction) -> float:
 
 
 class PendingCorrections:
-    """Corrections that wait until the recorder has written the row with the energy to correct."""
+    """Corrections that wait until the recorder has written the row with the energy to correct.
 
-    def __init__(self, hass: HomeAssistant, on_done: Callable[[Correction], None]) -> None:
-        """Initialize; `on_done` is called with each finished correction, its `at` set to the start of the row."""
+    Each is applied exactly once, also if the power fails meanwhile: that it is being applied is stored, with the energy
+    of its row before, before it is sent to the recorder. The energy of the row then shows whether it was applied.
+    """
+
+    def __init__(
+        self, hass: HomeAssistant, on_done: Callable[[Correction], None], save: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Initialize; `on_done` is called with each finished correction, its `at` set to the start of the row.
+
+        `save` stores the result of `dump` at once.
+        """
         self._hass = hass
         self._on_done = on_done
+        self._save = save
         self._pending: list[Correction] = []
+        #: Corrections that may have been sent to the recorder, and the energy of their rows before.
+        self._applying: dict[Correction, float] = {}
         #: Start of the search; the recorder adds rows that are due from before a restart only after it.
         self._since = 0.0
         self._cancel_check: CALLBACK_TYPE | None = None
         self._cancel_listener: CALLBACK_TYPE | None = None
+        self._checking = asyncio.Lock()
+        self._is_stopped = False
 
     def dump(self) -> list[Json]:
-        """Return the pending corrections for storage."""
-        return [asdict(correction) for correction in self._pending]
+        """Return the corrections that are pending or being applied, for storage."""
+        applying = [{**asdict(correction), _ROW_BEFORE: before} for correction, before in self._applying.items()]
+        return [*map(asdict, self._pending), *applying]
 
     def load(self, stored: object) -> None:
         """Add stored corrections; invalid ones are left out."""
-        self._pending += restore_corrections(stored)
+        for item in stored if isinstance(stored, list) else []:
+            for correction in restore_corrections([item]):
+                if is_number(before := item.get(_ROW_BEFORE)):
+                    self._applying[correction] = float(before)
+                else:
+                    self._pending.append(correction)
 
     @callback
     def async_add(self, *corrections: Correction) -> None:
@@ -194,7 +221,7 @@ class PendingCorrections:
 
     @callback
     def async_start(self) -> CALLBACK_TYPE:
-        """Check now and whenever the recorder has written rows; return the function that stops it."""
+        """Check now and whenever the recorder has written rows; return the function that stops it for good."""
         self._since = dt_util.utcnow().timestamp()
         self._cancel_listener = self._hass.bus.async_listen(
             EVENT_RECORDER_5MIN_STATISTICS_GENERATED, self._schedule_check
@@ -204,7 +231,8 @@ class PendingCorrections:
 
     @callback
     def async_stop(self) -> None:
-        """Stop checking."""
+        """Stop checking, and what is under way."""
+        self._is_stopped = True
         for cancel in (self._cancel_listener, self._cancel_check):
             if cancel:
                 cancel()
@@ -212,19 +240,23 @@ class PendingCorrections:
 
     @callback
     def _schedule_check(self, _event: Event | None = None) -> None:
-        if self._pending and self._cancel_check is None:
+        if (self._pending or self._applying) and self._cancel_check is None:
             self._cancel_check = async_call_later(self._hass, _COMMIT_DELAY, self._check)
 
     async def _check(self, now: datetime) -> None:
         self._cancel_check = None
         if (recorder := async_recorder(self._hass)) is None:
             self._pending.clear()
+            self._applying.clear()
             return
-        for correction in tuple(self._pending):
-            changes = await self._read_changes(recorder, correction)
-            # It may have been removed or stopped while the database was read.
-            if correction in self._pending and self._cancel_listener is not None:
-                self._finish(recorder, correction, changes, now.timestamp())
+        async with self._checking:
+            for correction in tuple(self._applying):
+                await self._verify(recorder, correction, now.timestamp())
+            for correction in tuple(self._pending):
+                changes = await self._read_changes(recorder, correction)
+                # It may have been stopped while the database was read.
+                if not self._is_stopped:
+                    await self._finish(recorder, correction, changes, now.timestamp())
 
     async def _read_changes(self, recorder: Recorder, correction: Correction) -> dict[float, float]:
         """Return the recorded energy of the rows in which a correction may apply; none if they cannot be read."""
@@ -234,17 +266,54 @@ class PendingCorrections:
             LOGGER.warning("Statistics of %s cannot be read (%s)", correction.entity_id, type(err).__name__)
             return {}
 
-    @callback
-    def _finish(self, recorder: Recorder, correction: Correction, changes: Mapping[float, float], now: float) -> None:
-        """Write a correction if its row exists; discard it if the row is overdue."""
+    async def _finish(
+        self, recorder: Recorder, correction: Correction, changes: Mapping[float, float], now: float
+    ) -> None:
+        """Apply a correction if its row exists; discard it if the row is overdue."""
         if (start := _matching_row(correction, changes)) is not None:
             self._pending.remove(correction)
             located = replace(correction, at=start)
-            async_correct(recorder, located)
-            self._on_done(located)
-        elif now > max(correction.at, self._since) + _ROW_TIMEOUT + ROW:
+            self._applying[located] = changes[start]
+            await self._save()
+            if not self._is_stopped:
+                async_correct(recorder, located)
+                await self._verify(recorder, located, now)
+        elif self._is_overdue(correction, now):
             self._pending.remove(correction)
             LOGGER.debug("%s was not recorded: nothing to correct", correction.entity_id)
+
+    async def _verify(self, recorder: Recorder, correction: Correction, now: float) -> None:
+        """Check whether the recorder has applied a correction, and send it again if it has not."""
+        if not await _async_queue_done(self._hass, recorder):
+            return
+        changes = await self._read_changes(recorder, correction)
+        if self._is_stopped or correction not in self._applying:
+            return
+        if (change := changes.get(correction.at)) is None:
+            if self._is_overdue(correction, now):
+                # The recorder keeps rows of five minutes for days: the state is older than that.
+                del self._applying[correction]
+                LOGGER.warning("Whether the statistics of %s were corrected is unknown", correction.entity_id)
+        elif abs(gained := change - self._applying[correction]) < abs(gained - correction.watt_hours):
+            async_correct(recorder, correction)
+            self._schedule_check()
+        else:
+            del self._applying[correction]
+            self._on_done(correction)
+
+    def _is_overdue(self, correction: Correction, now: float) -> bool:
+        return now > max(correction.at, self._since) + _ROW_TIMEOUT + ROW
+
+
+async def _async_queue_done(hass: HomeAssistant, recorder: Recorder) -> bool:
+    """Wait until the recorder has processed what is in its queue now; return whether it did so in time."""
+    done: asyncio.Future[None] = hass.loop.create_future()
+    recorder.queue_task(SynchronizeTask(done))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_QUEUE_TIMEOUT):
+            await done
+            return True
+    return False
 
 
 def _changes(hass: HomeAssistant, correction: Correction) -> dict[float, float]:

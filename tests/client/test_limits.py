@@ -1,0 +1,246 @@
+"""Answers that no gateway sends: too large, too complex, redirected, or quoting the token."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+import gzip
+import logging
+from typing import Any
+
+from aiohttp import web
+from homeassistant.config_entries import SOURCE_USER
+from homeassistant.core import HomeAssistant
+from pyenphase.auth import EnvoyTokenAuth
+import pytest
+
+from custom_components.enphase_envoy.client import limits, parser
+from custom_components.enphase_envoy.client.limits import is_too_complex
+from custom_components.enphase_envoy.client.salvage import salvaged
+from custom_components.enphase_envoy.const import DOMAIN
+from tests.helpers.integration import LONG, Installation, SetUp, Simulate
+from tests.simulator import Body, Cloud
+from tests.simulator.faults import Answer, Fault
+
+INVENTORY = "/ivp/ensemble/inventory"
+PROFILE = "metered_1phase"
+
+
+@dataclass
+class Compressed(Fault):
+    """Another body, compressed."""
+
+    body: bytes
+
+    def spoil(self, answer: Answer) -> None:
+        """Replace the answer."""
+        answer.status, answer.content_type, answer.body = 200, "application/json", gzip.compress(self.body)
+        answer.headers["Content-Encoding"] = "gzip"
+
+
+@dataclass
+class Redirect(Fault):
+    """A redirect instead of the answer."""
+
+    status: int
+    location: str
+
+    def spoil(self, answer: Answer) -> None:
+        """Replace the answer."""
+        answer.status, answer.body = self.status, b""
+        answer.headers["Location"] = self.location
+
+
+@asynccontextmanager
+async def serve(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """Serve all paths on loopback, and return the address."""
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+class Endless:
+    """A server that sends chunks until the connection is closed."""
+
+    def __init__(self) -> None:
+        """Nothing was sent yet."""
+        self.sent = 0
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Send at most 100 MB."""
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        for _ in range(1000):
+            await response.write(b"[" * 100_000)
+            self.sent += 100_000
+        return response
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Body("[" + "{}," * 600_000 + "{}]"),
+        Body("[" + "{}," * 6_000 + "{}]"),
+        Body("[" + "1," * 60_001 + "1]"),
+        Body('["' + "a" * limits.DOCUMENT + '"]'),
+        Compressed(b'["' + b"a" * limits.DOCUMENT + b'"]'),
+    ],
+    ids=["2 MB of objects", "objects", "values", "text", "compressed"],
+)
+async def test_an_answer_larger_than_any_gateways_is_a_failure_of_its_endpoint(
+    set_up: SetUp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    house = await set_up("full_battery")
+    parsed: list[object] = []
+    monkeypatch.setattr(parser, "salvaged", lambda *documents: parsed.append(documents))
+    house.gateway.fault(INVENTORY, fault)
+    caplog.clear()
+    house.gateway.clock.advance(125)
+    await house.poll()
+    await house.poll()
+    assert house.coordinator.last_update_success
+    assert not house.unavailable()
+    assert not parsed
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1, warnings
+    assert INVENTORY in warnings[0]
+
+
+async def test_an_endless_info_document_is_not_read_to_its_end(hass: HomeAssistant) -> None:
+    endless = Endless()
+    async with serve(endless) as host:
+        flow = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+        result = await hass.config_entries.flow.async_configure(flow["flow_id"], {"host": host, "token": "x"})
+    assert result["errors"] == {"host": "cannot_connect"}
+    assert endless.sent < 20_000_000
+
+
+async def test_a_document_is_salvaged_once(set_up: SetUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes longest must not be repeated for each combination of documents that is tried."""
+    house = await set_up("full_battery")
+    sizes: list[int] = []
+
+    def count(new: object, good: object) -> object:
+        sizes.append(len(str(new)))
+        return salvaged(new, good)
+
+    monkeypatch.setattr(parser, "salvaged", count)
+    body = '[{"type": "ENCHARGE", "devices": [' + '{"serial_num": "1", "x": 1},' * 5_000 + '{"serial_num": "1"}]}]'
+    house.gateway.fault(INVENTORY, Body(body))
+    await house.poll_all()
+    assert len([size for size in sizes if size > 100_000]) == 1
+
+
+@pytest.mark.parametrize("path", ["/inventory", "/api/v1/production/inverters", "/ivp/pdm/device_data"])
+async def test_the_documents_of_600_inverters_are_half_of_the_limits_at_most(simulate: Simulate, path: str) -> None:
+    gateway = await simulate("full_battery", inverters=600)
+    answer = gateway._answer(FakeRequest(path), b"", [])  # type: ignore[arg-type]
+    assert len(answer.body) < limits.DOCUMENT / 2
+    assert not is_too_complex(answer.body + answer.body)
+
+
+@dataclass
+class FakeRequest:
+    """A request as the simulator reads it."""
+
+    path: str
+    method: str = "GET"
+
+    @property
+    def query(self) -> dict[str, Any]:
+        """Return no parameters."""
+        return {}
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize(
+    ("path", "error"), [("/info", {"host": "not_a_gateway"}), ("/auth/check_jwt", {"host": "cannot_connect"})]
+)
+async def test_no_redirect_of_a_gateway_is_followed(
+    hass: HomeAssistant, simulate: Simulate, status: int, path: str, error: dict[str, str]
+) -> None:
+    requests: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        requests.append(request.path)
+        return web.Response(text="<h2>Valid token.</h2>")
+
+    gateway = await simulate(PROFILE)
+    async with serve(answer) as elsewhere:
+        gateway.fault(path, Redirect(status, f"http://{elsewhere}{path}"))
+        flow = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+        result = await hass.config_entries.flow.async_configure(
+            flow["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
+        )
+    assert result["errors"] == error
+    assert not requests
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("service", ["JSON_LOGIN_URL", "TOKEN_URL"])
+async def test_no_redirect_of_the_cloud_is_followed(
+    hass: HomeAssistant,
+    simulate: Simulate,
+    cloud: Cloud,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    service: str,
+) -> None:
+    """It would send user name and password, or the session, to any host."""
+    received: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/start":
+            return web.Response(status=status, headers={"Location": "/elsewhere"})
+        received.append(await request.text())
+        return web.Response(status=401)
+
+    gateway = await simulate(PROFILE)
+    async with serve(answer) as host:
+        monkeypatch.setattr(EnvoyTokenAuth, service, f"http://{host}/start")
+        flow = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+        result = await hass.config_entries.flow.async_configure(
+            flow["flow_id"], {"host": gateway.host, "username": "owner@example.com", "password": "sunshine"}
+        )
+    assert result["errors"] == {"base": "cloud_unreachable"}
+    assert not received
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 404, 500])
+async def test_a_token_that_the_gateway_quotes_is_not_logged(
+    set_up: SetUp, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    house = await set_up(PROFILE)
+    token: str = house.entry.data["token"]
+    caplog.set_level(logging.DEBUG)
+    page = Quote(status, f"<html>Token {token} is not valid, nor is x-{token[:90]}</html>")
+    house.gateway.fault("*", page)
+    await house.poll_all()
+    await house.poll_all()
+    await log_in(house)
+    logged = [logging.Formatter().format(r) for r in caplog.records if r.name.startswith(("pyenphase", "custom"))]
+    assert logged
+    assert not [line for line in logged if token[:40] in line]
+
+
+async def log_in(house: Installation) -> None:
+    """Log in again, whatever the result."""
+    gateway = house.coordinator.gateway
+    await gateway.raw_responses(capture=True)
+    await gateway.mac_address()
+
+
+@dataclass
+class Quote(Fault):
+    """A page with any status."""
+
+    status: int
+    text: str
+
+    def spoil(self, answer: Answer) -> None:
+        """Replace the answer."""
+        answer.status, answer.content_type, answer.body = self.status, "text/html", self.text.encode()
