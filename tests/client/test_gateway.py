@@ -87,7 +87,8 @@ async def test_nothing_is_requested_or_parsed_after_close(set_up: SetUp) -> None
         held.release()
         await poll
     installation.gateway.requests.clear()
-    await gateway.refresh("encharge_aggregate")
+    with pytest.raises(GatewayError, match="closed"):
+        await gateway.refresh("encharge_aggregate")
     assert not installation.gateway.requests
     assert not changed
 
