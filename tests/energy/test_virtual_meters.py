@@ -1,4 +1,4 @@
-"""The virtual meters: grid, batteries and house, where no meter counts them."""
+"""The virtual meters of grid, batteries and house, for systems without a meter of them."""
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -46,12 +46,12 @@ def meter(delivered: float, watts: float = 0.0, received: float = 0.0, **changes
 
 
 def battery(watts: float) -> EnvoyEnchargePower:
-    """Return an IQ battery that discharges with so many watts."""
+    """Return an IQ battery that discharges with this power in W."""
     return EnvoyEnchargePower(0, round(watts * 1000), 50)
 
 
 def store(stored: float, capacity: float = 10_000) -> EnvoyEnchargeAggregate:
-    """Return what is in all IQ batteries, in Wh."""
+    """Return the stored energy of all IQ batteries, in Wh."""
     soc = round(100 * stored / capacity)
     return EnvoyEnchargeAggregate(round(stored), 0, soc, 0, 0, round(capacity))
 
@@ -71,20 +71,20 @@ class Bench:
         self.meters = VirtualMeters(self.filter)
 
     def read(self, objects: Objects, seconds: float = 60.0) -> dict[Address, Any]:
-        """Let time pass, take new documents, and return the objects that are added."""
+        """Advance the clock, process new objects, and return the objects that are added."""
         self.now += seconds
         fresh = Freshness(self.now)
         self.objects |= {address: TimedValue(value, fresh) for address, value in objects.items()}
         return {address: timed.value for address, timed in self.again().items()}
 
     def again(self) -> dict[Address, TimedValue]:
-        """Return the objects that are added to those last given."""
+        """Process the last objects once more, and return the objects that are added."""
         return dict(
             self.meters.process(self.objects, self.objects, ProcessingContext(self.now + self.offset, self.offset, UTC))
         )
 
     def restart(self, offset: float = 2_000_000.0) -> None:
-        """Go on in another process, whose clock began elsewhere: the time of day stays."""
+        """Continue from stored state with another monotonic clock; the time of day is unchanged."""
         data = json.loads(json.dumps(self.meters.dump()))
         self.now += self.offset - offset
         self.offset = offset
@@ -104,13 +104,14 @@ def bench() -> Bench:
 
 @dataclass(frozen=True)
 class Poll:
-    """What happens until a poll: Wh consumed and produced, watts at its end, and what came in between."""
+    """A poll: Wh consumed and produced since the last one, power of both in W, and the events of the interval."""
 
     consumed: int
     produced: int
     watts: tuple[int, int]
     seconds: int
-    anew: bool
+    #: Both meters were read; otherwise only one, unless there was a restart.
+    both: bool
     restart: bool
 
 
@@ -121,14 +122,14 @@ POLLS = st.lists(
         produced=st.integers(0, 900),
         watts=st.tuples(st.integers(0, 5000), st.integers(0, 5000)),
         seconds=st.sampled_from([30, 60, 300, 3600, 90_000]),
-        anew=st.booleans(),
-        restart=st.integers(0, 4).map(lambda chance: not chance),
+        both=st.booleans(),
+        restart=st.integers(0, 4).map(lambda number: number == 0),
     ),
     max_size=40,
 )
 
 
-def book(bench: Bench) -> tuple[float, float, float]:
+def recorded(bench: Bench) -> tuple[float, float, float]:
     """Return the counted import and export, and the net of the interval that is open."""
     data: Any = bench.meters.dump()["grid_energy"]
     terms = data["balance"]["terms"]
@@ -138,15 +139,15 @@ def book(bench: Bench) -> tuple[float, float, float]:
 
 @settings(max_examples=200)
 @given(POLLS)
-def test_import_less_export_is_the_net_whatever_comes(polls: list[Poll]) -> None:
-    """To the last bit; counters never fall, and a restart changes nothing."""
+def test_import_less_export_is_always_the_net(polls: list[Poll]) -> None:
+    """The result is exact, counters never fall, and a restart changes nothing."""
     steady, restarted = Bench(), Bench()
     consumed, produced, last = 10_000, 5_000, GridEnergy(0, 0, 0)
     first = consumed - produced
     for poll in (Poll(0, 0, (0, 0), 60, True, False), *polls):
         consumed, produced = consumed + poll.consumed, produced + poll.produced
         new: Objects = {TOTAL: meter(consumed, poll.watts[0]), PRODUCTION: meter(produced, poll.watts[1])}
-        if not (poll.anew or poll.restart):
+        if not (poll.both or poll.restart):
             new.pop(PRODUCTION if poll.seconds > 60 else TOTAL)
         if poll.restart:
             restarted.restart(restarted.offset + 12_345)
@@ -155,13 +156,13 @@ def test_import_less_export_is_the_net_whatever_comes(polls: list[Poll]) -> None
         assert found.imported >= last.imported
         assert found.exported >= last.exported
         last = found
-        imported, exported, base = book(steady)
+        imported, exported, base = recorded(steady)
         assert imported - exported == base - first
         assert last == replace(found, imported=int(imported), exported=int(exported))
 
 
-def test_a_power_that_was_there_in_turns_is_told_apart(bench: Bench) -> None:
-    """A hob that cycles between 2000 W of import and 1000 W of export, two thirds of the time."""
+def test_alternating_import_and_export_are_separated(bench: Bench) -> None:
+    """A hob switches on and off: 2000 W of import alternate with 1000 W of export."""
     bench.read({TOTAL: meter(0, 2500), PRODUCTION: meter(0, 500)})
     found = bench.read({TOTAL: meter(90, 500), PRODUCTION: meter(75, 1500)}, 90)[GRID]
     # 40 s at 2000 W and 50 s at -1000 W are 22.2 Wh in and 13.9 Wh out; the counters have a net of 15.
@@ -169,46 +170,46 @@ def test_a_power_that_was_there_in_turns_is_told_apart(bench: Bench) -> None:
     assert found.power == -1000
 
 
-def test_over_an_outage_the_net_is_on_its_side(bench: Bench) -> None:
-    """The direction of the energy meanwhile is unknown."""
+def test_energy_of_an_outage_is_counted_in_the_direction_of_its_net(bench: Bench) -> None:
+    """The directions of the energy during the outage are unknown."""
     bench.read({TOTAL: meter(0, 2000), PRODUCTION: meter(0)})
     found = bench.read({TOTAL: meter(3000, 100), PRODUCTION: meter(5000, 900)}, 7200)[GRID]
     assert (found.imported, found.exported) == (0, 2000)
 
 
-def test_a_counter_that_is_held_back_is_waited_for(bench: Bench) -> None:
-    """Production that stands still for three polls would look like import, and then like export."""
+def test_no_energy_is_added_while_a_counter_is_held_back(bench: Bench) -> None:
+    """Production that does not change for three polls would be counted as import, and then as export."""
     for poll in range(6):
         produced = 0 if poll in (1, 2, 3) else 50 * poll
         found = bench.read({TOTAL: meter(20 * poll, 1200), PRODUCTION: meter(produced, 3000)})[GRID]
     assert (found.imported, found.exported) == (0, 150)
 
 
-def test_a_counter_that_stands_still_for_good_is_believed(bench: Bench) -> None:
-    """After two hours."""
+def test_a_counter_that_never_changes_is_accepted(bench: Bench) -> None:
+    """Its energy is accepted after two hours."""
     for poll in range(130):
         found = bench.read({TOTAL: meter(20 * poll, 1200), PRODUCTION: meter(0, 3000)})[GRID]
     assert found.imported > 20 * 115
 
 
-def test_rounding_is_no_energy(bench: Bench) -> None:
-    """A house that uses what it produces neither imports nor exports, though whole Wh never quite agree."""
+def test_rounding_adds_no_energy(bench: Bench) -> None:
+    """A house that uses its own production neither imports nor exports, though counters in whole Wh differ by one."""
     for poll in range(600):
         found = bench.read({TOTAL: meter(17 * poll + poll % 2, 1000), PRODUCTION: meter(17 * poll, 1000)})[GRID]
     assert found.imported + found.exported <= 2
 
 
 def test_standby_is_not_lost_to_rounding(bench: Bench) -> None:
-    """Ten watts are a Wh every six minutes."""
+    """Ten watts are one Wh every six minutes."""
     for poll in range(601):
         found = bench.read({TOTAL: meter(poll / 6, 10), PRODUCTION: meter(0)})[GRID]
     assert 97 <= found.imported <= 100
     assert found.exported == 0
 
 
-@pytest.mark.parametrize("to", [0, 9_000_000], ids=["fell", "leapt"])
-def test_a_new_meter_counts_for_nothing(bench: Bench, to: int) -> None:
-    """What the counters differ by when another one takes over is no energy."""
+@pytest.mark.parametrize("to", [0, 9_000_000], ids=["lower", "higher"])
+def test_a_new_meter_adds_no_energy(bench: Bench, to: int) -> None:
+    """The difference between the counters of the old and the new meter is not energy."""
     bench.read({TOTAL: meter(5000, 1000), PRODUCTION: meter(100)})
     bench.read({TOTAL: meter(5017, 1000), PRODUCTION: meter(100)})
     bench.read({TOTAL: meter(to, 1000), PRODUCTION: meter(100)})
@@ -216,23 +217,23 @@ def test_a_new_meter_counts_for_nothing(bench: Bench, to: int) -> None:
     assert (found.imported, found.exported) == (34, 0)
 
 
-def test_a_step_that_the_guard_lets_through_counts_for_what_flowed(bench: Bench) -> None:
-    """Including the hour that it took to prove itself."""
+def test_an_accepted_step_adds_its_actual_energy(bench: Bench) -> None:
+    """The energy includes that of the hour until the counter filter accepted the step."""
     bench.read({TOTAL: meter(5000, 1000), PRODUCTION: meter(100)})
     bench.filter.steps = {(TOTAL, "energy_delivered"): Step(StepCause.LASTING, 5000, 70, 1000)}
     found = bench.read({TOTAL: meter(70, 1000), PRODUCTION: meter(100)}, 3600)[GRID]
     assert (found.imported, found.exported) == (1000, 0)
 
 
-def test_a_step_of_what_a_meter_receives_counts_for_what_flowed(bench: Bench) -> None:
-    """Export that began anew was 40 Wh meanwhile."""
-    house(bench, 0, -9000, 0, 0)
+def test_an_accepted_step_of_received_energy_adds_its_actual_energy(bench: Bench) -> None:
+    """The counter of the export restarted, and 40 Wh were exported until the step was accepted."""
+    read_house(bench, 0, -9000, 0, 0)
     bench.filter.steps = {(NET, "energy_received"): Step(StepCause.LASTING, 9000, 15, 40)}
-    assert house(bench, 100, -15, 0, 0).consumed == 60
+    assert read_house(bench, 100, -15, 0, 0).consumed == 60
 
 
-def test_both_counters_are_of_one_moment(bench: Bench) -> None:
-    """Where they come from two endpoints, one of which fails, the interval goes on until both are new."""
+def test_both_counters_are_of_the_same_time(bench: Bench) -> None:
+    """If they are from two endpoints and one fails, the interval continues until both are updated."""
     report: Address = ("system_production",)
     bench.read({TOTAL: meter(0, 1000), report: EnvoySystemProduction(0, 0, 0, 3000)})
     for poll in range(1, 4):
@@ -242,21 +243,21 @@ def test_both_counters_are_of_one_moment(bench: Bench) -> None:
     assert (found.imported, found.exported) == (0, 132)
 
 
-def test_grid_where_batteries_are_not_measured_either(bench: Bench) -> None:
-    """What the battery gives does not come from the grid."""
+def test_grid_with_batteries_without_a_meter(bench: Bench) -> None:
+    """Energy that the battery discharges is not imported."""
     bench.read({TOTAL: meter(0, 1200), PRODUCTION: meter(0), IQ: battery(1200)})
     for poll in range(1, 11):
         found = bench.read({TOTAL: meter(20 * poll, 1200), PRODUCTION: meter(0), IQ: battery(1200)})
     assert found[GRID] == GridEnergy(0, 0, 0)
     assert found[BATTERY] == BatteryEnergy(0, 200, 1200)
-    assert HOUSE not in found, "the gateway's own consumption is the house's"
+    assert HOUSE not in found, "the consumption that the gateway reports is that of the house"
 
 
 # Batteries
 
 
-def test_energy_of_batteries_follows_from_their_power(bench: Bench) -> None:
-    """Each reading holds for half of the way to the next; an old one that is given again is none."""
+def test_energy_of_batteries_is_calculated_from_their_power(bench: Bench) -> None:
+    """Each reading applies to half of the time until the next one; an old reading that is repeated adds nothing."""
     for watts in (1200, 1200, -600):
         bench.read({IQ: battery(watts), ACB: EnvoyACBPower(0, 0, 0, "idle", 1)})
         found = bench.again()[BATTERY].value
@@ -264,7 +265,7 @@ def test_energy_of_batteries_follows_from_their_power(bench: Bench) -> None:
 
 
 def test_iq_and_ac_batteries_are_added_up(bench: Bench) -> None:
-    """Each kind at its own times."""
+    """Each kind is read at its own times."""
     bench.read({IQ: battery(600), ACB: EnvoyACBPower(-300, 0, 0, "charging", 1)})
     bench.read({ACB: EnvoyACBPower(-300, 0, 0, "charging", 1)})
     found = bench.read({IQ: battery(600), ACB: EnvoyACBPower(-300, 0, 0, "charging", 1)})[BATTERY]
@@ -279,13 +280,13 @@ def test_iq_and_ac_batteries_are_added_up(bench: Bench) -> None:
         (store(4000), store(9000, 15_000), (0, 0)),
         (store(4000), replace(store(4000), available_energy=0), (0, 0)),
     ],
-    ids=["fuller", "emptier", "one battery more", "emptier than its charge"],
+    ids=["charged", "discharged", "one battery more", "less energy than its state of charge"],
 )
 @pytest.mark.parametrize("restart", [False, True])
-def test_over_a_gap_only_what_is_stored_counts(
+def test_over_a_gap_only_the_change_of_stored_energy_counts(
     bench: Bench, before: object, after: object, expected: tuple[int, int], restart: bool
 ) -> None:
-    """What goes in or comes out is what the store gained or lost, and a twentieth on the way."""
+    """The energy is the change of the stored energy, with a loss of a twentieth in each direction."""
     bench.read({IQ: battery(3000), TOGETHER: before})
     if restart:
         bench.restart()
@@ -294,12 +295,12 @@ def test_over_a_gap_only_what_is_stored_counts(
 
 
 def test_over_a_gap_without_a_state_of_charge_nothing_counts(bench: Bench) -> None:
-    """Two readings hours apart contain nothing about the time between them."""
+    """Two powers that were read hours apart do not determine the energy between them."""
     bench.read({IQ: battery(3000)})
     assert bench.read({IQ: battery(3000)}, 7200)[BATTERY] == BatteryEnergy(0, 0, 3000)
 
 
-def test_a_clock_that_was_put_back_costs_one_interval(bench: Bench) -> None:
+def test_a_clock_that_was_set_back_loses_one_interval(bench: Bench) -> None:
     """After a restart the time of day may be earlier than the stored one."""
     bench.read({IQ: battery(3600)})
     bench.read({IQ: battery(3600)})
@@ -313,8 +314,8 @@ def test_a_clock_that_was_put_back_costs_one_interval(bench: Bench) -> None:
 # The house
 
 
-def house(bench: Bench, produced: int, net: int, out: int, charged: int, seconds: float = 60.0) -> HouseEnergy:
-    """Read a house whose batteries have a meter, and return what it used."""
+def read_house(bench: Bench, produced: int, net: int, out: int, charged: int, seconds: float = 60.0) -> HouseEnergy:
+    """Read a house whose batteries have a meter, and return its energy."""
     found = bench.read(
         {PRODUCTION: meter(produced), NET: meter(max(net, 0), 0, max(-net, 0)), STORAGE: meter(out, 0, charged)},
         seconds,
@@ -324,35 +325,35 @@ def house(bench: Bench, produced: int, net: int, out: int, charged: int, seconds
     return energy
 
 
-def test_what_is_charged_is_not_used(bench: Bench) -> None:
-    """Production less export, discharge and charge."""
-    house(bench, 1000, -100, 500, 600)
-    assert house(bench, 1100, -120, 505, 655).consumed == 100 - 20 + 5 - 55
+def test_charged_energy_is_not_consumption(bench: Bench) -> None:
+    """Consumption is production less export, plus discharge, less charge."""
+    read_house(bench, 1000, -100, 500, 600)
+    assert read_house(bench, 1100, -120, 505, 655).consumed == 100 - 20 + 5 - 55
 
 
-def test_a_house_never_falls_and_what_it_fell_is_caught_up(bench: Bench) -> None:
-    """A charge that is counted a poll early is no negative consumption."""
-    house(bench, 0, 0, 0, 0)
-    assert house(bench, 100, 0, 0, 0).consumed == 100
-    assert house(bench, 100, 0, 0, 30).consumed == 100
-    assert house(bench, 120, 0, 0, 30).consumed == 100
-    assert house(bench, 150, 0, 0, 30).consumed == 120
+def test_consumption_never_falls_and_a_deficit_is_deducted_later(bench: Bench) -> None:
+    """A charge that is counted one poll early is not negative consumption."""
+    read_house(bench, 0, 0, 0, 0)
+    assert read_house(bench, 100, 0, 0, 0).consumed == 100
+    assert read_house(bench, 100, 0, 0, 30).consumed == 100
+    assert read_house(bench, 120, 0, 0, 30).consumed == 100
+    assert read_house(bench, 150, 0, 0, 30).consumed == 120
 
 
-def test_what_nobody_measures_is_not_held_against_the_house(bench: Bench) -> None:
-    """A generator charges 5 kWh: after one of them the house goes on."""
-    house(bench, 0, 0, 0, 0)
-    house(bench, 0, 0, 0, 5000, 3600)
-    assert house(bench, 1500, 0, 0, 5000, 3600).consumed == 500
+def test_energy_without_a_meter_does_not_stop_the_consumption(bench: Bench) -> None:
+    """A generator charges 5 kWh: only 1 kWh of it is deducted from the consumption that follows."""
+    read_house(bench, 0, 0, 0, 0)
+    read_house(bench, 0, 0, 0, 5000, 3600)
+    assert read_house(bench, 1500, 0, 0, 5000, 3600).consumed == 500
 
 
 def test_power_of_a_house(bench: Bench) -> None:
-    """It uses what it produces, imports and discharges."""
+    """The power of the house is that of production, import and discharge together."""
     bench.read({PRODUCTION: meter(0, 2000), NET: meter(0, -500), IQ: battery(-1000)})
     assert bench.again()[HOUSE].value == HouseEnergy(0, 500)
 
 
-# Who has what
+# Virtual meters of each system
 
 
 @pytest.mark.parametrize(
@@ -374,18 +375,16 @@ def test_power_of_a_house(bench: Bench) -> None:
         ({}, set()),
     ],
 )
-def test_nothing_is_added_where_the_system_offers_better(
-    bench: Bench, objects: Objects, expected: set[Address]
-) -> None:
-    """A meter that is there and counts is better than what follows from others."""
+def test_no_virtual_meter_is_added_beside_a_real_one(bench: Bench, objects: Objects, expected: set[Address]) -> None:
+    """A meter that is installed and counts is more exact than a calculation from others."""
     assert bench.read(objects).keys() == expected
 
 
 # Objects, storage
 
 
-def test_leaves_stay_the_same_while_nothing_changes(bench: Bench) -> None:
-    """That is how listeners know; and they are as old as the oldest of their parts."""
+def test_objects_are_identical_while_nothing_changes(bench: Bench) -> None:
+    """Listeners detect a change by identity; the time of an object is that of its oldest source."""
     objects: Objects = {PRODUCTION: meter(0), NET: meter(0), IQ: battery(0)}
     bench.read(objects)
     first, again = bench.again(), bench.again()
@@ -402,8 +401,8 @@ def test_leaves_stay_the_same_while_nothing_changes(bench: Bench) -> None:
     assert last[HOUSE].updated_at == bench.now
 
 
-def test_a_lost_memory_is_made_good(bench: Bench) -> None:
-    """The recorded value is the least, whatever is requested and whenever."""
+def test_lost_state_is_restored_from_recorded_values(bench: Bench) -> None:
+    """A recorded value is the minimum; invalid values and other objects are ignored, at any time."""
     bench.meters.resume((GRID, "imported"), 5000.0)
     bench.meters.resume((GRID, "power"), 5000.0)
     bench.meters.resume((GRID, "exported"), float("nan"))
@@ -415,7 +414,7 @@ def test_a_lost_memory_is_made_good(bench: Bench) -> None:
 
 
 def test_years_of_polls_add_up_exactly(bench: Bench) -> None:
-    """Beside gigawatt-hours each minute of standby still counts in full."""
+    """After a gigawatt-hour, each minute of standby still counts in full."""
     bench.meters.resume((BATTERY, "discharged"), 1e9)
     for _ in range(6001):
         found = bench.read({IQ: battery(0.6)})[BATTERY]
@@ -434,8 +433,8 @@ JSON = st.recursive(
 
 
 @given(st.fixed_dictionaries({"grid_energy": JSON, "battery_energy": JSON, "house_energy": JSON}))
-def test_stored_state_that_is_not_valid_is_left_out(data: dict[str, Any]) -> None:
-    """It is read from a file that anybody may have edited."""
+def test_invalid_stored_state_is_ignored(data: dict[str, Any]) -> None:
+    """It is read from a file that the user may have edited."""
     bench = Bench()
     bench.meters.load(data)
     bench.read({TOTAL: meter(0, 1000), PRODUCTION: meter(0), IQ: battery(0)})
@@ -443,15 +442,15 @@ def test_stored_state_that_is_not_valid_is_left_out(data: dict[str, Any]) -> Non
     json.dumps(bench.meters.dump(), allow_nan=False)
 
 
-def test_totals_that_no_house_reaches_are_left_out() -> None:
+def test_implausibly_high_totals_are_ignored() -> None:
     bench = Bench()
     bench.meters.load({"grid_energy": {"totals": {"imported": 1e308, "exported": True}}})
     assert bench.meters.dump()["grid_energy"] == Bench().meters.dump()["grid_energy"]
 
 
 @pytest.mark.parametrize("address", [TOTAL, PRODUCTION, IQ])
-def test_what_is_not_known_is_no_reading(bench: Bench, address: Address) -> None:
-    """A field that never made sense is left out of its object."""
+def test_an_unknown_power_is_not_a_reading(bench: Bench, address: Address) -> None:
+    """A field that never had a plausible value is None in its object."""
     objects: Objects = {TOTAL: meter(0, 1000), PRODUCTION: meter(0), IQ: battery(0)}
     objects[address] = replace(
         objects[address], **({"real_power_mw": None} if address is IQ else {"active_power": None})
@@ -468,28 +467,28 @@ def test_what_is_not_known_is_no_reading(bench: Bench, address: Address) -> None
 async def test_grid_energy_in_home_assistant(
     hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory
 ) -> None:
-    """Two hours of polls with a restart and, at the end, an outage: the import and export of the house."""
+    """Import and export of the house in two hours of polls with a reload and, at the end, an outage."""
     freezer.move_to(NOON)
-    house = await set_up("total_consumption")
-    simulated = house.gateway.house
-    began = simulated.total("imported"), simulated.total("exported")
+    installation = await set_up("total_consumption")
+    simulated = installation.gateway.house
+    first = simulated.total("imported"), simulated.total("exported")
 
     def shown(name: str) -> float:
-        state = hass.states.get(f"sensor.envoy_{house.gateway.serial}_lifetime_grid_{name}")
+        state = hass.states.get(f"sensor.envoy_{installation.gateway.serial}_lifetime_grid_{name}")
         assert state
         return float(state.state) * 1000
 
     async def poll_after(seconds: float) -> tuple[float, float]:
         freezer.tick(seconds)
-        house.gateway.clock.advance(seconds)
-        await house.poll()
-        return simulated.total("imported") - began[0], simulated.total("exported") - began[1]
+        installation.gateway.clock.advance(seconds)
+        await installation.poll()
+        return simulated.total("imported") - first[0], simulated.total("exported") - first[1]
 
     assert shown("import") == shown("export") == 0
     for poll in range(120):
         imported, exported = await poll_after(60)
         if poll == 60:
-            assert await hass.config_entries.async_reload(house.entry.entry_id)
+            assert await hass.config_entries.async_reload(installation.entry.entry_id)
     assert shown("import") == pytest.approx(imported, abs=3)
     assert shown("export") == pytest.approx(exported, abs=3)
     assert min(imported, exported) > 100

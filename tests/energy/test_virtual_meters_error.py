@@ -1,8 +1,8 @@
 """The error of the virtual meters over simulated days.
 
-The real library makes its objects of the documents of a simulated gateway. Polls come a second or two early or late,
-the gateway is away now and then, and so is Home Assistant, with another clock after each restart. The bounds are those
-that docs/energy.md states.
+pyenphase parses the documents of a simulated gateway. Polls are up to two seconds early or late. The gateway is
+sometimes unavailable, and Home Assistant sometimes restarts, with another monotonic clock after each restart. The
+bounds are those in docs/energy.md.
 """
 
 from collections.abc import Iterator
@@ -33,8 +33,8 @@ from tests.simulator.profiles import Profile
 
 START = "2026-04-02T00:00:41+02:00"
 DAYS = 2
-#: The flow of the house that each figure is.
-TRUTH = {
+#: Calculated value -> energy flow of the simulated house that it should equal.
+ACTUAL = {
     (GRID, "imported"): "imported",
     (GRID, "exported"): "exported",
     (BATTERY, "charged"): "charged",
@@ -62,19 +62,19 @@ SYSTEMS = {
 
 @dataclass
 class Reader:
-    """A gateway, as the library reads it.
+    """Reads the objects of pyenphase from a simulated gateway.
 
-    The stored energy of the batteries is reported to a percent, as on every recording.
+    The stored energy of the batteries has a resolution of one percent, as in every recording.
     """
 
     gateway: Gateway
 
     def objects(self, at: float) -> dict[Address, TimedValue]:
-        """Read everything at a time of the clock of the polls."""
-        made = dict[Address, TimedValue]()
-        for (address, value), late in self._objects():
-            made[address] = TimedValue(value, Freshness(at + late))
-        return made
+        """Read all objects at a time of the monotonic clock."""
+        objects = dict[Address, TimedValue]()
+        for (address, value), delay in self._objects():
+            objects[address] = TimedValue(value, Freshness(at + delay))
+        return objects
 
     def _objects(self) -> Iterator[tuple[tuple[Address, Any], float]]:
         gateway = self.gateway
@@ -98,50 +98,50 @@ class Reader:
 
 @dataclass
 class Run:
-    """The figures of the virtual meters for some days, beside those of the simulated house, in Wh a day."""
+    """Energy of the virtual meters over some days, and the actual energy of the simulated house, in Wh per day."""
 
     found: dict[tuple[Address, str], float]
-    flowed: dict[tuple[Address, str], float]
+    actual: dict[tuple[Address, str], float]
 
     @property
     def errors(self) -> dict[str, float]:
-        """Return how much too much was found."""
-        return {key[1]: found - self.flowed[key] for key, found in self.found.items()}
+        """Return the calculated less the actual energy."""
+        return {key[1]: found - self.actual[key] for key, found in self.found.items()}
 
 
-def live(profile: Profile, interval: float, *, troubles: bool, seed: int = 1, start: str = START) -> Run:
-    """Let days pass and return the figures of the virtual meters at their end."""
-    chance = random.Random(f"{profile.name} {interval} {seed}")
+def simulate(profile: Profile, interval: float, *, outages: bool, seed: int = 1, start: str = START) -> Run:
+    """Poll for DAYS days; with `outages`, the gateway is sometimes unavailable and the component restarts."""
+    rng = random.Random(f"{profile.name} {interval} {seed}")
     clock = Clock(start, running=False)
     gateway = Gateway(profile, House.at(profile, clock.now, seed=seed), clock)
     reader, offset, counter_filter = Reader(gateway), 1e6, CounterFilter()
     virtual_meters = VirtualMeters(counter_filter, interval)
     first: dict[str, float] = {}
     end = clock.now + DAYS * 86400
-    shown: dict[Address, TimedValue] = {}
+    published: dict[Address, TimedValue] = {}
     while clock.now < end:
-        made = reader.objects(clock.now - offset)
+        objects = reader.objects(clock.now - offset)
         context = ProcessingContext(clock.now + 1, offset, UTC)
-        held = counter_filter.process(made, made, context)
-        shown = dict(virtual_meters.process({**made, **held}, made, context))
-        first = first or {flow: gateway.house.total(flow) for flow in TRUTH.values()}  # type: ignore[arg-type]
-        last = {flow: gateway.house.total(flow) for flow in TRUTH.values()}  # type: ignore[arg-type]
-        away = 0.0
-        if troubles and chance.random() < 3 * interval / 86400:
-            away = chance.uniform(300, 7200)
-        if troubles and chance.random() < 2 * interval / 86400:
-            stored, offset = json.loads(json.dumps(virtual_meters.dump())), offset + chance.uniform(-1e5, 1e5)
+        held = counter_filter.process(objects, objects, context)
+        published = dict(virtual_meters.process({**objects, **held}, objects, context))
+        first = first or {flow: gateway.house.total(flow) for flow in ACTUAL.values()}  # type: ignore[arg-type]
+        last = {flow: gateway.house.total(flow) for flow in ACTUAL.values()}  # type: ignore[arg-type]
+        outage = 0.0
+        if outages and rng.random() < 3 * interval / 86400:
+            outage = rng.uniform(300, 7200)
+        if outages and rng.random() < 2 * interval / 86400:
+            stored, offset = json.loads(json.dumps(virtual_meters.dump())), offset + rng.uniform(-1e5, 1e5)
             virtual_meters = VirtualMeters(counter_filter, interval)
             virtual_meters.load(stored)
-            away += chance.uniform(30, 180)
-        clock.advance(interval + chance.uniform(-2, 2) + away)
-    found = {key: getattr(shown[key[0]].value, key[1]) / DAYS for key in TRUTH if key[0] in shown}
-    return Run(found, {key: (last[flow] - first[flow]) / DAYS for key, flow in TRUTH.items()})
+            outage += rng.uniform(30, 180)
+        clock.advance(interval + rng.uniform(-2, 2) + outage)
+    found = {key: getattr(published[key[0]].value, key[1]) / DAYS for key in ACTUAL if key[0] in published}
+    return Run(found, {key: (last[flow] - first[flow]) / DAYS for key, flow in ACTUAL.items()})
 
 
-#: The polls of a run: seconds between them, and whether there are outages and restarts.
+#: Seconds between the polls of a run, and whether there are outages and restarts.
 RUNS = {"60 s": (60.0, False), "300 s": (300.0, False), "outages": (60.0, True)}
-#: Wh a day by which each may be off in these runs.
+#: The highest error of each value in these runs, in Wh per day.
 BOUNDS: dict[str, dict[str, tuple[float, float, float]]] = {
     "total_consumption": {"imported": (2, 10, 300), "exported": (2, 10, 300)},
     "battery_total": {
@@ -169,10 +169,10 @@ BOUNDS: dict[str, dict[str, tuple[float, float, float]]] = {
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.slow
-def test_the_error_is_within_what_is_told(system: str, run: str) -> None:
-    """The figures that no meter counts are as exact as docs/energy.md describes, and no others are added."""
-    interval, troubles = RUNS[run]
-    days = live(SYSTEMS[system], interval, troubles=troubles)
-    assert days.errors.keys() == BOUNDS[system].keys()
+def test_the_error_is_within_the_documented_bounds(system: str, run: str) -> None:
+    """The virtual meters are as exact as docs/energy.md describes, and no others are added."""
+    interval, outages = RUNS[run]
+    result = simulate(SYSTEMS[system], interval, outages=outages)
+    assert result.errors.keys() == BOUNDS[system].keys()
     bounds = {name: bounds[list(RUNS).index(run)] for name, bounds in BOUNDS[system].items()}
-    assert {name: error for name, error in days.errors.items() if abs(error) > bounds[name]} == {}
+    assert {name: error for name, error in result.errors.items() if abs(error) > bounds[name]} == {}

@@ -23,77 +23,83 @@ EVENING = datetime.fromisoformat("2026-06-21T23:57:00+02:00")
 
 
 @pytest.fixture(autouse=True)
-async def _where_the_house_is(hass: HomeAssistant) -> None:
+async def _time_zone_of_the_installation(hass: HomeAssistant) -> None:
     await hass.config.async_set_time_zone("Europe/Amsterdam")
 
 
-def value(house: Installation, key: str) -> float:
+def value(installation: Installation, key: str) -> float:
     """Return the state of a sensor of the gateway in Wh."""
-    entity_id = er.async_get(house.hass).async_get_entity_id("sensor", DOMAIN, f"{house.gateway.serial}_{key}")
-    state = house.hass.states.get(entity_id or "")
+    entity_id = er.async_get(installation.hass).async_get_entity_id(
+        "sensor", DOMAIN, f"{installation.gateway.serial}_{key}"
+    )
+    state = installation.hass.states.get(entity_id or "")
     assert state, key
     return float(state.state) * {"Wh": 1, "kWh": 1e3, "MWh": 1e6}[state.attributes["unit_of_measurement"]]
 
 
-async def minute(house: Installation, freezer: FrozenDateTimeFactory) -> None:
-    """Let a minute pass, and poll."""
-    house.gateway.clock.advance(60)
+async def minute(installation: Installation, freezer: FrozenDateTimeFactory) -> None:
+    """Advance the clocks by a minute, and poll."""
+    installation.gateway.clock.advance(60)
     freezer.tick(60)
-    await house.poll()
+    await installation.poll()
 
 
-async def test_lies_are_not_shown_and_outlast_no_restart(
+async def test_wrong_readings_are_not_published_even_after_a_restart(
     hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory
 ) -> None:
     freezer.move_to(datetime.fromisoformat(NOON))
-    house = await set_up("metered_1phase")
-    before = {key: value(house, key) for key in ("lifetime_production", "lifetime_net_consumption", "daily_production")}
-    with house.gateway.fault("*", Zeros()):
-        await house.poll_all()
-        assert {key: value(house, key) for key in before} == before
-        await hass.config_entries.async_reload(house.entry.entry_id)
+    installation = await set_up("metered_1phase")
+    before = {
+        key: value(installation, key) for key in ("lifetime_production", "lifetime_net_consumption", "daily_production")
+    }
+    with installation.gateway.fault("*", Zeros()):
+        await installation.poll_all()
+        assert {key: value(installation, key) for key in before} == before
+        await hass.config_entries.async_reload(installation.entry.entry_id)
         await hass.async_block_till_done()
-        assert {key: value(house, key) for key in before} == before
-    await minute(house, freezer)
-    assert value(house, "lifetime_production") == pytest.approx(house.gateway.house.total("production"), abs=2)
+        assert {key: value(installation, key) for key in before} == before
+    await minute(installation, freezer)
+    assert value(installation, "lifetime_production") == pytest.approx(
+        installation.gateway.house.total("production"), abs=2
+    )
 
 
 @pytest.mark.parametrize(
-    "lie",
+    "fault",
     [None, TodayNotReset(), TodayNotReset(240), TodayResetsAbove(), TodayIsLifetime()],
     ids=["none", "not_reset", "not_reset_240", "resets_above", "is_lifetime"],
 )
-async def test_the_day_begins_at_midnight_whatever_the_gateway_says(
-    hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory, lie: Any
+async def test_the_day_begins_at_midnight_despite_faults_of_the_gateway(
+    hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory, fault: Any
 ) -> None:
     freezer.move_to(datetime.fromisoformat(NOON))
-    house = await set_up("metered_1phase")
-    house.gateway.clock.advance((EVENING - datetime.fromisoformat(NOON)).total_seconds())
+    installation = await set_up("metered_1phase")
+    installation.gateway.clock.advance((EVENING - datetime.fromisoformat(NOON)).total_seconds())
     freezer.move_to(EVENING)
-    await house.poll()
-    yesterday = value(house, "daily_consumption")
+    await installation.poll()
+    yesterday = value(installation, "daily_consumption")
     assert yesterday > 1000
-    if lie:
-        house.gateway.faults.add("*", lie)
-    await minute(house, freezer)
-    await minute(house, freezer)
-    # The next poll comes later than midnight: the clock is enough.
+    if fault:
+        installation.gateway.faults.add("*", fault)
+    await minute(installation, freezer)
+    await minute(installation, freezer)
+    # The next poll is after midnight: the clock alone resets the daily energy.
     freezer.move_to(EVENING + timedelta(minutes=3))
     async_fire_time_changed(hass, dt_util.utcnow())
     await hass.async_block_till_done(wait_background_tasks=True)
-    assert value(house, "daily_consumption") == 0
-    begun, last = house.gateway.house.total("load"), 0.0
+    assert value(installation, "daily_consumption") == 0
+    first, last = installation.gateway.house.total("load"), 0.0
     for _ in range(10):
-        await minute(house, freezer)
-        today, true = value(house, "daily_consumption"), house.gateway.house.today("load")
-        # What flowed in the poll that spans midnight is divided by time.
-        assert last <= today == pytest.approx(true, abs=10)
+        await minute(installation, freezer)
+        today, actual = value(installation, "daily_consumption"), installation.gateway.house.today("load")
+        # The energy of the poll that spans midnight is divided in proportion to time.
+        assert last <= today == pytest.approx(actual, abs=10)
         last = today
-    assert last <= house.gateway.house.total("load") - begun + 10
+    assert last <= installation.gateway.house.total("load") - first + 10
 
 
 def test_reports_of_steps_are_restored() -> None:
-    """Also those of the version before, which stored no more than from what to what a counter went."""
+    """Also those of the previous version, which stored only the values of a counter before and after the step."""
     correction = Correction("sensor.solar", 1_750_000_000.0, -5000.0)
     report = _Report(65e6, 12e3, 1800.0, "system_production/watt_hours_lifetime", correction)
     stored = json.loads(json.dumps({"sensor.solar": report.dump(), "sensor.grid": [5.0, 7.0], "sensor.other": [1]}))
@@ -109,7 +115,7 @@ def test_reports_of_steps_are_restored() -> None:
         (("system_net_consumption",), 5_000.0, 10.0 + 95_000.0),
     ],
 )
-async def test_step_is_corrected_by_what_its_statistics_record(
+async def test_step_is_corrected_by_the_change_in_its_statistics(
     set_up: SetUp,
     entity_registry_enabled_by_default: None,
     address: tuple[str, ...],
@@ -122,6 +128,6 @@ async def test_step_is_corrected_by_what_its_statistics_record(
     entity = async_counter_entities(installation.hass, installation.coordinator.data)[counter]
     step = Step(StepCause.LASTING, 100_000.0, after, gained=10.0, due=10.0, since=1.0)
     manager._correct(counter, step, entity, 2.0)
-    waiting = [each for each in manager._corrections._pending if each.entity_id == entity]
-    assert [each.watt_hours for each in waiting] == [correction]
+    pending = [each for each in manager._corrections._pending if each.entity_id == entity]
+    assert [each.watt_hours for each in pending] == [correction]
     manager._corrections._pending.clear()
