@@ -35,13 +35,10 @@ class ClockPair:
         return self.wall - (self.polls - at) if math.isfinite(at) else None
 
     def from_wall(self, at: object) -> float:
-        """Return epoch seconds on the polls' clock; 1970 for a time that is invalid, now for one in the future.
-
-        The clock was ahead when a time of the future was stored.
-        """
-        if not isinstance(at, int | float) or not at >= 0:
+        """Return epoch seconds on the polls' clock; 1970 for a time that is invalid or in the future."""
+        if not isinstance(at, int | float) or not 0 <= at <= self.wall:
             at = 0
-        return self.polls - (self.wall - min(at, self.wall))
+        return self.polls - (self.wall - at)
 
 
 @dataclass(frozen=True, slots=True)
