@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 import hashlib
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import Fingerprint, TCPConnector
@@ -18,7 +18,9 @@ from yarl import URL
 from .client.errors import GatewayError, Reason
 from .const import CONF_FINGERPRINT, OPTION_DISABLE_KEEP_ALIVE, OPTION_PIN_CERTIFICATE
 
-_FINGERPRINT_TIMEOUT = 10
+_FINGERPRINT_TIMEOUT: Final = 10
+#: Seconds to close that connection.
+_CLOSE_TIMEOUT: Final = 2
 
 
 async def async_session_for(hass: HomeAssistant, entry: ConfigEntry[Any]) -> aiohttp.ClientSession:
@@ -89,6 +91,11 @@ async def async_fingerprint(hass: HomeAssistant, host: str) -> str:
     try:
         certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     finally:
+        # An aborted connection would be an error for a gateway that has not finished the handshake yet.
+        writer.close()
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await writer.wait_closed()
         writer.transport.abort()
     return hashlib.sha256(certificate).hexdigest()
 

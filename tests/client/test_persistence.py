@@ -86,15 +86,6 @@ def test_load_accepts_true_firmware(firmware: str) -> None:
     assert load(content, THEN) is not None
 
 
-def test_a_time_in_the_future_becomes_now() -> None:
-    """The clock was a year ahead for some minutes."""
-    content = saved()
-    year = 365 * 86400.0
-    found = load(content, ClockPair(polls=5.0, wall=THEN.wall - year))
-    assert found
-    assert found.endpoints["/used"].freshness.updated_at == 5.0
-
-
 def test_load_restores_only_updaters_of_the_library_as_sources() -> None:
     content = saved() | {"sources": {**SOURCES, "inverters": "NaN", "weather": "EnvoyMetersUpdater", "ctmeters": ["x"]}}
     found = load(content, THEN)
