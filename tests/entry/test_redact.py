@@ -263,7 +263,7 @@ def test_no_identifier_is_left(made: tuple[Any, dict[str, set[str]]]) -> None:
     text = "\n".join(strings(redact(document)))
     for kind, found in known.items():
         for item in found:
-            if kind == "ip" and (ip_address(item).is_unspecified or item.startswith("255.")):
+            if kind == "ip" and (ip_address(item).is_unspecified or item.removeprefix("::ffff:").startswith("255.")):
                 continue
             assert not re.search(rf"(?<![0-9A-Za-z:.]){re.escape(item)}(?![0-9A-Za-z:]|\.\d)", text)
 
