@@ -22,6 +22,7 @@ from pyenphase.models.acb import ACBSleepState
 from pyenphase.models.meters import CtType
 
 from ..model.ac_batteries import SLEEP_BAND, AcbFleet, SleepBand
+from ..model.production import is_production_empty
 from ..model.snapshot import Address, Freshness, Snapshot
 from ..model.text import clean
 from . import persistence
@@ -37,9 +38,6 @@ from .scheduler import PollCycle, RawResponse, RequestScheduler
 from .timeouts import Timeouts
 
 _LOGGER: Final = logging.getLogger(__name__)
-
-#: Fields of the production, all zero where another endpoint has it.
-_PRODUCTION: Final = ("watt_hours_lifetime", "watt_hours_last_7_days", "watt_hours_today", "watts_now")
 
 #: Fields that the library's writing calls change.
 _WRITTEN: Final = (
@@ -255,7 +253,10 @@ class Gateway:
             elif any(self._has_unexpected(path) for path in cycle.requested):
                 # The document may be right, and the result of the last probe wrong.
                 self._probes.request_soon()
-            if (is_empty := self._is_production_empty()) and not self._was_production_empty:
+            objects = self._parser.cache.objects
+            production = objects.get(("system_production",))
+            is_empty = production is not None and is_production_empty(production.value, objects)
+            if is_empty and not self._was_production_empty:
                 self.request_probe()
             self._was_production_empty = is_empty
             if new := self._parser.signs_of_new_hardware() - cycle.requested:
@@ -390,18 +391,6 @@ class Gateway:
     def probe_count(self) -> int:
         """The number of probes so far."""
         return self._probes.count
-
-    def _is_production_empty(self) -> bool:
-        """Return whether the production is zero throughout although inverters report power.
-
-        Firmware 8.3.5422 and later has the production of systems without CTs at another endpoint.
-        """
-        objects = self._parser.cache.objects
-        production = objects.get(("system_production",))
-        if production is None or any(getattr(production.value, name, 1) for name in _PRODUCTION):
-            return False
-        inverters = (timed.value for address, timed in objects.items() if address[0] == "inverters")
-        return any(getattr(inverter, "last_report_watts", 0) for inverter in inverters)
 
     def request_probe(self, *, keep_confirmed: bool = False) -> None:
         """Probe with the next poll; all objects stay until then."""

@@ -14,6 +14,7 @@ from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
 from ..model.json_data import Json, json_number
+from ..model.production import is_production_empty
 from ..model.snapshot import Address, CounterKey, TimedValue, from_key, to_key
 from ..model.validation import is_number
 from .counter import Candidate, Checkpoint, Counter, Reading, Step
@@ -110,7 +111,7 @@ class CounterFilter:
             reading = Reading(value, at, _power(timed.value, field, capacity.direction), own)
             if (shown := self._read((address, field), reading, capacity, context, given)) != value:
                 published[field] = shown
-        if _is_empty(timed.value) and _are_inverters_producing(objects):
+        if is_production_empty(timed.value, objects):
             published["watts_now"] = None
         self._replaced.put(address, timed, published)
 
@@ -223,12 +224,3 @@ def _report_time(value: object) -> float:
     Meters are read at once; their time leaps when a gateway learns what time it is.
     """
     return value.last_report_date or 0.0 if isinstance(value, EnvoyInverter) else 0.0
-
-
-def _is_empty(value: object) -> bool:
-    """Return whether a report of the production holds nothing: firmware 8.3.5422 and later, without CTs."""
-    return isinstance(value, EnvoySystemProduction) and not any(astuple(value))
-
-
-def _are_inverters_producing(objects: Objects) -> bool:
-    return any(isinstance(timed.value, EnvoyInverter) and timed.value.last_report_watts for timed in objects.values())
