@@ -6,7 +6,7 @@ from homeassistant.exceptions import ConfigEntryNotReady
 from homeassistant.helpers import config_validation as cv, device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
-from . import address, devices, issues, maintenance, services
+from . import address, devices, issues, maintenance, migration, services
 from .client.errors import GatewayError
 from .client.gateway import Gateway
 from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
@@ -36,6 +36,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> boo
         await address.async_return(hass, entry)
         raise
     entry.runtime_data = coordinator
+    migration.async_adopt_entities(hass, entry)
     devices.async_keep_registered(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
     maintenance.async_start(hass, entry)

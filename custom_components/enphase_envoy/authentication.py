@@ -15,7 +15,13 @@ from .client.confirmation import Confirmation
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
 from .const import CONF_USE_MANUAL_TOKEN, DOMAIN
-from .issues import FIRMWARE_BEFORE_TOKENS, async_clear, async_report_old_firmware
+from .issues import (
+    FIRMWARE_BEFORE_TOKENS,
+    LOCAL_PASSWORD,
+    async_clear,
+    async_report_local_password,
+    async_report_old_firmware,
+)
 
 #: Seconds between two logins to the cloud because of a refused token: Enlighten locks accounts after too many.
 _FETCH_PAUSE: Final = 3600.0
@@ -50,6 +56,8 @@ class Authentication:
         self._fetch_failure: tuple[Reason, str] | None = None
         self._cloud_backoff = Backoff(_FIRST_CLOUD_PAUSE, _FETCH_PAUSE)
         self._refusals: Confirmation[None] = Confirmation(_REFUSALS)
+        #: Whether it was reported that the password gives no access to the inverters.
+        self._denies_inverters = False
 
     def _credentials(self) -> Credentials:
         """Return the credentials of the entry; with a pasted token no account is used."""
@@ -89,7 +97,8 @@ class Authentication:
         without_account = uses_tokens or "@" in (credentials.username or "")
         try:
             await self._gateway.log_in(
-                replace(credentials, username=None, password=None) if without_account else credentials
+                replace(credentials, username=None, password=None) if without_account else credentials,
+                accept_partial=True,
             )
         except GatewayError as err:
             # When a token ended or was revoked, the account can give a new one without the user.
@@ -145,7 +154,16 @@ class Authentication:
 
     @callback
     def succeeded(self) -> None:
-        """Note that the gateway grants access, and withdraw the request for new credentials."""
+        """Note that the gateway grants access, and withdraw the request for new credentials.
+
+        Entries of Home Assistant's own integration work without access to the inverters: that is reported.
+        """
+        if self._gateway.denies_inverters != self._denies_inverters:
+            self._denies_inverters = not self._denies_inverters
+            if self._denies_inverters:
+                async_report_local_password(self._hass, self._entry, self._gateway.host)
+            else:
+                async_clear(self._hass, self._entry, LOCAL_PASSWORD)
         if None in self._refusals:
             self._refusals.reset(None)
             for flow in self._entry.async_get_active_flows(self._hass, {SOURCE_REAUTH}):

@@ -2,7 +2,7 @@
 
 from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, override
 
 from homeassistant.components.energy.const import DOMAIN as ENERGY
@@ -47,6 +47,7 @@ from .const import (
     POLL_INTERVALS,
 )
 from .energy_dashboard import DUPLICATE_SUFFIX, async_add, async_proposals
+from .migration import async_take_over, shared_devices
 from .model.validation import is_serial_number
 from .session import async_session_to_try
 
@@ -76,6 +77,8 @@ class Validated:
     uses_tokens: bool | None = None
     #: Data of the config entry, None if the log-in failed.
     data: dict[str, Any] | None = None
+    #: Inverters and batteries of a gateway that is not the one of the entry.
+    devices: frozenset[str] = frozenset()
 
 
 async def validate(
@@ -89,7 +92,22 @@ async def validate(
     async with async_session_to_try(hass, entry) as session:
         pinned = bool(entry and entry.options.get(OPTION_PIN_CERTIFICATE))
         gateway = Gateway(host_of(form[CONF_HOST]), session, pinned=pinned)
-        return await _validate(gateway, form, tokens_only=uses_tokens(entry))
+        found, errors = await _validate(gateway, form, tokens_only=uses_tokens(entry))
+        if found.data and entry and entry.unique_id not in (None, found.serial):
+            found = replace(found, devices=await _devices(gateway))
+        return found, errors
+
+
+async def _devices(gateway: Gateway) -> frozenset[str]:
+    """Return the serial numbers of the inverters and batteries that a gateway reports; none if it can't be read."""
+    try:
+        snapshot = await gateway.poll()
+    except GatewayError:
+        return frozenset()
+    finally:
+        gateway.close()
+    kinds = ("inverters", "encharge_inventory", "acb_inventory")
+    return frozenset(serial for kind in kinds for serial in snapshot.members(kind))
 
 
 async def _validate(
@@ -152,6 +170,8 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
         """Initialize."""
         self._suggested: dict[str, Any] = {CONF_HOST: "envoy.local"}
         self._uses_tokens: bool | None = None
+        #: A gateway that may have replaced the one of the entry.
+        self._replacement = Validated()
         #: Errors to show when the form is opened for the first time.
         self._initial_errors: dict[str, str] = {}
 
@@ -167,6 +187,9 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
             self._uses_tokens = found.uses_tokens
             self._suggested = {key: user_input[key] for key in (CONF_HOST, CONF_USERNAME) if key in user_input}
             if found.serial and entry and entry.unique_id not in (None, found.serial):
+                if self._replaces(found, entry):
+                    self._replacement = found
+                    return await self.async_step_take_over()
                 errors = {CONF_HOST: Reason.OTHER_GATEWAY}
             elif found.serial and not entry:
                 await self.async_set_unique_id(found.serial, raise_on_progress=False)
@@ -174,6 +197,32 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
             if found.data and not errors:
                 return self._finish(found.data, entry)
         return self._form(errors)
+
+    def _replaces(self, found: Validated, entry: ConfigEntry) -> bool:
+        """Return whether a gateway may have replaced the one of the entry: it reports one of the same devices."""
+        is_set_up = self.hass.config_entries.async_entry_for_domain_unique_id(DOMAIN, found.serial or "")
+        is_offered = self.source == SOURCE_RECONFIGURE and found.data is not None and is_set_up is None
+        return is_offered and bool(shared_devices(self.hass, entry, found.devices))
+
+    async def async_step_take_over(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Let the user confirm that a gateway replaced the one of the entry."""
+        try:
+            entry = self._get_reconfigure_entry()
+        except UnknownEntry:
+            return self.async_abort(reason="removed")
+        old, new = entry.unique_id or "", self._replacement.serial or ""
+        if user_input is None:
+            count = len(shared_devices(self.hass, entry, self._replacement.devices))
+            texts = {"name": entry.title, "old_serial": old, "serial": new, "count": str(count)}
+            return self.async_show_form(step_id="take_over", description_placeholders=texts)
+        await async_take_over(self.hass, entry, new)
+        name = entry.data.get(CONF_NAME, entry.title).replace(old, new)
+        return self.async_update_reload_and_abort(
+            entry,
+            unique_id=new,
+            title=entry.title.replace(old, new),
+            data={**(self._replacement.data or {}), CONF_NAME: name},
+        )
 
     def _form(self, errors: dict[str, str]) -> ConfigFlowResult:
         """Show the form with errors."""

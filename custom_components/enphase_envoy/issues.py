@@ -17,6 +17,8 @@ CERTIFICATE_CHANGED = "certificate_changed"
 ADDRESS_CHANGED = "address_changed"
 FIRMWARE_BEFORE_TOKENS = "firmware_before_tokens"
 COUNTER_STEP = "counter_step"
+LOCAL_PASSWORD = "local_password"  # noqa: S105
+NO_SUCCESSOR = "no_successor"
 
 #: README of the component, as in the manifest; sections are its anchors.
 README = "https://github.com/enphase-envoy/enphase-envoy#"
@@ -114,6 +116,19 @@ def async_report_old_firmware(hass: HomeAssistant, entry: ConfigEntry[Any], host
     """Create an issue for a device with firmware before 7 at the address of a gateway that uses tokens."""
     texts = {"host": host, "firmware": firmware}
     _create(hass, entry, FIRMWARE_BEFORE_TOKENS, FIRMWARE_BEFORE_TOKENS, "connect", texts)
+
+
+@callback
+def async_report_local_password(hass: HomeAssistant, entry: ConfigEntry[Any], host: str) -> None:
+    """Create an issue for a password that gives access to the production but not to the inverters."""
+    _create(hass, entry, LOCAL_PASSWORD, LOCAL_PASSWORD, "connect", {"host": host})
+
+
+@callback
+def async_report_no_successor(hass: HomeAssistant, entry: ConfigEntry[Any], entities: Mapping[str, list[str]]) -> None:
+    """Create an issue for the entities of another component that have no successor, by their kind."""
+    lines = (f"- `{ids[0]}`" + (f" (+{len(ids) - 1})" if len(ids) > 1 else "") for ids in entities.values())
+    _create(hass, entry, NO_SUCCESSOR, NO_SUCCESSOR, "switch-from-another-component", {"entities": "\n".join(lines)})
 
 
 @callback

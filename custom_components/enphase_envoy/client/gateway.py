@@ -160,16 +160,25 @@ class Gateway:
             self.request_probe()
         self.envoy.use_firmware(found)
 
-    async def log_in(self, credentials: Credentials) -> None:
-        """Authenticate, and fetch a token when there is none. Raises GatewayError."""
+    @property
+    def denies_inverters(self) -> bool:
+        """Whether firmware before 7 rejects the password: its inverters require one, its production is public."""
+        failure = self._scheduler.endpoints[URL_PRODUCTION_INVERTERS].failure
+        return not self.uses_tokens and failure is not None and failure.kind is FailureKind.UNAUTHORIZED
+
+    async def log_in(self, credentials: Credentials, *, accept_partial: bool = False) -> None:
+        """Authenticate, and fetch a token when there is none. Raises GatewayError.
+
+        With `accept_partial` a wrong password of firmware before 7 is no error, because its production is public.
+        """
         if not self.uses_tokens:
-            await self._log_in_locally(credentials)
+            await self._log_in_locally(credentials, accept_partial)
             return
         if not (credentials.token or credentials.has_account):
             raise GatewayError(Reason.CREDENTIALS_MISSING)
         await self.envoy.log_in_with_token(credentials.username, credentials.password, credentials.token)
 
-    async def _log_in_locally(self, credentials: Credentials) -> None:
+    async def _log_in_locally(self, credentials: Credentials, accept_partial: bool) -> None:
         """Authenticate a local user of firmware before 7. Raises GatewayError.
 
         An Enlighten account, whose user name is an e-mail address, is not used: anything at this address would be sent
@@ -185,7 +194,7 @@ class Gateway:
             raise GatewayError(Reason.INVALID_AUTH) from err
         cycle = self._scheduler.new_cycle()
         await self._fetch(cycle, [URL_PRODUCTION_INVERTERS], self._timeout)
-        if cycle.unauthorized and credentials.password:
+        if cycle.unauthorized and credentials.password and not accept_partial:
             raise GatewayError(Reason.INVALID_AUTH)
         failure = self._scheduler.endpoints[URL_PRODUCTION_INVERTERS].failure
         if failure and failure.is_without_answer and not (cycle.unauthorized or self.has_documents):

@@ -17,7 +17,7 @@ from ..model.json_data import Json, json_number
 from ..model.production import is_production_empty
 from ..model.snapshot import Address, CounterKey, TimedValue, from_key, to_key
 from ..model.validation import is_number
-from .counter import Candidate, Checkpoint, Counter, Reading, Step
+from .counter import Candidate, Checkpoint, Counter, Reading, Step, StepCause
 from .limits import Capacity, Direction, capacity_of
 from .pipeline import Objects, ProcessingContext, Replacements
 
@@ -39,6 +39,8 @@ _POWER: Final[Mapping[type, str]] = {
 _CAPACITY_KEPT: Final = 900.0
 #: Wh by which a recorded value may differ from the stored one.
 _SAME: Final = 100.0
+#: Key of a stored counter whose meter was replaced.
+_REPLACED: Final = "replaced"
 
 
 class CounterFilter:
@@ -49,6 +51,8 @@ class CounterFilter:
     def __init__(self) -> None:
         """Start without any counter."""
         self._counters: dict[CounterKey, Counter] = {}
+        #: Stored counters whose meter was replaced, and not read since.
+        self._replaced_meters: set[CounterKey] = set()
         #: The objects as last given.
         self._given: dict[Address, TimedValue] = {}
         self._replaced = Replacements()
@@ -129,6 +133,14 @@ class CounterFilter:
                 return None
             self._counters[key] = Counter(reading.value, reading.at, reading.at, reading.own, reading.power)
             return reading.value
+        if key in self._replaced_meters:
+            # No energy flowed between the last reading of the old meter and the first of the new one.
+            self._replaced_meters.discard(key)
+            self.steps[key] = Step(StepCause.LASTING, counter.value, reading.value, 0.0)
+            self._counters[key] = Counter(
+                reading.value, reading.at, reading.at, reading.own, reading.power, total=counter.total
+            )
+            return reading.value
         if given is not None and not counter.held_since:
             # The same value was given again and again since it was last read.
             counter.known_at(context.updated_at(given), capacity)
@@ -155,7 +167,10 @@ class CounterFilter:
 
     def dump(self) -> dict[str, Json]:
         """Return the counters, each under its address and field."""
-        return {to_key((*address, field)): _dump(counter) for (address, field), counter in self._counters.items()}
+        return {
+            to_key((*key[0], key[1])): _dump(counter, key in self._replaced_meters)
+            for key, counter in self._counters.items()
+        }
 
     def load(self, data: Mapping[str, Json]) -> None:
         """Restore the counters; what is not valid is left out."""
@@ -166,14 +181,27 @@ class CounterFilter:
                 continue
             *address, field = from_key(key)
             self._counters[tuple(address), field] = counter
+            if isinstance(stored, dict) and stored.get(_REPLACED):
+                self._replaced_meters.add((tuple(address), field))
+
+
+def mark_replaced(stored: Mapping[str, object]) -> None:
+    """Mark the meters of the gateway as replaced in the stored state of the pipeline; inverters keep their own.
+
+    The first reading of each is then taken as that of a new meter, and its difference to the last one is no energy.
+    """
+    counters = stored.get(CounterFilter.name)
+    for key, counter in counters.items() if isinstance(counters, dict) else ():
+        if isinstance(counter, dict) and from_key(key)[0] != "inverters":
+            counter[_REPLACED] = True
 
 
 #: Fields of a counter that are numbers.
 _NUMBERS: Final = tuple(each.name for each in fields(Counter) if each.type in (float, "float"))
 
 
-def _dump(counter: Counter) -> Json:
-    return {
+def _dump(counter: Counter, is_replaced: bool) -> Json:
+    return ({_REPLACED: True} if is_replaced else {}) | {
         "numbers": [getattr(counter, name) for name in _NUMBERS],
         "candidate": list(astuple(counter.candidate)) if counter.candidate else None,
         "checkpoints": [list(astuple(checkpoint)) for checkpoint in counter.checkpoints],
