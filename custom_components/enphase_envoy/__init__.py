@@ -70,6 +70,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> No
         # Home Assistant removes an entry also if it could not be unloaded.
         await coordinator.async_close()
     issues.async_clear_all(hass, entry)
+    migration.async_hand_over(hass, entry)
     for subject in STORES:
         await EntryStore(hass, entry, subject).async_remove()
 

@@ -21,10 +21,11 @@ from homeassistant.helpers.entity_platform import (
 )
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 from homeassistant.util import slugify
+from homeassistant.util.hass_dict import HassKey
 from pyenphase.exceptions import EnvoyError
 
 from . import devices
-from .availability import HoldTime
+from .availability import HoldTime, Published
 from .client.errors import GatewayBusyError, GatewayError, Reason
 from .client.gateway import Gateway
 from .const import DOMAIN
@@ -32,6 +33,9 @@ from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions.base import EntitySet, EnvoyEntityDescription
 from .model.identifiers import phase_of
 from .model.snapshot import Address
+
+#: The entities of all entries, by platform and unique id.
+_ENTITIES: HassKey[dict[tuple[str, str], EnvoyEntity[Any]]] = HassKey(f"{DOMAIN}_entities")
 
 
 class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
@@ -42,6 +46,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     _hold = HoldTime.SHORT
     #: Whether the entity is available, and the value of its description, as of the last update.
     _current: tuple[bool, Any] = (False, None)
+    _is_added = False
 
     def __init__(
         self,
@@ -57,6 +62,8 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         self._field = description.field
         self._kind = entity_set.source.kind
         self._address = address
+        #: The entry's coordinator, and those of other gateways that list the same device.
+        self._coordinators = [coordinator]
         snapshot = coordinator.data
         self._attr_device_info = devices.identified(entity_set.source.device(snapshot, address))
         self._object_id = entity_set.source.object_id_fn(snapshot, address)
@@ -79,11 +86,40 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     @override
     async def async_added_to_hass(self) -> None:
         await super().async_added_to_hass()
+        self._is_added = True
         self._current = self._read()
+
+    @callback
+    def async_share(self, coordinator: EnvoyCoordinator) -> None:
+        """Show the object of another gateway that lists the same device, while its report is newer."""
+
+        @callback
+        def update() -> None:
+            if self._is_added:
+                self._handle_coordinator_update()
+
+        self._coordinators = [*(each for each in self._coordinators if not each.is_closed), coordinator]
+        self.async_on_remove(coordinator.async_add_listener(update, self._address))
+        update()
+
+    @property
+    def _published(self) -> Published:
+        """The object as published by the gateway with the newest report."""
+        published = [each.published.get(self._address) for each in self._coordinators if not each.is_closed]
+        if len(published) > 1:
+            # An inverter or battery reports the time itself.
+            return max(
+                published,
+                key=lambda each: (
+                    each.is_available(self._hold, self._field),
+                    getattr(each.value, "last_report_date", None) or 0,
+                ),
+            )
+        return published[0] if published else self.coordinator.published.get(self._address)
 
     def _read(self) -> tuple[bool, Any]:
         """Return whether the entity is available, and its value: None where a field that it needs is null."""
-        published = self.coordinator.published.get(self._address)
+        published = self._published
         available = published.is_available(self._hold, self._field)
         if self._value_fn is None or not isinstance(published.value, self._kind):
             return available, None
@@ -144,6 +180,22 @@ def gateway_action[E: EnvoyEntity[Any], **P](
     return run
 
 
+def _shared(coordinator: EnvoyCoordinator, domain: str, entity: Entity) -> EnvoyCoordinator | None:
+    """Return the coordinator of another entry with the same entity, which then shows both; None if there is none.
+
+    Two gateways may list the same inverter or battery: it has one entity.
+    """
+    entities = coordinator.hass.data.setdefault(_ENTITIES, {})
+    key = domain, entity.unique_id or ""
+    other = entities.get(key)
+    if other and other.coordinator is not coordinator and not other.coordinator.is_closed:
+        other.async_share(coordinator)
+        return other.coordinator
+    if isinstance(entity, EnvoyEntity):
+        entities[key] = entity
+    return None
+
+
 @callback
 def async_setup_entity_sets[D: EnvoyEntityDescription[Any]](
     entry: EnvoyConfigEntry,
@@ -157,13 +209,19 @@ def async_setup_entity_sets[D: EnvoyEntityDescription[Any]](
     registry = er.async_get(coordinator.hass)
     present: frozenset[Address] = frozenset()
     served: set[Address] = set()
+    #: Addresses of objects whose entities another entry has, with its coordinator.
+    elsewhere: dict[Address, EnvoyCoordinator] = {}
 
     def created(addresses: Iterable[Address]) -> Iterator[Entity]:
         for address in addresses:
             for entity_set in entity_sets:
                 for description in entity_set.descriptions_for(coordinator.data, address):
                     served.add(address)
-                    yield create(coordinator, entity_set, address, description)
+                    entity = create(coordinator, entity_set, address, description)
+                    if other := _shared(coordinator, domain, entity):
+                        elsewhere[address] = other
+                    else:
+                        yield entity
 
     def is_registered(entity: Entity) -> bool:
         return registry.async_get_entity_id(domain, DOMAIN, entity.unique_id or "") is not None
@@ -172,8 +230,12 @@ def async_setup_entity_sets[D: EnvoyEntityDescription[Any]](
     def add_new() -> None:
         nonlocal present
         addresses = coordinator.published.addresses
-        if addresses is present:
+        left = {address for address, other in elsewhere.items() if other.is_closed}
+        if addresses is present and not left:
             return
+        for address in left:
+            del elsewhere[address]
+        served.difference_update(left)
         # Objects that were missing and are back have their entities, unless the user deleted the device meanwhile.
         back = (addresses & served) - present
         new = [address for address in coordinator.data.objects if address not in served]

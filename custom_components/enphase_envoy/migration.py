@@ -99,6 +99,19 @@ async def async_take_over(hass: HomeAssistant, entry: ConfigEntry[Any], serial: 
         await store.async_save_now(stored)
 
 
+@callback
+def async_hand_over(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+    """Let the entities of devices that another gateway lists as well continue with its entry, before one is removed."""
+    devices, entities = dr.async_get(hass), er.async_get(hass)
+    others = [each for each in hass.config_entries.async_entries(DOMAIN) if each is not entry]
+    for entity in er.async_entries_for_config_entry(entities, entry.entry_id):
+        device = devices.async_get(entity.device_id or "")
+        for identifier in device.identifiers if device else ():
+            for other in others:
+                if same := devices.async_get_device_by_identifier(identifier, other.entry_id):
+                    entities.async_update_entity(entity.entity_id, config_entry_id=other.entry_id, device_id=same.id)
+
+
 def _moved(identifier: str, old: str, new: str) -> str:
     """Return an identifier that begins with a serial number with another one."""
     serial, separator, rest = identifier.partition("_")

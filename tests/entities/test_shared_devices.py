@@ -1,0 +1,71 @@
+"""Two gateways that list the same inverters: one entity, which shows the newest report."""
+
+from dataclasses import replace
+
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import entity_registry as er
+import pytest
+
+from tests.helpers.integration import Installation, SetUp, Simulate, entity_id, entry_for
+from tests.simulator.profiles import PROFILES
+
+PROFILE = "metered_1phase"
+OTHER = replace(PROFILES[PROFILE], serial="122303099999")
+
+
+async def two_gateways(hass: HomeAssistant, set_up: SetUp, simulate: Simulate) -> tuple[Installation, Installation]:
+    """Set up two gateways with the same inverters."""
+    first = await set_up(PROFILE)
+    gateway = await simulate(OTHER)
+    entry = entry_for(gateway)
+    entry.add_to_hass(hass)
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    await hass.async_block_till_done()
+    return first, Installation(hass, gateway, entry)
+
+
+async def test_one_entity_shows_the_newest_report(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = await two_gateways(hass, set_up, simulate)
+    inverter = first.gateway.house.inverters[0].serial
+    assert inverter == second.gateway.house.inverters[0].serial
+    power = entity_id(hass, "sensor", inverter)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+    def watts(house: Installation) -> float:
+        value = house.coordinator.data.objects["inverters", inverter].value
+        return float(getattr(value, "last_report_watts"))  # noqa: B009
+
+    second.gateway.clock.advance(3 * 3600)
+    await second.poll()
+    assert watts(first) != watts(second)
+    assert (state := hass.states.get(power))
+    assert float(state.state) == watts(second)
+
+    first.gateway.clock.advance(4 * 3600)
+    await first.poll()
+    assert (state := hass.states.get(power))
+    assert float(state.state) == watts(first)
+    await hass.config_entries.async_unload(second.entry.entry_id)
+
+
+async def test_the_entity_stays_when_one_entry_is_removed(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = await two_gateways(hass, set_up, simulate)
+    inverter = first.gateway.house.inverters[0].serial
+    power = entity_id(hass, "sensor", inverter)
+    er.async_get(hass).async_update_entity(power, name="Left panel")
+    await hass.config_entries.async_remove(first.entry.entry_id)
+    await hass.async_block_till_done()
+    second.gateway.clock.advance(300)
+    await second.poll()
+    assert entity_id(hass, "sensor", inverter) == power
+    assert (state := hass.states.get(power))
+    assert state.name == "Left panel"
+    assert float(state.state) > 0
+    assert second.device(inverter)
+    assert er.async_get(hass).entities[power].config_entry_id == second.entry.entry_id
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    await hass.config_entries.async_unload(second.entry.entry_id)
