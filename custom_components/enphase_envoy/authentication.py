@@ -57,7 +57,7 @@ class Authentication:
         self._cloud_backoff = Backoff(_FIRST_CLOUD_PAUSE, _FETCH_PAUSE)
         self._refusals: Confirmation[None] = Confirmation(_REFUSALS)
         #: Whether it was reported that the password gives no access to the inverters.
-        self._denies_inverters = False
+        self._denies_inverters: bool | None = None
 
     def _credentials(self) -> Credentials:
         """Return the credentials of the entry; with a pasted token no account is used."""
@@ -159,7 +159,7 @@ class Authentication:
         Entries of Home Assistant's own integration work without access to the inverters: that is reported.
         """
         if self._gateway.denies_inverters != self._denies_inverters:
-            self._denies_inverters = not self._denies_inverters
+            self._denies_inverters = self._gateway.denies_inverters
             if self._denies_inverters:
                 async_report_local_password(self._hass, self._entry, self._gateway.host)
             else:

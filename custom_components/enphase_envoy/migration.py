@@ -14,7 +14,7 @@ from .issues import NO_SUCCESSOR, async_clear, async_report_no_successor
 from .storage import COUNTERS, DOCUMENTS, EntryStore
 
 #: Sensors of home_assistant_custom_envoy and home_assistant_enphase_envoy_installer whose unique id, after the serial
-#: number, is another here, with the same meaning and unit. Those of production and consumption are equal.
+#: number, is another here, with the same meaning and unit. Those of production and consumption are the same.
 _SUCCESSORS: Final = {
     "inverter_data_watts": "",
     "inverter_data_watts_max": "max_reported",
@@ -35,14 +35,13 @@ _SUCCESSORS: Final = {
     "agg_batteries_capacity": "max_capacity",
     "total_battery_percentage": "battery_level",
     "current_battery_capacity": "available_energy",
-    "net_consumption": "balanced_net_consumption",
 }
 #: Unique ids after the serial number that only those components have.
 _FOREIGN: Final = re.compile(
     r"(inverter_(data|info|pcu)|relay_(data|info|pcu)|inverters|relays|batteries|agg_batteries|lifetime_batteries)_\w+"
     r"|inverters|batteries|relays|firmware|envoy_software|grid_profile|grid_status|polling_interval|production_power"
     r"|total_battery_percentage|current_battery_capacity|battery_energy_(dis)?charged"
-    r"|(daily_|lifetime_)?net_(consumption|production)(_l[123])?|(ampere|apparent_power|reactive_power)(_l[123])?"
+    r"|daily_net_(consumption|production)(_l[123])?|(ampere|apparent_power|reactive_power)(_l[123])?"
     r"|(grid|current_grid)_(import|export)(_power)?"
 )
 

@@ -10,7 +10,8 @@ from tests.helpers.integration import Installation, SetUp, Simulate, entity_id, 
 from tests.simulator.profiles import PROFILES
 
 PROFILE = "metered_1phase"
-OTHER = replace(PROFILES[PROFILE], serial="122303099999")
+#: Another gateway whose inverters have the same serial numbers.
+OTHER = replace(PROFILES[PROFILE], serial="122303027887")
 
 
 async def two_gateways(hass: HomeAssistant, set_up: SetUp, simulate: Simulate) -> tuple[Installation, Installation]:

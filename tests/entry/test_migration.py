@@ -7,8 +7,10 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.enphase_envoy.const import DOMAIN
+from custom_components.enphase_envoy.migration import async_adopt_entities
 from tests.helpers.integration import SetUp, Simulate, entity_id, use_clock_of
 from tests.simulator import Cloud
+from tests.simulator.profiles import PROFILES
 
 
 async def test_a_wrong_local_password_costs_the_inverters_alone(hass: HomeAssistant, set_up: SetUp) -> None:
@@ -91,3 +93,13 @@ async def test_an_entry_of_another_component(
     await hass.config_entries.async_reload(entry.entry_id)
     assert not ir.async_get(hass).async_get_issue(DOMAIN, f"no_successor_{entry.entry_id}")
     await hass.config_entries.async_unload(entry.entry_id)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_no_entity_of_this_component_counts_as_foreign(
+    hass: HomeAssistant, set_up: SetUp, profile: str, entity_registry_enabled_by_default: None
+) -> None:
+    house = await set_up(profile)
+    assert not ir.async_get(hass).async_get_issue(DOMAIN, f"no_successor_{house.entry.entry_id}")
+    async_adopt_entities(hass, house.entry)
+    assert not ir.async_get(hass).async_get_issue(DOMAIN, f"no_successor_{house.entry.entry_id}")

@@ -1,0 +1,98 @@
+"""A gateway was replaced: its entry, devices, entities and counters continue with another serial number."""
+
+from dataclasses import replace
+
+from homeassistant.config_entries import ConfigEntryState, ConfigFlowResult
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers import device_registry as dr, entity_registry as er, issue_registry as ir
+from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
+
+from custom_components.enphase_envoy.const import DOMAIN
+from tests.helpers.integration import LONG, Installation, SetUp, Simulate, entity_id
+from tests.helpers.statistics import Statistics
+from tests.simulator import Simulator
+from tests.simulator.profiles import PROFILES
+
+PROFILE = "metered_1phase"
+#: A new gateway with the same inverters; its meters start anew.
+NEW = replace(
+    PROFILES[PROFILE],
+    serial="122303027887",
+    lifetime=replace(PROFILES[PROFILE].lifetime, production=5_000, load=7_000, exported=2_000),
+)
+
+
+async def reconfigure(hass: HomeAssistant, house: Installation, gateway: Simulator) -> ConfigFlowResult:
+    """Reconfigure an entry with the address of another gateway."""
+    opened = await house.entry.start_reconfigure_flow(hass)
+    return await hass.config_entries.flow.async_configure(
+        opened["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
+    )
+
+
+async def test_a_replaced_gateway_is_taken_over(hass: HomeAssistant, set_up: SetUp, simulate: Simulate) -> None:
+    house = await set_up(PROFILE)
+    old, registry = house.gateway.serial, er.async_get(hass)
+    production = entity_id(hass, "sensor", f"{old}_lifetime_production")
+    registry.async_update_entity(production, name="Yield")
+    before = {each.entity_id: each for each in er.async_entries_for_config_entry(registry, house.entry.entry_id)}
+    devices = {each.id for each in dr.async_entries_for_config_entry(dr.async_get(hass), house.entry.entry_id)}
+    gateway = await simulate(NEW)
+    form = await reconfigure(hass, house, gateway)
+    assert (form["type"], form["step_id"]) == (FlowResultType.FORM, "take_over")
+    placeholders = form["description_placeholders"]
+    assert placeholders
+    assert placeholders["count"] == str(len(gateway.house.inverters))
+    result = await hass.config_entries.flow.async_configure(form["flow_id"], {})
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
+    await hass.async_block_till_done()
+    assert house.entry.state is ConfigEntryState.LOADED
+    assert house.entry.unique_id == gateway.serial
+    assert house.entry.title == house.entry.data["name"] == f"Envoy {gateway.serial}"
+    after = {each.entity_id: each for each in er.async_entries_for_config_entry(registry, house.entry.entry_id)}
+    assert after.keys() == before.keys()
+    assert not [each.unique_id for each in after.values() if old in each.unique_id]
+    assert {each.id for each in dr.async_entries_for_config_entry(dr.async_get(hass), house.entry.entry_id)} == devices
+    assert not house.device(old)
+    assert entity_id(hass, "sensor", f"{gateway.serial}_lifetime_production") == production
+    assert (state := hass.states.get(production))
+    assert state.name == "Yield"
+    assert 0 < float(state.state) < 1
+    assert not house.unavailable()
+    # The entry is loaded again with the new serial number.
+    assert await hass.config_entries.async_reload(house.entry.entry_id)
+    assert house.coordinator.data.serial == gateway.serial
+
+
+async def test_the_gateway_of_another_entry_is_not_taken_over(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate
+) -> None:
+    house = await set_up(PROFILE)
+    gateway = await simulate(replace(NEW, serial="122303027984"))
+    hass.config_entries.async_update_entry(house.entry, unique_id="122303027111")
+    other = await set_up(PROFILE)
+    assert other.entry.unique_id != house.entry.unique_id
+    form = await reconfigure(hass, house, other.gateway)
+    assert form["errors"] == {"host": "other_gateway"}
+    assert gateway.serial != other.gateway.serial
+
+
+async def test_the_statistics_have_no_step(
+    statistics: Statistics, hass: HomeAssistant, set_up: SetUp, simulate: Simulate
+) -> None:
+    house = await set_up(PROFILE)
+    counter = entity_id(hass, "sensor", f"{house.gateway.serial}_lifetime_production")
+    await async_wait_recording_done(hass)
+    await statistics.row({})
+    gateway = await simulate(NEW)
+    form = await reconfigure(hass, house, gateway)
+    await hass.config_entries.flow.async_configure(form["flow_id"], {})
+    await hass.async_block_till_done()
+    await async_wait_recording_done(hass)
+    await statistics.row({}, announce=True)
+    await statistics.apply_corrections()
+    changes = await statistics.changes(counter)
+    assert len(changes) == 2
+    assert changes[-1] == 0
+    assert not [issue for domain, issue in ir.async_get(hass).issues if domain == DOMAIN]
