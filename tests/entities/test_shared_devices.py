@@ -38,13 +38,16 @@ async def test_one_entity_shows_the_newest_report(
         value = house.coordinator.data.objects["inverters", inverter].value
         return float(getattr(value, "last_report_watts"))  # noqa: B009
 
-    second.gateway.clock.advance(3 * 3600)
+    # Both entries use the clock of the first gateway.
+    for house in (first, second):
+        house.gateway.clock.advance(3 * 3600)
     await second.poll()
     assert watts(first) != watts(second)
     assert (state := hass.states.get(power))
     assert float(state.state) == watts(second)
 
-    first.gateway.clock.advance(4 * 3600)
+    for house in (first, second):
+        house.gateway.clock.advance(4 * 3600)
     await first.poll()
     assert (state := hass.states.get(power))
     assert float(state.state) == watts(first)
