@@ -499,3 +499,21 @@ def test_limits_are_generous_but_no_megawatts(address: Address, low: float, high
     inverters = {("inverters", str(number)): EnvoyInverter(str(number), 0, 0, 366) for number in range(20)}
     objects = {where: TimedValue(value, Freshness(0)) for where, value in (inverters | {address: meter(0)}).items()}
     assert low <= watts(objects, address) <= high
+
+
+def test_the_meters_of_a_replaced_gateway_begin_anew_and_inverters_do_not() -> None:
+    counter = {"numbers": [], "candidate": None, "checkpoints": []}
+    stored: dict[str, object] = {
+        "counters": {
+            "system_production/watt_hours_lifetime": dict(counter),
+            "ctmeters/net-consumption/energy_delivered": dict(counter),
+            "inverters/482208010021/lifetime_energy": dict(counter),
+        }
+    }
+    mark_replaced(stored)
+    counters = stored["counters"]
+    assert isinstance(counters, dict)
+    assert [key.split("/")[0] for key, each in counters.items() if "replaced" in each] == [
+        "system_production",
+        "ctmeters",
+    ]

@@ -157,6 +157,8 @@ def create_issues(hass: HomeAssistant) -> list[ir.IssueEntry]:
     issues.async_report_certificate(hass, entry, "envoy.local")
     issues.async_report_address(hass, entry, "envoy.local", "192.0.2.1")
     issues.async_report_old_firmware(hass, entry, "envoy.local", "5.0.62")
+    issues.async_report_local_password(hass, entry, "192.0.2.1")
+    issues.async_report_no_successor(hass, entry, {"inverters": ["sensor.inverters"]})
     for setting, outcome in (("reserved_soc", SettingOutcome.OVERWRITTEN), ("mode", SettingOutcome.IGNORED)):
         issues.async_report_setting(hass, entry, "8.2.4225", SettingResult(setting, "number.reserve", outcome, 1, 2))
     issues.async_report_step(hass, entry, asdict(Correction("sensor.solar", 0, -19e6)), 65e6, 84e6)
