@@ -16,7 +16,7 @@ import pytest
 
 from custom_components.enphase_envoy.descriptions import SENSORS
 from custom_components.enphase_envoy.energy.counter import WRAP, Step, StepCause
-from custom_components.enphase_envoy.energy.counter_filter import COUNTERS, CounterFilter
+from custom_components.enphase_envoy.energy.counter_filter import COUNTERS, CounterFilter, mark_replaced
 from custom_components.enphase_envoy.energy.limits import watts
 from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
