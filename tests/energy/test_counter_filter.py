@@ -502,7 +502,7 @@ def test_limits_are_generous_but_no_megawatts(address: Address, low: float, high
 
 
 def test_the_meters_of_a_replaced_gateway_begin_anew_and_inverters_do_not() -> None:
-    counter = {"numbers": [], "candidate": None, "checkpoints": []}
+    counter: dict[str, object] = {"numbers": [], "candidate": None, "checkpoints": []}
     stored: dict[str, object] = {
         "counters": {
             "system_production/watt_hours_lifetime": dict(counter),
