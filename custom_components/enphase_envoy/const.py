@@ -25,6 +25,10 @@ OPTION_FIXTURES: Final = "diagnostics_include_fixtures"
 OPTION_DISABLE_KEEP_ALIVE: Final = "disable_keep_alive"
 OPTION_POLL_INTERVAL: Final = "poll_interval"
 OPTION_PIN_CERTIFICATE: Final = "pin_certificate"
+#: Site in the cloud whose battery settings are changed; none while the user did not choose that.
+OPTION_CLOUD_SITE: Final = "battery_cloud_site"
+#: Whether the account needs a one-time code for each login.
+OPTION_CLOUD_CODE: Final = "battery_cloud_code"
 #: SHA-256 of the certificate of the gateway, in hexadecimal. With the option no other one is trusted.
 CONF_FINGERPRINT: Final = "certificate_fingerprint"
 #: The host before the entry followed the gateway to another address.

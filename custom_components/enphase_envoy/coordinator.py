@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, override
@@ -15,8 +16,10 @@ from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, Upda
 
 from .authentication import Authentication
 from .availability import PublishedObjects
+from .battery_control import PENDING, BatteryControl
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
+from .cloud.models import Setting
 from .const import DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER, OPTION_POLL_INTERVAL
 from .energy.settings_monitor import RECHECK_DELAYS, STORAGE_SETTINGS
 from .energy_manager import EnergyManager
@@ -73,6 +76,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self.energy_manager = energy_manager
         self.authentication = Authentication(hass, entry, gateway, gateway.clock)
         self.published = PublishedObjects(interval, gateway.clock)
+        #: Changes battery settings through the cloud, where the user chose that.
+        self.battery_control: BatteryControl | None = None
         #: Listeners to the object at an address.
         self._address_listeners: dict[Address, list[CALLBACK_TYPE]] = {}
         self._store = EntryStore(hass, entry, DOCUMENTS)
@@ -118,7 +123,13 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         await self.energy_manager.async_load(snapshot)
         if self.is_closed:
             return snapshot
-        return self.energy_manager.process(snapshot)
+        return self.energy_manager.process(self._with_cloud(snapshot))
+
+    def _with_cloud(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot with the settings of the cloud."""
+        if not self.battery_control or not (objects := self.battery_control.objects):
+            return snapshot
+        return replace(snapshot, objects={**snapshot.objects, **objects})
 
     async def _poll(self) -> Snapshot:
         if not self.gateway.is_authenticated:
@@ -182,6 +193,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             return
         self.is_closed = True
         self.gateway.close()
+        if self.battery_control:
+            self.battery_control.close()
         self._stop_expiry()
         self._stop_rechecks()
         await self.async_shutdown()
@@ -207,6 +220,15 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         before, wanted = (data.tariff and data.tariff.storage_settings for data in (edit.before, edit.wanted))
         if field == STORAGE_SETTINGS[0] and before and wanted and not self.is_closed:
             self.energy_manager.watch_settings(before, wanted, entity_id)
+        self.publish()
+
+    async def async_change_in_cloud(
+        self, control: BatteryControl, setting: Setting, value: object, entity_id: str
+    ) -> None:
+        """Change a battery setting through the cloud, and read soon whether the gateway follows. Raises CloudError."""
+        await control.async_change(setting, value, entity_id)
+        for field in ("storage_settings", "battery_controller", "battery_scheduler"):
+            self._schedule_rechecks(field)
         self.publish()
 
     @callback
@@ -242,7 +264,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         """Show the present objects, or those at some addresses; the next poll is not moved by this."""
         if self.is_closed or self.data is None:
             return
-        snapshot = self.gateway.snapshot()
+        snapshot = self._with_cloud(self.gateway.snapshot())
         self.data = self.energy_manager.process(snapshot, addresses)
         if addresses is None:
             self.async_update_listeners()
@@ -278,6 +300,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     @callback
     def _update(self, changed: Iterable[Address]) -> None:
+        if self.battery_control and self.battery_control.check(self.data):
+            changed = [*changed, PENDING]
         for update in self._listeners_to(changed):
             try:
                 update()

@@ -7,7 +7,7 @@ they belong, and the descriptions that turn such an object into the states of en
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import wraps
-from typing import Any, Concatenate, override
+from typing import Any, Concatenate, Final, override
 
 import aiohttp
 from homeassistant.core import HomeAssistant, callback
@@ -26,13 +26,18 @@ from pyenphase.exceptions import EnvoyError
 
 from . import devices
 from .availability import HoldTime, Published
+from .battery_control import PENDING, BatteryControl
 from .client.errors import GatewayBusyError, GatewayError, Reason
 from .client.gateway import Gateway
+from .cloud.errors import CloudError
 from .const import DOMAIN
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions.base import EntitySet, EnvoyEntityDescription
 from .model.identifiers import phase_of
 from .model.snapshot import Address
+
+#: The value that was requested through the cloud and that the gateway did not confirm yet.
+ATTR_PENDING: Final = "pending"
 
 #: The entities of all entries, by platform and unique id.
 _ENTITIES: HassKey[dict[tuple[str, str], EnvoyEntity[Any]]] = HassKey(f"{DOMAIN}_entities")
@@ -62,6 +67,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         self._field = description.field
         self._kind = entity_set.source.kind
         self._address = address
+        self._cloud_setting = description.cloud_setting
         #: The entry's coordinator, and those of other gateways that list the same device.
         self._coordinators = [coordinator]
         snapshot = coordinator.data
@@ -88,6 +94,8 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         await super().async_added_to_hass()
         self._is_added = True
         self._current = self._read()
+        if self._cloud_setting:
+            self.async_on_remove(self.coordinator.async_add_listener(self.async_write_ha_state, PENDING))
 
     @callback
     def async_share(self, coordinator: EnvoyCoordinator) -> None:
@@ -142,6 +150,33 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         """Return whether the value has not expired."""
         return self._current[0]
 
+    @property
+    def _battery_control(self) -> BatteryControl | None:
+        """The control that changes this setting through the cloud; None where the gateway does."""
+        control = self.coordinator.battery_control
+        return control if control and control.carries_out(self._cloud_setting, self.coordinator.data) else None
+
+    @property
+    @override
+    def extra_state_attributes(self) -> dict[str, Any] | None:
+        """Return the value that was requested through the cloud and that the gateway does not have yet."""
+        if not self._cloud_setting or not (control := self._battery_control):
+            return None
+        wanted = control.wanted(self._cloud_setting)
+        return {} if wanted is None else {ATTR_PENDING: self._shown(wanted)}
+
+    def _shown(self, wanted: object) -> object:
+        """Return a value of the cloud as the state would show it."""
+        return wanted
+
+    async def _async_change(self, wanted: object, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
+        """Change the object: through the cloud where the user chose that, else by writing to the gateway."""
+        if self._cloud_setting and (control := self._battery_control):
+            await self.coordinator.async_change_in_cloud(control, self._cloud_setting, wanted, self.entity_id)
+            self.async_write_ha_state()
+            return
+        await self._async_write(change)
+
     async def _async_write(self, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
         """Write a change of the object. Raises GatewayError when it is missing, or what the change raises."""
         async with self.coordinator.editing(self.entity_id, self._address[0]):
@@ -159,6 +194,12 @@ def gateway_action[E: EnvoyEntity[Any], **P](
     async def run(self: E, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             await method(self, *args, **kwargs)
+        except CloudError as err:
+            raise HomeAssistantError(
+                translation_domain=DOMAIN,
+                translation_key=err.reason,
+                translation_placeholders={"entity": self.entity_id, "name": self.coordinator.name},
+            ) from err
         except GatewayBusyError as err:
             raise HomeAssistantError(
                 translation_domain=DOMAIN,

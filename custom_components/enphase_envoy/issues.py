@@ -17,6 +17,8 @@ CERTIFICATE_CHANGED = "certificate_changed"
 ADDRESS_CHANGED = "address_changed"
 FIRMWARE_BEFORE_TOKENS = "firmware_before_tokens"
 COUNTER_STEP = "counter_step"
+CLOUD_CODE = "cloud_code"
+CLOUD_ACCOUNT = "cloud_account"
 LOCAL_PASSWORD = "local_password"  # noqa: S105
 NO_SUCCESSOR = "no_successor"
 
@@ -89,6 +91,36 @@ def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware:
         "firmware": firmware,
     }
     _create(hass, entry, subject, f"setting_{result.outcome}", "known-limits", texts)
+
+
+@callback
+def async_report_cloud(hass: HomeAssistant, entry: ConfigEntry[Any], key: str) -> None:
+    """Create an issue for a login to the cloud that needs the user: CLOUD_CODE, or CLOUD_ACCOUNT."""
+    _create(hass, entry, key, key, "battery-settings", {}, fixable=key == CLOUD_CODE)
+
+
+@callback
+def async_report_unconfirmed(
+    hass: HomeAssistant, entry: ConfigEntry[Any], setting: str, texts: tuple[str, object, object] | None
+) -> None:
+    """Create an issue for a setting that the cloud accepted and the gateway does not have; delete it for None.
+
+    `texts` are the entity, the wanted value and the reported one.
+    """
+    subject = f"cloud_unconfirmed_{setting}"
+    if texts is None:
+        async_clear(hass, entry, subject)
+        return
+    entity_id, wanted, actual = texts
+    state = hass.states.get(entity_id)
+    name = state.name if state else entity_id
+    placeholders = {
+        "setting_name": name,
+        "setting": escape_markdown(name),
+        "wanted": escape_markdown(str(wanted)),
+        "actual": escape_markdown(clean(str(actual), LONGEST_NAME)),
+    }
+    _create(hass, entry, subject, "cloud_unconfirmed", "battery-settings", placeholders)
 
 
 @callback

@@ -14,9 +14,10 @@ from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .availability import HoldTime
 from .client.gateway import Gateway
+from .cloud.models import CloudBattery, Setting
 from .coordinator import EnvoyConfigEntry
 from .descriptions import sources
-from .descriptions.base import EntitySet, EnvoyEntityDescription
+from .descriptions.base import EntitySet, EnvoyEntityDescription, not_local
 from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
 
 PARALLEL_UPDATES = 1
@@ -30,7 +31,10 @@ class EnvoyNumberEntityDescription[T](EnvoyEntityDescription[T], NumberEntityDes
     native_max_value: float = 100
     native_step: float = 1
     value_fn: Callable[[T], float | None]
-    set_fn: Callable[[Gateway, T, int], Awaitable[object]]
+    #: How the gateway is changed; None for a setting that only the cloud has.
+    set_fn: Callable[[Gateway, T, int], Awaitable[object]] = not_local
+    #: Lowest and highest value, where they differ between systems.
+    range_fn: Callable[[T], tuple[float | None, float | None]] = lambda _: (None, None)
 
 
 _BATTERY_SETTINGS: Final = (
@@ -42,6 +46,22 @@ _BATTERY_SETTINGS: Final = (
         native_unit_of_measurement=PERCENTAGE,
         value_fn=lambda settings: settings.reserved_soc,
         set_fn=lambda gateway, _, value: gateway.envoy.set_reserve_soc(value),
+        cloud_setting=Setting.RESERVE,
+    ),
+)
+
+_CLOUD_BATTERY: Final = (
+    EnvoyNumberEntityDescription[CloudBattery](
+        key="battery_shutdown_level",
+        device_class=NumberDeviceClass.BATTERY,
+        entity_category=EntityCategory.CONFIG,
+        native_unit_of_measurement=PERCENTAGE,
+        native_min_value=5,
+        native_max_value=25,
+        exists_fn=lambda battery: battery.settings.shutdown_level is not None,
+        value_fn=lambda battery: battery.settings.shutdown_level,
+        range_fn=lambda battery: (battery.settings.shutdown_level_min, battery.settings.shutdown_level_max),
+        cloud_setting=Setting.SHUTDOWN_LEVEL,
     ),
 )
 
@@ -111,6 +131,7 @@ _GENERATOR: Final = (
 
 NUMBERS: Final[tuple[EntitySet[Any, EnvoyNumberEntityDescription[Any]], ...]] = (
     EntitySet(sources.STORAGE_SETTINGS, _BATTERY_SETTINGS),
+    EntitySet(sources.CLOUD_BATTERY, _CLOUD_BATTERY),
     EntitySet(sources.RELAY_SETTINGS, _RELAY),
     EntitySet(sources.GENERATOR_SCHEDULE, _GENERATOR),
 )
@@ -131,6 +152,25 @@ class EnvoyNumber[T](EnvoyEntity[T], NumberEntity):
 
     @property
     @override
+    def native_min_value(self) -> float:
+        """Return the lowest value."""
+        low, _ = self._range
+        return self.entity_description.native_min_value if low is None else low
+
+    @property
+    @override
+    def native_max_value(self) -> float:
+        """Return the highest value."""
+        _, high = self._range
+        return self.entity_description.native_max_value if high is None else high
+
+    @property
+    def _range(self) -> tuple[float | None, float | None]:
+        source = self.coordinator.data.get(self._kind, self._address)
+        return (None, None) if source is None else self.entity_description.range_fn(source)
+
+    @property
+    @override
     def native_value(self) -> float | None:
         """Return the value in the unit of the description."""
         value: float | None = self._current[1]
@@ -140,4 +180,5 @@ class EnvoyNumber[T](EnvoyEntity[T], NumberEntity):
     @gateway_action
     async def async_set_native_value(self, value: float) -> None:
         """Change the value. Raises HomeAssistantError."""
-        await self._async_write(lambda gateway, source: self.entity_description.set_fn(gateway, source, int(value)))
+        description = self.entity_description
+        await self._async_change(value, lambda gateway, source: description.set_fn(gateway, source, int(value)))

@@ -15,6 +15,7 @@ from pyenphase.models.tariff import EnvoyStorageMode, EnvoyStorageSettings
 
 from .availability import HoldTime
 from .client.gateway import Gateway
+from .cloud.models import CloudBattery, Profile, Setting
 from .coordinator import EnvoyConfigEntry
 from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
@@ -33,6 +34,8 @@ class EnvoySelectEntityDescription[T](EnvoyEntityDescription[T], SelectEntityDes
     #: The gateway's value of the current option.
     value_fn: Callable[[T], Any]
     set_fn: Callable[[Gateway, T, Any], Awaitable[object]]
+    #: The cloud's value of each option.
+    cloud_choices: Mapping[str, Profile] | None = None
 
 
 _BATTERY_SETTINGS: Final = (
@@ -46,6 +49,13 @@ _BATTERY_SETTINGS: Final = (
         value_fn=lambda settings: settings.mode,
         # While the gateway optimises schedules itself, it stores another mode and ignores it.
         set_fn=lambda gateway, _, mode: gateway.envoy.set_storage_mode(mode, disable_optimized_schedules=True),
+        cloud_setting=Setting.MODE,
+        cloud_choices={
+            "backup": Profile.BACKUP,
+            "self_consumption": Profile.SELF_CONSUMPTION,
+            "savings": Profile.SAVINGS,
+            "ai_optimization": Profile.AI_OPTIMIZATION,
+        },
     ),
 )
 
@@ -145,20 +155,38 @@ class EnvoySelect[T](EnvoyEntity[T], SelectEntity):
     @override
     def options(self) -> list[str]:
         """Return the options."""
-        return list(self.entity_description.choices)
+        description = self.entity_description
+        if not (battery := self._cloud_battery) or not description.cloud_choices:
+            return list(description.choices)
+        return [option for option, profile in description.cloud_choices.items() if profile in battery.site.profiles]
+
+    @property
+    def _cloud_battery(self) -> CloudBattery | None:
+        """The settings in the cloud, where this one is changed there."""
+        return control.cloud.latest if (control := self._battery_control) else None
+
+    @override
+    def _shown(self, wanted: object) -> object:
+        choices = self.entity_description.cloud_choices or {}
+        return next((option for option, profile in choices.items() if profile == wanted), wanted)
 
     @property
     @override
     def current_option(self) -> str | None:
         """Return the current option, None when the gateway reports a value that is none of the options."""
         choices = self.entity_description.choices.items()
-        return next((option for option, name in choices if name == self._current[1]), None)
+        option = next((option for option, name in choices if name == self._current[1]), None)
+        if option is None and (battery := self._cloud_battery) and self.available:
+            # The gateway has no word for some modes of the cloud.
+            option = str(self._shown(battery.settings.profile))
+        return option if option in self.options else None
 
     @override
     @gateway_action
     async def async_select_option(self, option: str) -> None:
         """Select an option. Raises HomeAssistantError."""
         description = self.entity_description
-        await self._async_write(
-            lambda gateway, source: description.set_fn(gateway, source, description.choices[option])
+        await self._async_change(
+            (description.cloud_choices or {}).get(option),
+            lambda gateway, source: description.set_fn(gateway, source, description.choices[option]),
         )

@@ -15,9 +15,10 @@ from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .availability import HoldTime
 from .client.gateway import Gateway
+from .cloud.models import CloudBattery, Setting, enabled, is_offered
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions import sources
-from .descriptions.base import EntitySet, EnvoyEntityDescription
+from .descriptions.base import EntitySet, EnvoyEntityDescription, not_local
 from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
 from .model.snapshot import Address
 
@@ -31,7 +32,8 @@ class EnvoySwitchEntityDescription[T](EnvoyEntityDescription[T], SwitchEntityDes
     #: Settings are held longer than the state of a relay.
     hold: HoldTime = HoldTime.SHORT
     value_fn: Callable[[T], bool | None]
-    set_fn: Callable[[Gateway, T, bool], Awaitable[object]]
+    #: How the gateway is changed; by default a setting that only the cloud has.
+    set_fn: Callable[[Gateway, T, bool], Awaitable[object]] = not_local
 
 
 _ENPOWER: Final = (
@@ -51,6 +53,26 @@ _BATTERY_SETTINGS: Final = (
         set_fn=lambda gateway, _, on: (
             gateway.envoy.enable_charge_from_grid() if on else gateway.envoy.disable_charge_from_grid()
         ),
+        cloud_setting=Setting.CHARGE_FROM_GRID,
+    ),
+)
+
+_CLOUD_BATTERY: Final = (
+    EnvoySwitchEntityDescription[CloudBattery](
+        key="discharge_to_grid",
+        hold=HoldTime.LONG,
+        entity_category=EntityCategory.CONFIG,
+        exists_fn=lambda battery: is_offered(battery.settings.discharge_to_grid),
+        value_fn=lambda battery: enabled(battery.settings.discharge_to_grid),
+        cloud_setting=Setting.DISCHARGE_TO_GRID,
+    ),
+    EnvoySwitchEntityDescription[CloudBattery](
+        key="restrict_battery_discharge",
+        hold=HoldTime.LONG,
+        entity_category=EntityCategory.CONFIG,
+        exists_fn=lambda battery: is_offered(battery.settings.restrict_discharge),
+        value_fn=lambda battery: enabled(battery.settings.restrict_discharge),
+        cloud_setting=Setting.RESTRICT_DISCHARGE,
     ),
 )
 
@@ -78,6 +100,7 @@ _GENERATOR: Final = (
 SWITCHES: Final[tuple[EntitySet[Any, EnvoySwitchEntityDescription[Any]], ...]] = (
     EntitySet(sources.ENPOWER, _ENPOWER),
     EntitySet(sources.STORAGE_SETTINGS, _BATTERY_SETTINGS),
+    EntitySet(sources.CLOUD_BATTERY, _CLOUD_BATTERY),
     EntitySet(sources.RELAY_STATUS, _RELAY),
     EntitySet(sources.GENERATOR_CONFIG, _GENERATOR),
 )
@@ -117,10 +140,10 @@ class EnvoySwitch[T](EnvoyEntity[T], SwitchEntity):
     @gateway_action
     async def async_turn_on(self, /, **_kwargs: Any) -> None:
         """Switch on. Raises HomeAssistantError."""
-        await self._async_write(lambda gateway, source: self.entity_description.set_fn(gateway, source, True))
+        await self._async_change(True, lambda gateway, source: self.entity_description.set_fn(gateway, source, True))
 
     @override
     @gateway_action
     async def async_turn_off(self, /, **_kwargs: Any) -> None:
         """Switch off. Raises HomeAssistantError."""
-        await self._async_write(lambda gateway, source: self.entity_description.set_fn(gateway, source, False))
+        await self._async_change(False, lambda gateway, source: self.entity_description.set_fn(gateway, source, False))

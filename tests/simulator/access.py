@@ -30,7 +30,7 @@ def _b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def make_token(serial: str, *, now: float, days: float = 300, user: str = "owner") -> str:
+def make_token(serial: str, *, now: float, days: float = 300, user: str = "owner", **more: Any) -> str:
     """Make a JWT such as Entrez issues; the signature is random, because the simulated gateway does not check it.
 
     It expires `days` after the later of simulated and real time (negative: before the earlier), so that both agree.
@@ -45,6 +45,7 @@ def make_token(serial: str, *, now: float, days: float = 300, user: str = "owner
         "iat": int(base),
         "jti": secrets.token_hex(8),
         "username": CLOUD_USER,
+        **more,
     }
     head = {"kid": "7d10005d", "typ": "JWT", "alg": "ES256"}
     return ".".join((_b64(json.dumps(head).encode()), _b64(json.dumps(claims).encode()), _b64(secrets.token_bytes(64))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections import Counter
 from contextlib import suppress
 import json
@@ -13,6 +14,7 @@ from typing import Final, Literal, Self
 from aiohttp import web
 
 from .access import CLOUD_PASSWORD, CLOUD_USER, make_token
+from .battery_service import SITE, USER_ID, BatteryService
 from .listener import listen, port_of
 
 Trouble = Literal["mfa", "error", "html", "hang", "refused"]
@@ -39,6 +41,13 @@ class Cloud:
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
         self._base = ""
+        #: Battery settings.
+        self.batteries = BatteryService()
+        self.batteries.is_authorized = self._is_authorized  # type: ignore[method-assign]
+        #: The code that users of a multi-factor account receive.
+        self.code = "123456"
+        self.codes_sent = 0
+        self._nonces: set[str] = set()
 
     @property
     def trouble(self) -> Trouble | None:
@@ -48,6 +57,18 @@ class Cloud:
     @trouble.setter
     def trouble(self, trouble: Trouble | None) -> None:
         self.login_trouble = self.token_trouble = trouble
+
+    @property
+    def base_url(self) -> str:
+        """The address of the cloud."""
+        return self._base
+
+    def end_sessions(self) -> None:
+        """End all sessions: their cookies are refused from now on."""
+        self._sessions.clear()
+
+    def _is_authorized(self, request: web.Request) -> bool:
+        return request.cookies.get("_enlighten_4_session") in self._sessions
 
     @property
     def login_url(self) -> str:
@@ -64,6 +85,9 @@ class Cloud:
         app = web.Application()
         app.router.add_post("/login/login.json", self._login)
         app.router.add_post("/tokens", self._tokens)
+        app.router.add_post("/app-api/generate_mfa_login_otp", self._send_code)
+        app.router.add_post("/app-api/validate_login_otp", self._validate_code)
+        self.batteries.add_routes(app)
         self._runner = await listen(app)
         self._base = f"http://127.0.0.1:{port_of(self._runner)}"
         return self
@@ -82,17 +106,46 @@ class Cloud:
         if (form.get("user[email]"), form.get("user[password]")) != (self.username, self.password):
             return web.json_response({"message": "Invalid email or password"}, status=401)
         if self.login_trouble == "mfa":
-            return web.json_response({"message": "success", "requires_mfa": True})
+            nonce = secrets.token_hex(8)
+            self._nonces.add(nonce)
+            response = web.json_response({"message": "success", "requires_mfa": True})
+            response.set_cookie("login_otp_nonce", nonce)
+            return response
+        return self._begin_session()
+
+    def _begin_session(self) -> web.Response:
         session = secrets.token_hex(16)
         self._sessions.add(session)
-        return web.json_response(
+        response = web.json_response(
             {
                 "message": "success",
                 "session_id": session,
-                "manager_token": make_token("enlighten", now=time.time(), days=1),
+                "manager_token": make_token("enlighten", now=time.time(), days=1, data={"user_id": int(USER_ID)}),
                 "is_consumer": self.user == "owner",
+                "system_id": int(SITE),
             }
         )
+        response.set_cookie("_enlighten_4_session", session)
+        return response
+
+    async def _send_code(self, request: web.Request) -> web.Response:
+        self.requests["send_code"] += 1
+        if request.cookies.get("login_otp_nonce") not in self._nonces:
+            return web.Response(status=401)
+        self.codes_sent += 1
+        return web.json_response({"success": True, "isBlocked": False})
+
+    async def _validate_code(self, request: web.Request) -> web.Response:
+        self.requests["validate_code"] += 1
+        form = {
+            key: base64.b64decode(str(value)).decode()
+            for key, value in (await request.post()).items()
+            if key in ("email", "otp")
+        }
+        known = request.cookies.get("login_otp_nonce") in self._nonces
+        if not known or form != {"email": self.username, "otp": self.code}:
+            return web.json_response({"isValid": False, "isBlocked": False})
+        return self._begin_session()
 
     async def _tokens(self, request: web.Request) -> web.Response:
         self.requests["tokens"] += 1

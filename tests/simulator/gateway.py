@@ -36,6 +36,8 @@ class Gateway:
         self.live_until = 0.0
         self.last_live: Json = None
         self._cloud: tuple[float, StorageSettings, StorageSettings] | None = None
+        #: Settings that the cloud sent, and when they arrive.
+        self._arriving: list[tuple[float, StorageSettings]] = []
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -57,8 +59,18 @@ class Gateway:
             self._house.advance(at)
             self.tariff_settings, self._house.settings = tariff, controller
             self._house.refresh()
+        while self._arriving and self._arriving[0][0] <= now:
+            at, settings = self._arriving.pop(0)
+            self._cloud = None
+            self._house.advance(at)
+            self.tariff_settings, self._house.settings = deepcopy(settings), deepcopy(settings)
+            self._house.refresh()
         self._house.advance(now)
         return self._house
+
+    def change_later(self, seconds: float, settings: StorageSettings) -> None:
+        """Apply settings of the cloud after some seconds."""
+        self._arriving = sorted([*self._arriving, (self.now + seconds, settings)], key=lambda change: change[0])
 
     def store_tariff(self, wanted: StorageSettings) -> None:
         """Store new battery settings, as this firmware does."""

@@ -37,8 +37,42 @@ class LiveDataStatus:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class BatteryController:
+    """What the battery controller reports beside the library's aggregate, from `/ivp/ensemble/secctrl`."""
+
+    #: Percentages: health of all batteries, and the charge at which they switch off.
+    state_of_health: int | None
+    shutdown_level: int | None
+
+    @classmethod
+    def from_api(cls, document: dict[str, Any]) -> Self:
+        """Return what a document contains."""
+        return cls(document.get("ENC_agg_soh"), document.get("VLS_Limit"))
+
+
+@dataclass(frozen=True, slots=True)
+class BatteryScheduler:
+    """What the battery scheduler does, from `/ivp/sc/sched`. Allowed to charge from the grid is not charging."""
+
+    charge_from_grid_allowed: bool | None
+    #: The mode that the scheduler commanded last, such as `CP` or `Charge From PV`.
+    mode: str | None
+
+    @classmethod
+    def from_api(cls, document: dict[str, Any]) -> Self:
+        """Return what a document contains. Newer firmware reports the mode as an index into a list of names."""
+        mode, names = document.get("acb_current_mode"), document.get("sched_mode_key")
+        if isinstance(mode, int) and isinstance(names, list):
+            mode = str(names[mode]).rpartition(" - ")[2] if 0 <= mode < len(names) else None
+        allowed = document.get("Charge From Grid Allowed", document.get("charge_from_grid"))
+        return cls(allowed, mode if isinstance(mode, str) else None)
+
+
 @dataclass(slots=True)
 class GatewayData(EnvoyData):
     """All that the documents of a gateway contain."""
 
     live_data_status: LiveDataStatus | None = None
+    battery_controller: BatteryController | None = None
+    battery_scheduler: BatteryScheduler | None = None

@@ -31,13 +31,22 @@ from pyenphase.const import (
 URL_INFO: Final = "/info"
 #: State and values of the live data stream; the library does not read it.
 URL_LIVE_DATA_STATUS: Final = "/ivp/livedata/status"
+#: State of the battery scheduler; the library does not read it.
+URL_BATTERY_SCHEDULER: Final = "/ivp/sc/sched"
 
 #: All endpoints that gateways are known to have, the fastest first. Diagnostics read them on request.
 ALL_PATHS: Final = (
     *(URL_INFO, URL_PRODUCTION_V1, URL_PRODUCTION_INVERTERS, ENDPOINT_URL_METERS, ENDPOINT_URL_METERS_READINGS),
     *("/ivp/meters/reports", "/ivp/meters/gridReading", "/ivp/meters/pvReading", URL_LIVE_DATA_STATUS),
     *(URL_ENSEMBLE_INVENTORY, URL_ENSEMBLE_STATUS, URL_ENSEMBLE_SECCTRL, URL_ENCHARGE_BATTERY, URL_GRID_RELAY),
-    *(URL_DRY_CONTACT_STATUS, URL_DRY_CONTACT_SETTINGS, URL_TARIFF, URL_ACB_CONFIG, "/ivp/sc/pvlimit", "/ivp/sc/sched"),
+    *(
+        URL_DRY_CONTACT_STATUS,
+        URL_DRY_CONTACT_SETTINGS,
+        URL_TARIFF,
+        URL_ACB_CONFIG,
+        "/ivp/sc/pvlimit",
+        URL_BATTERY_SCHEDULER,
+    ),
     *(URL_GENERATOR, URL_GEN_CONFIG, URL_GEN_MODE, URL_GEN_SCHEDULE, "/ivp/ss/pel_settings", "/ivp/pdm/energy"),
     *("/admin/lib/network_display.json", "/admin/lib/wireless_display.json", URL_DEVICE_DATA, URL_PRODUCTION),
     *("/production.json", URL_PRODUCTION_JSON, "/inventory", URL_INVENTORY, "/inv", ENDPOINT_URL_HOME),
@@ -60,6 +69,8 @@ FED_BY: Final = {
     "acb_fleet": URL_INVENTORY,
     "storage_settings": URL_TARIFF,
     "live_data_status": URL_LIVE_DATA_STATUS,
+    "battery_controller": URL_ENSEMBLE_SECCTRL,
+    "battery_scheduler": URL_BATTERY_SCHEDULER,
     "generator": URL_GENERATOR,
     "generator_config": URL_GEN_CONFIG,
     "generator_schedule": URL_GEN_SCHEDULE,
@@ -77,6 +88,7 @@ PERIODS: Final = {
     URL_DEVICE_DATA: 240,
     # Settings change when the user changes them; after a change made here they are read at once.
     URL_TARIFF: 300,
+    URL_BATTERY_SCHEDULER: 300,
     URL_DRY_CONTACT_SETTINGS: 300,
     URL_INVENTORY: 300,
     URL_GEN_CONFIG: 600,

@@ -11,6 +11,8 @@ from homeassistant.helpers.entity import EntityDescription
 from pyenphase.models.encharge import EnvoyEncharge
 from pyenphase.models.enpower import EnvoyEnpower
 
+from ..client.errors import GatewayError, Reason
+from ..cloud.models import Setting
 from ..model.identifiers import phase_of
 from ..model.snapshot import Address, Snapshot
 from .sources import Source
@@ -24,6 +26,13 @@ class EnvoyEntityDescription[T](EntityDescription):
     exists_fn: Callable[[T], bool] = lambda _: True
     #: The field of the object that is shown, where it may have a source of its own, faster than that of the object.
     field: str | None = None
+    #: The setting that is changed through the cloud, where the user chose that.
+    cloud_setting: Setting | None = None
+
+
+async def not_local(_gateway: object, _source: object, _value: object) -> None:
+    """Refuse a change of a setting that only the cloud has. Raises GatewayError."""
+    raise GatewayError(Reason.NO_DATA, "only through the cloud")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from homeassistant.util import dt as dt_util
 from pyenphase.models.acb import ACBChargeStatus, ACBSleepState, EnvoyACB, EnvoyACBPower, EnvoyBatteryAggregate
 from pyenphase.models.encharge import EnvoyEncharge, EnvoyEnchargeAggregate, EnvoyEnchargePower
 
+from ..client.models import BatteryController, BatteryScheduler
 from ..model.ac_batteries import AcbFleet
 from . import sources
 from .base import CHARGE, STORED_ENERGY, EntitySet, EnvoySensorEntityDescription, SensorSets, communication_levels
@@ -66,6 +67,27 @@ _ENCHARGE_TOGETHER: Final = (
     ),
     EnvoySensorEntityDescription[EnvoyEnchargeAggregate](
         key="max_capacity", **(STORED_ENERGY | {"state_class": None}), value_fn=lambda all_: all_.max_available_capacity
+    ),
+)
+
+_CONTROLLER: Final = (
+    EnvoySensorEntityDescription[BatteryController](
+        key="battery_state_of_health",
+        state_class=SensorStateClass.MEASUREMENT,
+        native_unit_of_measurement=PERCENTAGE,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        exists_fn=lambda controller: controller.state_of_health is not None,
+        value_fn=lambda controller: controller.state_of_health,
+    ),
+)
+
+_SCHEDULER: Final = (
+    EnvoySensorEntityDescription[BatteryScheduler](
+        key="battery_scheduler_mode",
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+        exists_fn=lambda scheduler: scheduler.mode is not None,
+        value_fn=lambda scheduler: scheduler.mode,
     ),
 )
 
@@ -164,6 +186,8 @@ BATTERIES: Final[SensorSets] = (
     EntitySet(sources.ENCHARGES, _ENCHARGE),
     EntitySet(sources.ENCHARGE_POWER, _ENCHARGE_POWER),
     EntitySet(sources.ENCHARGE_AGGREGATE, _ENCHARGE_TOGETHER),
+    EntitySet(sources.BATTERY_CONTROLLER, _CONTROLLER),
+    EntitySet(sources.BATTERY_SCHEDULER, _SCHEDULER),
     EntitySet(sources.ACB_POWER, _ACB_TOGETHER),
     EntitySet(sources.ACB_POWER_ON_GATEWAY, _ACB_ON_GATEWAY),
     EntitySet(sources.ACB_FLEET, _ACB_FLEET),

@@ -22,6 +22,8 @@ from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 from pyenphase.models.tariff import EnvoyStorageSettings
 
+from ..client.models import BatteryController, BatteryScheduler
+from ..cloud.models import CloudBattery
 from ..energy.virtual_meters.battery import BATTERY, BatteryEnergy
 from ..energy.virtual_meters.grid import GRID, GridEnergy
 from ..energy.virtual_meters.house import HOUSE, HouseEnergy
@@ -81,6 +83,9 @@ ENCHARGES: Final = Source(EnvoyEncharge, ("encharge_inventory",), 1, identifiers
 ENCHARGE_POWER: Final = Source(EnvoyEnchargePower, ("encharge_power",), 1, identifiers.own)
 ENCHARGE_AGGREGATE: Final = Source(EnvoyEnchargeAggregate, ("encharge_aggregate",))
 BATTERY_AGGREGATE: Final = Source(EnvoyBatteryAggregate, ("battery_aggregate",))
+BATTERY_CONTROLLER: Final = Source(BatteryController, ("battery_controller",))
+BATTERY_SCHEDULER: Final = Source(BatteryScheduler, ("battery_scheduler",))
+CLOUD_BATTERY: Final = Source(CloudBattery, ("cloud_battery",), 0, identifiers.battery_controller)
 STORAGE_SETTINGS: Final = Source(EnvoyStorageSettings, ("storage_settings",), 0, identifiers.battery_controller)
 
 ACBS: Final = Source(EnvoyACB, ("acb_inventory",), 1, identifiers.own)

@@ -61,7 +61,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "/ivp/ss/gen_mode": Endpoint(storage.gen_mode, BATTERY_SYSTEM),
     "/ivp/ss/pel_settings": Endpoint(storage.pel_settings, BATTERY_SYSTEM),
     "/ivp/sc/pvlimit": Endpoint(storage.pv_limit, BATTERY_SYSTEM),
-    "/ivp/sc/sched": Endpoint(storage.schedule, BATTERY_SYSTEM),
+    "/ivp/sc/sched": Endpoint(storage.scheduler, BATTERY_SYSTEM),
     "/admin/lib/tariff": Endpoint(storage.tariff, BATTERY_SYSTEM),
     "/admin/lib/acb_config": Endpoint(storage.acb_config, (8,)),
     "/ivp/livedata/status": Endpoint(live.live_status, BATTERY_SYSTEM),

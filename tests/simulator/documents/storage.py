@@ -428,6 +428,23 @@ def schedule(gateway: Gateway, _query: dict[str, str]) -> Json:
     }
 
 
+def scheduler(gateway: Gateway, query: dict[str, str]) -> Json:
+    """Return the settings that the controller applies, and what newer firmware commands the batteries to do."""
+    settings = schedule(gateway, query)
+    if settings is None or gateway.version < OPT_SCHEDULES_SINCE:
+        return settings
+    charges = gateway.house.settings.charge_from_grid
+    return settings | {
+        "Charge From Grid Allowed": charges,
+        "acb_current_mode": 2 if charges else 6,
+        "sched_mode_key": [
+            *("ID - Idle", "ZN - Zero Net", "CG - Charge From Grid", "DG - Discharge To Grid"),
+            *("ND - No Discharge", "DL - Discharge To Load", "CP - Charge From PV"),
+        ],
+    }
+
+
+
 def acb_config(gateway: Gateway, _query: dict[str, str]) -> Json:
     """Return the AC batteries that are set to sleep."""
     return {

@@ -1,0 +1,234 @@
+"""Battery settings through the cloud: carried out there, confirmed by the gateway.
+
+From firmware 8.2.4225 on a gateway accepts battery settings and does not keep them. Where the user chose it, they are
+changed through Enphase's cloud; the gateway follows within 10 to 20 seconds as a rule, which its own documents show.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+from awesomeversion import AwesomeVersion
+from homeassistant.config_entries import ConfigEntry
+from homeassistant.const import CONF_PASSWORD, CONF_USERNAME, EVENT_HOMEASSISTANT_CLOSE
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers.aiohttp_client import async_create_clientsession
+from homeassistant.util.hass_dict import HassKey
+from pyenphase.models.encharge import EnvoyEnchargeAggregate
+from pyenphase.models.tariff import EnvoyStorageMode, EnvoyStorageSettings
+
+from . import issues
+from .client.models import BatteryController, BatteryScheduler
+from .cloud import client as cloud_client
+from .cloud.battery import BatteryCloud
+from .cloud.client import CloudClient
+from .cloud.errors import CloudError, CloudReason
+from .cloud.models import Profile, Setting
+from .const import CONF_USE_MANUAL_TOKEN, DOMAIN, LOGGER, OPTION_CLOUD_CODE, OPTION_CLOUD_SITE
+from .model.snapshot import Address, Freshness, Snapshot, TimedValue
+
+#: Where the snapshot has the cloud's settings, and an address whose listeners are updated when changes are confirmed.
+CLOUD_BATTERY: Final[Address] = ("cloud_battery",)
+PENDING: Final[Address] = ("cloud_pending",)
+#: Seconds between reads of the cloud, and within which the gateway has to confirm a change.
+READ_PERIOD: Final = 900
+CONFIRM_WITHIN: Final = 300
+#: Firmware from which on the gateway does not keep what is written to it.
+_CLOUD_OWNS_FROM: Final = AwesomeVersion("8.2.4225")
+#: Settings that older firmware keeps when they are written to it.
+_LOCAL: Final = frozenset({Setting.MODE, Setting.RESERVE, Setting.CHARGE_FROM_GRID})
+
+PROFILES: Final[Mapping[EnvoyStorageMode, Profile]] = {
+    EnvoyStorageMode.SELF_CONSUMPTION: Profile.SELF_CONSUMPTION,
+    EnvoyStorageMode.SAVINGS: Profile.SAVINGS,
+    EnvoyStorageMode.LEGACY_SAVINGS: Profile.SAVINGS,
+    EnvoyStorageMode.BACKUP: Profile.BACKUP,
+}
+
+#: Sessions of accounts, which survive a reload of their entry: a multi-factor account needs the user for a new one.
+_CLIENTS: HassKey[dict[tuple[str, str], CloudClient]] = HassKey(f"{DOMAIN}_cloud_clients")
+
+
+@callback
+def async_client(hass: HomeAssistant, entry: ConfigEntry[Any], clock: Callable[[], float]) -> CloudClient:
+    """Return the session of an entry's account with the cloud; no request is made."""
+    clients = hass.data.setdefault(_CLIENTS, {})
+    account = entry.data[CONF_USERNAME], entry.data[CONF_PASSWORD]
+    if account not in clients:
+        # The cookies belong to the account, not to Home Assistant's other sessions.
+        http = async_create_clientsession(hass, auto_cleanup=False, cookie_jar=aiohttp.DummyCookieJar())
+        hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, callback(lambda _event: http.detach()))
+        clients[account] = CloudClient(http, *account, clock, cloud_client.BASE_URL)
+    return clients[account]
+
+
+def has_account(entry: ConfigEntry[Any]) -> bool:
+    """Return whether the password of an Enlighten account is known."""
+    data = entry.data
+    return bool("@" in data.get(CONF_USERNAME, "") and data.get(CONF_PASSWORD) and not data.get(CONF_USE_MANUAL_TOKEN))
+
+
+def is_enabled(entry: ConfigEntry[Any]) -> bool:
+    """Return whether the user chose to change battery settings through the cloud."""
+    return bool(entry.options.get(OPTION_CLOUD_SITE)) and has_account(entry)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A change that the cloud accepted, and the gateway has to confirm."""
+
+    entity_id: str
+    wanted: object
+    at: float
+
+
+@dataclass
+class BatteryControl:
+    """Changes battery settings through the cloud for one entry."""
+
+    hass: HomeAssistant
+    entry: ConfigEntry[Any]
+    cloud: BatteryCloud
+    clock: Callable[[], float]
+    #: Changes that the gateway did not confirm yet.
+    _pending: dict[Setting, _Pending] = field(default_factory=dict, init=False)
+    _freshness: Freshness | None = field(default=None, init=False)
+    _is_failing: bool = field(default=False, init=False)
+    is_closed: bool = field(default=False, init=False)
+
+    @property
+    def objects(self) -> Mapping[Address, TimedValue]:
+        """The cloud's settings as an object of the snapshot; none before they were read."""
+        if self.cloud.latest is None or self._freshness is None:
+            return {}
+        if not self._is_failing:
+            self._freshness.updated_at = self.clock()
+        return {CLOUD_BATTERY: TimedValue(self.cloud.latest, self._freshness)}
+
+    def carries_out(self, setting: Setting | None, snapshot: Snapshot) -> bool:
+        """Return whether a setting is changed through the cloud, and not by the gateway itself."""
+        if setting is None:
+            return False
+        return setting not in _LOCAL or AwesomeVersion(snapshot.firmware) >= _CLOUD_OWNS_FROM
+
+    def wanted(self, setting: Setting | None) -> object:
+        """Return the value that the gateway has to confirm, None when there is none."""
+        pending = self._pending.get(setting) if setting else None
+        return pending.wanted if pending else None
+
+    async def async_read(self) -> None:
+        """Read the cloud's settings, and log one line when that fails and one when it succeeds again."""
+        if self.entry.options.get(OPTION_CLOUD_CODE) and not self.cloud.client.is_logged_in:
+            # A login would send the user a code.
+            issues.async_report_cloud(self.hass, self.entry, issues.CLOUD_CODE)
+            return
+        try:
+            await self.cloud.read()
+        except CloudError as err:
+            self._failed(err)
+            return
+        if self.is_closed:
+            return
+        if self._is_failing:
+            LOGGER.info("%s: the battery settings in the cloud can be read again", self.entry.title)
+        self._is_failing = False
+        self._freshness = Freshness(self.clock())
+        for subject in (issues.CLOUD_CODE, issues.CLOUD_ACCOUNT):
+            issues.async_clear(self.hass, self.entry, subject)
+
+    def _failed(self, err: CloudError) -> None:
+        if self.is_closed:
+            return
+        if not self._is_failing:
+            LOGGER.warning("%s: the battery settings in the cloud can't be read (%s)", self.entry.title, err)
+        self._is_failing = True
+        if err.is_permanent:
+            is_code = err.reason is CloudReason.CODE_REQUIRED
+            issues.async_report_cloud(self.hass, self.entry, issues.CLOUD_CODE if is_code else issues.CLOUD_ACCOUNT)
+
+    async def async_change(self, setting: Setting, value: object, entity_id: str) -> None:
+        """Change a setting. Raises CloudError when the cloud does not accept it; it is not repeated then."""
+        if self.entry.options.get(OPTION_CLOUD_CODE) and not self.cloud.client.is_logged_in:
+            issues.async_report_cloud(self.hass, self.entry, issues.CLOUD_CODE)
+            raise CloudError(CloudReason.CODE_REQUIRED)
+        try:
+            await self.cloud.change(setting, value)
+        except CloudError as err:
+            if err.is_permanent:
+                self._failed(err)
+            raise
+        # A gateway does not report these, nor which optimisation is in use.
+        if setting in (Setting.DISCHARGE_TO_GRID, Setting.RESTRICT_DISCHARGE) or value is Profile.AI_OPTIMIZATION:
+            return
+        self._pending[setting] = _Pending(entity_id, value, self.clock())
+
+    def check(self, snapshot: Snapshot) -> bool:
+        """Compare what is pending with what the gateway reports; return whether anything was confirmed or given up."""
+        ended = False
+        for setting, pending in list(self._pending.items()):
+            actual, updated_at = _reported(setting, snapshot)
+            is_confirmed = actual == pending.wanted and updated_at >= pending.at
+            if not is_confirmed and self.clock() - pending.at < CONFIRM_WITHIN:
+                continue
+            del self._pending[setting]
+            ended = True
+            texts = (pending.entity_id, pending.wanted, actual)
+            if is_confirmed:
+                LOGGER.debug("%s: %s became %s, as the gateway confirms", self.entry.title, setting, actual)
+            else:
+                LOGGER.warning(
+                    "%s: the cloud accepted %s for %s, and the gateway still reports %s after five minutes",
+                    *(self.entry.title, pending.wanted, setting, actual),
+                )
+            issues.async_report_unconfirmed(self.hass, self.entry, setting, None if is_confirmed else texts)
+        return ended
+
+    def close(self) -> None:
+        """End all of this; the session with the cloud stays for the next set-up."""
+        self.is_closed = True
+        self._pending.clear()
+
+
+def _reported(setting: Setting, snapshot: Snapshot) -> tuple[object, float]:
+    """Return what the gateway reports of a setting, and when that was read, on the polls' clock."""
+    for address, read in _REPORTS[setting]:
+        if (timed := snapshot.objects.get(address)) and (value := read(timed.value)) is not None:
+            return value, timed.updated_at
+    return None, float("-inf")
+
+
+def _settings(read: Callable[[EnvoyStorageSettings], object]) -> tuple[Address, Callable[[object], object]]:
+    return ("storage_settings",), lambda value: read(value) if isinstance(value, EnvoyStorageSettings) else None
+
+
+def _mode(settings: EnvoyStorageSettings) -> Profile | None:
+    return PROFILES.get(settings.mode) if settings.mode else None
+
+
+#: Where the gateway reports each setting: what the controller does, else what is stored.
+_REPORTS: Final[Mapping[Setting, tuple[tuple[Address, Callable[[object], object]], ...]]] = {
+    Setting.RESERVE: (
+        (
+            ("encharge_aggregate",),
+            lambda value: (
+                value.configured_reserve_state_of_charge if isinstance(value, EnvoyEnchargeAggregate) else None
+            ),
+        ),
+        _settings(lambda settings: settings.reserved_soc),
+    ),
+    Setting.MODE: (_settings(_mode),),
+    Setting.CHARGE_FROM_GRID: (
+        (
+            ("battery_scheduler",),
+            lambda value: value.charge_from_grid_allowed if isinstance(value, BatteryScheduler) else None,
+        ),
+        _settings(lambda settings: settings.charge_from_grid),
+    ),
+    Setting.SHUTDOWN_LEVEL: (
+        (
+            ("battery_controller",),
+            lambda value: value.shutdown_level if isinstance(value, BatteryController) else None,
+        ),
+    ),
+}

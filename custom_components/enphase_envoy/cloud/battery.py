@@ -1,0 +1,186 @@
+"""The batteries of one site in the cloud: read, and changed one setting at a time."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from .client import CloudClient
+from .errors import CloudError, CloudReason
+from .models import (
+    BatterySettings,
+    CloudBattery,
+    Control,
+    Profile,
+    Schedule,
+    ScheduleKind,
+    Setting,
+    SiteSettings,
+    schedules_from_api,
+)
+
+#: Seconds between two reads at least.
+READ_PAUSE: Final = 300
+#: Charging from the grid at night, in minutes after midnight, where the site has no times yet.
+_CHARGE_BEGIN: Final = 120
+_CHARGE_END: Final = 300
+_FULL: Final = 100
+
+
+class BatteryCloud:
+    """The battery settings of a site. Every change raises CloudError if the cloud did not accept it."""
+
+    def __init__(self, client: CloudClient, site: str, clock: Callable[[], float]) -> None:
+        """Prepare to read the site with this id; `clock` returns seconds."""
+        self.client = client
+        self.site = site
+        self._clock = clock
+        #: What was read last, with the changes that were accepted since.
+        self.latest: CloudBattery | None = None
+        self._next_read = float("-inf")
+
+    async def read(self) -> CloudBattery:
+        """Return the settings; they are requested at most every five minutes. Raises CloudError."""
+        if self.latest and self._clock() < self._next_read:
+            return self.latest
+        paths = (f"/batterySettings/{self.site}", f"/siteSettings/{self.site}", self._schedules_path)
+        self._next_read = self._clock() + READ_PAUSE
+        settings, site, schedules = await self.client.read(*paths)
+        self.latest = CloudBattery(
+            BatterySettings.from_api(settings), SiteSettings.from_api(site), schedules_from_api(schedules)
+        )
+        return self.latest
+
+    async def _settings(self) -> CloudBattery:
+        return self.latest or await self.read()
+
+    @property
+    def _schedules_path(self) -> str:
+        return f"/battery/sites/{self.site}/schedules"
+
+    async def _put(self, path: str, body: object, **changes: object) -> None:
+        """Send a change of settings, and note it: a read at once would still return the old values."""
+        await self.client.write("PUT", f"/{path}/{self.site}", body, self.site)
+        if self.latest:
+            self.latest = replace(self.latest, settings=replace(self.latest.settings, **changes))  # type: ignore[arg-type]
+
+    # Settings
+
+    async def change(self, setting: Setting, value: object) -> None:
+        """Change a setting: a Profile, a level in percent, or whether something is enabled."""
+        match setting, value:
+            case Setting.MODE, Profile():
+                await self.set_profile(value)
+            case Setting.RESERVE, int() | float():
+                await self.set_reserve(value)
+            case Setting.SHUTDOWN_LEVEL, int() | float():
+                await self.set_shutdown_level(value)
+            case Setting.CHARGE_FROM_GRID, bool():
+                await self.set_charge_from_grid(value)
+            case Setting.DISCHARGE_TO_GRID, bool():
+                await self.set_discharge_to_grid(value)
+            case Setting.RESTRICT_DISCHARGE, bool():
+                await self.set_restrict_discharge(value)
+            case _:
+                raise ValueError(f"{value!r} is no value of {setting}")
+
+    async def set_profile(self, profile: Profile) -> None:
+        """Change the storage mode; each has a reserve of its own, which comes back into use."""
+        battery = await self._settings()
+        if profile not in battery.site.profiles:
+            raise CloudError(CloudReason.NOT_OFFERED, profile)
+        reserve = battery.settings.reserves.get(profile, battery.settings.reserve)
+        await self._put_profile(profile, _FULL if profile is Profile.BACKUP else reserve)
+
+    async def set_reserve(self, level: float) -> None:
+        """Change the reserve of the storage mode in use, in percent."""
+        settings = (await self._settings()).settings
+        if settings.profile is None or settings.profile is Profile.BACKUP:
+            # Full backup keeps all of the energy.
+            raise CloudError(CloudReason.NOT_OFFERED, f"reserve in {settings.profile}")
+        await self._put_profile(settings.profile, level)
+
+    async def _put_profile(self, profile: Profile, reserve: float | None) -> None:
+        body: dict[str, object] = {"profile": str(profile)}
+        if reserve is not None:
+            body["batteryBackupPercentage"] = round(reserve)
+        if profile in (Profile.SAVINGS, Profile.AI_OPTIMIZATION):
+            body["operationModeSubType"] = "prioritize-energy"
+        await self._put("profile", body, profile=profile, reserve=reserve)
+
+    async def set_charge_from_grid(self, enabled: bool) -> None:
+        """Allow or forbid charging from the grid.
+
+        Allowing it accepts the disclaimer about tax credits for the user, where that was not done before.
+        """
+        battery = await self._settings()
+        settings = battery.settings
+        if enabled and not battery.site.allows_charge_from_grid:
+            raise CloudError(CloudReason.NOT_OFFERED, "charge from grid")
+        if not enabled:
+            await self._put("batterySettings", {"chargeFromGrid": False}, charge_from_grid=False)
+            return
+        if not settings.accepted_disclaimer:
+            path = f"/batterySettings/acceptDisclaimer/{self.site}"
+            await self.client.write("POST", path, {"disclaimer-type": "itc"}, self.site)
+        body = {
+            "chargeFromGrid": True,
+            "acceptedItcDisclaimer": True,
+            "chargeBeginTime": _CHARGE_BEGIN if settings.charge_begin is None else settings.charge_begin,
+            "chargeEndTime": _CHARGE_END if settings.charge_end is None else settings.charge_end,
+            "chargeFromGridScheduleEnabled": settings.charge_schedule_enabled or False,
+        }
+        await self._put("batterySettings", body, charge_from_grid=True, accepted_disclaimer=True)
+
+    async def set_shutdown_level(self, level: float) -> None:
+        """Change the level at which batteries switch off, in percent."""
+        await self._settings()
+        await self._put("batterySettings", {"veryLowSoc": round(level)}, shutdown_level=level)
+
+    async def set_discharge_to_grid(self, enabled: bool) -> None:
+        """Allow or forbid discharging to the grid."""
+        control = (await self._settings()).settings.discharge_to_grid
+        await self._set_control("dtgControl", "discharge_to_grid", control, enabled)
+
+    async def set_restrict_discharge(self, enabled: bool) -> None:
+        """Restrict the discharge of batteries, or lift the restriction."""
+        control = (await self._settings()).settings.restrict_discharge
+        await self._set_control("rbdControl", "restrict_discharge", control, enabled)
+
+    async def _set_control(self, key: str, field: str, control: Control | None, enabled: bool) -> None:
+        if control is None or not control.is_offered or control.is_locked:
+            raise CloudError(CloudReason.NOT_OFFERED, key)
+        # The service ignores some changes that do not repeat the whole control.
+        raw = {**control.raw, "enabled": enabled}
+        await self._put("batterySettings", {key: raw}, **{field: replace(control, enabled=enabled, raw=raw)})
+
+    # Schedules
+
+    async def set_schedule(self, schedule: Schedule) -> Schedule:
+        """Store a schedule, or change the one with its id. One that overlaps another of its kind is refused."""
+        battery = await self._settings()
+        if schedule.id and not any(schedule.id == other.id for other in battery.schedules):
+            raise CloudError(CloudReason.UNKNOWN_SCHEDULE, schedule.id)
+        others = [other for other in battery.schedules if other.id != schedule.id]
+        # The service names the wrong kind in its refusal, so that this check is better understood.
+        if any(other.kind is schedule.kind and other.enabled and schedule.overlaps(other) for other in others):
+            raise CloudError(CloudReason.OVERLAP, schedule.kind)
+        timezone = battery.site.timezone or "UTC"
+        path = f"{self._schedules_path}/{schedule.id}" if schedule.id else self._schedules_path
+        answer = await self.client.write("PUT" if schedule.id else "POST", path, schedule.to_api(timezone), self.site)
+        stored = Schedule.from_api(schedule.kind, answer) or schedule
+        self.latest = replace(battery, schedules=(*others, stored))
+        return stored
+
+    async def delete_schedule(self, identifier: str) -> None:
+        """Delete a schedule."""
+        battery = await self._settings()
+        others = tuple(other for other in battery.schedules if other.id != identifier)
+        if len(others) == len(battery.schedules):
+            raise CloudError(CloudReason.UNKNOWN_SCHEDULE, identifier)
+        await self.client.write("POST", f"{self._schedules_path}/{identifier}/delete", {}, self.site)
+        self.latest = replace(battery, schedules=others)
+
+    def schedules(self, kind: ScheduleKind | None = None) -> tuple[Schedule, ...]:
+        """Return the schedules that were read last, of one kind or all."""
+        found = self.latest.schedules if self.latest else ()
+        return tuple(schedule for schedule in found if kind in (None, schedule.kind))

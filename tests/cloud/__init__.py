@@ -1,0 +1,1 @@
+"""Battery settings through the cloud, against a simulation of its service."""

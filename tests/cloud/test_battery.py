@@ -1,0 +1,197 @@
+"""Settings and schedules: what is sent, and what is refused before anything is sent."""
+
+from collections.abc import Awaitable, Callable
+from datetime import time
+from typing import Any
+
+import pytest
+
+from custom_components.enphase_envoy.cloud.battery import READ_PAUSE, BatteryCloud
+from custom_components.enphase_envoy.cloud.errors import CloudError, CloudReason
+from custom_components.enphase_envoy.cloud.models import Profile, Schedule, ScheduleKind
+from tests.simulator.battery_service import SITE
+
+from .conftest import Account
+
+CONTROL = {"show": True, "showDaySchedule": True, "enabled": True, "locked": False, "scheduleSupported": True}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "body"),
+    [
+        (
+            lambda battery: battery.set_reserve(35.0),
+            "profile",
+            {"profile": "self-consumption", "batteryBackupPercentage": 35},
+        ),
+        (
+            lambda battery: battery.set_profile(Profile.BACKUP),
+            "profile",
+            {"profile": "backup_only", "batteryBackupPercentage": 100},
+        ),
+        (
+            lambda battery: battery.set_profile(Profile.SAVINGS),
+            "profile",
+            {"profile": "cost_savings", "batteryBackupPercentage": 30, "operationModeSubType": "prioritize-energy"},
+        ),
+        (lambda battery: battery.set_charge_from_grid(False), "batterySettings", {"chargeFromGrid": False}),
+        (lambda battery: battery.set_shutdown_level(12.0), "batterySettings", {"veryLowSoc": 12}),
+        (lambda battery: battery.set_restrict_discharge(True), "batterySettings", {"rbdControl": CONTROL}),
+        (
+            lambda battery: battery.set_discharge_to_grid(True),
+            "batterySettings",
+            {"dtgControl": {**CONTROL, "startTime": 960, "endTime": 1140}},
+        ),
+    ],
+)
+async def test_change_is_sent_once(
+    account: Account, change: Callable[[BatteryCloud], Awaitable[None]], path: str, body: dict[str, Any]
+) -> None:
+    await account.battery.read()
+    await change(account.battery)
+    (write,) = account.cloud.batteries.writes
+    assert (write.method, write.path, write.body) == ("PUT", f"/{path}/{SITE}", body)
+
+
+async def test_charging_from_the_grid_accepts_the_disclaimer_first(account: Account) -> None:
+    await account.battery.set_charge_from_grid(True)
+    await account.battery.set_charge_from_grid(True)
+    paths = [write.path for write in account.cloud.batteries.writes]
+    assert paths == [
+        f"/batterySettings/acceptDisclaimer/{SITE}",
+        f"/batterySettings/{SITE}",
+        f"/batterySettings/{SITE}",
+    ]
+    assert account.cloud.batteries.writes[1].body == {
+        "chargeFromGrid": True,
+        "acceptedItcDisclaimer": True,
+        "chargeBeginTime": 120,
+        "chargeEndTime": 300,
+        "chargeFromGridScheduleEnabled": False,
+    }
+
+
+async def test_settings_that_the_site_does_not_offer_are_refused_without_a_request(account: Account) -> None:
+    service = account.cloud.batteries
+    service.site_settings |= {"showAiOptiSavingsMode": False, "restrictCfg": True}
+    service.settings["dtgControl"]["locked"] = True
+    service.settings["rbdControl"] = None
+    service.settings["profile"] = "backup_only"
+    await account.battery.read()
+    for change in (
+        account.battery.set_profile(Profile.AI_OPTIMIZATION),
+        account.battery.set_charge_from_grid(True),
+        account.battery.set_discharge_to_grid(True),
+        account.battery.set_restrict_discharge(True),
+        account.battery.set_reserve(30),
+    ):
+        with pytest.raises(CloudError) as failure:
+            await change
+        assert failure.value.reason is CloudReason.NOT_OFFERED
+    assert not service.writes
+
+
+async def test_settings_are_read_every_five_minutes_at_most(account: Account) -> None:
+    requests = account.cloud.batteries.requests
+    for _ in range(11):
+        await account.battery.read()
+        account.now += READ_PAUSE / 10
+    assert requests[f"/batterySettings/{SITE}"] == 2
+
+
+async def test_accepted_change_is_noted_until_the_next_read(account: Account) -> None:
+    await account.battery.read()
+    await account.battery.set_shutdown_level(15)
+    assert account.battery.latest
+    assert account.battery.latest.settings.shutdown_level == 15
+
+
+async def test_refused_change_is_not_noted_and_not_repeated(account: Account) -> None:
+    await account.battery.read()
+    account.cloud.batteries.write_trouble = "refused"
+    with pytest.raises(CloudError) as failure:
+        await account.battery.set_shutdown_level(15)
+    assert failure.value.reason is CloudReason.REFUSED
+    assert account.battery.latest
+    assert account.battery.latest.settings.shutdown_level == 5
+    posts = account.cloud.batteries.requests[f"/batterySettings/{SITE}"]
+    assert posts == 2
+
+
+async def test_other_shapes_cost_their_fields_only(account: Account) -> None:
+    service = account.cloud.batteries
+    service.settings |= {
+        "veryLowSoc": "unknown",
+        "profile": "expert",
+        "dtgControl": [],
+        "previousBatteryBackupPercentage": 7,
+    }
+    battery = await account.battery.read()
+    assert battery.settings.shutdown_level is None
+    assert battery.settings.profile is None
+    assert battery.settings.discharge_to_grid is None
+    assert battery.settings.reserve == 20
+    service.trouble = "shape"
+    account.now += READ_PAUSE + 1
+    battery = await account.battery.read()
+    assert battery.settings.reserve is None
+
+
+NIGHT = Schedule(ScheduleKind.CHARGE_FROM_GRID, time(23), time(5), (1, 2, 3), limit=80)
+
+
+async def test_schedules_are_stored_changed_and_deleted(account: Account) -> None:
+    stored = await account.battery.set_schedule(NIGHT)
+    assert stored.id
+    assert account.battery.schedules(ScheduleKind.CHARGE_FROM_GRID) == (stored,)
+    changed = await account.battery.set_schedule(
+        Schedule(stored.kind, time(22), time(5), stored.days, limit=90, id=stored.id)
+    )
+    account.now += READ_PAUSE + 1
+    assert (await account.battery.read()).schedules == (changed,)
+    assert (changed.start, changed.limit, changed.id) == (time(22), 90, stored.id)
+    await account.battery.delete_schedule(stored.id)
+    account.now += READ_PAUSE + 1
+    assert not (await account.battery.read()).schedules
+    with pytest.raises(CloudError) as failure:
+        await account.battery.delete_schedule(stored.id)
+    assert failure.value.reason is CloudReason.UNKNOWN_SCHEDULE
+
+
+async def test_overlapping_schedule_is_refused_before_anything_is_lost(account: Account) -> None:
+    await account.battery.set_schedule(NIGHT)
+    writes = len(account.cloud.batteries.writes)
+    with pytest.raises(CloudError) as failure:
+        await account.battery.set_schedule(Schedule(NIGHT.kind, time(4), time(6), (4,)))
+    assert failure.value.reason is CloudReason.OVERLAP
+    assert len(account.cloud.batteries.writes) == writes
+    # The cloud has one that was not read yet.
+    account.cloud.batteries.schedules["other"] = {
+        **Schedule(NIGHT.kind, time(12), time(14), (5,)).to_api("Europe/Berlin"),
+        "scheduleId": "other",
+    }
+    with pytest.raises(CloudError) as failure:
+        await account.battery.set_schedule(Schedule(NIGHT.kind, time(13), time(15), (5,)))
+    assert failure.value.reason is CloudReason.OVERLAP
+    assert len(account.battery.schedules()) == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "overlaps"),
+    [
+        (Schedule(NIGHT.kind, time(4), time(6), (4,)), True),
+        (Schedule(NIGHT.kind, time(5), time(6), (4,)), False),
+        (Schedule(NIGHT.kind, time(22), time(23), (1,)), False),
+        (Schedule(NIGHT.kind, time(23, 30), time(23, 45), (3,)), True),
+        (Schedule(NIGHT.kind, time(4), time(6), (1,)), False),
+        (Schedule(NIGHT.kind, time(22), time(1), (7,)), False),
+    ],
+)
+def test_schedules_that_pass_midnight_overlap_on_the_next_day(other: Schedule, *, overlaps: bool) -> None:
+    assert NIGHT.overlaps(other) is overlaps
+    assert other.overlaps(NIGHT) is overlaps
+
+
+def test_schedule_of_sunday_passes_into_monday() -> None:
+    sunday = Schedule(NIGHT.kind, time(22), time(6), (7,))
+    assert sunday.overlaps(Schedule(NIGHT.kind, time(5), time(7), (1,)))

@@ -1,0 +1,99 @@
+"""Login, one-time code, pauses, and the requests of the service of battery settings."""
+
+import pytest
+
+from custom_components.enphase_envoy.cloud.client import LOGIN_PAUSE
+from custom_components.enphase_envoy.cloud.errors import CloudError, CloudReason
+from tests.simulator.battery_service import SITE, ServiceTrouble
+from tests.simulator.cloud import Trouble
+
+from .conftest import Account
+
+
+async def test_login_uses_one_session_for_all_requests(account: Account) -> None:
+    assert await account.client.sites() == {SITE: "Home"}
+    await account.battery.read()
+    assert account.cloud.requests["login"] == 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "password", "reason"),
+    [
+        (None, "wrong", CloudReason.INVALID_AUTH),
+        ("error", "sunshine", CloudReason.UNREACHABLE),
+        ("html", "sunshine", CloudReason.UNREACHABLE),
+    ],
+)
+async def test_login_that_fails_is_not_repeated_for_five_minutes(
+    account: Account, trouble: Trouble | None, password: str, reason: CloudReason
+) -> None:
+    account.cloud.login_trouble = trouble
+    account.use(password)
+    for expected in (reason, CloudReason.PAUSED):
+        with pytest.raises(CloudError) as failure:
+            await account.client.log_in()
+        assert failure.value.reason is expected
+    assert account.cloud.requests["login"] == 1
+    assert "sunshine" not in str(failure.value)
+    account.cloud.login_trouble = None
+    account.now += LOGIN_PAUSE + 1
+    account.client._password = "sunshine"
+    await account.client.log_in()
+
+
+async def test_multi_factor_account_is_sent_a_code(account: Account) -> None:
+    account.cloud.login_trouble = "mfa"
+    for _ in range(2):
+        with pytest.raises(CloudError) as failure:
+            await account.client.log_in()
+        assert failure.value.reason is CloudReason.CODE_REQUIRED
+    assert account.cloud.codes_sent == 1
+    with pytest.raises(CloudError) as failure:
+        await account.client.enter_code("654321")
+    assert failure.value.reason is CloudReason.CODE_INVALID
+    await account.client.enter_code(f" {account.cloud.code} ")
+    assert await account.client.sites() == {SITE: "Home"}
+
+
+async def test_session_that_ended_is_renewed_once(account: Account) -> None:
+    await account.battery.read()
+    account.cloud.end_sessions()
+    account.now += LOGIN_PAUSE + 1
+    await account.battery.read()
+    assert account.cloud.requests["login"] == 2
+    account.cloud.end_sessions()
+    with pytest.raises(CloudError) as failure:
+        await account.battery.set_reserve(30)
+    assert failure.value.reason is CloudReason.PAUSED
+    assert not account.cloud.batteries.writes
+
+
+async def test_list_of_sites_may_be_empty_or_have_each_twice(account: Account) -> None:
+    account.cloud.batteries.sites *= 2
+    assert await account.client.sites() == {SITE: "Home"}
+    account.cloud.batteries.sites = []
+    assert await account.client.sites() == {SITE: SITE}
+
+
+@pytest.mark.parametrize("trouble", ["html", "forbidden", "not_acceptable", "too_many", "error"])
+async def test_pauses_double_while_the_service_refuses(account: Account, trouble: ServiceTrouble) -> None:
+    service = account.cloud.batteries
+    await account.battery.read()
+    service.trouble = trouble
+    start, requests = account.now, service.requests.total()
+    while account.now < start + 3600:
+        account.now += 10
+        with pytest.raises(CloudError):
+            await account.client.read(f"/batterySettings/{SITE}")
+    # After 300, 600, 1200 and 2400 seconds at the earliest.
+    assert service.requests.total() - requests <= 4
+    service.trouble = None
+    account.now += 6 * 3600
+    assert await account.battery.read()
+
+
+async def test_nothing_is_requested_after_the_end(account: Account) -> None:
+    account.client.close()
+    with pytest.raises(CloudError):
+        await account.client.log_in()
+    assert not account.cloud.requests
