@@ -1,12 +1,12 @@
 """Enphase Envoy: solar production, consumption, batteries and their switches from the gateway in the house."""
 
-from homeassistant.const import CONF_HOST
+from homeassistant.const import CONF_HOST, Platform
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryNotReady
 from homeassistant.helpers import config_validation as cv, device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
-from . import address, devices, issues, maintenance, migration, services
+from . import address, battery_control, devices, issues, maintenance, migration, services
 from .client.errors import GatewayError
 from .client.gateway import Gateway
 from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
@@ -29,6 +29,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> boo
     gateway = await _gateway(hass, entry)
     energy_manager = EnergyManager(hass, entry, gateway.clock)
     coordinator = EnvoyCoordinator(hass, entry, gateway, energy_manager)
+    coordinator.battery_control = battery_control.async_create(hass, entry, gateway.clock)
     try:
         await coordinator.async_config_entry_first_refresh()
     except ConfigEntryNotReady:
@@ -38,7 +39,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> boo
     entry.runtime_data = coordinator
     migration.async_adopt_entities(hass, entry)
     devices.async_keep_registered(hass, entry)
-    await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    await hass.config_entries.async_forward_entry_setups(entry, _platforms(coordinator))
     maintenance.async_start(hass, entry)
     return True
 
@@ -56,9 +57,14 @@ async def _gateway(hass: HomeAssistant, entry: EnvoyConfigEntry) -> Gateway:
         ) from err
 
 
+def _platforms(coordinator: EnvoyCoordinator) -> tuple[Platform, ...]:
+    """Return the platforms of an entry: a calendar only where there are schedules."""
+    return (*PLATFORMS, Platform.CALENDAR) if coordinator.battery_control else PLATFORMS
+
+
 async def async_unload_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> bool:
     """Unload a gateway."""
-    unloaded = await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+    unloaded = await hass.config_entries.async_unload_platforms(entry, _platforms(entry.runtime_data))
     if unloaded:
         await entry.runtime_data.async_close()
     return unloaded

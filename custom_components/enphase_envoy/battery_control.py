@@ -74,6 +74,16 @@ def is_enabled(entry: ConfigEntry[Any]) -> bool:
     return bool(entry.options.get(OPTION_CLOUD_SITE)) and has_account(entry)
 
 
+@callback
+def async_create(hass: HomeAssistant, entry: ConfigEntry[Any], clock: Callable[[], float]) -> BatteryControl | None:
+    """Return the control of an entry, None where the user did not choose it; no request is made."""
+    if not is_enabled(entry):
+        return None
+    issues.async_clear(hass, entry, issues.CLOUD_OFFER)
+    cloud = BatteryCloud(async_client(hass, entry, clock), entry.options[OPTION_CLOUD_SITE], clock)
+    return BatteryControl(hass, entry, cloud, clock)
+
+
 @dataclass(slots=True)
 class _Pending:
     """A change that the cloud accepted, and the gateway has to confirm."""

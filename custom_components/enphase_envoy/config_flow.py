@@ -27,11 +27,14 @@ from homeassistant.helpers.selector import (
     TextSelectorType,
 )
 from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
+from pyenphase.models.tariff import EnvoyStorageSettings
 import voluptuous as vol
 from yarl import URL
 
 from .address import async_follow
 from .authentication import uses_tokens
+from .battery_control import has_account, is_enabled
+from .battery_flow import BatteryCloudSteps
 from .client.auth import Credentials
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
@@ -40,12 +43,15 @@ from .const import (
     CONF_USE_MANUAL_TOKEN,
     DEFAULT_POLL_INTERVAL,
     DOMAIN,
+    OPTION_CLOUD_CODE,
+    OPTION_CLOUD_SITE,
     OPTION_DISABLE_KEEP_ALIVE,
     OPTION_FIXTURES,
     OPTION_PIN_CERTIFICATE,
     OPTION_POLL_INTERVAL,
     POLL_INTERVALS,
 )
+from .energy.settings_monitor import STORAGE_SETTINGS
 from .energy_dashboard import DUPLICATE_SUFFIX, async_add, async_proposals
 from .migration import async_take_over, shared_devices
 from .model.validation import is_serial_number
@@ -299,14 +305,51 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
         return await self.async_step_user(user_input)
 
 
-class EnvoyOptionsFlow(OptionsFlowWithReload):
-    """Options flow: options of the entry, and the sources of the Energy dashboard."""
+class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], OptionsFlowWithReload):
+    """Options flow: options of the entry, the sources of the Energy dashboard, and battery settings in the cloud."""
 
     async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show the menu if the Energy dashboard can be filled, else the options."""
+        steps = ["options"]
         if self._is_loaded and ENERGY in self.hass.config.components:
-            return self.async_show_menu(step_id="init", menu_options=["energy_dashboard", "options"])
-        return await self.async_step_options()
+            steps.insert(0, "energy_dashboard")
+        if is_enabled(self.config_entry) or self._may_use_cloud:
+            steps.append("battery_cloud")
+        return (
+            self.async_show_menu(step_id="init", menu_options=steps) if steps[1:] else await self.async_step_options()
+        )
+
+    @property
+    def _may_use_cloud(self) -> bool:
+        """Whether the system has IQ batteries, and the password of the account is known."""
+        if not (self._is_loaded and has_account(self.config_entry)):
+            return False
+        snapshot = self.config_entry.runtime_data.data
+        return snapshot.get(EnvoyStorageSettings, STORAGE_SETTINGS) is not None
+
+    async def async_step_battery_cloud(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Let the user choose whether battery settings are changed through the cloud."""
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            if not user_input["enabled"]:
+                kept = {**self.config_entry.options}
+                kept.pop(OPTION_CLOUD_SITE, None)
+                kept.pop(OPTION_CLOUD_CODE, None)
+                return self.async_create_entry(data=kept)
+            result, errors = await self._async_log_in()
+            if result:
+                return result
+        schema = vol.Schema({vol.Required("enabled", default=is_enabled(self.config_entry)): bool})
+        return self.async_show_form(step_id="battery_cloud", data_schema=schema, errors=errors)  # type: ignore[arg-type]
+
+    @property
+    @override
+    def _cloud_entry(self) -> ConfigEntry[Any]:
+        return self.config_entry
+
+    @override
+    def _use_cloud(self, options: dict[str, Any]) -> ConfigFlowResult:
+        return self.async_create_entry(data=options)
 
     @property
     def _is_loaded(self) -> bool:

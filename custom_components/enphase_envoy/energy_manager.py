@@ -11,15 +11,16 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 from pyenphase.models.tariff import EnvoyStorageSettings
 
+from .battery_control import has_account
 from .const import DEFAULT_POLL_INTERVAL, LOGGER, OPTION_POLL_INTERVAL
 from .energy.ac_batteries import AcBatteries
 from .energy.counter import Step, StepCause
 from .energy.counter_filter import CounterFilter
 from .energy.daily import DailyEnergy
 from .energy.pipeline import Pipeline, ProcessingContext
-from .energy.settings_monitor import SettingsMonitor
+from .energy.settings_monitor import SettingOutcome, SettingsMonitor
 from .energy.virtual_meters import VirtualMeters
-from .issues import async_report_setting, async_report_step
+from .issues import CLOUD_OFFER, async_clear, async_report_cloud, async_report_setting, async_report_step
 from .model.json_data import Json
 from .model.snapshot import Address, CounterKey, Snapshot, to_key
 from .model.validation import is_number
@@ -137,6 +138,10 @@ class EnergyManager:
                 self._correct(counter, step, entities.get(counter), context.now)
         for result in self._settings.results:
             async_report_setting(self._hass, self._entry, snapshot.firmware, result)
+            if result.outcome is SettingOutcome.KEPT:
+                async_clear(self._hass, self._entry, CLOUD_OFFER)
+            elif has_account(self._entry):
+                async_report_cloud(self._hass, self._entry, CLOUD_OFFER)
         self._report_steps()
         self._log_held_counters()
         if self._stop:

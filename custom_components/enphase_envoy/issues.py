@@ -17,6 +17,8 @@ CERTIFICATE_CHANGED = "certificate_changed"
 ADDRESS_CHANGED = "address_changed"
 FIRMWARE_BEFORE_TOKENS = "firmware_before_tokens"
 COUNTER_STEP = "counter_step"
+#: The user may change battery settings through the cloud; a login there requires the user.
+CLOUD_OFFER = "cloud_offer"
 CLOUD_CODE = "cloud_code"
 CLOUD_ACCOUNT = "cloud_account"
 LOCAL_PASSWORD = "local_password"  # noqa: S105
@@ -95,8 +97,8 @@ def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware:
 
 @callback
 def async_report_cloud(hass: HomeAssistant, entry: ConfigEntry[Any], key: str) -> None:
-    """Create an issue for a login to the cloud that needs the user: CLOUD_CODE, or CLOUD_ACCOUNT."""
-    _create(hass, entry, key, key, "battery-settings", {}, fixable=key == CLOUD_CODE)
+    """Create an issue about battery settings through the cloud: CLOUD_OFFER, CLOUD_CODE or CLOUD_ACCOUNT."""
+    _create(hass, entry, key, key, "battery-settings", {}, fixable=key != CLOUD_ACCOUNT)
 
 
 @callback

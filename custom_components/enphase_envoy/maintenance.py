@@ -11,6 +11,7 @@ from homeassistant.helpers.event import async_call_later, async_track_time_chang
 
 from . import devices, issues
 from .address import async_return
+from .battery_control import READ_PERIOD, BatteryControl
 from .client.auth import token_validity
 from .client.backoff import Backoff
 from .client.errors import GatewayError
@@ -38,6 +39,8 @@ def async_start(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     _PeriodicTask(hass, entry, _FIRMWARE_PERIOD, lambda: _check_firmware(entry))
     entry.async_on_unload(async_track_time_change(hass, partial(_reset_day, entry), 0, 0, 0))
     _PeriodicTask(hass, entry, _FIRST_PAUSE, lambda: _return_to_address(hass, entry))
+    if control := entry.runtime_data.battery_control:
+        _PeriodicTask(hass, entry, 0, lambda: _read_cloud(entry, control))
     if entry.runtime_data.gateway.uses_tokens:
         _PeriodicTask(hass, entry, _CERTIFICATE_DELAY, lambda: _store_certificate(hass, entry))
         _PeriodicTask(hass, entry, 0, _TokenRenewal(hass, entry).async_check)
@@ -90,6 +93,13 @@ async def _add_mac(hass: HomeAssistant, entry: EnvoyConfigEntry) -> float | None
     if mac := await entry.runtime_data.gateway.mac_address():
         devices.async_add_mac(hass, entry, mac)
     return None
+
+
+async def _read_cloud(entry: EnvoyConfigEntry, control: BatteryControl) -> float:
+    """Read the battery settings in the cloud."""
+    await control.async_read()
+    entry.runtime_data.publish()
+    return READ_PERIOD
 
 
 async def _check_firmware(entry: EnvoyConfigEntry) -> float:

@@ -13,6 +13,8 @@ import voluptuous as vol
 
 from . import address, issues, session
 from .authentication import uses_tokens
+from .battery_control import has_account
+from .battery_flow import BatteryCloudSteps
 from .client.errors import GatewayError
 from .client.gateway import Gateway
 from .config_flow import SECRET, validate
@@ -29,6 +31,8 @@ async def async_create_fix_flow(
     entry = hass.config_entries.async_get_known_entry(str(data["entry_id"]))
     if issue_id.startswith(issues.COUNTER_STEP):
         return CounterStep(entry, restore_corrections([data])[0])
+    if issue_id.startswith((issues.CLOUD_OFFER, issues.CLOUD_CODE)):
+        return UseCloud(entry)
     if issue_id.startswith(issues.ADDRESS_CHANGED):
         return NewAddress(entry, str(data["host"]))
     return NewToken(entry) if issue_id.startswith(issues.TOKEN_ENDS) else NewCertificate(entry)
@@ -188,6 +192,43 @@ class NewAddress(_TrustFlow):
     async def async_step_move(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
         """Show the form."""
         return await self._async_show(user_input)
+
+
+class UseCloud(BatteryCloudSteps[RepairsFlowResult], _EntryRepairFlow):
+    """Log in to the cloud, to change battery settings there."""
+
+    async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+        """Start with the form."""
+        return await self.async_step_battery_cloud()
+
+    async def async_step_battery_cloud(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
+        """Show what the user confirms, and log in."""
+        if self._is_removed or not has_account(self._entry):
+            return self.async_abort(reason="removed")
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            result, errors = await self._async_log_in()
+            if result:
+                return result
+        return self.async_show_form(
+            step_id="battery_cloud",
+            data_schema=vol.Schema({}),  # type: ignore[arg-type]
+            errors=errors,
+            description_placeholders={"name": self._entry.title},
+        )
+
+    @property
+    @override
+    def _cloud_entry(self) -> EnvoyConfigEntry:
+        return self._entry
+
+    @override
+    def _use_cloud(self, options: dict[str, Any]) -> RepairsFlowResult:
+        if self._is_removed:
+            return self.async_abort(reason="removed")
+        self.hass.config_entries.async_update_entry(self._entry, options=options)
+        self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
+        return self.async_create_entry(data={})
 
 
 class CounterStep(_EntryRepairFlow):
