@@ -127,13 +127,28 @@ class BatteryControl:
         pending = self._pending.get(setting) if setting else None
         return pending.wanted if pending else None
 
+    def require_session(self) -> None:
+        """Raise CloudError where a login would send the user a code, which only the user may request."""
+        if self.entry.options.get(OPTION_CLOUD_CODE) and not self.cloud.client.is_logged_in:
+            raise CloudError(CloudReason.CODE_REQUIRED)
+
+    @property
+    def report(self) -> dict[str, object]:
+        """What diagnostics contain: the types of the cloud's values, and none of them."""
+        latest = self.cloud.latest
+        return {
+            "session": self.cloud.client.is_logged_in,
+            "needs_code": bool(self.entry.options.get(OPTION_CLOUD_CODE)),
+            "failing": self._is_failing,
+            "pending": [str(setting) for setting in self._pending],
+            "settings": _types(latest.settings.raw) if latest else None,
+            "schedules": len(latest.schedules) if latest else None,
+        }
+
     async def async_read(self) -> None:
         """Read the cloud's settings, and log one line when that fails and one when it succeeds again."""
-        if self.entry.options.get(OPTION_CLOUD_CODE) and not self.cloud.client.is_logged_in:
-            # A login would send the user a code.
-            issues.async_report_cloud(self.hass, self.entry, issues.CLOUD_CODE)
-            return
         try:
+            self.require_session()
             await self.cloud.read()
         except CloudError as err:
             self._failed(err)
@@ -159,10 +174,8 @@ class BatteryControl:
 
     async def async_change(self, setting: Setting, value: object, entity_id: str) -> None:
         """Change a setting. Raises CloudError when the cloud does not accept it; it is not repeated then."""
-        if self.entry.options.get(OPTION_CLOUD_CODE) and not self.cloud.client.is_logged_in:
-            issues.async_report_cloud(self.hass, self.entry, issues.CLOUD_CODE)
-            raise CloudError(CloudReason.CODE_REQUIRED)
         try:
+            self.require_session()
             await self.cloud.change(setting, value)
         except CloudError as err:
             if err.is_permanent:
@@ -198,6 +211,13 @@ class BatteryControl:
         """End all of this; the session with the cloud stays for the next set-up."""
         self.is_closed = True
         self._pending.clear()
+
+
+def _types(value: object) -> object:
+    """Return the shape of a document: its keys, and the types of its values."""
+    if isinstance(value, Mapping):
+        return {str(key): _types(item) for key, item in value.items()}
+    return [_types(item) for item in value[:1]] if isinstance(value, list) else type(value).__name__
 
 
 def _reported(setting: Setting, snapshot: Snapshot) -> tuple[object, float]:

@@ -340,7 +340,7 @@ class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], OptionsFlowWithReloa
             if result:
                 return result
         schema = vol.Schema({vol.Required("enabled", default=is_enabled(self.config_entry)): bool})
-        return self.async_show_form(step_id="battery_cloud", data_schema=schema, errors=errors)  # type: ignore[arg-type]
+        return self.async_show_form(step_id="battery_cloud", data_schema=schema, errors=errors)
 
     @property
     @override
@@ -399,7 +399,7 @@ class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], OptionsFlowWithReloa
         texts = [proposal.texts for proposal in missing]
         return self.async_show_form(
             step_id="energy_dashboard",
-            data_schema=schema,  # type: ignore[arg-type]
+            data_schema=schema,
             errors=errors,
             description_placeholders=dict(ChainMap(*texts)),
         )

@@ -212,7 +212,7 @@ class UseCloud(BatteryCloudSteps[RepairsFlowResult], _EntryRepairFlow):
                 return result
         return self.async_show_form(
             step_id="battery_cloud",
-            data_schema=vol.Schema({}),  # type: ignore[arg-type]
+            data_schema=vol.Schema({}),
             errors=errors,
             description_placeholders={"name": self._entry.title},
         )

@@ -1,17 +1,22 @@
 """Actions of the integration itself, beside those of its platforms."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
 
 from homeassistant.components.recorder import Recorder
-from homeassistant.const import ATTR_CONFIG_ENTRY_ID, ATTR_ENTITY_ID
+from homeassistant.const import ATTR_CONFIG_ENTRY_ID, ATTR_ENTITY_ID, WEEKDAYS
 from homeassistant.core import HomeAssistant, ServiceCall, ServiceResponse, SupportsResponse, callback
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv, service
 from homeassistant.util import dt as dt_util
+from homeassistant.util.json import JsonValueType
 import voluptuous as vol
 
+from .cloud.battery import BatteryCloud
+from .cloud.errors import CloudError
+from .cloud.models import Schedule, ScheduleKind
 from .const import DOMAIN, LOGGER
 from .coordinator import EnvoyConfigEntry
 from .statistics.entities import async_energy_sensors
@@ -33,10 +38,41 @@ _REPAIR_STATISTICS: Final = vol.Schema(
     }
 )
 
+GET_SCHEDULES: Final = "get_battery_schedules"
+SET_SCHEDULE: Final = "set_battery_schedule"
+DELETE_SCHEDULE: Final = "delete_battery_schedule"
+ATTR_SCHEDULE_ID: Final = "schedule_id"
+ATTR_SCHEDULE_TYPE: Final = "schedule_type"
+ATTR_START_TIME: Final = "start_time"
+ATTR_END_TIME: Final = "end_time"
+ATTR_WEEKDAYS: Final = "weekdays"
+ATTR_LIMIT: Final = "limit"
+ATTR_ENABLED: Final = "enabled"
+
+_ENTRY: Final = vol.Schema({vol.Required(ATTR_CONFIG_ENTRY_ID): str})
+_SET_SCHEDULE: Final = _ENTRY.extend(
+    {
+        vol.Optional(ATTR_SCHEDULE_ID): cv.string,
+        vol.Required(ATTR_SCHEDULE_TYPE): vol.In([kind.name.lower() for kind in ScheduleKind]),
+        vol.Required(ATTR_START_TIME): cv.time,
+        vol.Required(ATTR_END_TIME): cv.time,
+        vol.Optional(ATTR_WEEKDAYS, default=WEEKDAYS): cv.weekdays,
+        vol.Optional(ATTR_LIMIT): vol.All(vol.Coerce(int), vol.Range(5, 100)),
+        vol.Optional(ATTR_ENABLED, default=True): cv.boolean,
+    }
+)
+_DELETE_SCHEDULE: Final = _ENTRY.extend({vol.Required(ATTR_SCHEDULE_ID): cv.string})
+
 
 @callback
 def async_register(hass: HomeAssistant) -> None:
     """Register the actions."""
+    for name, action, schema, response in (
+        (GET_SCHEDULES, _get_schedules, _ENTRY, SupportsResponse.ONLY),
+        (SET_SCHEDULE, _set_schedule, _SET_SCHEDULE, SupportsResponse.OPTIONAL),
+        (DELETE_SCHEDULE, _delete_schedule, _DELETE_SCHEDULE, SupportsResponse.NONE),
+    ):
+        hass.services.async_register(DOMAIN, name, action, schema, response)  # type: ignore[arg-type]
     # For administrators only: it rewrites recorded history.
     service.async_register_admin_service(
         hass,
@@ -68,6 +104,72 @@ async def _repair_statistics(call: ServiceCall) -> ServiceResponse:
     return {
         "applied": call.data[ATTR_APPLY],
         "jumps": [_response(entity_id, spike) for entity_id, found in spikes.items() for spike in found],
+    }
+
+
+async def _get_schedules(call: ServiceCall) -> ServiceResponse:
+    """Return the battery schedules in the cloud, which is requested every five minutes at most."""
+    async with _battery_cloud(call) as cloud:
+        await cloud.read()
+    return {"schedules": [_schedule_response(schedule) for schedule in cloud.schedules()]}
+
+
+async def _set_schedule(call: ServiceCall) -> ServiceResponse:
+    """Store a battery schedule in the cloud, or change the one with the id."""
+    data = call.data
+    schedule = Schedule(
+        ScheduleKind[data[ATTR_SCHEDULE_TYPE].upper()],
+        data[ATTR_START_TIME],
+        data[ATTR_END_TIME],
+        tuple(day for day, name in enumerate(WEEKDAYS, 1) if name in data[ATTR_WEEKDAYS]),
+        data.get(ATTR_LIMIT),
+        enabled=data[ATTR_ENABLED],
+        id=data.get(ATTR_SCHEDULE_ID, ""),
+    )
+    async with _battery_cloud(call) as cloud:
+        return _schedule_response(await cloud.set_schedule(schedule))
+
+
+async def _delete_schedule(call: ServiceCall) -> None:
+    """Delete a battery schedule in the cloud."""
+    async with _battery_cloud(call) as cloud:
+        await cloud.delete_schedule(call.data[ATTR_SCHEDULE_ID])
+
+
+@asynccontextmanager
+async def _battery_cloud(call: ServiceCall) -> AsyncIterator[BatteryCloud]:
+    """Provide the battery settings in the cloud; afterwards the entities are updated. Raises HomeAssistantError."""
+    entry: EnvoyConfigEntry = service.async_get_config_entry(call.hass, DOMAIN, call.data[ATTR_CONFIG_ENTRY_ID])
+    coordinator = entry.runtime_data
+    if (control := coordinator.battery_control) is None:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key="cloud_not_enabled",
+            translation_placeholders={"name": entry.title},
+        )
+    try:
+        control.require_session()
+        yield control.cloud
+    except CloudError as err:
+        raise HomeAssistantError(
+            translation_domain=DOMAIN,
+            translation_key=err.reason,
+            translation_placeholders={"entity": entry.title, "name": entry.title},
+        ) from err
+    coordinator.publish()
+
+
+def _schedule_response(schedule: Schedule) -> dict[str, JsonValueType]:
+    """Return a schedule in the form of the actions' responses."""
+    return {
+        ATTR_SCHEDULE_ID: schedule.id,
+        ATTR_SCHEDULE_TYPE: schedule.kind.name.lower(),
+        ATTR_START_TIME: f"{schedule.start:%H:%M}",
+        ATTR_END_TIME: f"{schedule.end:%H:%M}",
+        ATTR_WEEKDAYS: [WEEKDAYS[day - 1] for day in schedule.days],
+        ATTR_LIMIT: schedule.limit,
+        ATTR_ENABLED: schedule.enabled,
+        "status": schedule.status,
     }
 
 

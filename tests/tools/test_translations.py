@@ -17,6 +17,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.enphase_envoy import issues
 from custom_components.enphase_envoy.client.errors import Reason
+from custom_components.enphase_envoy.cloud.errors import CloudReason
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.energy.settings_monitor import SettingOutcome, SettingResult
 from custom_components.enphase_envoy.statistics.recorder import Correction
@@ -122,7 +123,7 @@ def test_every_reason_has_a_text_wherever_it_is_shown() -> None:
     texts = tree("en")
     assert set(Reason) <= set(texts["config"]["error"])
     assert set(Reason) <= set(texts["issues"][issues.TOKEN_ENDS]["fix_flow"]["error"])
-    assert {*Reason, "action_failed", "gateway_busy"} <= set(texts["exceptions"])
+    assert {*Reason, *CloudReason, "action_failed", "gateway_busy"} <= set(texts["exceptions"])
 
 
 async def test_every_field_of_the_dialogs_has_a_text(hass: HomeAssistant) -> None:
@@ -157,6 +158,9 @@ def create_issues(hass: HomeAssistant) -> list[ir.IssueEntry]:
     issues.async_report_certificate(hass, entry, "envoy.local")
     issues.async_report_address(hass, entry, "envoy.local", "192.0.2.1")
     issues.async_report_old_firmware(hass, entry, "envoy.local", "5.0.62")
+    for key in (issues.CLOUD_OFFER, issues.CLOUD_CODE, issues.CLOUD_ACCOUNT):
+        issues.async_report_cloud(hass, entry, key)
+    issues.async_report_unconfirmed(hass, entry, "reserve", ("number.reserve", 30, 20))
     issues.async_report_local_password(hass, entry, "192.0.2.1")
     issues.async_report_no_successor(hass, entry, {"inverters": ["sensor.inverters"]})
     for setting, outcome in (("reserved_soc", SettingOutcome.OVERWRITTEN), ("mode", SettingOutcome.IGNORED)):

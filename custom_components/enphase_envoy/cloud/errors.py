@@ -8,11 +8,11 @@ class CloudReason(StrEnum):
     """The obstacle; each is a key of the translations, in dialogs (`error`) and of controls (`exceptions`)."""
 
     #: No answer, an answer of another kind than expected, or an error of the service.
-    UNREACHABLE = "cloud_unreachable"
+    UNREACHABLE = "cloud_unavailable"
     #: The service refused a request as too many or forbidden: nothing is requested for some minutes.
     PAUSED = "cloud_paused"
     #: The account's user name or password is wrong, or the account is blocked.
-    INVALID_AUTH = "invalid_auth"
+    INVALID_AUTH = "cloud_invalid_auth"
     #: A code was sent to the user, and has to be entered.
     CODE_REQUIRED = "cloud_code_required"
     CODE_INVALID = "cloud_code_invalid"
