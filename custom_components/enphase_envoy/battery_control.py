@@ -105,6 +105,8 @@ class BatteryControl:
     _pending: dict[Setting, _Pending] = field(default_factory=dict, init=False)
     _freshness: Freshness | None = field(default=None, init=False)
     _is_failing: bool = field(default=False, init=False)
+    #: The cloud was read since the last check: what it offers may have changed.
+    _was_read: bool = field(default=False, init=False)
     is_closed: bool = field(default=False, init=False)
 
     @property
@@ -157,7 +159,7 @@ class BatteryControl:
             return
         if self._is_failing:
             LOGGER.info("%s: the battery settings in the cloud can be read again", self.entry.title)
-        self._is_failing = False
+        self._is_failing, self._was_read = False, True
         self._freshness = Freshness(self.clock())
         for subject in (issues.CLOUD_CODE, issues.CLOUD_ACCOUNT):
             issues.async_clear(self.hass, self.entry, subject)
@@ -187,15 +189,15 @@ class BatteryControl:
         self._pending[setting] = _Pending(entity_id, value, self.clock())
 
     def check(self, snapshot: Snapshot) -> bool:
-        """Compare what is pending with what the gateway reports; return whether anything was confirmed or given up."""
-        ended = False
+        """Compare what is pending with what the gateway reports; return whether the controls have to be updated."""
+        changed, self._was_read = self._was_read, False
         for setting, pending in list(self._pending.items()):
             actual, updated_at = _reported(setting, snapshot)
             is_confirmed = actual == pending.wanted and updated_at >= pending.at
             if not is_confirmed and self.clock() - pending.at < CONFIRM_WITHIN:
                 continue
             del self._pending[setting]
-            ended = True
+            changed = True
             texts = (pending.entity_id, pending.wanted, actual)
             if is_confirmed:
                 LOGGER.debug("%s: %s became %s, as the gateway confirms", self.entry.title, setting, actual)
@@ -205,7 +207,7 @@ class BatteryControl:
                     *(self.entry.title, pending.wanted, setting, actual),
                 )
             issues.async_report_unconfirmed(self.hass, self.entry, setting, None if is_confirmed else texts)
-        return ended
+        return changed
 
     def close(self) -> None:
         """End all of this; the session with the cloud stays for the next set-up."""

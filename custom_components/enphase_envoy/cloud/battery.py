@@ -43,8 +43,8 @@ class BatteryCloud:
         if self.latest and self._clock() < self._next_read:
             return self.latest
         paths = (f"/batterySettings/{self.site}", f"/siteSettings/{self.site}", self._schedules_path)
-        self._next_read = self._clock() + READ_PAUSE
         settings, site, schedules = await self.client.read(*paths)
+        self._next_read = self._clock() + READ_PAUSE
         self.latest = CloudBattery(
             BatterySettings.from_api(settings), SiteSettings.from_api(site), schedules_from_api(schedules)
         )

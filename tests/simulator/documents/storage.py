@@ -444,7 +444,6 @@ def scheduler(gateway: Gateway, query: dict[str, str]) -> Json:
     }
 
 
-
 def acb_config(gateway: Gateway, _query: dict[str, str]) -> Json:
     """Return the AC batteries that are set to sleep."""
     return {

@@ -1,0 +1,372 @@
+"""Battery settings through the cloud: what the entities show, and what is requested of whom."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+import logging
+
+from homeassistant.core import HomeAssistant, State
+from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.helpers import entity_registry as er, issue_registry as ir
+from homeassistant.setup import async_setup_component
+from homeassistant.util import dt as dt_util
+import pytest
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+
+from custom_components.enphase_envoy.battery_control import CONFIRM_WITHIN
+from custom_components.enphase_envoy.cloud import client as cloud_client
+from custom_components.enphase_envoy.const import DOMAIN, OPTION_CLOUD_CODE, OPTION_CLOUD_SITE
+from tests.helpers.integration import Installation, SetUp, entity_id
+from tests.simulator import Cloud
+from tests.simulator.battery_service import SITE, ServiceTrouble
+
+ENPOWER = "202226050419"
+
+
+@dataclass
+class House:
+    """A system whose battery settings are changed through the simulated cloud."""
+
+    installation: Installation
+    cloud: Cloud
+
+    @property
+    def hass(self) -> HomeAssistant:
+        """Home Assistant."""
+        return self.installation.hass
+
+    def state(self, domain: str, key: str) -> State:
+        """Return the state of an entity of the controller."""
+        state = self.hass.states.get(entity_id(self.hass, domain, f"{ENPOWER}_{key}"))
+        assert state
+        return state
+
+    async def call(self, domain: str, key: str, action: str, **data: object) -> None:
+        """Perform an action on an entity of the controller."""
+        data["entity_id"] = entity_id(self.hass, domain, f"{ENPOWER}_{key}")
+        await self.hass.services.async_call(domain, action, data, blocking=True)
+
+    def issues(self) -> set[str]:
+        """Return the translation keys of the issues."""
+        return {
+            issue.translation_key or "" for issue in ir.async_get(self.hass).issues.values() if issue.domain == DOMAIN
+        }
+
+
+type StartHouse = Callable[..., Awaitable[House]]
+
+
+@pytest.fixture
+async def start(hass: HomeAssistant, set_up: SetUp, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> StartHouse:
+    """Set up a system, by default one that uses the cloud."""
+    monkeypatch.setattr(cloud_client, "BASE_URL", cloud.base_url)
+
+    async def start(profile: str = "full_battery", *, enabled: bool = True, needs_code: bool = False) -> House:
+        installation = await set_up(profile)
+        gateway = installation.gateway
+        cloud.batteries.gateway = gateway.gateway
+        if enabled:
+            options = {OPTION_CLOUD_SITE: SITE, OPTION_CLOUD_CODE: needs_code}
+            hass.config_entries.async_update_entry(installation.entry, options=options)
+            assert await hass.config_entries.async_reload(installation.entry.entry_id)
+            await installation.pass_time(1)
+        return House(installation, cloud)
+
+    return start
+
+
+#: An entity, an action with its data, the state before and after, and the pending value.
+CONTROLS = [
+    ("number", "reserve_soc", "set_value", {"value": 45}, "20.0", "45.0", 45.0),
+    ("select", "storage_mode", "select_option", {"option": "backup"}, "self_consumption", "backup", "backup"),
+    ("switch", "charge_from_grid", "turn_on", {}, "off", "on", True),
+    ("number", "battery_shutdown_level", "set_value", {"value": 12}, "5", "12", 12.0),
+]
+
+
+@pytest.mark.parametrize(("domain", "key", "action", "data", "before", "after", "pending"), CONTROLS)
+async def test_change_is_pending_until_the_gateway_confirms_it(
+    start: StartHouse,
+    domain: str,
+    key: str,
+    action: str,
+    data: dict[str, object],
+    before: str,
+    after: str,
+    pending: object,
+) -> None:
+    house = await start()
+    assert float(house.state(domain, key).state) == float(before) if before[0].isdigit() else before
+    house.installation.gateway.requests.clear()
+    await house.call(domain, key, action, **data)
+    assert house.state(domain, key).attributes["pending"] == pending
+    assert len([write for write in house.cloud.batteries.writes if "acceptDisclaimer" not in write.path]) == 1
+    assert not [request for request in house.installation.gateway.requests if request.method in ("PUT", "POST")]
+    for seconds in (4, 8, 20, 60):
+        await house.installation.pass_time(seconds)
+    state = house.state(domain, key)
+    assert state.state == after or float(state.state) == float(after)
+    assert "pending" not in state.attributes
+    assert not house.issues()
+
+
+@pytest.mark.parametrize(("domain", "key", "action", "data", "before", "after", "pending"), CONTROLS[:3])
+async def test_change_that_the_gateway_never_confirms_ends_in_an_issue(
+    start: StartHouse,
+    domain: str,
+    key: str,
+    action: str,
+    data: dict[str, object],
+    before: str,
+    after: str,
+    pending: object,
+) -> None:
+    house = await start()
+    house.cloud.batteries.delay = None
+    await house.call(domain, key, action, **data)
+    for _ in range(CONFIRM_WITHIN // 60):
+        assert house.state(domain, key).attributes["pending"] == pending
+        await house.installation.pass_time(61)
+    state = house.state(domain, key)
+    assert "pending" not in state.attributes
+    assert state.state != after
+    assert house.issues() == {"cloud_unconfirmed"}
+    house.cloud.batteries.delay = 10
+    await house.call(domain, key, action, **data)
+    await house.installation.poll_all()
+    assert not house.issues()
+
+
+async def test_settings_that_only_the_cloud_has(start: StartHouse) -> None:
+    house = await start()
+    for key in ("discharge_to_grid", "restrict_battery_discharge"):
+        assert house.state("switch", key).state == "off"
+        await house.call("switch", key, "turn_on")
+        assert house.state("switch", key).state == "on"
+    level = house.state("number", "battery_shutdown_level")
+    assert (level.attributes["min"], level.attributes["max"]) == (5, 25)
+
+
+async def test_storage_modes_are_those_of_the_site(start: StartHouse) -> None:
+    house = await start()
+    mode = house.state("select", "storage_mode")
+    assert mode.attributes["options"] == ["backup", "self_consumption", "savings", "ai_optimization"]
+    await house.call("select", "storage_mode", "select_option", option="ai_optimization")
+    assert house.cloud.batteries.settings["profile"] == "ai_optimisation"
+
+
+async def test_older_firmware_is_changed_without_the_cloud(start: StartHouse) -> None:
+    house = await start("full_battery", enabled=False)
+    house.installation.gateway.gateway.firmware = "D8.2.127"
+    hass, entry = house.hass, house.installation.entry
+    hass.config_entries.async_update_entry(entry, options={OPTION_CLOUD_SITE: SITE})
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    await house.installation.pass_time(1)
+    await house.call("number", "reserve_soc", "set_value", value=45)
+    assert not house.cloud.batteries.writes
+    assert float(house.state("number", "reserve_soc").state) == 45
+
+
+async def test_without_the_option_nothing_is_requested_from_the_cloud(start: StartHouse) -> None:
+    house = await start(enabled=False)
+    for domain, key, action, data, *_ in CONTROLS[:3]:
+        await house.call(domain, key, action, **data)
+    for _ in range(20):
+        await house.installation.pass_time(60)
+    assert not house.cloud.requests
+    assert not house.cloud.batteries.requests
+    assert er.async_get(house.hass).async_get_entity_id("switch", DOMAIN, f"{ENPOWER}_discharge_to_grid") is None
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [
+        ("refused", "refused the change"),
+        ("error", "not responding"),
+        ("html", "not responding"),
+        ("forbidden", "not responding"),
+        ("too_many", "not responding"),
+    ],
+)
+async def test_change_that_the_cloud_does_not_accept_is_an_error(
+    start: StartHouse, trouble: ServiceTrouble, message: str
+) -> None:
+    house = await start()
+    house.cloud.batteries.write_trouble = trouble
+    with pytest.raises(HomeAssistantError, match=message):
+        await house.call("number", "reserve_soc", "set_value", value=45)
+    state = house.state("number", "reserve_soc")
+    assert float(state.state) == 20
+    assert "pending" not in state.attributes
+    house.cloud.batteries.write_trouble = None
+    for _ in range(10):
+        await house.installation.pass_time(60)
+    assert float(house.state("number", "reserve_soc").state) == 20
+
+
+async def test_missing_cloud_leaves_local_data_and_logs_once(
+    start: StartHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = await start()
+    house.cloud.batteries.trouble = "error"
+    caplog.clear()
+    for _ in range(70):
+        await house.installation.pass_time(61)
+    assert float(house.state("number", "reserve_soc").state) == 20
+    assert house.state("switch", "discharge_to_grid").state == "unavailable"
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert "can't be read" in warnings[0]
+    house.cloud.batteries.trouble = None
+    for _ in range(130):
+        await house.installation.pass_time(61)
+    assert house.state("switch", "discharge_to_grid").state == "off"
+    assert "can be read again" in caplog.text
+
+
+async def test_account_with_codes_is_not_sent_one_without_the_user(start: StartHouse) -> None:
+    house = await start(needs_code=True)
+    for _ in range(40):
+        await house.installation.pass_time(60)
+    assert not house.cloud.requests
+    assert house.issues() == {"cloud_code"}
+    with pytest.raises(HomeAssistantError, match="one-time code"):
+        await house.call("number", "reserve_soc", "set_value", value=45)
+
+
+async def test_schedules_by_actions_and_in_the_calendar(start: StartHouse) -> None:
+    house = await start()
+    hass, entry = house.hass, house.installation.entry
+    target = {"config_entry_id": entry.entry_id}
+    night = {"schedule_type": "charge_from_grid", "start_time": "23:00", "end_time": "05:00", "limit": 80}
+    stored = await hass.services.async_call(
+        DOMAIN,
+        "set_battery_schedule",
+        {**target, **night, "weekdays": ["mon", "sun"]},
+        blocking=True,
+        return_response=True,
+    )
+    assert stored
+    expected = {
+        **night,
+        "schedule_id": stored["schedule_id"],
+        "weekdays": ["mon", "sun"],
+        "enabled": True,
+        "status": "pending",
+    }
+    assert stored == expected
+    listed = await hass.services.async_call(
+        DOMAIN, "get_battery_schedules", target, blocking=True, return_response=True
+    )
+    assert listed == {"schedules": [expected]}
+    with pytest.raises(HomeAssistantError, match="overlaps"):
+        await hass.services.async_call(
+            DOMAIN, "set_battery_schedule", {**target, **night, "start_time": "04:00"}, blocking=True
+        )
+    calendar = entity_id(hass, "calendar", f"{ENPOWER}_battery_schedules")
+    now = dt_util.utcnow()
+    events = await hass.services.async_call(
+        "calendar",
+        "get_events",
+        {"entity_id": calendar, "start_date_time": now, "end_date_time": now + timedelta(days=14)},
+        blocking=True,
+        return_response=True,
+    )
+    assert events
+    shown = events[calendar]["events"]  # type: ignore[index, call-overload]
+    assert len(shown) in (4, 5)
+    assert {event["summary"] for event in shown} == {"Charge from grid"}
+    await hass.services.async_call(
+        DOMAIN, "delete_battery_schedule", {**target, "schedule_id": stored["schedule_id"]}, blocking=True
+    )
+    listed = await hass.services.async_call(
+        DOMAIN, "get_battery_schedules", target, blocking=True, return_response=True
+    )
+    assert listed == {"schedules": []}
+
+
+async def test_schedules_need_the_option(start: StartHouse) -> None:
+    house = await start(enabled=False)
+    target = {"config_entry_id": house.installation.entry.entry_id}
+    with pytest.raises(ServiceValidationError, match="Enable this in its options"):
+        await house.hass.services.async_call(
+            DOMAIN, "get_battery_schedules", target, blocking=True, return_response=True
+        )
+
+
+async def test_option_is_chosen_in_the_dialog(start: StartHouse) -> None:
+    """The account of the entry is used; nothing is requested before the user confirms."""
+    house = await start(enabled=False)
+    hass, entry = house.hass, house.installation.entry
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    assert "battery_cloud" in flow["menu_options"]
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "battery_cloud"})
+    assert not house.cloud.requests
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"enabled": True})
+    assert flow["type"] is FlowResultType.CREATE_ENTRY
+    await hass.async_block_till_done()
+    assert entry.options[OPTION_CLOUD_SITE] == SITE
+    await house.installation.pass_time(1)
+    assert house.state("switch", "discharge_to_grid").state == "off"
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "battery_cloud"})
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"enabled": False})
+    assert OPTION_CLOUD_SITE not in entry.options
+
+
+async def test_account_with_codes_and_several_sites_in_the_dialog(start: StartHouse) -> None:
+    house = await start(enabled=False)
+    house.cloud.login_trouble = "mfa"
+    house.cloud.batteries.sites.append({"id": 99, "title": "Barn"})
+    hass, entry = house.hass, house.installation.entry
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "battery_cloud"})
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"enabled": True})
+    assert flow["step_id"] == "cloud_code"
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"code": "000000"})
+    assert flow["errors"] == {"code": "cloud_code_invalid"}
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"code": house.cloud.code})
+    assert flow["step_id"] == "cloud_site"
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"site": SITE})
+    assert entry.options[OPTION_CLOUD_CODE] is True
+    await hass.async_block_till_done()
+    await house.installation.pass_time(1)
+    # The session of the dialog is used, and the user is not asked again.
+    assert house.state("switch", "discharge_to_grid").state == "off"
+    assert house.cloud.codes_sent == 1
+    assert not house.issues()
+
+
+async def test_wrong_password_is_an_error_in_the_dialog(start: StartHouse) -> None:
+    house = await start(enabled=False)
+    house.cloud.password = "changed"  # noqa: S105
+    hass, entry = house.hass, house.installation.entry
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "battery_cloud"})
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"enabled": True})
+    assert flow["errors"] == {"base": "cloud_invalid_auth"}
+
+
+async def test_setting_that_is_not_kept_offers_the_cloud(
+    start: StartHouse, hass_client: ClientSessionGenerator
+) -> None:
+    house = await start("collar", enabled=False)
+    hass, entry = house.hass, house.installation.entry
+    reserve = entity_id(hass, "number", f"{house.installation.gateway.serial}_reserve_soc")
+    await hass.services.async_call("number", "set_value", {"entity_id": reserve, "value": 45}, blocking=True)
+    for _ in range(6):
+        await house.installation.poll_all()
+    assert "cloud_offer" in house.issues()
+    assert not house.cloud.requests
+    assert await async_setup_component(hass, "repairs", {})
+    client = await hass_client()
+    issue = {"handler": DOMAIN, "issue_id": f"cloud_offer_{entry.entry_id}"}
+    form = await (await client.post("/api/repairs/issues/fix", json=issue)).json()
+    assert form["step_id"] == "battery_cloud"
+    data = await (await client.post(f"/api/repairs/issues/fix/{form['flow_id']}", json={})).json()
+    assert data["type"] == "create_entry"
+    await hass.async_block_till_done(wait_background_tasks=True)
+    await house.installation.pass_time(1)
+    assert entry.options[OPTION_CLOUD_SITE] == SITE
+    assert "cloud_offer" not in house.issues()
