@@ -19,7 +19,7 @@ SITE = "site"
 
 
 class BatteryCloudSteps[R]:
-    """Logs in, asks for a one-time code where the account requires one, and for the site where there are several.
+    """Logs in, requests a one-time code where the account requires one, and for the site where there are several.
 
     The account's password is the one of the entry. A flow that uses this implements `_cloud_entry` and `_use_cloud`.
     """
