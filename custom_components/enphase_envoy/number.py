@@ -45,12 +45,13 @@ _BATTERY_SETTINGS: Final = (
     ),
 )
 
-#: Battery levels between which a relay connects its load. They never had a unit, which must stay for compatibility.
+#: Battery levels between which a relay connects its load.
 _RELAY: Final = (
     EnvoyNumberEntityDescription[EnvoyDryContactSettings](
         key="soc_low",
         translation_key="cutoff_battery_level",
         device_class=NumberDeviceClass.BATTERY,
+        native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda relay: relay.soc_low,
         set_fn=lambda gateway, relay, value: gateway.envoy.update_dry_contact({"id": relay.id, "soc_low": value}),
@@ -59,6 +60,7 @@ _RELAY: Final = (
         key="soc_high",
         translation_key="restore_battery_level",
         device_class=NumberDeviceClass.BATTERY,
+        native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda relay: relay.soc_high,
         set_fn=lambda gateway, relay, value: gateway.envoy.update_dry_contact({"id": relay.id, "soc_high": value}),
@@ -99,7 +101,7 @@ _GENERATOR: Final = (
     EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="exercise_interval",
         translation_key="generator_exercise_interval",
-        device_class=NumberDeviceClass.DURATION,
+        # Of no device class: Home Assistant's durations are of days at most, and the state is in weeks.
         native_unit_of_measurement=UnitOfTime.WEEKS,
         native_min_value=1,
         native_max_value=4,
