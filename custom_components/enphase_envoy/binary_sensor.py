@@ -64,6 +64,18 @@ _ENPOWER: Final = (
     ),
 )
 
+#: The collar's `grid_state` stays on-grid in an outage, its mode does not.
+_COLLAR_ON_GRID: Final = {"ENCMN_MDE_ON_GRID": True, "ENCMN_MDE_OFF_GRID": False}
+
+_COLLAR: Final = (
+    _communicating(EnvoyCollar),
+    EnvoyBinarySensorEntityDescription[EnvoyCollar](
+        key="admin_state_str",
+        translation_key="grid_status",
+        value_fn=lambda collar: _COLLAR_ON_GRID.get(collar.admin_state_str),
+    ),
+)
+
 _ACB: Final = (
     _communicating(EnvoyACB),
     EnvoyBinarySensorEntityDescription[EnvoyACB](
@@ -91,7 +103,7 @@ _GENERATOR: Final = (
 BINARY_SENSORS: Final[tuple[EntitySet[Any, EnvoyBinarySensorEntityDescription[Any]], ...]] = (
     EntitySet(sources.ENCHARGES, _ENCHARGE),
     EntitySet(sources.ENPOWER, _ENPOWER),
-    EntitySet(sources.COLLAR, (_communicating(EnvoyCollar),)),
+    EntitySet(sources.COLLAR, _COLLAR),
     EntitySet(sources.C6_COMBINER, (_communicating(EnvoyC6CC),)),
     EntitySet(sources.ACBS, _ACB),
     EntitySet(sources.GENERATOR, _GENERATOR),

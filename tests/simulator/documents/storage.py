@@ -74,7 +74,8 @@ def ensemble_inventory(gateway: Gateway, _query: dict[str, str]) -> Json:
             "img_pnum_running": "3.0.6-D0",
             "temperature": 42,
             "mid_state": "close" if grid else "open",
-            "grid_state": "on_grid" if grid else "off_grid",
+            # It stays so in an outage.
+            "grid_state": "on_grid",
             "control_error": 0,
             "collar_state": "Installed",
         }
