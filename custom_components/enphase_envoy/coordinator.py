@@ -17,6 +17,7 @@ from .authentication import Authentication
 from .availability import PublishedObjects
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
+from .client.writing import Edit
 from .const import DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER, OPTION_POLL_INTERVAL
 from .energy.settings_monitor import RECHECK_DELAYS, STORAGE_SETTINGS
 from .energy_manager import EnergyManager
@@ -193,7 +194,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     # Writing
 
     @asynccontextmanager
-    async def editing(self, entity_id: str, field: str) -> AsyncIterator[None]:
+    async def editing(self, entity_id: str, field: str) -> AsyncIterator[Edit]:
         """Let an entity write a change of a field; before and after it, what the gateway reports is published.
 
         Raises what `Gateway.editing` raises.
@@ -203,10 +204,9 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             async with self.gateway.editing(field) as edit:
                 self.publish()
                 stack.enter_context(self.energy_manager.writing_settings())
-                yield
-        before, wanted = (data.tariff and data.tariff.storage_settings for data in (edit.before, edit.wanted))
-        if field == STORAGE_SETTINGS[0] and before and wanted and not self.is_closed:
-            self.energy_manager.watch_settings(before, wanted, entity_id)
+                yield edit
+        if edit.before and edit.wanted and edit.wanted is not edit.before and not self.is_closed:
+            self.energy_manager.watch_settings(edit.before, edit.wanted, entity_id)
         self.publish()
 
     @callback

@@ -26,8 +26,8 @@ from pyenphase.exceptions import EnvoyError
 
 from . import devices
 from .availability import HoldTime, Published
-from .client.errors import GatewayBusyError, GatewayError, Reason
-from .client.gateway import Gateway
+from .client.errors import GatewayBusyError, GatewayError, Reason, RelayTypeError
+from .client.writing import Edit
 from .const import DOMAIN
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions.base import EntitySet, EnvoyEntityDescription
@@ -142,12 +142,12 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         """Return whether the value has not expired."""
         return self._current[0]
 
-    async def _async_write(self, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
+    async def _async_write(self, change: Callable[[Edit, T], Awaitable[object]]) -> None:
         """Write a change of the object. Raises GatewayError when it is missing, or what the change raises."""
-        async with self.coordinator.editing(self.entity_id, self._address[0]):
+        async with self.coordinator.editing(self.entity_id, self._address[0]) as edit:
             if (source := self.coordinator.data.get(self._kind, self._address)) is None:
                 raise GatewayError(Reason.NO_DATA)
-            await change(self.coordinator.gateway, source)
+            await change(edit, source)
 
 
 def gateway_action[E: EnvoyEntity[Any], **P](
@@ -159,10 +159,10 @@ def gateway_action[E: EnvoyEntity[Any], **P](
     async def run(self: E, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             await method(self, *args, **kwargs)
-        except GatewayBusyError as err:
+        except (GatewayBusyError, RelayTypeError) as err:
             raise HomeAssistantError(
                 translation_domain=DOMAIN,
-                translation_key="gateway_busy",
+                translation_key="gateway_busy" if isinstance(err, GatewayBusyError) else "relay_action_ignored",
                 translation_placeholders={"host": self.coordinator.gateway.host, "entity": self.entity_id},
             ) from err
         except (GatewayError, EnvoyError, aiohttp.ClientError, OSError, ValueError, LookupError, RuntimeError) as err:

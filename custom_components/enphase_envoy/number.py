@@ -13,7 +13,7 @@ from pyenphase.models.generator import EnvoyGeneratorSchedule
 from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .availability import HoldTime
-from .client.gateway import Gateway
+from .client.writing import Edit
 from .coordinator import EnvoyConfigEntry
 from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
@@ -30,7 +30,7 @@ class EnvoyNumberEntityDescription[T](EnvoyEntityDescription[T], NumberEntityDes
     native_max_value: float = 100
     native_step: float = 1
     value_fn: Callable[[T], float | None]
-    set_fn: Callable[[Gateway, T, int], Awaitable[object]]
+    set_fn: Callable[[Edit, T, int], Awaitable[object]]
 
 
 _BATTERY_SETTINGS: Final = (
@@ -41,7 +41,7 @@ _BATTERY_SETTINGS: Final = (
         device_class=NumberDeviceClass.BATTERY,
         native_unit_of_measurement=PERCENTAGE,
         value_fn=lambda settings: settings.reserved_soc,
-        set_fn=lambda gateway, _, value: gateway.envoy.set_reserve_soc(value),
+        set_fn=lambda edit, _, value: edit.storage_settings(reserved_soc=value),
     ),
 )
 
@@ -54,7 +54,7 @@ _RELAY: Final = (
         native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda relay: relay.soc_low,
-        set_fn=lambda gateway, relay, value: gateway.envoy.update_dry_contact({"id": relay.id, "soc_low": value}),
+        set_fn=lambda edit, relay, value: edit.relay(relay.id, soc_low=value),
     ),
     EnvoyNumberEntityDescription[EnvoyDryContactSettings](
         key="soc_high",
@@ -63,7 +63,7 @@ _RELAY: Final = (
         native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda relay: relay.soc_high,
-        set_fn=lambda gateway, relay, value: gateway.envoy.update_dry_contact({"id": relay.id, "soc_high": value}),
+        set_fn=lambda edit, relay, value: edit.relay(relay.id, soc_high=value),
     ),
 )
 
@@ -75,7 +75,7 @@ _GENERATOR: Final = (
         native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.default_start_soc,
-        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"default_start_soc": value}),
+        set_fn=lambda edit, _, value: edit.generator_schedule("default_soc", start_soc=value),
     ),
     EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="stop_soc",
@@ -84,7 +84,7 @@ _GENERATOR: Final = (
         native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.default_stop_soc,
-        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"default_stop_soc": value}),
+        set_fn=lambda edit, _, value: edit.generator_schedule("default_soc", stop_soc=value),
     ),
     EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="exercise_duration",
@@ -96,7 +96,7 @@ _GENERATOR: Final = (
         native_step=10,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.exercise_duration,
-        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"exercise_duration": value}),
+        set_fn=lambda edit, _, value: edit.generator_schedule("exercise_config", duration=value),
     ),
     EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="exercise_interval",
@@ -107,7 +107,7 @@ _GENERATOR: Final = (
         native_max_value=4,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.exercise_freq_in_weeks,
-        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"exercise_freq_in_weeks": value}),
+        set_fn=lambda edit, _, value: edit.generator_schedule("exercise_config", freq_in_weeks=value),
     ),
 )
 
@@ -142,4 +142,7 @@ class EnvoyNumber[T](EnvoyEntity[T], NumberEntity):
     @gateway_action
     async def async_set_native_value(self, value: float) -> None:
         """Change the value. Raises HomeAssistantError."""
-        await self._async_write(lambda gateway, source: self.entity_description.set_fn(gateway, source, int(value)))
+        description, new = self.entity_description, int(value)
+        if (new - description.native_min_value) % description.native_step:
+            raise ValueError(f"{new} is not a multiple of {description.native_step:g}")
+        await self._async_write(lambda edit, source: description.set_fn(edit, source, new))

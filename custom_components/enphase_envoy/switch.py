@@ -14,7 +14,7 @@ from pyenphase.models.generator import EnvoyGeneratorConfig
 from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .availability import HoldTime
-from .client.gateway import Gateway
+from .client.writing import Edit
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
@@ -31,7 +31,7 @@ class EnvoySwitchEntityDescription[T](EnvoyEntityDescription[T], SwitchEntityDes
     #: Settings are held longer than the state of a relay.
     hold: HoldTime = HoldTime.SHORT
     value_fn: Callable[[T], bool | None]
-    set_fn: Callable[[Gateway, T, bool], Awaitable[object]]
+    set_fn: Callable[[Edit, T, bool], Awaitable[object]]
 
 
 _ENPOWER: Final = (
@@ -39,7 +39,7 @@ _ENPOWER: Final = (
         key="mains_admin_state",
         translation_key="grid_enabled",
         value_fn=lambda enpower: enpower.mains_admin_state == "closed",
-        set_fn=lambda gateway, _, on: gateway.envoy.go_on_grid() if on else gateway.envoy.go_off_grid(),
+        set_fn=lambda edit, _, on: edit.envoy.go_on_grid() if on else edit.envoy.go_off_grid(),
     ),
 )
 
@@ -48,9 +48,7 @@ _BATTERY_SETTINGS: Final = (
         key="charge_from_grid",
         hold=HoldTime.LONG,
         value_fn=lambda settings: settings.charge_from_grid,
-        set_fn=lambda gateway, _, on: (
-            gateway.envoy.enable_charge_from_grid() if on else gateway.envoy.disable_charge_from_grid()
-        ),
+        set_fn=lambda edit, _, on: edit.storage_settings(charge_from_grid=on),
     ),
 )
 
@@ -59,9 +57,7 @@ _RELAY: Final = (
         key="relay_status",
         name=None,
         value_fn=lambda relay: relay.status == DryContactStatus.CLOSED,
-        set_fn=lambda gateway, relay, on: (
-            gateway.envoy.close_dry_contact(relay.id) if on else gateway.envoy.open_dry_contact(relay.id)
-        ),
+        set_fn=lambda edit, relay, on: edit.relay_status(relay.id, closed=on),
     ),
 )
 
@@ -71,7 +67,7 @@ _GENERATOR: Final = (
         hold=HoldTime.LONG,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda config: config.charge_from_generator,
-        set_fn=lambda gateway, _, on: gateway.envoy.set_generator_charge_from_generator(on),
+        set_fn=lambda edit, _, on: edit.generator_config(charge_from_generator=on),
     ),
 )
 
@@ -117,10 +113,10 @@ class EnvoySwitch[T](EnvoyEntity[T], SwitchEntity):
     @gateway_action
     async def async_turn_on(self, /, **_kwargs: Any) -> None:
         """Switch on. Raises HomeAssistantError."""
-        await self._async_write(lambda gateway, source: self.entity_description.set_fn(gateway, source, True))
+        await self._async_write(lambda edit, source: self.entity_description.set_fn(edit, source, True))
 
     @override
     @gateway_action
     async def async_turn_off(self, /, **_kwargs: Any) -> None:
         """Switch off. Raises HomeAssistantError."""
-        await self._async_write(lambda gateway, source: self.entity_description.set_fn(gateway, source, False))
+        await self._async_write(lambda edit, source: self.entity_description.set_fn(edit, source, False))
