@@ -23,6 +23,7 @@ from .coordinator import EnvoyConfigEntry
 from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
 from .entity import EnvoyEntity, async_setup_entity_sets
+from .model.relays import GridRelay
 
 PARALLEL_UPDATES = 0
 
@@ -61,6 +62,15 @@ _ENPOWER: Final = (
         key="mains_oper_state",
         translation_key="grid_status",
         value_fn=lambda enpower: enpower.mains_oper_state == "closed",
+    ),
+)
+
+_GRID_RELAY: Final = (
+    EnvoyBinarySensorEntityDescription[GridRelay](
+        key="grid_relay",
+        device_class=BinarySensorDeviceClass.MOVING,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value_fn=lambda relay: relay.is_moving,
     ),
 )
 
@@ -103,6 +113,7 @@ _GENERATOR: Final = (
 BINARY_SENSORS: Final[tuple[EntitySet[Any, EnvoyBinarySensorEntityDescription[Any]], ...]] = (
     EntitySet(sources.ENCHARGES, _ENCHARGE),
     EntitySet(sources.ENPOWER, _ENPOWER),
+    EntitySet(sources.GRID_RELAY, _GRID_RELAY),
     EntitySet(sources.COLLAR, _COLLAR),
     EntitySet(sources.C6_COMBINER, (_communicating(EnvoyC6CC),)),
     EntitySet(sources.ACBS, _ACB),

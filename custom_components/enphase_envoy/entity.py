@@ -144,7 +144,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
 
     async def _async_write(self, change: Callable[[Edit, T], Awaitable[object]]) -> None:
         """Write a change of the object. Raises GatewayError when it is missing, or what the change raises."""
-        async with self.coordinator.editing(self.entity_id, self._address[0]) as edit:
+        async with self.coordinator.editing(self.entity_id, self._address) as edit:
             if (source := self.coordinator.data.get(self._kind, self._address)) is None:
                 raise GatewayError(Reason.NO_DATA)
             await change(edit, source)
