@@ -23,6 +23,7 @@ from .coordinator import EnvoyConfigEntry
 from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
 from .entity import EnvoyEntity, async_setup_entity_sets
+from .model.relays import GridRelay
 
 PARALLEL_UPDATES = 0
 
@@ -64,6 +65,27 @@ _ENPOWER: Final = (
     ),
 )
 
+_GRID_RELAY: Final = (
+    EnvoyBinarySensorEntityDescription[GridRelay](
+        key="grid_relay",
+        device_class=BinarySensorDeviceClass.MOVING,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value_fn=lambda relay: relay.is_moving,
+    ),
+)
+
+#: The collar's `grid_state` stays on-grid in an outage, its mode does not.
+_COLLAR_ON_GRID: Final = {"ENCMN_MDE_ON_GRID": True, "ENCMN_MDE_OFF_GRID": False}
+
+_COLLAR: Final = (
+    _communicating(EnvoyCollar),
+    EnvoyBinarySensorEntityDescription[EnvoyCollar](
+        key="admin_state_str",
+        translation_key="grid_status",
+        value_fn=lambda collar: _COLLAR_ON_GRID.get(collar.admin_state_str),
+    ),
+)
+
 _ACB: Final = (
     _communicating(EnvoyACB),
     EnvoyBinarySensorEntityDescription[EnvoyACB](
@@ -91,7 +113,8 @@ _GENERATOR: Final = (
 BINARY_SENSORS: Final[tuple[EntitySet[Any, EnvoyBinarySensorEntityDescription[Any]], ...]] = (
     EntitySet(sources.ENCHARGES, _ENCHARGE),
     EntitySet(sources.ENPOWER, _ENPOWER),
-    EntitySet(sources.COLLAR, (_communicating(EnvoyCollar),)),
+    EntitySet(sources.GRID_RELAY, _GRID_RELAY),
+    EntitySet(sources.COLLAR, _COLLAR),
     EntitySet(sources.C6_COMBINER, (_communicating(EnvoyC6CC),)),
     EntitySet(sources.ACBS, _ACB),
     EntitySet(sources.GENERATOR, _GENERATOR),

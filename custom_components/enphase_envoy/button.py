@@ -9,7 +9,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .availability import HoldTime
-from .client.gateway import Gateway
+from .client.writing import Edit
 from .coordinator import EnvoyConfigEntry
 from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
@@ -23,15 +23,13 @@ PARALLEL_UPDATES = 1
 class EnvoyButtonEntityDescription[T](EnvoyEntityDescription[T], ButtonEntityDescription):
     """Description of one button of an object."""
 
-    press_fn: Callable[[Gateway, T], Awaitable[object]]
+    press_fn: Callable[[Edit, T], Awaitable[object]]
 
 
 _ACB_FLEET: Final = (
+    EnvoyButtonEntityDescription[AcbFleet](key="acb_sleep", press_fn=lambda edit, fleet: edit.sleep(fleet)),
     EnvoyButtonEntityDescription[AcbFleet](
-        key="acb_sleep", press_fn=lambda gateway, fleet: gateway.send_to_sleep(fleet)
-    ),
-    EnvoyButtonEntityDescription[AcbFleet](
-        key="acb_wake", press_fn=lambda gateway, fleet: gateway.envoy.clear_acb_sleep(list(fleet.serials))
+        key="acb_wake", press_fn=lambda edit, fleet: edit.envoy.clear_acb_sleep(list(fleet.serials))
     ),
 )
 

@@ -1,6 +1,6 @@
 """One poll per cycle: reads the gateway, and updates the entities whose objects changed."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,8 +19,10 @@ from .availability import PublishedObjects
 from .battery_control import PENDING, BatteryControl
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
+from .client.writing import Edit
 from .cloud.models import Setting
 from .const import DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER, OPTION_POLL_INTERVAL
+from .energy.relays import ENPOWER, GRID_RECHECK_DELAY, RELAY_RECHECK_DELAYS, RELAY_SETTINGS, RELAY_STATUS
 from .energy.settings_monitor import RECHECK_DELAYS, STORAGE_SETTINGS
 from .energy_manager import EnergyManager
 from .issues import async_report_certificate
@@ -31,6 +33,12 @@ type EnvoyConfigEntry = ConfigEntry[EnvoyCoordinator]
 
 #: Seconds after a write at which to read its result again: relays take seconds to move, and answers get lost.
 _SETTLING_DELAYS: Final = (3, 10, 30)
+#: Further ones, by field.
+_FURTHER_DELAYS: Final[Mapping[str, tuple[float, ...]]] = {
+    STORAGE_SETTINGS[0]: RECHECK_DELAYS,
+    RELAY_STATUS: RELAY_RECHECK_DELAYS,
+    ENPOWER: (GRID_RECHECK_DELAY,),
+}
 #: Seconds within which the documents are stored, and within which the result of a probe is.
 _SAVE_DELAY: Final = 900
 _SAVE_DELAY_AFTER_PROBE: Final = 10
@@ -206,20 +214,23 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     # Writing
 
     @asynccontextmanager
-    async def editing(self, entity_id: str, field: str) -> AsyncIterator[None]:
-        """Let an entity write a change of a field; before and after it, what the gateway reports is published.
+    async def editing(self, entity_id: str, address: Address) -> AsyncIterator[Edit]:
+        """Let an entity write a change of the object at an address; what is reported before and after it is published.
 
         Raises what `Gateway.editing` raises.
         """
-        self._schedule_rechecks(field)
+        self._schedule_rechecks(field := address[0])
         with ExitStack() as stack:
             async with self.gateway.editing(field) as edit:
                 self.publish()
+                if field == RELAY_SETTINGS:
+                    self._schedule_rechecks(RELAY_STATUS)
+                    self.energy_manager.relays.hold(self.data.objects, self.gateway.clock())
+                self.energy_manager.relays.release(address)
                 stack.enter_context(self.energy_manager.writing_settings())
-                yield
-        before, wanted = (data.tariff and data.tariff.storage_settings for data in (edit.before, edit.wanted))
-        if field == STORAGE_SETTINGS[0] and before and wanted and not self.is_closed:
-            self.energy_manager.watch_settings(before, wanted, entity_id)
+                yield edit
+        if edit.before and edit.wanted and edit.wanted is not edit.before and not self.is_closed:
+            self.energy_manager.watch_settings(edit.before, edit.wanted, entity_id)
         self.publish()
 
     async def async_change_in_cloud(
@@ -233,12 +244,12 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     @callback
     def _schedule_rechecks(self, field: str) -> None:
-        """Read a field again in some seconds, and battery settings for some minutes."""
+        """Read a field again in some seconds, and some for longer."""
         if self.is_closed:
             return
         for cancel in self._rechecks.pop(field, ()):
             cancel()
-        delays = (*_SETTLING_DELAYS, *(RECHECK_DELAYS if field == STORAGE_SETTINGS[0] else ()))
+        delays = (*_SETTLING_DELAYS, *_FURTHER_DELAYS.get(field, ()))
         self._rechecks[field] = [async_call_later(self.hass, delay, partial(self._recheck, field)) for delay in delays]
 
     @callback

@@ -18,6 +18,7 @@ from .energy.counter import Step, StepCause
 from .energy.counter_filter import CounterFilter
 from .energy.daily import DailyEnergy
 from .energy.pipeline import Pipeline, ProcessingContext
+from .energy.relays import RelayMonitor
 from .energy.settings_monitor import SettingOutcome, SettingsMonitor
 from .energy.virtual_meters import VirtualMeters
 from .issues import CLOUD_OFFER, async_clear, async_report_cloud, async_report_setting, async_report_step
@@ -79,8 +80,9 @@ class EnergyManager:
         self._counters = CounterFilter()
         self._meters = VirtualMeters(self._counters, entry.options.get(OPTION_POLL_INTERVAL, DEFAULT_POLL_INTERVAL))
         self._settings = SettingsMonitor()
+        self.relays = RelayMonitor()
         self._pipeline = Pipeline(
-            (AcBatteries(), self._counters, DailyEnergy(self._counters), self._meters, self._settings)
+            (AcBatteries(), self._counters, DailyEnergy(self._counters), self._meters, self._settings, self.relays)
         )
         self._corrections = PendingCorrections(hass, self._corrected, self._save_corrections)
         #: Steps to be reported to the user, by entity.

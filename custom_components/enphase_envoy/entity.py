@@ -27,8 +27,8 @@ from pyenphase.exceptions import EnvoyError
 from . import devices
 from .availability import HoldTime, Published
 from .battery_control import PENDING, BatteryControl
-from .client.errors import GatewayBusyError, GatewayError, Reason
-from .client.gateway import Gateway
+from .client.errors import GatewayBusyError, GatewayError, Reason, RelayTypeError
+from .client.writing import Edit
 from .cloud.errors import CloudError
 from .const import DOMAIN
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
@@ -169,7 +169,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         """Return a value of the cloud as the state would show it."""
         return wanted
 
-    async def _async_change(self, wanted: object, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
+    async def _async_change(self, wanted: object, change: Callable[[Edit, T], Awaitable[object]]) -> None:
         """Change the object: through the cloud where the user chose that, else by writing to the gateway."""
         if self._cloud_setting and (control := self._battery_control):
             await self.coordinator.async_change_in_cloud(control, self._cloud_setting, wanted, self.entity_id)
@@ -177,12 +177,12 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
             return
         await self._async_write(change)
 
-    async def _async_write(self, change: Callable[[Gateway, T], Awaitable[object]]) -> None:
+    async def _async_write(self, change: Callable[[Edit, T], Awaitable[object]]) -> None:
         """Write a change of the object. Raises GatewayError when it is missing, or what the change raises."""
-        async with self.coordinator.editing(self.entity_id, self._address[0]):
+        async with self.coordinator.editing(self.entity_id, self._address) as edit:
             if (source := self.coordinator.data.get(self._kind, self._address)) is None:
                 raise GatewayError(Reason.NO_DATA)
-            await change(self.coordinator.gateway, source)
+            await change(edit, source)
 
 
 def gateway_action[E: EnvoyEntity[Any], **P](
@@ -200,10 +200,10 @@ def gateway_action[E: EnvoyEntity[Any], **P](
                 translation_key=err.reason,
                 translation_placeholders={"entity": self.entity_id, "name": self.coordinator.name},
             ) from err
-        except GatewayBusyError as err:
+        except (GatewayBusyError, RelayTypeError) as err:
             raise HomeAssistantError(
                 translation_domain=DOMAIN,
-                translation_key="gateway_busy",
+                translation_key="gateway_busy" if isinstance(err, GatewayBusyError) else "relay_action_ignored",
                 translation_placeholders={"host": self.coordinator.gateway.host, "entity": self.entity_id},
             ) from err
         except (GatewayError, EnvoyError, aiohttp.ClientError, OSError, ValueError, LookupError, RuntimeError) as err:

@@ -13,7 +13,7 @@ from pyenphase.models.generator import EnvoyGeneratorSchedule
 from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .availability import HoldTime
-from .client.gateway import Gateway
+from .client.writing import Edit
 from .cloud.models import CloudBattery, Setting
 from .coordinator import EnvoyConfigEntry
 from .descriptions import sources
@@ -32,7 +32,7 @@ class EnvoyNumberEntityDescription[T](EnvoyEntityDescription[T], NumberEntityDes
     native_step: float = 1
     value_fn: Callable[[T], float | None]
     #: How the gateway is changed; None for a setting that only the cloud has.
-    set_fn: Callable[[Gateway, T, int], Awaitable[object]] = not_local
+    set_fn: Callable[[Edit, T, int], Awaitable[object]] = not_local
     #: Lowest and highest value, where they differ between systems.
     range_fn: Callable[[T], tuple[float | None, float | None]] = lambda _: (None, None)
 
@@ -45,7 +45,7 @@ _BATTERY_SETTINGS: Final = (
         device_class=NumberDeviceClass.BATTERY,
         native_unit_of_measurement=PERCENTAGE,
         value_fn=lambda settings: settings.reserved_soc,
-        set_fn=lambda gateway, _, value: gateway.envoy.set_reserve_soc(value),
+        set_fn=lambda edit, _, value: edit.storage_settings(reserved_soc=value),
         cloud_setting=Setting.RESERVE,
     ),
 )
@@ -65,23 +65,25 @@ _CLOUD_BATTERY: Final = (
     ),
 )
 
-#: Battery levels between which a relay connects its load. They never had a unit, which must stay for compatibility.
+#: Battery levels between which a relay connects its load.
 _RELAY: Final = (
     EnvoyNumberEntityDescription[EnvoyDryContactSettings](
         key="soc_low",
         translation_key="cutoff_battery_level",
         device_class=NumberDeviceClass.BATTERY,
+        native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda relay: relay.soc_low,
-        set_fn=lambda gateway, relay, value: gateway.envoy.update_dry_contact({"id": relay.id, "soc_low": value}),
+        set_fn=lambda edit, relay, value: edit.relay(relay.id, soc_low=value),
     ),
     EnvoyNumberEntityDescription[EnvoyDryContactSettings](
         key="soc_high",
         translation_key="restore_battery_level",
         device_class=NumberDeviceClass.BATTERY,
+        native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda relay: relay.soc_high,
-        set_fn=lambda gateway, relay, value: gateway.envoy.update_dry_contact({"id": relay.id, "soc_high": value}),
+        set_fn=lambda edit, relay, value: edit.relay(relay.id, soc_high=value),
     ),
 )
 
@@ -93,7 +95,7 @@ _GENERATOR: Final = (
         native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.default_start_soc,
-        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"default_start_soc": value}),
+        set_fn=lambda edit, _, value: edit.generator_schedule("default_soc", start_soc=value),
     ),
     EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="stop_soc",
@@ -102,7 +104,7 @@ _GENERATOR: Final = (
         native_unit_of_measurement=PERCENTAGE,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.default_stop_soc,
-        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"default_stop_soc": value}),
+        set_fn=lambda edit, _, value: edit.generator_schedule("default_soc", stop_soc=value),
     ),
     EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="exercise_duration",
@@ -114,18 +116,18 @@ _GENERATOR: Final = (
         native_step=10,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.exercise_duration,
-        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"exercise_duration": value}),
+        set_fn=lambda edit, _, value: edit.generator_schedule("exercise_config", duration=value),
     ),
     EnvoyNumberEntityDescription[EnvoyGeneratorSchedule](
         key="exercise_interval",
         translation_key="generator_exercise_interval",
-        device_class=NumberDeviceClass.DURATION,
+        # Of no device class: Home Assistant's durations are of days at most, and the state is in weeks.
         native_unit_of_measurement=UnitOfTime.WEEKS,
         native_min_value=1,
         native_max_value=4,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda schedule: schedule.exercise_freq_in_weeks,
-        set_fn=lambda gateway, _, value: gateway.envoy.update_generator_schedule({"exercise_freq_in_weeks": value}),
+        set_fn=lambda edit, _, value: edit.generator_schedule("exercise_config", freq_in_weeks=value),
     ),
 )
 
@@ -180,5 +182,7 @@ class EnvoyNumber[T](EnvoyEntity[T], NumberEntity):
     @gateway_action
     async def async_set_native_value(self, value: float) -> None:
         """Change the value. Raises HomeAssistantError."""
-        description = self.entity_description
-        await self._async_change(value, lambda gateway, source: description.set_fn(gateway, source, int(value)))
+        description, new = self.entity_description, int(value)
+        if (new - description.native_min_value) % description.native_step:
+            raise ValueError(f"{new} is not a multiple of {description.native_step:g}")
+        await self._async_change(value, lambda edit, source: description.set_fn(edit, source, new))

@@ -14,7 +14,7 @@ from pyenphase.models.generator import EnvoyGeneratorMode, EnvoyGeneratorSchedul
 from pyenphase.models.tariff import EnvoyStorageMode, EnvoyStorageSettings
 
 from .availability import HoldTime
-from .client.gateway import Gateway
+from .client.writing import Edit
 from .cloud.models import CloudBattery, Profile, Setting
 from .coordinator import EnvoyConfigEntry
 from .descriptions import sources
@@ -33,7 +33,7 @@ class EnvoySelectEntityDescription[T](EnvoyEntityDescription[T], SelectEntityDes
     choices: Mapping[str, Any]
     #: The gateway's value of the current option.
     value_fn: Callable[[T], Any]
-    set_fn: Callable[[Gateway, T, Any], Awaitable[object]]
+    set_fn: Callable[[Edit, T, Any], Awaitable[object]]
     #: The cloud's value of each option.
     cloud_choices: Mapping[str, Profile] | None = None
 
@@ -47,8 +47,7 @@ _BATTERY_SETTINGS: Final = (
             "savings": EnvoyStorageMode.SAVINGS,
         },
         value_fn=lambda settings: settings.mode,
-        # While the gateway optimises schedules itself, it stores another mode and ignores it.
-        set_fn=lambda gateway, _, mode: gateway.envoy.set_storage_mode(mode, disable_optimized_schedules=True),
+        set_fn=lambda edit, _, mode: edit.storage_mode(mode),
         cloud_setting=Setting.MODE,
         cloud_choices={
             "backup": Profile.BACKUP,
@@ -72,28 +71,28 @@ _RELAY: Final = (
         translation_key="relay_mode",
         choices={"standard": DryContactMode.MANUAL, "battery": DryContactMode.STATE_OF_CHARGE},
         value_fn=lambda relay: relay.mode,
-        set_fn=lambda gateway, relay, mode: gateway.envoy.update_dry_contact({"id": relay.id, "mode": mode}),
+        set_fn=lambda edit, relay, mode: edit.relay(relay.id, mode=mode),
     ),
     EnvoySelectEntityDescription[EnvoyDryContactSettings](
         key="grid_action",
         translation_key="relay_grid_action",
         choices=_ACTIONS,
         value_fn=lambda relay: relay.grid_action,
-        set_fn=lambda gateway, relay, act: gateway.envoy.update_dry_contact({"id": relay.id, "grid_action": act}),
+        set_fn=lambda edit, relay, action: edit.relay_action(relay.id, grid_action=action),
     ),
     EnvoySelectEntityDescription[EnvoyDryContactSettings](
         key="microgrid_action",
         translation_key="relay_microgrid_action",
         choices=_ACTIONS,
         value_fn=lambda relay: relay.micro_grid_action,
-        set_fn=lambda gateway, relay, act: gateway.envoy.update_dry_contact({"id": relay.id, "micro_grid_action": act}),
+        set_fn=lambda edit, relay, action: edit.relay_action(relay.id, micro_grid_action=action),
     ),
     EnvoySelectEntityDescription[EnvoyDryContactSettings](
         key="generator_action",
         translation_key="relay_generator_action",
         choices=_ACTIONS,
         value_fn=lambda relay: relay.generator_action,
-        set_fn=lambda gateway, relay, act: gateway.envoy.update_dry_contact({"id": relay.id, "generator_action": act}),
+        set_fn=lambda edit, relay, action: edit.relay_action(relay.id, gen_action=action),
     ),
 )
 
@@ -104,7 +103,7 @@ _ACB_FLEET: Final = (
         entity_category=EntityCategory.CONFIG,
         choices={f"{low}-{low + 5}": SleepBand(low, low + 5) for low in range(0, 100, 5)},
         value_fn=lambda fleet: fleet.sleep_band,
-        set_fn=lambda gateway, fleet, band: gateway.choose_sleep_band(fleet, band),
+        set_fn=lambda edit, fleet, band: edit.sleep_band(fleet, band),
     ),
 )
 
@@ -114,7 +113,7 @@ _GENERATOR_MODE: Final = (
         translation_key="generator_mode",
         choices={"off": "off", "on": "on", "auto": "auto"},
         value_fn=lambda mode: mode.gen_cmd.lower(),
-        set_fn=lambda gateway, _, mode: gateway.envoy.set_generator_mode(mode),
+        set_fn=lambda edit, _, mode: edit.generator_mode(mode),
     ),
 )
 
@@ -125,7 +124,7 @@ _GENERATOR_SCHEDULE: Final = (
         entity_category=EntityCategory.CONFIG,
         choices={day.lower(): day for day in GENERATOR_EXERCISE_DAYS},
         value_fn=lambda schedule: schedule.exercise_day.capitalize(),
-        set_fn=lambda gateway, _, day: gateway.envoy.update_generator_schedule({"exercise_day": day}),
+        set_fn=lambda edit, _, day: edit.generator_schedule("exercise_config", day=day),
     ),
 )
 
@@ -188,5 +187,5 @@ class EnvoySelect[T](EnvoyEntity[T], SelectEntity):
         description = self.entity_description
         await self._async_change(
             (description.cloud_choices or {}).get(option),
-            lambda gateway, source: description.set_fn(gateway, source, description.choices[option]),
+            lambda edit, source: description.set_fn(edit, source, description.choices[option]),
         )

@@ -14,7 +14,7 @@ from pyenphase.models.generator import EnvoyGeneratorConfig
 from pyenphase.models.tariff import EnvoyStorageSettings
 
 from .availability import HoldTime
-from .client.gateway import Gateway
+from .client.writing import Edit
 from .cloud.models import CloudBattery, Setting, enabled, is_offered
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions import sources
@@ -33,7 +33,7 @@ class EnvoySwitchEntityDescription[T](EnvoyEntityDescription[T], SwitchEntityDes
     hold: HoldTime = HoldTime.SHORT
     value_fn: Callable[[T], bool | None]
     #: How the gateway is changed; by default a setting that only the cloud has.
-    set_fn: Callable[[Gateway, T, bool], Awaitable[object]] = not_local
+    set_fn: Callable[[Edit, T, bool], Awaitable[object]] = not_local
 
 
 _ENPOWER: Final = (
@@ -41,7 +41,7 @@ _ENPOWER: Final = (
         key="mains_admin_state",
         translation_key="grid_enabled",
         value_fn=lambda enpower: enpower.mains_admin_state == "closed",
-        set_fn=lambda gateway, _, on: gateway.envoy.go_on_grid() if on else gateway.envoy.go_off_grid(),
+        set_fn=lambda edit, _, on: edit.envoy.go_on_grid() if on else edit.envoy.go_off_grid(),
     ),
 )
 
@@ -50,9 +50,7 @@ _BATTERY_SETTINGS: Final = (
         key="charge_from_grid",
         hold=HoldTime.LONG,
         value_fn=lambda settings: settings.charge_from_grid,
-        set_fn=lambda gateway, _, on: (
-            gateway.envoy.enable_charge_from_grid() if on else gateway.envoy.disable_charge_from_grid()
-        ),
+        set_fn=lambda edit, _, on: edit.storage_settings(charge_from_grid=on),
         cloud_setting=Setting.CHARGE_FROM_GRID,
     ),
 )
@@ -81,9 +79,7 @@ _RELAY: Final = (
         key="relay_status",
         name=None,
         value_fn=lambda relay: relay.status == DryContactStatus.CLOSED,
-        set_fn=lambda gateway, relay, on: (
-            gateway.envoy.close_dry_contact(relay.id) if on else gateway.envoy.open_dry_contact(relay.id)
-        ),
+        set_fn=lambda edit, relay, on: edit.relay_status(relay.id, closed=on),
     ),
 )
 
@@ -93,7 +89,7 @@ _GENERATOR: Final = (
         hold=HoldTime.LONG,
         entity_category=EntityCategory.CONFIG,
         value_fn=lambda config: config.charge_from_generator,
-        set_fn=lambda gateway, _, on: gateway.envoy.set_generator_charge_from_generator(on),
+        set_fn=lambda edit, _, on: edit.generator_config(charge_from_generator=on),
     ),
 )
 
@@ -140,10 +136,10 @@ class EnvoySwitch[T](EnvoyEntity[T], SwitchEntity):
     @gateway_action
     async def async_turn_on(self, /, **_kwargs: Any) -> None:
         """Switch on. Raises HomeAssistantError."""
-        await self._async_change(True, lambda gateway, source: self.entity_description.set_fn(gateway, source, True))
+        await self._async_change(True, lambda edit, source: self.entity_description.set_fn(edit, source, True))
 
     @override
     @gateway_action
     async def async_turn_off(self, /, **_kwargs: Any) -> None:
         """Switch off. Raises HomeAssistantError."""
-        await self._async_change(False, lambda gateway, source: self.entity_description.set_fn(gateway, source, False))
+        await self._async_change(False, lambda edit, source: self.entity_description.set_fn(edit, source, False))

@@ -12,7 +12,7 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from pyenphase.models.generator import EnvoyGeneratorSchedule
 
 from .availability import HoldTime
-from .client.gateway import Gateway
+from .client.writing import Edit
 from .coordinator import EnvoyConfigEntry
 from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
@@ -26,7 +26,7 @@ class EnvoyTimeEntityDescription[T](EnvoyEntityDescription[T], TimeEntityDescrip
     """Description of one time of day of an object."""
 
     value_fn: Callable[[T], time | None]
-    set_fn: Callable[[Gateway, T, time], Awaitable[object]]
+    set_fn: Callable[[Edit, T, time], Awaitable[object]]
 
 
 _GENERATOR: Final = (
@@ -36,9 +36,7 @@ _GENERATOR: Final = (
         entity_category=EntityCategory.CONFIG,
         # The gateway counts in minutes after midnight.
         value_fn=lambda schedule: time(*divmod(schedule.exercise_start, 60)),
-        set_fn=lambda gateway, _, at: gateway.envoy.update_generator_schedule(
-            {"exercise_start": at.hour * 60 + at.minute}
-        ),
+        set_fn=lambda edit, _, at: edit.generator_schedule("exercise_config", start=at.hour * 60 + at.minute),
     ),
 )
 
@@ -71,4 +69,4 @@ class EnvoyTime[T](EnvoyEntity[T], TimeEntity):
     @gateway_action
     async def async_set_value(self, value: time) -> None:
         """Change the time of day. Raises HomeAssistantError."""
-        await self._async_write(lambda gateway, source: self.entity_description.set_fn(gateway, source, value))
+        await self._async_write(lambda edit, source: self.entity_description.set_fn(edit, source, value))

@@ -79,7 +79,7 @@ CONTROLS = [
     Control(
         domain="switch", unique_id=f"{ENPOWER}_mains_admin_state", service="turn_off", data={},
         setting=lambda house: house.grid.closed, before=True, after=False, state="off",
-        path="/ivp/ensemble/relay", delay=11,
+        path="/ivp/ensemble/relay", delay=28,
     ),
     Control(
         domain="switch", unique_id=f"{RELAY}_relay_status", service="turn_off", data={},

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from unittest.mock import patch
 
+from homeassistant.components.number.const import DEVICE_CLASS_UNITS
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr, entity_registry as er
@@ -111,6 +112,14 @@ async def test_every_description_has_translations(hass: HomeAssistant, platform:
             choices = getattr(description, "choices", None) or (getattr(description, "options", None) or [])
             for choice in choices:
                 assert f"{prefix}.{key}.state.{choice}" in texts
+
+
+def test_numbers_have_a_unit_of_their_device_class() -> None:
+    """Home Assistant warns about others from 2026.11 on, and stops supporting them in 2027.5."""
+    descriptions = [description for entity_set in NUMBERS for description in entity_set.descriptions]
+    for description in descriptions:
+        if device_class := description.device_class:
+            assert description.native_unit_of_measurement in DEVICE_CLASS_UNITS[device_class], description.key
 
 
 def test_icons_belong_to_existing_descriptions() -> None:

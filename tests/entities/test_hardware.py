@@ -8,7 +8,7 @@ import pytest
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.helpers.integration import Installation, SetUp
+from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Missing, Replace
 from tests.simulator.hardware import Battery
 
@@ -80,6 +80,28 @@ async def test_reported_devices_can_not_be_deleted(
 ) -> None:
     installation = await set_up(profile)
     assert [identifier for identifier in identifiers if await deletable(hass, installation, identifier)] == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "state"),
+    [("ENCMN_MDE_ON_GRID", "on"), ("ENCMN_MDE_OFF_GRID", "off"), ("ENCMN_MDE_X", "unknown"), (None, "unknown")],
+)
+async def test_collar_reports_an_outage_by_its_mode(
+    hass: HomeAssistant, set_up: SetUp, mode: str | None, state: str
+) -> None:
+    """Its `grid_state` stays on-grid in an outage."""
+    installation = await set_up("collar")
+    grid_status = entity_id(hass, "binary_sensor", "482520034417_admin_state_str")
+    assert installation.states()[grid_status] == "on"
+    with installation.gateway.fault("/ivp/ensemble/inventory", Replace("1.devices.0.admin_state_str", mode)):
+        # A null is accepted when it was reported several times in a row.
+        for _ in range(1 if mode else 21):
+            await installation.poll_all()
+        assert installation.states()[grid_status] == state
+        assert installation.states()[entity_id(hass, "sensor", "482520034417_grid_state")] == "on_grid"
+    installation.gateway.house.switch_grid(closed=False)
+    await installation.poll_all()
+    assert installation.states()[grid_status] == "off"
 
 
 async def test_relay_has_the_name_of_its_load(hass: HomeAssistant, set_up: SetUp) -> None:

@@ -12,10 +12,13 @@ from .house import House
 
 if TYPE_CHECKING:
     from .clock import Clock
+    from .hardware import Relay
     from .profiles import Profile
 
 #: Seconds for which a request enables live data.
 LIVE_SPAN: Final = 900.0
+#: Seconds after a change of a relay's settings for which normally-closed relays are reported as open: from 5 to 90.
+SETTLING_TIME: Final = 30.0
 #: Seconds after which the cloud restores its own tariff.
 CLOUD_DELAY: Final = 90.0
 Json = Any
@@ -35,6 +38,8 @@ class Gateway:
         self.tariff_settings = deepcopy(house.settings)
         self.live_until = 0.0
         self.last_live: Json = None
+        self.settling_time = SETTLING_TIME
+        self._settled_at = 0.0
         self._cloud: tuple[float, StorageSettings, StorageSettings] | None = None
         #: Settings that the cloud sent, and when they arrive.
         self._arriving: list[tuple[float, StorageSettings]] = []
@@ -81,6 +86,15 @@ class Gateway:
         if not (self.cloud_owns_tariff and wanted.opt_schedules):
             house.settings = deepcopy(wanted)
             house.refresh()
+
+    def relays_settle(self) -> None:
+        """Report normally-closed relays as open for some time, although none moves."""
+        self._settled_at = self.now + self.settling_time
+
+    def relay_status(self, relay: Relay) -> str:
+        """Return the position of a relay as it is reported."""
+        settling = self.now < self._settled_at and relay.id.startswith("NC")
+        return "closed" if relay.closed and not settling else "open"
 
     def enable_live_data(self, *, enable: bool) -> None:
         """Start or stop the stream of live data."""

@@ -81,6 +81,10 @@ class Relay:
     essential_end_time: float = 57600.0
     priority: float = 1.0
     black_s_start: float = 5.0
+    safe_state_action: Action = "shed"
+    black_start_retries: float = 10_000.0
+    action_retries: float = 1.0
+    pv_phase_select: list[str] = field(default_factory=list)
     override: bool = False
     manual_override: bool = True
     pv_serial_nb: list[str] = field(default_factory=list)

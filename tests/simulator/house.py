@@ -39,8 +39,9 @@ LOG_KEPT: Final = 10_000
 #: One way; a round trip loses about 10 %.
 CHARGE_EFFICIENCY: Final = 0.95
 DISCHARGE_EFFICIENCY: Final = 0.95
-#: The system controller takes a few seconds to move the mains relay.
-RELAY_DELAY: Final = 5.0
+#: Seconds until the system controller has opened the mains relay (the battery is topped up first), and closed it.
+OPENING_TIME: Final = 27.5
+CLOSING_TIME: Final = 12.0
 #: Peak hours, in which economy mode discharges, and off-peak hours, in which it may charge from the grid.
 PEAK: Final = range(16, 21)
 OFF_PEAK: Final = range(6)
@@ -281,6 +282,9 @@ class House:
                     relay.closed = False
                 elif self.soc > relay.soc_high:
                     relay.closed = True
+            elif relay.type != "LOAD":
+                # Actions are stored, and have no effect.
+                continue
             elif action == "schedule":
                 relay.closed = relay.essential_start_time <= self.local_second < relay.essential_end_time
             elif action != "none":
@@ -289,8 +293,8 @@ class House:
     # -- controls -----------------------------------------------------------------------------------------------
 
     def switch_grid(self, *, closed: bool) -> None:
-        """Request a position of the mains relay; it moves after a few seconds."""
-        self.grid.wanted, self.grid.at = closed, self.now + RELAY_DELAY
+        """Request a position of the mains relay, which takes its time."""
+        self.grid.wanted, self.grid.at = closed, self.now + (CLOSING_TIME if closed else OPENING_TIME)
 
     def switch_relay(self, relay: Relay, *, closed: bool) -> None:
         """Switch a dry contact by hand."""

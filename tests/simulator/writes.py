@@ -73,7 +73,7 @@ def put_tariff(gateway: Gateway, body: Json) -> Json:
 
 
 def post_relay(gateway: Gateway, body: Json) -> Json:
-    """Change to on grid or off grid within a few seconds."""
+    """Change to on grid or off grid within half a minute."""
     if not (gateway.profile.enpower or gateway.profile.collar):
         raise NotHere
     wanted = _one_of(_get(body, "mains_admin_state"), ("closed", "open"))
@@ -116,18 +116,25 @@ RELAY_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "essential_end_time": lambda v: float(_number(v, 0, 86400)),
     "priority": lambda v: float(_number(v, 0, 100)),
     "black_s_start": lambda v: float(_number(v, 0, 100_000)),
+    "safe_state_action": lambda v: _one_of(v, ACTIONS),
+    "black_start_retries": lambda v: float(_number(v, 0, 100_000)),
+    "action_retries": lambda v: float(_number(v, 0, 100)),
     "override": _flag,
     "manual_override": _flag,
     "load_name": str,
     "pv_serial_nb": list,
+    "pv_phase_select": list,
 }
 
 
 def post_dry_contact_settings(gateway: Gateway, body: Json) -> Json:
-    """Change the settings of relays."""
+    """Change the settings of relays. A partial object, which can crash a gateway, is rejected."""
     changes = []
+    reported = {row["id"]: row for row in storage.dry_contact_settings(gateway, {})["dry_contacts"]}
     for row in _rows(body):
         relay = _relay(gateway, row)
+        if missing := reported[relay.id].keys() - row.keys():
+            raise Refused(f"{', '.join(sorted(missing))} missing")
         new = {key: check(row[key]) for key, check in RELAY_CHECKS.items() if key in row}
         if new.get("soc_low", relay.soc_low) > new.get("soc_high", relay.soc_high):
             raise Refused("soc_low is above soc_high")
@@ -136,6 +143,7 @@ def post_dry_contact_settings(gateway: Gateway, body: Json) -> Json:
         for key, value in new.items():
             setattr(relay, key, value)
     gateway.house.refresh()
+    gateway.relays_settle()
     return storage.dry_contact_settings(gateway, {})
 
 

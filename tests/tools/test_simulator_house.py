@@ -159,7 +159,7 @@ def test_battery_supplies_the_house_off_grid_until_it_is_empty() -> None:
     house.generator.mode = "off"
     house.switch_grid(closed=False)
     assert house.power("imported") + house.power("exported") > 0
-    house.advance(NOON + 10)
+    house.advance(NOON + 28)
     assert not house.grid.closed
     house.stored = house.capacity
     house.refresh()

@@ -123,7 +123,7 @@ def test_every_reason_has_a_text_wherever_it_is_shown() -> None:
     texts = tree("en")
     assert set(Reason) <= set(texts["config"]["error"])
     assert set(Reason) <= set(texts["issues"][issues.TOKEN_ENDS]["fix_flow"]["error"])
-    assert {*Reason, *CloudReason, "action_failed", "gateway_busy"} <= set(texts["exceptions"])
+    assert {*Reason, *CloudReason, "action_failed", "gateway_busy", "relay_action_ignored"} <= set(texts["exceptions"])
 
 
 async def test_every_field_of_the_dialogs_has_a_text(hass: HomeAssistant) -> None:

@@ -130,6 +130,8 @@ class Endpoint:
     #: Seconds between two requests; 0 for every poll.
     period: float = 0.0
     latest: Document | None = None
+    #: The same as received, where `latest` is a corrected copy; None before the first answer of this session.
+    received: Document | None = None
     #: Whether a probe may use the latest document without a new request.
     latest_is_current: bool = True
     #: The last document that pyenphase could parse.
@@ -207,7 +209,8 @@ class Endpoint:
             self.unconfirmed += 1
             self.fail(Failure(FailureKind.EMPTY if is_empty else FailureKind.UNEXPECTED))
             return False
-        self.latest, self.failure = document, None
+        self.latest = self.received = document
+        self.failure = None
         self.latest_is_current, self.unconfirmed = True, 0
         self.backoff.reset()
         return True

@@ -16,7 +16,7 @@ import aiohttp
 from awesomeversion import AwesomeVersion
 from awesomeversion.exceptions import AwesomeVersionException
 from orjson import dumps as json_dumps
-from pyenphase import Envoy, EnvoyData
+from pyenphase import Envoy
 from pyenphase.auth import EnvoyTokenAuth
 from pyenphase.const import (
     AUTH_TOKEN_MIN_VERSION,
@@ -280,7 +280,7 @@ class _DocumentAccess:
 class LibraryEnvoy(Envoy):
     """pyenphase's Envoy without its own way to poll: it probes and parses with the documents that it is given.
 
-    Its writing calls are used as they are; they send a document of `data` with one value replaced.
+    Of its writing calls only commands are used: see `writing.py`.
     """
 
     def __init__(self, host: str, session: aiohttp.ClientSession, timeouts: Timeouts) -> None:
@@ -398,14 +398,13 @@ class LibraryEnvoy(Envoy):
 
     # Writing
 
-    @contextmanager
-    def writing(self, data: EnvoyData) -> Iterator[None]:
-        """Let the library's writing calls start from `data`, which they change before the gateway accepts it."""
-        before, self.data = self.data, data
-        try:
-            yield
-        finally:
-            self.data = before
+    async def send(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> object:
+        """Send a body, or without one request what is not polled, and return the answer.
+
+        Raises GatewayBusyError, or what the library raises.
+        """
+        answer: object = await self._json_request(path, body, method)
+        return answer
 
     # Overrides
 

@@ -73,3 +73,7 @@ class GatewayError(Exception):
 
 class GatewayBusyError(Exception):
     """The gateway is still busy with other requests: nothing was written, and the caller may try again."""
+
+
+class RelayTypeError(Exception):
+    """The relay is of a type for which the gateway ignores the setting: nothing was written."""

@@ -7,23 +7,18 @@ documents, so that an endpoint which fails, or whose document is invalid, affect
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from copy import deepcopy
-from dataclasses import dataclass, replace
 from functools import partial
 import logging
 import time
 from typing import Final
 
 import aiohttp
-from pyenphase import EnvoyData
 from pyenphase.const import AUTH_TOKEN_MIN_VERSION, URL_PRODUCTION_INVERTERS
 from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyClientClosedError, EnvoyProbeFailed
-from pyenphase.models.acb import ACBSleepState
 from pyenphase.models.meters import CtType
 
-from ..model.ac_batteries import SLEEP_BAND, AcbFleet, SleepBand
 from ..model.production import is_production_empty
-from ..model.snapshot import Address, Freshness, Snapshot
+from ..model.snapshot import Address, Snapshot
 from ..model.text import clean
 from . import persistence
 from .auth import Credentials
@@ -36,29 +31,12 @@ from .persistence import ClockPair
 from .probe import ProbeSchedule
 from .scheduler import PollCycle, RawResponse, RequestScheduler
 from .timeouts import Timeouts
+from .writing import Edit
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-#: Fields that the library's writing calls change.
-_WRITTEN: Final = (
-    "tariff",
-    "dry_contact_status",
-    "dry_contact_settings",
-    "generator_mode",
-    "generator_config",
-    "generator_schedule",
-)
-
 #: Called with the addresses of objects that changed outside of a poll.
 type Listener = Callable[[Collection[Address]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A change that is being written: the data before, and the data as wanted, which the library's calls change."""
-
-    before: EnvoyData
-    wanted: EnvoyData
 
 
 class Gateway:
@@ -84,7 +62,7 @@ class Gateway:
         self.timeouts = timeouts or Timeouts()
         #: Seconds between polls, as the caller polls.
         self.poll_interval: float = 60.0
-        #: pyenphase's object, for its properties and its writing calls.
+        #: pyenphase's object, for its properties and its commands.
         self.envoy = LibraryEnvoy(host, session, self.timeouts)
         self._wall = wall
         self._pinned = pinned
@@ -479,14 +457,13 @@ class Gateway:
 
     @asynccontextmanager
     async def editing(self, field: str) -> AsyncIterator[Edit]:
-        """Let the caller write a change with the library's calls, which send a whole document with one value replaced.
+        """Let the caller write a change, as a whole document with one value replaced.
 
         The document is read right before, because the user may have changed it in the app since the last poll, and
         again afterwards, because the gateway may not apply it. Nothing is written twice. `field` is the field of
         the snapshot that shows the change.
 
-        Raises GatewayBusyError when the gateway can't be read in time, GatewayError, or what the library's call raises;
-        the objects are then as before.
+        Raises GatewayBusyError when the gateway can't be read in time, or GatewayError.
         """
         path = FED_BY[field]
         async with AsyncExitStack() as stack:
@@ -499,11 +476,9 @@ class Gateway:
                 raise GatewayBusyError from None
             if path not in cycle.answered:
                 raise GatewayError(self._reason(cycle), cycle.failures())
-            data = self._parser.data
-            # The library changes its objects before the gateway accepts the change: it gets copies.
-            edit = Edit(replace(data), replace(data, **{name: deepcopy(getattr(data, name)) for name in _WRITTEN}))
-            with self.envoy.writing(edit.wanted):
-                yield edit
+            tariff = self._parser.data.tariff
+            settings = tariff.storage_settings if tariff else None
+            yield Edit(self.envoy, self._scheduler.endpoints[path], settings, self._parser.cache)
             await self._read(path)
 
     async def refresh(self, field: str) -> None:
@@ -516,23 +491,6 @@ class Gateway:
         await self._fetch(cycle, [path], 2 * self.timeouts.poll)
         self._merge(cycle)
         return cycle
-
-    async def choose_sleep_band(self, fleet: AcbFleet, band: SleepBand) -> None:
-        """Choose the state of charge at which AC batteries sleep; it is sent at once to batteries that are asleep."""
-        if fleet.sleep_state is ACBSleepState.ASLEEP:
-            await self.send_to_sleep(replace(fleet, sleep_band=band))
-        else:
-            self._parser.cache.put(SLEEP_BAND, band, Freshness(self.clock()))
-
-    async def send_to_sleep(self, fleet: AcbFleet) -> None:
-        """Send all AC batteries to sleep at the chosen state of charge."""
-        if (band := fleet.sleep_band) is None:
-            raise ValueError("no state of charge to sleep at was chosen")
-        await self.envoy.set_acb_sleep(
-            [{"serial_num": serial, "sleep_min_soc": band.low, "sleep_max_soc": band.high} for serial in fleet.serials]
-        )
-        # From now on the batteries report it themselves.
-        self._parser.cache.remove(SLEEP_BAND)
 
     # Reading outside of the poll
 

@@ -29,6 +29,7 @@ from ..energy.virtual_meters.grid import GRID, GridEnergy
 from ..energy.virtual_meters.house import HOUSE, HouseEnergy
 from ..model import identifiers
 from ..model.ac_batteries import FLEET, AcbFleet
+from ..model.relays import GRID_RELAY as GRID_RELAY_ADDRESS, GridRelay
 from ..model.snapshot import Address, Snapshot
 
 
@@ -95,6 +96,7 @@ ACB_POWER_ON_GATEWAY: Final = Source(EnvoyACBPower, ("acb_power",))
 ACB_FLEET: Final = Source(AcbFleet, FLEET, 0, identifiers.acb_fleet, identifiers.gateway)
 
 ENPOWER: Final = Source(EnvoyEnpower, ("enpower",), 0, identifiers.enpower)
+GRID_RELAY: Final = Source(GridRelay, GRID_RELAY_ADDRESS, 0, identifiers.enpower)
 COLLAR: Final = Source(EnvoyCollar, ("collar",), 0, identifiers.collar)
 C6_COMBINER: Final = Source(EnvoyC6CC, ("c6cc",), 0, identifiers.c6_combiner)
 RELAY_SETTINGS: Final = Source(

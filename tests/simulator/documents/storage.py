@@ -74,7 +74,8 @@ def ensemble_inventory(gateway: Gateway, _query: dict[str, str]) -> Json:
             "img_pnum_running": "3.0.6-D0",
             "temperature": 42,
             "mid_state": "close" if grid else "open",
-            "grid_state": "on_grid" if grid else "off_grid",
+            # It stays so in an outage.
+            "grid_state": "on_grid",
             "control_error": 0,
             "collar_state": "Installed",
         }
@@ -219,9 +220,7 @@ def _relays(gateway: Gateway) -> list[Relay]:
 
 def dry_contacts(gateway: Gateway, _query: dict[str, str]) -> Json:
     """Positions of the relays; every gateway lists four, wired or not."""
-    return {
-        "dry_contacts": [{"id": relay.id, "status": "closed" if relay.closed else "open"} for relay in _relays(gateway)]
-    }
+    return {"dry_contacts": [{"id": relay.id, "status": gateway.relay_status(relay)} for relay in _relays(gateway)]}
 
 
 def dry_contact_settings(gateway: Gateway, _query: dict[str, str]) -> Json:
@@ -235,6 +234,10 @@ def _relay_settings(relay: Relay, *, wired: bool) -> Json:
         "essential_end_time": relay.essential_end_time,
         "priority": relay.priority,
         "black_s_start": relay.black_s_start,
+        "black_start_retries": relay.black_start_retries,
+        "action_retries": relay.action_retries,
+        "safe_state_action": relay.safe_state_action,
+        "pv_phase_select": relay.pv_phase_select,
     }
     return {
         "id": relay.id,
