@@ -24,6 +24,7 @@ CONF_USE_MANUAL_TOKEN: Final = "use_manual_token"  # noqa: S105
 OPTION_FIXTURES: Final = "diagnostics_include_fixtures"
 OPTION_DISABLE_KEEP_ALIVE: Final = "disable_keep_alive"
 OPTION_POLL_INTERVAL: Final = "poll_interval"
+OPTION_LIVE_POWER: Final = "live_power"
 OPTION_PIN_CERTIFICATE: Final = "pin_certificate"
 #: SHA-256 of the certificate of the gateway, in hexadecimal. With the option no other one is trusted.
 CONF_FINGERPRINT: Final = "certificate_fingerprint"
@@ -33,3 +34,5 @@ CONF_PREVIOUS_HOST: Final = "previous_host"
 #: Seconds between polls. Microinverters report every 300 s; the gateway is a small computer.
 DEFAULT_POLL_INTERVAL: Final = 60
 POLL_INTERVALS: Final = (30, 300)
+#: Seconds between readings of live power; 0 is off.
+LIVE_INTERVALS: Final = (0, 1, 2, 5, 10, 15, 30)

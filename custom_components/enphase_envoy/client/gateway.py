@@ -25,6 +25,7 @@ from .auth import Credentials
 from .endpoints import Document, Failure, FailureKind
 from .envoy import PARSE_ERRORS, Discovery, LibraryEnvoy
 from .errors import GatewayBusyError, GatewayError, Reason
+from .live import LivePower
 from .parser import DocumentParser
 from .paths import ALL_PATHS, COUNTER_PATHS, FED_BY, URL_INFO
 from .persistence import ClockPair
@@ -68,6 +69,7 @@ class Gateway:
         self._pinned = pinned
         self._scheduler = RequestScheduler(self.envoy, self.timeouts, clock)
         self.envoy.slot = self._scheduler.slot
+        self.live = LivePower(self.envoy, self._scheduler, clock)
         self._parser = DocumentParser(self.envoy, self._scheduler.endpoints, clock)
         self.envoy.data = self._parser.data
         self._probes = ProbeSchedule(clock)
@@ -251,12 +253,23 @@ class Gateway:
                 await self._parse(cycle)
             # Answers that are only late prove that the gateway responds: the values shown expire by themselves.
             on_time = cycle.requested - self._scheduler.late
+            was_lost = self._lost
             self._lost = not cycle.answered and (bool(on_time) or self._lost)
             if self._lost:
                 raise GatewayError(self._reason(cycle), cycle.failures())
+            if was_lost:
+                self.live.retry()
             self._keep_fresh(cycle)
             self._log_failures()
             return self.snapshot()
+
+    async def read_live(self) -> None:
+        """Read live power once, and notify the listeners of the objects that it changed."""
+        if self.is_closed or self._lost:
+            return
+        if (changed := await self.live.read(self._parser.cache.objects)) and not self.is_closed:
+            for listener in list(self._listeners):
+                listener(changed)
 
     async def _due(self, cycle: PollCycle) -> set[str]:
         """Return the endpoints to request in this poll: all of them, once a lost gateway answers again."""
@@ -335,12 +348,14 @@ class Gateway:
         cache = self._parser.cache
         if not cache.objects:
             raise GatewayError(Reason.NO_DATA, self._scheduler.new_cycle().failures())
+        objects = dict(cache.objects)
+        self.live.apply(objects)
         return Snapshot(
             serial=self.serial,
             firmware=str(self.envoy.firmware),
             part_number=self.envoy.info.part_number,
             model=clean(self.envoy.envoy_model),
-            objects=dict(cache.objects),
+            objects=objects,
             unread_meters=frozenset(("ctmeters", kind) for kind in self._meters() - cache.members("ctmeters")),
         )
 

@@ -31,6 +31,8 @@ from pyenphase.const import (
 URL_INFO: Final = "/info"
 #: State and values of the live data stream; the library does not read it.
 URL_LIVE_DATA_STATUS: Final = "/ivp/livedata/status"
+#: Enables that stream.
+URL_LIVE_DATA_STREAM: Final = "/ivp/livedata/stream"
 
 #: All endpoints that gateways are known to have, the fastest first. Diagnostics read them on request.
 ALL_PATHS: Final = (
