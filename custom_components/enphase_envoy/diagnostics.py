@@ -109,6 +109,7 @@ def _properties(coordinator: EnvoyCoordinator, responses: Mapping[str, RawRespon
         "ct_types": _plain(envoy.ct_meter_list),
         "acb_count": envoy.acb_count,
         "authentication": _authentication(gateway.token, gateway.serial),
+        "live_power": gateway.live.report(),
         "polls": {
             "interval": coordinator.update_interval.total_seconds() if coordinator.update_interval else None,
             "last_one_succeeded": coordinator.last_update_success,

@@ -84,12 +84,12 @@ async def test_live_values_agree_with_the_simulated_house(live: Live) -> None:
 async def test_live_values_agree_with_those_of_a_poll(live: Live, profile: str) -> None:
     installation = await live(profile)
     await frames(installation)
-    lived = dict(installation.coordinator.data.objects)
-    installation.coordinator.gateway.live.apply = lambda objects: None  # type: ignore[method-assign]
+    shown = dict(installation.coordinator.data.objects)
+    installation.coordinator.gateway.live.apply = lambda objects: None  # type: ignore[method-assign]  # noqa: ARG005
     await installation.poll()
     polled = installation.coordinator.data.objects
     compared = 0
-    for address, timed in lived.items():
+    for address, timed in shown.items():
         for field in timed.field_freshness:
             if address[0].startswith(("system", "ctmeters")) and field in ("watts_now", "active_power"):
                 expected = getattr(polled[address].value, field)
@@ -104,7 +104,39 @@ async def test_an_entity_shows_live_power(live: Live) -> None:
     await frames(installation)
     state = installation.hass.states.get(name)
     assert state
-    assert float(state.state) == pytest.approx(flow(installation, "production") / 1000, abs=0.002)
+    assert float(state.state) == pytest.approx(flow(installation, "production") / 1000, rel=0.01, abs=0.01)
+
+
+async def test_a_small_change_of_live_power_is_written_once_a_minute(live: Live) -> None:
+    installation = await live()
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_production")
+    await frames(installation)
+    document = json.loads((await installation.coordinator.gateway.envoy.get(URL_LIVE_DATA_STATUS)).text)
+    shown = []
+    for second, watts_now in ((1, 5000), (2, 5040), (3, 5060), (4, 5012), (5, 5010)):
+        document["meters"]["last_update"] += second
+        document["meters"]["pv"]["agg_p_mw"] = watts_now * 1000
+        with installation.gateway.fault(URL_LIVE_DATA_STATUS, Body(json.dumps(document))):
+            await frames(installation, 1)
+        state = installation.hass.states.get(name)
+        assert state
+        shown.append(float(state.state))
+    assert shown == [5.0, 5.0, 5.06, 5.06, 5.06]
+    for _ in range(14):
+        document["meters"]["last_update"] += 1
+        with installation.gateway.fault(URL_LIVE_DATA_STATUS, Body(json.dumps(document))):
+            await frames(installation, 1)
+    state = installation.hass.states.get(name)
+    assert state
+    assert float(state.state) == 5.01
+
+
+async def test_diagnostics_contain_the_source(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    report = installation.coordinator.gateway.live.report()
+    assert report["source"] == URL_LIVE_DATA_STATUS
+    assert report["age"] == 0
 
 
 async def test_nothing_is_read_without_the_option(set_up: SetUp) -> None:
@@ -114,7 +146,7 @@ async def test_nothing_is_read_without_the_option(set_up: SetUp) -> None:
     assert not installation.gateway.requests
 
 
-async def test_fresh_power_makes_no_counter_look_fresh(live: Live) -> None:
+async def test_fresh_power_does_not_renew_counters(live: Live) -> None:
     installation = await live()
     before = installation.coordinator.data.objects[PRODUCTION].updated_at
     await frames(installation)

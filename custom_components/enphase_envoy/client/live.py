@@ -273,6 +273,17 @@ class LivePower:
             self.source = path
             _LOGGER.info("%s: live power is read from %s", self._envoy.host, path)
 
+    def report(self) -> dict[str, object]:
+        """Return the state for diagnostics: source, failures, and the age of the last frame in seconds."""
+        age = self._clock() - self._freshness.updated_at
+        return {
+            "interval": self.interval,
+            "source": self.source,
+            "failures": dict(self.failures),
+            "age": round(age, 1) if self._values else None,
+            "values": {"/".join(address): fields for address, fields in self._values.items()},
+        }
+
     def apply(self, objects: dict[Address, TimedValue]) -> None:
         """Lay the last frame over the objects, unless it is outdated and an object is fresher."""
         at = self._freshness.updated_at
