@@ -1,5 +1,6 @@
 """Live power: values between the polls, from the best source that the gateway has."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 import json
 from typing import Any
@@ -15,7 +16,7 @@ from custom_components.enphase_envoy.client.live import LiveError, status_frame
 from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM
 from custom_components.enphase_envoy.model.snapshot import Address
 from tests.helpers.integration import Installation, SetUp, entity_id
-from tests.simulator import Body, Status
+from tests.simulator import Body, Held, Status
 
 PRODUCTION: Address = ("system_production",)
 type Live = Callable[..., Awaitable[Installation]]
@@ -122,13 +123,14 @@ async def test_a_small_change_of_live_power_is_written_once_a_minute(live: Live)
         assert state
         shown.append(float(state.state))
     assert shown == [5.0, 5.0, 5.06, 5.06, 5.06]
-    for _ in range(14):
+    for second in range(14):
         document["meters"]["last_update"] += 1
+        document["meters"]["pv"]["agg_p_mw"] = (5010 - second % 2) * 1000
         with installation.gateway.fault(URL_LIVE_DATA_STATUS, Body(json.dumps(document))):
             await frames(installation, 1)
     state = installation.hass.states.get(name)
     assert state
-    assert float(state.state) == 5.01
+    assert float(state.state) == pytest.approx(5.01, abs=0.001)
 
 
 async def test_diagnostics_contain_the_source(live: Live) -> None:
@@ -225,3 +227,66 @@ def test_phases_and_signs_of_a_status() -> None:
     assert frame.values["ctmeters", CtType.NET_CONSUMPTION] == {"active_power": -1500}
     assert frame.values["system_net_consumption_phases", "L2"] == {"watts_now": 2}
     assert frame.values[("battery_aggregate",)] == {"state_of_charge": 55}
+
+
+async def test_live_power_costs_at_most_twice_the_requests_of_polling_every_endpoint(live: Live) -> None:
+    installation = await live()
+    gateway = installation.coordinator.gateway
+    await frames(installation)
+    installation.gateway.requests.clear()
+    for second in range(0, 1800, 5):
+        installation.gateway.clock.advance(5)
+        await gateway.read_live()
+        if second % 60 == 0:
+            await gateway.poll()
+    assert len(installation.gateway.requests) / 30 <= 2 * len(gateway._parser.paths)
+
+
+async def test_poll_requests_what_live_power_covers_every_second_time(live: Live) -> None:
+    installation = await live()
+    gateway = installation.coordinator.gateway
+    await frames(installation)
+    await gateway.poll()
+    installation.gateway.requests.clear()
+    for _ in range(4):
+        for _ in range(12):
+            installation.gateway.clock.advance(5)
+            await gateway.read_live()
+        await gateway.poll()
+    assert requests(installation, ENDPOINT_URL_METERS_READINGS) == 2
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(503)):
+        installation.gateway.requests.clear()
+        for _ in range(2):
+            installation.gateway.clock.advance(60)
+            await gateway.poll()
+    assert requests(installation, ENDPOINT_URL_METERS_READINGS) == 2
+
+
+async def test_live_power_is_read_beside_a_slow_poll(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    installation.gateway.clock.advance(120)
+    held = Held()
+    with installation.gateway.fault("/production*", held):
+        poll = asyncio.create_task(installation.coordinator.async_refresh())
+        await held.waiting.wait()
+        await installation.coordinator.gateway.read_live()
+        assert live_at(installation) is not None
+        assert installation.coordinator.gateway.live.report()["age"] == 0
+        assert not poll.done()
+        held.release()
+        await poll
+
+
+async def test_poll_ends_the_pauses_of_live_power(live: Live) -> None:
+    installation = await live()
+    gateway = installation.coordinator.gateway
+    await frames(installation)
+    with installation.gateway.fault("/ivp/*", Status(503)):
+        await frames(installation, 40)
+    assert gateway.live.source is None
+    await gateway.poll()
+    for _ in range(2):
+        installation.gateway.clock.advance(5)
+        await gateway.read_live()
+    assert gateway.live.report()["age"] == 0

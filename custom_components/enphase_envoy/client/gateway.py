@@ -253,12 +253,10 @@ class Gateway:
                 await self._parse(cycle)
             # Answers that are only late prove that the gateway responds: the values shown expire by themselves.
             on_time = cycle.requested - self._scheduler.late
-            was_lost = self._lost
             self._lost = not cycle.answered and (bool(on_time) or self._lost)
             if self._lost:
                 raise GatewayError(self._reason(cycle), cycle.failures())
-            if was_lost:
-                self.live.retry()
+            self.live.retry()
             self._keep_fresh(cycle)
             self._log_failures()
             return self.snapshot()
@@ -280,13 +278,22 @@ class Gateway:
         due = in_use
         if self._parser.cache.objects:
             now, slack = self.clock(), self.poll_interval / 2
-            due = {path for path in in_use if endpoints[path].is_due(now, slack)}
+            due = {path for path in in_use if endpoints[path].is_due(now, slack)} - self._spared()
         if due - late and not self._lost:
             return due
         # All others pause after failures, or are still under way: the fastest shows whether that is over.
         free = sorted(in_use - late, key=lambda path: (endpoints[path].duration, path))
         await self._fetch(cycle, free[:1], self.timeouts.poll)
         return in_use if cycle.answered else set()
+
+    def _spared(self) -> set[str]:
+        """Return endpoints that live power covers, requested in the last poll: every second one is enough for them.
+
+        The values that live power does not cover expire after three polls.
+        """
+        endpoints, since = self._scheduler.endpoints, self.clock() - 1.5 * self.poll_interval
+        covered = self.live.covered(self._parser.cache.objects)
+        return {path for path in covered if not endpoints[path].failure and endpoints[path].requested_at > since}
 
     async def _fetch(self, cycle: PollCycle, paths: Iterable[str], seconds: float | None) -> None:
         """Request endpoints in a cycle; late answers are merged when they arrive. Raises GatewayError when closed."""
@@ -334,7 +341,9 @@ class Gateway:
     def _keep_fresh(self, cycle: PollCycle) -> None:
         """Move the time of endpoints on that were not due: their values stand for as long as the gateway answers."""
         now = self.clock()
-        for path in self._parser.paths - cycle.requested - self._scheduler.late:
+        # Their powers must not count as fresh when live power fails.
+        covered = self.live.covered(self._parser.cache.objects)
+        for path in self._parser.paths - cycle.requested - self._scheduler.late - covered:
             endpoint = self._scheduler.endpoints[path]
             if not endpoint.failure:
                 endpoint.freshness.updated_at = now

@@ -12,7 +12,7 @@ import logging
 from typing import Any, Final, cast
 
 import aiohttp
-from pyenphase.const import ENDPOINT_URL_METERS_READINGS
+from pyenphase.const import ENDPOINT_URL_METERS_READINGS, URL_ENSEMBLE_SECCTRL, URL_PRODUCTION, URL_PRODUCTION_JSON
 from pyenphase.exceptions import EnvoyClientClosedError, EnvoyError
 from pyenphase.json import json_loads
 from pyenphase.models.meters import CtState, CtType, EnvoyMeterData
@@ -49,6 +49,15 @@ _STATUS: Final = (
 #: charge: `load` of the live data is another figure. Where one does, it reports the net consumption as the difference.
 #: CT meters with the object of the production report that shows the same power.
 _REPORTS: Final = {ct_type: report for _, report, ct_type in _STATUS if report}
+_TOTALS: Final = {*_REPORTS.values(), *(f"{report}_phases" for report in _REPORTS.values())}
+#: Endpoints whose only values that change by the second are powers and states of charge, with the fields of the data
+#: that have these. `acb_power` is never in a frame: `/production.json` is requested in every poll where there is one.
+_COVERED: Final = {
+    URL_PRODUCTION_JSON: _TOTALS | {"acb_power"},
+    URL_PRODUCTION: _TOTALS | {"acb_power"},
+    ENDPOINT_URL_METERS_READINGS: {"ctmeters", "ctmeters_phases"},
+    URL_ENSEMBLE_SECCTRL: {"encharge_aggregate", "battery_aggregate"},
+}
 #: Phases in the order of the letters and channels.
 _PHASES: Final = (("L1", "a"), ("L2", "b"), ("L3", "c"))
 _READ_ERRORS: Final = (*PARSE_ERRORS, aiohttp.ClientError, EnvoyError, EnvoyClientClosedError, OSError, ValueError)
@@ -187,10 +196,8 @@ class LivePower:
         self._shown: dict[Address, TimedValue] = {}
 
     def retry(self) -> None:
-        """Try all sources at once: the gateway answers again."""
-        for path, backoff in self._backoffs.items():
-            backoff.reset()
-            self._resume_at[path] = float("-inf")
+        """End all pauses, because a poll succeeded; a source that fails again pauses for longer."""
+        self._resume_at = dict.fromkeys(self.sources, float("-inf"))
 
     async def read(self, objects: Objects) -> set[Address]:
         """Read a frame from the best source, and return the addresses of the objects that it changes."""
@@ -204,9 +211,9 @@ class LivePower:
             except _READ_ERRORS as err:
                 self._fail(path, str(err) or type(err).__name__)
                 continue
-            self._succeed(path)
             if frame is None:
                 return set()
+            self._succeed(path)
             self._values, self._freshness = frame.values, Freshness(self._clock())
             return frame.values.keys() & objects.keys()
         return set()
@@ -273,6 +280,24 @@ class LivePower:
             self.source = path
             _LOGGER.info("%s: live power is read from %s", self._envoy.host, path)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the last frame is recent."""
+        return self._clock() - self._freshness.updated_at <= max(_FROZEN_AFTER, 3 * self.interval)
+
+    def covered(self, objects: Objects) -> set[str]:
+        """Return the endpoints that polls may request less often, because their powers are live.
+
+        None where import and export are calculated from counters: the interval of these limits their accuracy.
+        """
+        if not self.source or not self.is_current or ("ctmeters", CtType.TOTAL_CONSUMPTION) in objects:
+            return set()
+        return {
+            path
+            for path, fields in _COVERED.items()
+            if (fed := {address for address in objects if address[0] in fields}) and fed <= self._values.keys()
+        }
+
     def report(self) -> dict[str, object]:
         """Return the state for diagnostics: source, failures, and the age of the last frame in seconds."""
         age = self._clock() - self._freshness.updated_at
@@ -287,7 +312,7 @@ class LivePower:
     def apply(self, objects: dict[Address, TimedValue]) -> None:
         """Lay the last frame over the objects, unless it is outdated and an object is fresher."""
         at = self._freshness.updated_at
-        is_current = self._clock() - at <= max(_FROZEN_AFTER, 3 * self.interval)
+        is_current = self.is_current
         for address, values in self._values.items():
             timed = objects.get(address)
             if timed is None or not (is_current or timed.updated_at < at):
