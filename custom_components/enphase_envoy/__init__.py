@@ -41,6 +41,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> boo
     devices.async_keep_registered(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, _platforms(coordinator))
     maintenance.async_start(hass, entry)
+    coordinator.async_start_live()
     return True
 
 

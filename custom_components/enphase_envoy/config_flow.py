@@ -22,6 +22,9 @@ from homeassistant.helpers.selector import (
     NumberSelector,
     NumberSelectorConfig,
     NumberSelectorMode,
+    SelectSelector,
+    SelectSelectorConfig,
+    SelectSelectorMode,
     TextSelector,
     TextSelectorConfig,
     TextSelectorType,
@@ -43,10 +46,12 @@ from .const import (
     CONF_USE_MANUAL_TOKEN,
     DEFAULT_POLL_INTERVAL,
     DOMAIN,
+    LIVE_INTERVALS,
     OPTION_CLOUD_CODE,
     OPTION_CLOUD_SITE,
     OPTION_DISABLE_KEEP_ALIVE,
     OPTION_FIXTURES,
+    OPTION_LIVE_POWER,
     OPTION_PIN_CERTIFICATE,
     OPTION_POLL_INTERVAL,
     POLL_INTERVALS,
@@ -358,23 +363,34 @@ class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], OptionsFlowWithReloa
     async def async_step_options(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show the form and save the options."""
         if user_input is not None:
-            user_input[OPTION_POLL_INTERVAL] = int(user_input[OPTION_POLL_INTERVAL])
+            for option in (OPTION_POLL_INTERVAL, OPTION_LIVE_POWER):
+                user_input[option] = int(user_input[option])
             return self.async_create_entry(data={**self.config_entry.options, **user_input})
         low, high = POLL_INTERVALS
         seconds = NumberSelectorConfig(
             min=low, max=high, step=5, unit_of_measurement=UnitOfTime.SECONDS, mode=NumberSelectorMode.SLIDER
         )
+        choices = SelectSelectorConfig(
+            options=[str(interval) for interval in LIVE_INTERVALS],
+            translation_key=OPTION_LIVE_POWER,
+            mode=SelectSelectorMode.DROPDOWN,
+        )
         schema = vol.Schema(
             {
                 vol.Required(OPTION_POLL_INTERVAL, default=DEFAULT_POLL_INTERVAL): NumberSelector(seconds),
+                vol.Required(OPTION_LIVE_POWER, default="0"): SelectSelector(choices),
                 vol.Required(OPTION_DISABLE_KEEP_ALIVE, default=False): bool,
                 vol.Required(OPTION_PIN_CERTIFICATE, default=False): bool,
                 vol.Required(OPTION_FIXTURES, default=False): bool,
             }
         )
+        current = {
+            **self.config_entry.options,
+            OPTION_LIVE_POWER: str(self.config_entry.options.get(OPTION_LIVE_POWER, 0)),
+        }
         return self.async_show_form(
             step_id="options",
-            data_schema=self.add_suggested_values_to_schema(schema, self.config_entry.options),  # type: ignore[arg-type]
+            data_schema=self.add_suggested_values_to_schema(schema, current),  # type: ignore[arg-type]
         )
 
     async def async_step_energy_dashboard(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:

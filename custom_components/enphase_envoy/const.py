@@ -24,6 +24,7 @@ CONF_USE_MANUAL_TOKEN: Final = "use_manual_token"  # noqa: S105
 OPTION_FIXTURES: Final = "diagnostics_include_fixtures"
 OPTION_DISABLE_KEEP_ALIVE: Final = "disable_keep_alive"
 OPTION_POLL_INTERVAL: Final = "poll_interval"
+OPTION_LIVE_POWER: Final = "live_power"
 OPTION_PIN_CERTIFICATE: Final = "pin_certificate"
 #: Site in the cloud whose battery settings are changed; none while the user did not choose that.
 OPTION_CLOUD_SITE: Final = "battery_cloud_site"
@@ -37,3 +38,5 @@ CONF_PREVIOUS_HOST: Final = "previous_host"
 #: Seconds between polls. Microinverters report every 300 s; the gateway is a small computer.
 DEFAULT_POLL_INTERVAL: Final = 60
 POLL_INTERVALS: Final = (30, 300)
+#: Seconds between readings of live power; 0 is off.
+LIVE_INTERVALS: Final = (0, 1, 2, 5, 10, 15, 30)

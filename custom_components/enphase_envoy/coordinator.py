@@ -1,5 +1,6 @@
 """One poll per cycle: reads the gateway, and updates the entities whose objects changed."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -11,7 +12,7 @@ from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import CONF_NAME
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.exceptions import ConfigEntryAuthFailed
-from homeassistant.helpers.event import async_call_later
+from homeassistant.helpers.event import async_call_later, async_track_time_interval
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
 
 from .authentication import Authentication
@@ -21,7 +22,7 @@ from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
 from .client.writing import Edit
 from .cloud.models import Setting
-from .const import DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER, OPTION_POLL_INTERVAL
+from .const import DEFAULT_POLL_INTERVAL, DOMAIN, LOGGER, OPTION_LIVE_POWER, OPTION_POLL_INTERVAL
 from .energy.relays import ENPOWER, GRID_RECHECK_DELAY, RELAY_RECHECK_DELAYS, RELAY_SETTINGS, RELAY_STATUS
 from .energy.settings_monitor import RECHECK_DELAYS, STORAGE_SETTINGS
 from .energy_manager import EnergyManager
@@ -78,6 +79,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self.gateway = gateway
         gateway.poll_interval = interval
         gateway.add_listener(self.publish)
+        gateway.live.interval = entry.options.get(OPTION_LIVE_POWER, 0)
+        self._reading_live: asyncio.Task[None] | None = None
         #: The entry was unloaded or removed: nothing is polled, published, written or saved any more.
         self.is_closed = False
         entry.async_on_unload(self.async_close)
@@ -210,6 +213,24 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         if self.data is not None and self.gateway.has_documents:
             await self._store.async_close(self.gateway.dump())
         self._store.is_closed = True
+
+    # Live power
+
+    @callback
+    def async_start_live(self) -> None:
+        """Read live power at the interval of the option, if it is not off, until the entry is unloaded."""
+        if seconds := self.gateway.live.interval:
+            interval = timedelta(seconds=seconds)
+            cancel = async_track_time_interval(self.hass, self._read_live, interval, name=f"{self.name} live power")
+            self.config_entry.async_on_unload(cancel)
+
+    @callback
+    def _read_live(self, _now: datetime) -> None:
+        if self.is_closed or (self._reading_live and not self._reading_live.done()):
+            return
+        self._reading_live = self.config_entry.async_create_background_task(
+            self.hass, self.gateway.read_live(), f"{self.name} live power"
+        )
 
     # Writing
 

@@ -110,6 +110,7 @@ def _properties(coordinator: EnvoyCoordinator, responses: Mapping[str, RawRespon
         "acb_count": envoy.acb_count,
         "authentication": _authentication(gateway.token, gateway.serial),
         "battery_cloud": coordinator.battery_control.report if coordinator.battery_control else None,
+        "live_power": gateway.live.report(),
         "polls": {
             "interval": coordinator.update_interval.total_seconds() if coordinator.update_interval else None,
             "last_one_succeeded": coordinator.last_update_success,

@@ -1,10 +1,10 @@
 """Sensors. Their entity sets are in `descriptions/`."""
 
 from datetime import datetime
-from typing import override
+from typing import Final, override
 
 from homeassistant.components.sensor import SensorDeviceClass, SensorEntity
-from homeassistant.core import HomeAssistant
+from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .availability import HoldTime
@@ -13,8 +13,15 @@ from .descriptions import SENSORS
 from .descriptions.base import EntitySet, EnvoySensorEntityDescription
 from .entity import EnvoyEntity, async_setup_entity_sets
 from .model.snapshot import Address
+from .model.validation import is_number
 
 PARALLEL_UPDATES = 0
+
+#: Change of a live power that is worth a row in the database, in W and as a share of the power, and the seconds after
+#: which any change is.
+_SMALLEST_CHANGE: Final = 10.0
+_SMALLEST_SHARE: Final = 0.01
+_LONGEST_UNWRITTEN: Final = 60.0
 
 
 async def async_setup_entry(
@@ -28,6 +35,8 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
     """A sensor that reads one object of the snapshot."""
 
     entity_description: EnvoySensorEntityDescription[T]
+    #: When a state was last written, in seconds of the polls' clock.
+    _written_at = float("-inf")
 
     def __init__(
         self,
@@ -40,6 +49,28 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
         super().__init__(coordinator, entity_set, address, description)
         if description.device_class is SensorDeviceClass.ENERGY:
             self._hold = HoldTime.LONG
+
+    @override
+    @callback
+    def _handle_coordinator_update(self) -> None:
+        """Write the state, unless it is a live power that hardly changed."""
+        if self._is_small_change():
+            return
+        before = self._current
+        super()._handle_coordinator_update()
+        if self._current != before:
+            self._written_at = self.coordinator.gateway.clock()
+
+    def _is_small_change(self) -> bool:
+        """Return whether this is live power that differs from the state by less than is worth a row."""
+        fields = self.coordinator.published.get(self._address).fields
+        if self.device_class is not SensorDeviceClass.POWER or self._field not in fields:
+            return False
+        (was_available, shown), (available, value) = self._current, self._read()
+        if not (was_available and available and is_number(shown) and is_number(value)):
+            return False
+        small = abs(value - shown) <= max(_SMALLEST_CHANGE, _SMALLEST_SHARE * abs(shown))
+        return small and self.coordinator.gateway.clock() - self._written_at < _LONGEST_UNWRITTEN
 
     @property
     @override

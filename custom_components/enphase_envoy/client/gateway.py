@@ -25,6 +25,7 @@ from .auth import Credentials
 from .endpoints import Document, Failure, FailureKind
 from .envoy import PARSE_ERRORS, Discovery, LibraryEnvoy
 from .errors import GatewayBusyError, GatewayError, Reason
+from .live import LivePower
 from .parser import DocumentParser
 from .paths import ALL_PATHS, COUNTER_PATHS, FED_BY, URL_INFO
 from .persistence import ClockPair
@@ -68,6 +69,7 @@ class Gateway:
         self._pinned = pinned
         self._scheduler = RequestScheduler(self.envoy, self.timeouts, clock)
         self.envoy.slot = self._scheduler.slot
+        self.live = LivePower(self.envoy, self._scheduler, clock)
         self._parser = DocumentParser(self.envoy, self._scheduler.endpoints, clock)
         self.envoy.data = self._parser.data
         self._probes = ProbeSchedule(clock)
@@ -254,9 +256,18 @@ class Gateway:
             self._lost = not cycle.answered and (bool(on_time) or self._lost)
             if self._lost:
                 raise GatewayError(self._reason(cycle), cycle.failures())
+            self.live.retry()
             self._keep_fresh(cycle)
             self._log_failures()
             return self.snapshot()
+
+    async def read_live(self) -> None:
+        """Read live power once, and notify the listeners of the objects that it changed."""
+        if self.is_closed or self._lost:
+            return
+        if (changed := await self.live.read(self._parser.cache.objects)) and not self.is_closed:
+            for listener in list(self._listeners):
+                listener(changed)
 
     async def _due(self, cycle: PollCycle) -> set[str]:
         """Return the endpoints to request in this poll: all of them, once a lost gateway answers again."""
@@ -267,13 +278,22 @@ class Gateway:
         due = in_use
         if self._parser.cache.objects:
             now, slack = self.clock(), self.poll_interval / 2
-            due = {path for path in in_use if endpoints[path].is_due(now, slack)}
+            due = {path for path in in_use if endpoints[path].is_due(now, slack)} - self._spared()
         if due - late and not self._lost:
             return due
         # All others pause after failures, or are still under way: the fastest shows whether that is over.
         free = sorted(in_use - late, key=lambda path: (endpoints[path].duration, path))
         await self._fetch(cycle, free[:1], self.timeouts.poll)
         return in_use if cycle.answered else set()
+
+    def _spared(self) -> set[str]:
+        """Return endpoints that live power covers, requested in the last poll: every second one is enough for them.
+
+        The values that live power does not cover expire after three polls.
+        """
+        endpoints, since = self._scheduler.endpoints, self.clock() - 1.5 * self.poll_interval
+        covered = self.live.covered(self._parser.cache.objects)
+        return {path for path in covered if not endpoints[path].failure and endpoints[path].requested_at > since}
 
     async def _fetch(self, cycle: PollCycle, paths: Iterable[str], seconds: float | None) -> None:
         """Request endpoints in a cycle; late answers are merged when they arrive. Raises GatewayError when closed."""
@@ -321,7 +341,9 @@ class Gateway:
     def _keep_fresh(self, cycle: PollCycle) -> None:
         """Move the time of endpoints on that were not due: their values stand for as long as the gateway answers."""
         now = self.clock()
-        for path in self._parser.paths - cycle.requested - self._scheduler.late:
+        # Their powers must not count as fresh when live power fails.
+        covered = self.live.covered(self._parser.cache.objects)
+        for path in self._parser.paths - cycle.requested - self._scheduler.late - covered:
             endpoint = self._scheduler.endpoints[path]
             if not endpoint.failure:
                 endpoint.freshness.updated_at = now
@@ -335,12 +357,14 @@ class Gateway:
         cache = self._parser.cache
         if not cache.objects:
             raise GatewayError(Reason.NO_DATA, self._scheduler.new_cycle().failures())
+        objects = dict(cache.objects)
+        self.live.apply(objects)
         return Snapshot(
             serial=self.serial,
             firmware=str(self.envoy.firmware),
             part_number=self.envoy.info.part_number,
             model=clean(self.envoy.envoy_model),
-            objects=dict(cache.objects),
+            objects=objects,
             unread_meters=frozenset(("ctmeters", kind) for kind in self._meters() - cache.members("ctmeters")),
         )
 

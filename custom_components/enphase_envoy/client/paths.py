@@ -33,6 +33,8 @@ URL_INFO: Final = "/info"
 URL_LIVE_DATA_STATUS: Final = "/ivp/livedata/status"
 #: State of the battery scheduler; the library does not read it.
 URL_BATTERY_SCHEDULER: Final = "/ivp/sc/sched"
+#: Enables that stream.
+URL_LIVE_DATA_STREAM: Final = "/ivp/livedata/stream"
 
 #: All endpoints that gateways are known to have, the fastest first. Diagnostics read them on request.
 ALL_PATHS: Final = (

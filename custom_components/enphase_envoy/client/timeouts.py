@@ -13,6 +13,8 @@ class Timeouts:
     poll: float = 8
     #: One request: `/production.json` of firmware 8.3.6086 takes up to 55 s.
     request: float = 90
+    #: One request of live power, which is read again soon.
+    live: float = 3
     #: The connection of a request: shorter than `poll`, so that a poll distinguishes a slow gateway from an absent one.
     connect: float = 7
     #: A request outside the poll waits so long for a free slot.

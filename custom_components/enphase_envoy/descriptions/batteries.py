@@ -51,7 +51,7 @@ _ENCHARGE: Final = (
 
 _ENCHARGE_TOGETHER: Final = (
     EnvoySensorEntityDescription[EnvoyEnchargeAggregate](
-        key="battery_level", **CHARGE, value_fn=lambda all_: all_.state_of_charge
+        key="battery_level", **CHARGE, field="state_of_charge", value_fn=lambda all_: all_.state_of_charge
     ),
     EnvoySensorEntityDescription[EnvoyEnchargeAggregate](
         key="reserve_soc",
@@ -178,7 +178,7 @@ _ALL_BATTERIES: Final = (
         value_fn=lambda all_: all_.max_available_capacity,
     ),
     EnvoySensorEntityDescription[EnvoyBatteryAggregate](
-        key="aggregated_soc", **CHARGE, value_fn=lambda all_: all_.state_of_charge
+        key="aggregated_soc", **CHARGE, field="state_of_charge", value_fn=lambda all_: all_.state_of_charge
     ),
 )
 

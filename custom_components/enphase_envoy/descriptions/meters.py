@@ -28,7 +28,9 @@ _METRICS: Final = (
         counter="energy_received",
         value_fn=lambda meter: meter.energy_received,
     ),
-    EnvoySensorEntityDescription[EnvoyMeterData](key="power", **POWER, value_fn=lambda meter: meter.active_power),
+    EnvoySensorEntityDescription[EnvoyMeterData](
+        key="power", **POWER, field="active_power", value_fn=lambda meter: meter.active_power
+    ),
     EnvoySensorEntityDescription[EnvoyMeterData](
         key="frequency",
         device_class=SensorDeviceClass.FREQUENCY,
@@ -45,6 +47,7 @@ _METRICS: Final = (
         native_unit_of_measurement=UnitOfElectricPotential.VOLT,
         suggested_display_precision=1,
         entity_registry_enabled_default=False,
+        field="voltage",
         value_fn=lambda meter: meter.voltage,
     ),
     EnvoySensorEntityDescription[EnvoyMeterData](
@@ -54,6 +57,7 @@ _METRICS: Final = (
         native_unit_of_measurement=UnitOfElectricCurrent.AMPERE,
         suggested_display_precision=3,
         entity_registry_enabled_default=False,
+        field="current",
         value_fn=lambda meter: meter.current,
     ),
     EnvoySensorEntityDescription[EnvoyMeterData](

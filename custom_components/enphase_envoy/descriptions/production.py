@@ -22,7 +22,7 @@ from .base import (
 
 _PRODUCTION: Final = (
     EnvoySensorEntityDescription[EnvoySystemProduction](
-        key="production", **POWER, value_fn=lambda production: production.watts_now
+        key="production", **POWER, field="watts_now", value_fn=lambda production: production.watts_now
     ),
     EnvoySensorEntityDescription[EnvoySystemProduction](
         key="daily_production", **ENERGY_TODAY, value_fn=lambda production: production.watt_hours_today
@@ -42,7 +42,7 @@ _PRODUCTION: Final = (
 
 _CONSUMPTION: Final = (
     EnvoySensorEntityDescription[EnvoySystemConsumption](
-        key="consumption", **POWER, value_fn=lambda consumption: consumption.watts_now
+        key="consumption", **POWER, field="watts_now", value_fn=lambda consumption: consumption.watts_now
     ),
     EnvoySensorEntityDescription[EnvoySystemConsumption](
         key="daily_consumption", **ENERGY_TODAY, value_fn=lambda consumption: consumption.watt_hours_today
@@ -66,6 +66,7 @@ _NET_CONSUMPTION: Final = (
         key="balanced_net_consumption",
         **POWER,
         entity_registry_enabled_default=False,
+        field="watts_now",
         value_fn=lambda net: net.watts_now,
     ),
     EnvoySensorEntityDescription[EnvoySystemConsumption](

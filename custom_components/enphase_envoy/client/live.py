@@ -1,0 +1,323 @@
+"""Live power: reads the values that change by the second more often than the polls, from the best source there is.
+
+A frame holds fields of objects that the polls have found. It is laid over these objects, field by field, each with its
+own freshness: an object that only a frame contains is never created, and counters keep the freshness of their document.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+import logging
+from typing import Any, Final, cast
+
+import aiohttp
+from pyenphase.const import ENDPOINT_URL_METERS_READINGS, URL_ENSEMBLE_SECCTRL, URL_PRODUCTION, URL_PRODUCTION_JSON
+from pyenphase.exceptions import EnvoyClientClosedError, EnvoyError
+from pyenphase.json import json_loads
+from pyenphase.models.meters import CtState, CtType, EnvoyMeterData
+
+from ..model.snapshot import Address, Freshness, TimedValue
+from ..model.validation import is_number
+from .backoff import Backoff
+from .envoy import PARSE_ERRORS, LibraryEnvoy
+from .errors import GatewayBusyError
+from .limits import is_too_complex
+from .paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM
+from .scheduler import RequestScheduler
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+#: Seconds between two requests to enable the stream, which ends by itself after about 15 minutes.
+_ENABLE_AGAIN: Final = 60.0
+#: Seconds that the time of the values may stand still.
+_FROZEN_AFTER: Final = 15.0
+#: Seconds that a source is left alone after a failure, and at most.
+_FIRST_PAUSE: Final = 5.0
+_LONGEST_PAUSE: Final = 300.0
+#: Watts above which a reading is invalid.
+_IMPLAUSIBLE: Final = 1e7
+
+#: Names in the live data status, with the object of the production report and the CT meter that show the same.
+_STATUS: Final = (
+    ("pv", "system_production", CtType.PRODUCTION),
+    ("grid", "system_net_consumption", CtType.NET_CONSUMPTION),
+    ("load", "system_consumption", CtType.TOTAL_CONSUMPTION),
+    ("storage", None, CtType.STORAGE),
+)
+#: Where no CT measures the consumption, the gateway reports production plus import, which includes what batteries
+#: charge: `load` of the live data is another figure. Where one does, it reports the net consumption as the difference.
+#: CT meters with the object of the production report that shows the same power.
+_REPORTS: Final = {ct_type: report for _, report, ct_type in _STATUS if report}
+_TOTALS: Final = {*_REPORTS.values(), *(f"{report}_phases" for report in _REPORTS.values())}
+#: Endpoints whose only values that change by the second are powers and states of charge, with the fields of the data
+#: that have these. `acb_power` is never in a frame: `/production.json` is requested in every poll where there is one.
+_COVERED: Final = {
+    URL_PRODUCTION_JSON: _TOTALS | {"acb_power"},
+    URL_PRODUCTION: _TOTALS | {"acb_power"},
+    ENDPOINT_URL_METERS_READINGS: {"ctmeters", "ctmeters_phases"},
+    URL_ENSEMBLE_SECCTRL: {"encharge_aggregate", "battery_aggregate"},
+}
+#: Phases in the order of the letters and channels.
+_PHASES: Final = (("L1", "a"), ("L2", "b"), ("L3", "c"))
+_READ_ERRORS: Final = (*PARSE_ERRORS, aiohttp.ClientError, EnvoyError, EnvoyClientClosedError, OSError, ValueError)
+
+type Objects = Mapping[Address, TimedValue]
+#: Fields of objects, by address.
+type Values = dict[Address, dict[str, Any]]
+
+
+class LiveError(ValueError):
+    """A source has no usable values; the text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The values of one reading."""
+
+    values: Values
+    #: The time of the values as the gateway reports it; it changes with them.
+    measured: float
+
+
+def status_frame(document: dict[str, Any], objects: Objects) -> Frame:
+    """Return the values of `/ivp/livedata/status`: powers in mW, + is import and discharge. Raises LiveError."""
+    meters = document["meters"]
+    measures_total = any(ct_type is CtType.TOTAL_CONSUMPTION for ct_type, _ in _meters(objects))
+    unused = "grid" if measures_total else "load"
+    values: Values = {}
+    total = 0.0
+    for name, report, ct_type in _STATUS:
+        for phase, key in (("", "agg_p_mw"), *((phase, f"agg_p_ph_{letter}_mw") for phase, letter in _PHASES)):
+            if (watts := _watts(meters.get(name) or {}, key, 1000)) is not None:
+                if name != unused:
+                    _put_power(values, report, ct_type, phase, watts)
+                total += abs(watts)
+    if not total:
+        raise LiveError("all values are zero")
+    _add_consumption(values)
+    for key, address in (("soc", ("battery_aggregate",)), ("enc_agg_soc", ("encharge_aggregate",))):
+        if is_number(percent := meters.get(key)) and 0 <= percent <= 100:  # noqa: PLR2004
+            values[address] = {"state_of_charge": percent}
+    return Frame(values, meters["last_update"])
+
+
+def readings_frame(document: list[dict[str, Any]], objects: Objects) -> Frame:
+    """Return the values of `/ivp/meters/readings` for the enabled CT meters among the objects. Raises LiveError.
+
+    Gateways without CTs report zeros, also for meters that they do not have.
+    """
+    readings = {str(reading["eid"]): reading for reading in document}
+    values: Values = {}
+    measured, total = 0.0, 0.0
+    for ct_type, meter in _meters(objects):
+        if (reading := readings.get(str(meter.eid))) is None:
+            continue
+        measured = max(measured, reading["timestamp"])
+        channels = zip(_PHASES, reading.get("channels") or (), strict=False)
+        for phase, part in (("", reading), *((phase, channel) for (phase, _), channel in channels)):
+            if (watts := _watts(part, "activePower", 1)) is None:
+                continue
+            _put_power(values, _REPORTS.get(ct_type), ct_type, phase, watts)
+            electric = {"voltage": part.get("voltage"), "current": part.get("current")}
+            values[_meter(ct_type, phase)] |= {name: value for name, value in electric.items() if is_number(value)}
+            total += abs(watts) + abs(electric["voltage"] or 0)
+    if not total:
+        raise LiveError("all values are zero")
+    _add_consumption(values)
+    return Frame(values, measured)
+
+
+def _meters(objects: Objects) -> Iterator[tuple[CtType, EnvoyMeterData]]:
+    for ct_type in CtType:
+        timed = objects.get(("ctmeters", ct_type))
+        if timed and isinstance(meter := timed.value, EnvoyMeterData) and meter.state == CtState.ENABLED:
+            yield ct_type, meter
+
+
+def _add_consumption(values: Values) -> None:
+    """Add total or net consumption where the other one is measured, as the gateway calculates it."""
+    for phase in ("", *(phase for phase, _ in _PHASES)):
+        kinds = CtType.PRODUCTION, CtType.NET_CONSUMPTION, CtType.TOTAL_CONSUMPTION
+        production, net, total = (values.get(_meter(kind, phase), {}).get("active_power") for kind in kinds)
+        if production is None:
+            continue
+        if total is not None and net is None:
+            values[_report("system_net_consumption", phase)] = {"watts_now": total - production}
+        elif net is not None and total is None:
+            values[_report("system_consumption", phase)] = {"watts_now": production + net}
+
+
+def _put_power(values: Values, report: str | None, ct_type: CtType, phase: str, watts: int) -> None:
+    if report:
+        values[_report(report, phase)] = {"watts_now": watts}
+    values[_meter(ct_type, phase)] = {"active_power": watts}
+
+
+def _report(name: str, phase: str) -> Address:
+    return (f"{name}_phases", phase) if phase else (name,)
+
+
+def _meter(ct_type: CtType, phase: str) -> Address:
+    return ("ctmeters_phases", ct_type, phase) if phase else ("ctmeters", ct_type)
+
+
+def _watts(part: Mapping[str, Any], key: str, divisor: int) -> int | None:
+    """Return a power in W, None where there is no plausible one."""
+    value = part.get(key)
+    return round(value / divisor) if is_number(value) and abs(value / divisor) < _IMPLAUSIBLE else None
+
+
+class LivePower:
+    """Reads frames, and lays the last one over the objects of the polls."""
+
+    #: The paths of the sources, the best first.
+    sources: Final = (URL_LIVE_DATA_STATUS, ENDPOINT_URL_METERS_READINGS)
+
+    def __init__(self, envoy: LibraryEnvoy, scheduler: RequestScheduler, clock: Callable[[], float]) -> None:
+        """Read nothing yet; `clock` returns seconds, on the clock of the polls."""
+        self._envoy = envoy
+        self._scheduler = scheduler
+        self._clock = clock
+        #: Seconds between frames, as the caller reads them; 0 when it reads none.
+        self.interval = 0.0
+        #: The path of the source in use, None while none has usable values.
+        self.source: str | None = None
+        #: Why each source that was tried can't be used.
+        self.failures: dict[str, str] = {}
+        self._backoffs = {path: Backoff(_FIRST_PAUSE, _LONGEST_PAUSE) for path in self.sources}
+        self._resume_at = dict.fromkeys(self.sources, float("-inf"))
+        self._enabled_at = float("-inf")
+        #: The time that the values last had, by source, and since when.
+        self._measured: dict[str, tuple[float, float]] = {}
+        self._values: Values = {}
+        self._freshness = Freshness(float("-inf"))
+        #: The objects that were returned last.
+        self._shown: dict[Address, TimedValue] = {}
+
+    def retry(self) -> None:
+        """End all pauses, because a poll succeeded; a source that fails again pauses for longer."""
+        self._resume_at = dict.fromkeys(self.sources, float("-inf"))
+
+    async def read(self, objects: Objects) -> set[Address]:
+        """Read a frame from the best source, and return the addresses of the objects that it changes."""
+        for path in self.sources:
+            if self._clock() < self._resume_at[path]:
+                continue
+            try:
+                frame = await self._read(path, objects)
+            except GatewayBusyError:
+                return set()
+            except _READ_ERRORS as err:
+                self._fail(path, str(err) or type(err).__name__)
+                continue
+            if frame is None:
+                return set()
+            self._succeed(path)
+            self._values, self._freshness = frame.values, Freshness(self._clock())
+            return frame.values.keys() & objects.keys()
+        return set()
+
+    async def _read(self, path: str, objects: Objects) -> Frame | None:
+        """Return a frame of a source; None where its values are the same as before. Raises LiveError and others."""
+        if path == ENDPOINT_URL_METERS_READINGS and not any(_meters(objects)):
+            raise LiveError("no enabled meter")
+        if self._scheduler.is_requested(path):
+            # A second request would wait, in a slot, for the first one.
+            raise GatewayBusyError
+        document = await self._request(path)
+        if path == URL_LIVE_DATA_STATUS:
+            if document["connection"].get("sc_stream") != "enabled":
+                await self._enable()
+                # The values stand still until then.
+                return None
+            frame = status_frame(document, objects)
+        else:
+            frame = readings_frame(cast("list[dict[str, Any]]", document), objects)
+        return frame if self._is_new(path, frame) else None
+
+    def _is_new(self, path: str, frame: Frame) -> bool:
+        """Return whether the values are others than before. Raises LiveError when they stand still for too long."""
+        now = self._clock()
+        measured, since = self._measured.get(path, (None, now))
+        if frame.measured == measured:
+            if now - since > max(_FROZEN_AFTER, 2 * self.interval):
+                raise LiveError("the values stand still")
+            return False
+        self._measured[path] = frame.measured, now
+        # The first values may be those of a stream that stands still.
+        return measured is not None
+
+    async def _enable(self) -> None:
+        """Enable the stream, at most once a minute. Raises LiveError when it was just enabled, and in vain."""
+        now = self._clock()
+        if now - self._enabled_at < _ENABLE_AGAIN:
+            raise LiveError("the stream is disabled")
+        self._enabled_at = now
+        await self._request(URL_LIVE_DATA_STREAM, {"enable": 1})
+
+    async def _request(self, path: str, data: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+        """Return the document of an endpoint. Raises GatewayBusyError when no slot is free, LiveError and others."""
+        async with self._scheduler.slot(path), asyncio.timeout(self._scheduler.timeouts.live):
+            document = await (self._envoy.request(path, data) if data else self._envoy.get(path))
+        if document.status != HTTPStatus.OK:
+            raise LiveError(f"HTTP {document.status}")
+        if is_too_complex(document.body):
+            raise LiveError("too large")
+        return json_loads(path, document.body)
+
+    def _fail(self, path: str, reason: str) -> None:
+        self._resume_at[path] = self._clock() + self._backoffs[path].fail()
+        self.failures[path] = reason
+        if self.source == path:
+            self.source = None
+            _LOGGER.warning("%s: live power from %s fails (%s)", self._envoy.host, path, reason)
+
+    def _succeed(self, path: str) -> None:
+        self._backoffs[path].reset()
+        self.failures.pop(path, None)
+        if self.source != path:
+            self.source = path
+            _LOGGER.info("%s: live power is read from %s", self._envoy.host, path)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the last frame is recent."""
+        return self._clock() - self._freshness.updated_at <= max(_FROZEN_AFTER, 3 * self.interval)
+
+    def covered(self, objects: Objects) -> set[str]:
+        """Return the endpoints that polls may request less often, because their powers are live.
+
+        None where import and export are calculated from counters: the interval of these limits their accuracy.
+        """
+        if not self.source or not self.is_current or ("ctmeters", CtType.TOTAL_CONSUMPTION) in objects:
+            return set()
+        return {
+            path
+            for path, fields in _COVERED.items()
+            if (fed := {address for address in objects if address[0] in fields}) and fed <= self._values.keys()
+        }
+
+    def report(self) -> dict[str, object]:
+        """Return the state for diagnostics: source, failures, and the age of the last frame in seconds."""
+        age = self._clock() - self._freshness.updated_at
+        return {
+            "interval": self.interval,
+            "source": self.source,
+            "failures": dict(self.failures),
+            "age": round(age, 1) if self._values else None,
+            "values": {"/".join(address): fields for address, fields in self._values.items()},
+        }
+
+    def apply(self, objects: dict[Address, TimedValue]) -> None:
+        """Lay the last frame over the objects, unless it is outdated and an object is fresher."""
+        at = self._freshness.updated_at
+        is_current = self.is_current
+        for address, values in self._values.items():
+            timed = objects.get(address)
+            if timed is None or not (is_current or timed.updated_at < at):
+                continue
+            value: Any = replace(cast("Any", timed.value), **values)
+            last = self._shown.get(address, timed)
+            fields = dict.fromkeys(values, self._freshness)
+            self._shown[address] = objects[address] = last.renewed(value, timed.freshness, fields)

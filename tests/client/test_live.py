@@ -1,0 +1,292 @@
+"""Live power: values between the polls, from the best source that the gateway has."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+import json
+from typing import Any
+
+from pyenphase.const import ENDPOINT_URL_METERS_READINGS
+from pyenphase.models.encharge import EnvoyEnchargeAggregate
+from pyenphase.models.meters import CtType, EnvoyMeterData
+from pyenphase.models.system_consumption import EnvoySystemConsumption
+from pyenphase.models.system_production import EnvoySystemProduction
+import pytest
+
+from custom_components.enphase_envoy.client.live import LiveError, status_frame
+from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM
+from custom_components.enphase_envoy.model.snapshot import Address
+from tests.helpers.integration import Installation, SetUp, entity_id
+from tests.simulator import Body, Held, Status
+
+PRODUCTION: Address = ("system_production",)
+type Live = Callable[..., Awaitable[Installation]]
+
+
+@pytest.fixture
+def live(set_up: SetUp) -> Live:
+    """Set up an entry that reads live power every five seconds."""
+
+    async def start(profile: str = "full_battery") -> Installation:
+        installation = await set_up(profile)
+        hass, entry = installation.hass, installation.entry
+        hass.config_entries.async_update_entry(entry, options={"live_power": 5})
+        await hass.config_entries.async_reload(entry.entry_id)
+        await hass.async_block_till_done()
+        installation.gateway.requests.clear()
+        return installation
+
+    return start
+
+
+def requests(installation: Installation, path: str) -> int:
+    return len([request for request in installation.gateway.requests if request.path == path])
+
+
+def watts(installation: Installation) -> float:
+    production = installation.coordinator.data.get(EnvoySystemProduction, PRODUCTION)
+    assert production
+    return production.watts_now
+
+
+def live_at(installation: Installation) -> float | None:
+    """Return when the production was read by live power, in seconds of the simulated clock; None if it was not."""
+    timed = installation.coordinator.data.objects[PRODUCTION]
+    freshness = timed.field_freshness.get("watts_now")
+    return freshness.updated_at if freshness else None
+
+
+async def frames(installation: Installation, count: int = 4) -> None:
+    for _ in range(count):
+        await installation.pass_time(5)
+
+
+def flow(installation: Installation, name: Any) -> float:
+    return float(sum(installation.gateway.house.flow[name]))
+
+
+async def test_live_values_agree_with_the_simulated_house(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    snapshot, now = installation.coordinator.data, installation.gateway.clock.now
+    assert live_at(installation) == now
+    assert watts(installation) == pytest.approx(flow(installation, "production"), abs=1)
+    net = snapshot.get(EnvoySystemConsumption, ("system_net_consumption",))
+    grid = flow(installation, "imported") - flow(installation, "exported")
+    assert net
+    assert net.watts_now == pytest.approx(grid, abs=1)
+    soc = snapshot.objects[("encharge_aggregate",)]
+    assert isinstance(soc.value, EnvoyEnchargeAggregate)
+    assert soc.value.state_of_charge == round(installation.gateway.house.soc)
+
+
+@pytest.mark.parametrize(
+    "profile", ["full_battery", "metered_1phase", "three_phase", "total_consumption", "battery_total"]
+)
+async def test_live_values_agree_with_those_of_a_poll(live: Live, profile: str) -> None:
+    installation = await live(profile)
+    await frames(installation)
+    shown = dict(installation.coordinator.data.objects)
+    installation.coordinator.gateway.live.apply = lambda objects: None  # type: ignore[method-assign]  # noqa: ARG005
+    await installation.poll()
+    polled = installation.coordinator.data.objects
+    compared = 0
+    for address, timed in shown.items():
+        for field in timed.field_freshness:
+            if address[0].startswith(("system", "ctmeters")) and field in ("watts_now", "active_power"):
+                expected = getattr(polled[address].value, field)
+                assert getattr(timed.value, field) == pytest.approx(expected, abs=2), (address, field)
+                compared += 1
+    assert compared > 3
+
+
+async def test_an_entity_shows_live_power(live: Live) -> None:
+    installation = await live()
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_production")
+    await frames(installation)
+    state = installation.hass.states.get(name)
+    assert state
+    assert float(state.state) == pytest.approx(flow(installation, "production") / 1000, rel=0.01, abs=0.01)
+
+
+async def test_a_small_change_of_live_power_is_written_once_a_minute(live: Live) -> None:
+    installation = await live()
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_production")
+    await frames(installation)
+    document = json.loads((await installation.coordinator.gateway.envoy.get(URL_LIVE_DATA_STATUS)).text)
+    shown = []
+    for second, watts_now in ((1, 5000), (2, 5040), (3, 5060), (4, 5012), (5, 5010)):
+        document["meters"]["last_update"] += second
+        document["meters"]["pv"]["agg_p_mw"] = watts_now * 1000
+        with installation.gateway.fault(URL_LIVE_DATA_STATUS, Body(json.dumps(document))):
+            await frames(installation, 1)
+        state = installation.hass.states.get(name)
+        assert state
+        shown.append(float(state.state))
+    assert shown == [5.0, 5.0, 5.06, 5.06, 5.06]
+    for second in range(14):
+        document["meters"]["last_update"] += 1
+        document["meters"]["pv"]["agg_p_mw"] = (5010 - second % 2) * 1000
+        with installation.gateway.fault(URL_LIVE_DATA_STATUS, Body(json.dumps(document))):
+            await frames(installation, 1)
+    state = installation.hass.states.get(name)
+    assert state
+    assert float(state.state) == pytest.approx(5.01, abs=0.001)
+
+
+async def test_diagnostics_contain_the_source(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    report = installation.coordinator.gateway.live.report()
+    assert report["source"] == URL_LIVE_DATA_STATUS
+    assert report["age"] == 0
+
+
+async def test_nothing_is_read_without_the_option(set_up: SetUp) -> None:
+    installation = await set_up("full_battery")
+    installation.gateway.requests.clear()
+    await frames(installation)
+    assert not installation.gateway.requests
+
+
+async def test_fresh_power_does_not_renew_counters(live: Live) -> None:
+    installation = await live()
+    before = installation.coordinator.data.objects[PRODUCTION].updated_at
+    await frames(installation)
+    assert installation.coordinator.data.objects[PRODUCTION].updated_at == before
+
+
+async def test_the_stream_is_kept_enabled(live: Live) -> None:
+    installation = await live()
+    for _ in range(4 * 60 * 20 // 60):
+        await installation.pass_time(15)
+    assert requests(installation, URL_LIVE_DATA_STREAM) == 2
+    assert live_at(installation) == pytest.approx(installation.gateway.clock.now, abs=45)
+
+
+async def test_values_that_stand_still_are_not_fresh(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    document = await installation.coordinator.gateway.envoy.get(URL_LIVE_DATA_STATUS)
+    at = installation.gateway.clock.now
+    with (
+        installation.gateway.fault(URL_LIVE_DATA_STATUS, Body(document.text)),
+        installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, Status(503)),
+    ):
+        await frames(installation, 8)
+        # Until the next poll, whose values are newer.
+        assert live_at(installation) in (None, at)
+        assert installation.coordinator.gateway.live.failures[URL_LIVE_DATA_STATUS] == "the values stand still"
+        assert installation.coordinator.gateway.live.source is None
+    for _ in range(8):
+        await installation.pass_time(15)
+    assert live_at(installation) == pytest.approx(installation.gateway.clock.now, abs=45)
+
+
+@pytest.mark.parametrize("fault", [Status(404), Status(503), Status(401), Body("[]"), Body('{"meters": {}}')], ids=repr)
+async def test_another_source_takes_over(live: Live, fault: Any) -> None:
+    installation = await live()
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, fault):
+        await frames(installation, 6)
+        assert installation.coordinator.gateway.live.source == ENDPOINT_URL_METERS_READINGS
+        meter = installation.coordinator.data.get(EnvoyMeterData, ("ctmeters", CtType.NET_CONSUMPTION))
+        assert meter
+        grid = flow(installation, "imported") - flow(installation, "exported")
+        assert meter.active_power == pytest.approx(grid, abs=1)
+
+
+async def test_a_poll_goes_on_where_live_power_ends(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    with (
+        installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(503)),
+        installation.gateway.fault("/ivp/meters/readings", Status(503)),
+    ):
+        for _ in range(2):
+            await installation.pass_time(60)
+    assert live_at(installation) is None
+    assert watts(installation) == pytest.approx(flow(installation, "production"), abs=2)
+
+
+async def test_no_source_without_meters_and_batteries(live: Live) -> None:
+    installation = await live("standard_7_6")
+    await frames(installation)
+    assert live_at(installation) is None
+    assert installation.coordinator.gateway.live.failures[ENDPOINT_URL_METERS_READINGS] == "no enabled meter"
+
+
+def test_a_status_of_zeros_is_no_source() -> None:
+    zero = {"agg_p_mw": 0, "agg_p_ph_a_mw": 0}
+    document = json.loads(json.dumps({"meters": {"last_update": 1, "pv": zero, "grid": zero}}))
+    with pytest.raises(LiveError, match="zero"):
+        status_frame(document, {})
+
+
+def test_phases_and_signs_of_a_status() -> None:
+    document = {"meters": {"last_update": 1, "grid": {"agg_p_mw": -1500400, "agg_p_ph_b_mw": 2000}, "soc": 55}}
+    frame = status_frame(document, {})
+    assert frame.values["ctmeters", CtType.NET_CONSUMPTION] == {"active_power": -1500}
+    assert frame.values["system_net_consumption_phases", "L2"] == {"watts_now": 2}
+    assert frame.values[("battery_aggregate",)] == {"state_of_charge": 55}
+
+
+async def test_live_power_costs_at_most_twice_the_requests_of_polling_every_endpoint(live: Live) -> None:
+    installation = await live()
+    gateway = installation.coordinator.gateway
+    await frames(installation)
+    installation.gateway.requests.clear()
+    for second in range(0, 1800, 5):
+        installation.gateway.clock.advance(5)
+        await gateway.read_live()
+        if second % 60 == 0:
+            await gateway.poll()
+    assert len(installation.gateway.requests) / 30 <= 2 * len(gateway._parser.paths)
+
+
+async def test_poll_requests_what_live_power_covers_every_second_time(live: Live) -> None:
+    installation = await live()
+    gateway = installation.coordinator.gateway
+    await frames(installation)
+    await gateway.poll()
+    installation.gateway.requests.clear()
+    for _ in range(4):
+        for _ in range(12):
+            installation.gateway.clock.advance(5)
+            await gateway.read_live()
+        await gateway.poll()
+    assert requests(installation, ENDPOINT_URL_METERS_READINGS) == 2
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(503)):
+        installation.gateway.requests.clear()
+        for _ in range(2):
+            installation.gateway.clock.advance(60)
+            await gateway.poll()
+    assert requests(installation, ENDPOINT_URL_METERS_READINGS) == 2
+
+
+async def test_live_power_is_read_beside_a_slow_poll(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    installation.gateway.clock.advance(120)
+    held = Held()
+    with installation.gateway.fault("/production*", held):
+        poll = asyncio.create_task(installation.coordinator.async_refresh())
+        await held.waiting.wait()
+        await installation.coordinator.gateway.read_live()
+        assert live_at(installation) is not None
+        assert installation.coordinator.gateway.live.report()["age"] == 0
+        assert not poll.done()
+        held.release()
+        await poll
+
+
+async def test_poll_ends_the_pauses_of_live_power(live: Live) -> None:
+    installation = await live()
+    gateway = installation.coordinator.gateway
+    await frames(installation)
+    with installation.gateway.fault("/ivp/*", Status(503)):
+        await frames(installation, 40)
+    assert gateway.live.source is None
+    await gateway.poll()
+    for _ in range(2):
+        installation.gateway.clock.advance(5)
+        await gateway.read_live()
+    assert gateway.live.report()["age"] == 0
