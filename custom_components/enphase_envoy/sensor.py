@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Final, override
 
 from homeassistant.components.sensor import SensorDeviceClass, SensorEntity
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from homeassistant.helpers.event import async_call_later
 
 from .availability import HoldTime
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
@@ -37,6 +38,8 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
     entity_description: EnvoySensorEntityDescription[T]
     #: When a state was last written, in seconds of the polls' clock.
     _written_at = float("-inf")
+    #: Cancels the write of a small change.
+    _cancel_write: CALLBACK_TYPE | None = None
 
     def __init__(
         self,
@@ -53,13 +56,33 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
     @override
     @callback
     def _handle_coordinator_update(self) -> None:
-        """Write the state, unless it is a live power that hardly changed."""
+        """Write the state; that of a live power that hardly changed within a minute."""
         if self._is_small_change():
+            if self._cancel_write is None:
+                # The power may stay as it is from now on: then no other update writes it.
+                self._cancel_write = async_call_later(self.hass, _LONGEST_UNWRITTEN, self._write)
             return
+        self._stop_write()
+        self._write()
+
+    @callback
+    def _write(self, _now: datetime | None = None) -> None:
+        self._cancel_write = None
         before = self._current
         super()._handle_coordinator_update()
         if self._current != before:
             self._written_at = self.coordinator.gateway.clock()
+
+    @callback
+    def _stop_write(self) -> None:
+        if self._cancel_write:
+            self._cancel_write()
+            self._cancel_write = None
+
+    @override
+    async def async_will_remove_from_hass(self) -> None:
+        self._stop_write()
+        await super().async_will_remove_from_hass()
 
     def _is_small_change(self) -> bool:
         """Return whether this is live power that differs from the state by less than is worth a row."""
