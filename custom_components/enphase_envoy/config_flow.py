@@ -30,7 +30,6 @@ from homeassistant.helpers.selector import (
     TextSelectorType,
 )
 from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
-from pyenphase.models.tariff import EnvoyStorageSettings
 import voluptuous as vol
 from yarl import URL
 
@@ -56,6 +55,7 @@ from .const import (
     OPTION_POLL_INTERVAL,
     POLL_INTERVALS,
 )
+from .descriptions import sources
 from .energy.settings_monitor import STORAGE_SETTINGS
 from .energy_dashboard import DUPLICATE_SUFFIX, async_add, async_proposals
 from .migration import async_take_over, shared_devices
@@ -330,7 +330,7 @@ class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], OptionsFlowWithReloa
         if not (self._is_loaded and has_account(self.config_entry)):
             return False
         snapshot = self.config_entry.runtime_data.data
-        return snapshot.get(EnvoyStorageSettings, STORAGE_SETTINGS) is not None
+        return sources.STORAGE_SETTINGS.find(snapshot, STORAGE_SETTINGS) is not None
 
     async def async_step_battery_cloud(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Let the user choose whether battery settings are changed through the cloud."""

@@ -14,6 +14,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from custom_components.enphase_envoy.binary_sensor import BINARY_SENSORS
 from custom_components.enphase_envoy.button import BUTTONS
+from custom_components.enphase_envoy.calendar import CALENDARS
 from custom_components.enphase_envoy.const import DOMAIN, PLATFORMS
 from custom_components.enphase_envoy.descriptions import SENSORS
 from custom_components.enphase_envoy.number import NUMBERS
@@ -26,6 +27,7 @@ from tests.simulator import PROFILES
 ENTITY_SETS = {
     Platform.BINARY_SENSOR: BINARY_SENSORS,
     Platform.BUTTON: BUTTONS,
+    Platform.CALENDAR: CALENDARS,
     Platform.NUMBER: NUMBERS,
     Platform.SELECT: SELECTS,
     Platform.SENSOR: SENSORS,

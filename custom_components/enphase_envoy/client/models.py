@@ -61,11 +61,15 @@ class BatteryScheduler:
 
     @classmethod
     def from_api(cls, document: dict[str, Any]) -> Self:
-        """Return what a document contains. Newer firmware reports the mode as an index into a list of names."""
+        """Return what a document contains. Newer firmware reports the mode as an index into a list of names.
+
+        Raises KeyError for a document of another kind.
+        """
         mode, names = document.get("acb_current_mode"), document.get("sched_mode_key")
         if isinstance(mode, int) and isinstance(names, list):
             mode = str(names[mode]).rpartition(" - ")[2] if 0 <= mode < len(names) else None
-        allowed = document.get("Charge From Grid Allowed", document.get("charge_from_grid"))
+        newer = "Charge From Grid Allowed"
+        allowed = document[newer if newer in document else "charge_from_grid"]
         return cls(allowed, mode if isinstance(mode, str) else None)
 
 
