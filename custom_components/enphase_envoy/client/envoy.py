@@ -7,7 +7,7 @@ contract test (`tests/client/test_library.py`), so that a new version of it is a
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 import logging
 from typing import Any, Final, override
@@ -20,6 +20,7 @@ from pyenphase import Envoy
 from pyenphase.auth import EnvoyTokenAuth
 from pyenphase.const import (
     AUTH_TOKEN_MIN_VERSION,
+    ENDPOINT_URL_METERS,
     LEGACY_ENVOY_VERSION,
     LOCAL_TIMEOUT,
     URL_AUTH_CHECK_JWT,
@@ -35,9 +36,12 @@ from pyenphase.exceptions import (
     EnvoyFirmwareFatalCheckError,
 )
 from pyenphase.firmware import EnvoyFirmware
+from pyenphase.json import json_loads
 from pyenphase.models.common import CommonProperties
 from pyenphase.updaters.base import EnvoyUpdater
+from pyenphase.updaters.production import EnvoyProductionUpdater
 
+from ..model.json_data import is_deep
 from ..model.text import LONGEST_NAME, clean
 from ..model.validation import is_serial_number
 from . import limits
@@ -48,7 +52,8 @@ from .firmware import GatewayInfo, is_firmware
 from .limits import read_body
 from .log_filter import library_warnings_suppressed
 from .models import GatewayData
-from .paths import URL_INFO
+from .paths import REPORTS, URL_INFO
+from .production import CountingMeters, ProductionReader, arranged
 from .timeouts import Timeouts
 from .updaters import UPDATERS
 
@@ -275,6 +280,7 @@ class _DocumentAccess:
         self.documents: Documents = {}
         self.fetch: Fetch | None = None
         self.read: set[str] = set()
+        self.counting = CountingMeters()
 
 
 class LibraryEnvoy(Envoy):
@@ -289,6 +295,7 @@ class LibraryEnvoy(Envoy):
         self._firmware: Firmware = Firmware(session, host)
         self._timeouts = timeouts
         self._access = _DocumentAccess()
+        self._lists_meters = False
         self.slot: Slot = nullcontext
 
     # Identification
@@ -360,6 +367,12 @@ class LibraryEnvoy(Envoy):
         """Probe with the documents that are fetched, then have the updaters parse those of `access`."""
         with library_warnings_suppressed():
             await self.probe()
+            self._updaters = [
+                ProductionReader(updater, access.counting, lists_meters=self._lists_meters)
+                if isinstance(updater, EnvoyProductionUpdater)
+                else updater
+                for updater in self._updaters
+            ]
             features = self._supported_features or SupportedFeatures(0)
             for updater in UPDATERS:
                 own = updater(self.firmware, self.probe_request, self.request, self._common_properties)  # type: ignore[arg-type]
@@ -453,7 +466,10 @@ class LibraryEnvoy(Envoy):
         """Answer an updater that probes."""
         if self._access.fetch is None:
             raise aiohttp.ClientError("no probe is under way")
-        return await self._access.fetch(endpoint)
+        document = await self._access.fetch(endpoint)
+        if endpoint == ENDPOINT_URL_METERS:
+            self._lists_meters = document.body.strip() not in (b"[]", b"")
+        return _arranged(endpoint, document) if endpoint in REPORTS else document
 
     @override
     async def request(  # type: ignore[override]
@@ -466,6 +482,15 @@ class LibraryEnvoy(Envoy):
         if (document := self._access.documents.get(endpoint)) is None:
             raise aiohttp.ClientError(f"no document of {endpoint}")
         return document
+
+
+def _arranged(endpoint: str, document: Document) -> Document:
+    """Return a report of production with all keys that the library's probe reads; what is no JSON as it is."""
+    try:
+        report = json_loads(endpoint, document.body)
+    except PARSE_ERRORS:
+        return document
+    return document if is_deep(report) else replace(document, body=json_dumps(arranged(report)))
 
 
 @contextmanager

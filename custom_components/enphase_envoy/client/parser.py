@@ -185,7 +185,7 @@ class DocumentParser:
 
     def _note_sources(self, updater: EnvoyUpdater, data: GatewayData) -> None:
         """Note which updater feeds the counters, and log when that changes."""
-        name = type(updater).__name__
+        name = getattr(updater, "source", type(updater).__name__)
         filled = [field for field in COUNTER_FIELDS if getattr(data, field)]
         if before := {self.sources[field] for field in filled if self.sources.get(field, name) != name}:
             _LOGGER.warning(
