@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 import logging
 from typing import Any, Final, override
@@ -24,6 +25,7 @@ from pyenphase.const import (
     LEGACY_ENVOY_VERSION,
     LOCAL_TIMEOUT,
     URL_AUTH_CHECK_JWT,
+    URL_ENSEMBLE_INVENTORY,
     SupportedFeatures,
 )
 from pyenphase.envoy import DEFAULT_HEADERS
@@ -49,6 +51,8 @@ from .auth import verify_token
 from .endpoints import Document, Documents
 from .errors import GatewayBusyError, GatewayError, Reason
 from .firmware import GatewayInfo, is_firmware
+from .inventory import grouped
+from .lenient import accept_unknown_words, with_optional_keys
 from .limits import read_body
 from .log_filter import library_warnings_suppressed
 from .models import GatewayData
@@ -70,6 +74,8 @@ PARSE_ERRORS: Final = (
     ArithmeticError,
     NameError,
 )
+
+accept_unknown_words()
 
 #: Occupies a slot of the scheduler while an endpoint is requested; raises GatewayBusyError.
 type Slot = Callable[[str], AbstractAsyncContextManager[object]]
@@ -281,6 +287,8 @@ class _DocumentAccess:
         self.fetch: Fetch | None = None
         self.read: set[str] = set()
         self.counting = CountingMeters()
+        #: Whether the records of devices may lack any key.
+        self.is_lenient = False
 
 
 class LibraryEnvoy(Envoy):
@@ -296,6 +304,8 @@ class LibraryEnvoy(Envoy):
         self._timeouts = timeouts
         self._access = _DocumentAccess()
         self._lists_meters = False
+        #: The inventory as received last, and as the library reads it.
+        self._inventory: tuple[Document, Document] | None = None
         self.slot: Slot = nullcontext
 
     # Identification
@@ -378,8 +388,16 @@ class LibraryEnvoy(Envoy):
                 own = updater(self.firmware, self.probe_request, self.request, self._common_properties)  # type: ignore[arg-type]
                 if await own.probe(features) is not None:
                     self._updaters.append(own)
+            for used in self._updaters:
+                # Documented by the library for updaters.
+                used._json_request = partial(self._read, used)  # type: ignore[method-assign]  # noqa: SLF001
         self._access = access
         return Discovery(self._updaters, self._supported_features, self._common_properties)
+
+    async def _read(self, updater: EnvoyUpdater, endpoint: str) -> object:
+        """Return what a document contains, for an updater."""
+        content: object = await type(updater)._json_request(updater, endpoint)  # noqa: SLF001
+        return with_optional_keys(content) if self._access.is_lenient and not is_deep(content) else content
 
     def adopt(self, found: Discovery) -> None:
         """Use what a probe found."""
@@ -396,9 +414,12 @@ class LibraryEnvoy(Envoy):
 
     # Parsing
 
-    def parse(self, updater: EnvoyUpdater, documents: Documents) -> Parsed:
-        """Have an updater parse documents. It gets them at once: parsing makes no requests and never waits."""
-        self._access.documents, self._access.read = documents, set()
+    def parse(self, updater: EnvoyUpdater, documents: Documents, *, is_lenient: bool = False) -> Parsed:
+        """Have an updater parse documents. It gets them at once: parsing makes no requests and never waits.
+
+        With `is_lenient` the records of devices may lack any key.
+        """
+        self._access.documents, self._access.read, self._access.is_lenient = documents, set(), is_lenient
         data, error = GatewayData(), None
         try:
             with library_warnings_suppressed():
@@ -469,7 +490,7 @@ class LibraryEnvoy(Envoy):
         document = await self._access.fetch(endpoint)
         if endpoint == ENDPOINT_URL_METERS:
             self._lists_meters = document.body.strip() not in (b"[]", b"")
-        return _arranged(endpoint, document) if endpoint in REPORTS else document
+        return _arranged(endpoint, document, arranged) if endpoint in REPORTS else self._for_library(endpoint, document)
 
     @override
     async def request(  # type: ignore[override]
@@ -481,16 +502,25 @@ class LibraryEnvoy(Envoy):
         self._access.read.add(endpoint)
         if (document := self._access.documents.get(endpoint)) is None:
             raise aiohttp.ClientError(f"no document of {endpoint}")
-        return document
+        return self._for_library(endpoint, document)
+
+    def _for_library(self, endpoint: str, document: Document) -> Document:
+        """Return a document as the library reads it; one that several updaters read is arranged once."""
+        if endpoint != URL_ENSEMBLE_INVENTORY:
+            return document
+        if self._inventory is None or self._inventory[0] is not document:
+            self._inventory = document, _arranged(endpoint, document, grouped)
+        return self._inventory[1]
 
 
-def _arranged(endpoint: str, document: Document) -> Document:
-    """Return a report of production with all keys that the library's probe reads; what is no JSON as it is."""
+def _arranged(endpoint: str, document: Document, arrange: Callable[[object], object]) -> Document:
+    """Return a document in another arrangement of the same values; one that is no JSON as it is."""
     try:
-        report = json_loads(endpoint, document.body)
+        content = json_loads(endpoint, document.body)
     except PARSE_ERRORS:
         return document
-    return document if is_deep(report) else replace(document, body=json_dumps(arranged(report)))
+    result = content if is_deep(content) else arrange(content)
+    return document if result is content else replace(document, body=json_dumps(result))
 
 
 @contextmanager

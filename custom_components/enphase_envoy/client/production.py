@@ -147,9 +147,9 @@ class ProductionReader(EnvoyProductionUpdater):
         return {name: _consumption(line, meter) for name, line in self._lines(meter)} or None
 
     def _lines(self, meter: Entry) -> Iterator[tuple[str, Entry]]:
-        """Yield the phases of a meter. Lines have no names: with too few it is not known which of them are missing."""
+        """Yield the phases of a meter. Lines have no names: with two of three it is not known which one is missing."""
         lines, phases = list(_entries(meter, "lines")), self._phases
-        if len(lines) >= len(phases):
+        if len(lines) == 1 or len(lines) >= len(phases):
             yield from zip(phases, lines, strict=False)
 
     def _correct_total(self, data: EnvoyData) -> None:
