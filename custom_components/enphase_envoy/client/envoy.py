@@ -7,7 +7,8 @@ contract test (`tests/client/test_library.py`), so that a new version of it is a
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 import logging
 from typing import Any, Final, override
@@ -20,9 +21,11 @@ from pyenphase import Envoy
 from pyenphase.auth import EnvoyTokenAuth
 from pyenphase.const import (
     AUTH_TOKEN_MIN_VERSION,
+    ENDPOINT_URL_METERS,
     LEGACY_ENVOY_VERSION,
     LOCAL_TIMEOUT,
     URL_AUTH_CHECK_JWT,
+    URL_ENSEMBLE_INVENTORY,
     SupportedFeatures,
 )
 from pyenphase.envoy import DEFAULT_HEADERS
@@ -35,9 +38,12 @@ from pyenphase.exceptions import (
     EnvoyFirmwareFatalCheckError,
 )
 from pyenphase.firmware import EnvoyFirmware
+from pyenphase.json import json_loads
 from pyenphase.models.common import CommonProperties
 from pyenphase.updaters.base import EnvoyUpdater
+from pyenphase.updaters.production import EnvoyProductionUpdater
 
+from ..model.json_data import is_deep
 from ..model.text import LONGEST_NAME, clean
 from ..model.validation import is_serial_number
 from . import limits
@@ -45,10 +51,13 @@ from .auth import verify_token
 from .endpoints import Document, Documents
 from .errors import GatewayBusyError, GatewayError, Reason
 from .firmware import GatewayInfo, is_firmware
+from .inventory import grouped
+from .lenient import accept_unknown_words, with_optional_keys
 from .limits import read_body
 from .log_filter import library_warnings_suppressed
 from .models import GatewayData
-from .paths import URL_INFO
+from .paths import REPORTS, URL_INFO
+from .production import CountingMeters, ProductionReader, arranged
 from .timeouts import Timeouts
 from .updaters import UPDATERS
 
@@ -65,6 +74,8 @@ PARSE_ERRORS: Final = (
     ArithmeticError,
     NameError,
 )
+
+accept_unknown_words()
 
 #: Occupies a slot of the scheduler while an endpoint is requested; raises GatewayBusyError.
 type Slot = Callable[[str], AbstractAsyncContextManager[object]]
@@ -275,6 +286,9 @@ class _DocumentAccess:
         self.documents: Documents = {}
         self.fetch: Fetch | None = None
         self.read: set[str] = set()
+        self.counting = CountingMeters()
+        #: Whether the records of devices may lack any key.
+        self.is_lenient = False
 
 
 class LibraryEnvoy(Envoy):
@@ -289,6 +303,9 @@ class LibraryEnvoy(Envoy):
         self._firmware: Firmware = Firmware(session, host)
         self._timeouts = timeouts
         self._access = _DocumentAccess()
+        self._lists_meters = False
+        #: The inventory as received last, and as the library reads it.
+        self._inventory: tuple[Document, Document] | None = None
         self.slot: Slot = nullcontext
 
     # Identification
@@ -360,13 +377,27 @@ class LibraryEnvoy(Envoy):
         """Probe with the documents that are fetched, then have the updaters parse those of `access`."""
         with library_warnings_suppressed():
             await self.probe()
+            self._updaters = [
+                ProductionReader(updater, access.counting, lists_meters=self._lists_meters)
+                if isinstance(updater, EnvoyProductionUpdater)
+                else updater
+                for updater in self._updaters
+            ]
             features = self._supported_features or SupportedFeatures(0)
             for updater in UPDATERS:
                 own = updater(self.firmware, self.probe_request, self.request, self._common_properties)  # type: ignore[arg-type]
                 if await own.probe(features) is not None:
                     self._updaters.append(own)
+            for used in self._updaters:
+                # Documented by the library for updaters.
+                used._json_request = partial(self._read, used)  # type: ignore[method-assign]  # noqa: SLF001
         self._access = access
         return Discovery(self._updaters, self._supported_features, self._common_properties)
+
+    async def _read(self, updater: EnvoyUpdater, endpoint: str) -> object:
+        """Return what a document contains, for an updater."""
+        content: object = await type(updater)._json_request(updater, endpoint)  # noqa: SLF001
+        return with_optional_keys(content) if self._access.is_lenient and not is_deep(content) else content
 
     def adopt(self, found: Discovery) -> None:
         """Use what a probe found."""
@@ -383,9 +414,12 @@ class LibraryEnvoy(Envoy):
 
     # Parsing
 
-    def parse(self, updater: EnvoyUpdater, documents: Documents) -> Parsed:
-        """Have an updater parse documents. It gets them at once: parsing makes no requests and never waits."""
-        self._access.documents, self._access.read = documents, set()
+    def parse(self, updater: EnvoyUpdater, documents: Documents, *, is_lenient: bool = False) -> Parsed:
+        """Have an updater parse documents. It gets them at once: parsing makes no requests and never waits.
+
+        With `is_lenient` the records of devices may lack any key.
+        """
+        self._access.documents, self._access.read, self._access.is_lenient = documents, set(), is_lenient
         data, error = GatewayData(), None
         try:
             with library_warnings_suppressed():
@@ -453,7 +487,10 @@ class LibraryEnvoy(Envoy):
         """Answer an updater that probes."""
         if self._access.fetch is None:
             raise aiohttp.ClientError("no probe is under way")
-        return await self._access.fetch(endpoint)
+        document = await self._access.fetch(endpoint)
+        if endpoint == ENDPOINT_URL_METERS:
+            self._lists_meters = document.body.strip() not in (b"[]", b"")
+        return _arranged(endpoint, document, arranged) if endpoint in REPORTS else self._for_library(endpoint, document)
 
     @override
     async def request(  # type: ignore[override]
@@ -465,7 +502,25 @@ class LibraryEnvoy(Envoy):
         self._access.read.add(endpoint)
         if (document := self._access.documents.get(endpoint)) is None:
             raise aiohttp.ClientError(f"no document of {endpoint}")
+        return self._for_library(endpoint, document)
+
+    def _for_library(self, endpoint: str, document: Document) -> Document:
+        """Return a document as the library reads it; one that several updaters read is arranged once."""
+        if endpoint != URL_ENSEMBLE_INVENTORY:
+            return document
+        if self._inventory is None or self._inventory[0] is not document:
+            self._inventory = document, _arranged(endpoint, document, grouped)
+        return self._inventory[1]
+
+
+def _arranged(endpoint: str, document: Document, arrange: Callable[[object], object]) -> Document:
+    """Return a document in another arrangement of the same values; one that is no JSON as it is."""
+    try:
+        content = json_loads(endpoint, document.body)
+    except PARSE_ERRORS:
         return document
+    result = content if is_deep(content) else arrange(content)
+    return document if result is content else replace(document, body=json_dumps(result))
 
 
 @contextmanager

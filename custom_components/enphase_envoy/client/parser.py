@@ -143,6 +143,8 @@ class DocumentParser:
         parsed = self._run(updater, view)
         if parsed.data is not None or parsed.missing:
             return parsed, view
+        if (lenient := self._run(updater, view, is_lenient=True)).data is not None:
+            return lenient, view
         # A record less may mean another source of counters: their documents are taken whole or not at all.
         for path in sorted((self.needs[updater] & set(paths)) - COUNTER_PATHS):
             if (document := view.get(path)) is None:
@@ -166,9 +168,9 @@ class DocumentParser:
         self._last_salvaged[path] = document, result
         return result
 
-    def _run(self, updater: EnvoyUpdater, view: _View) -> Parsed:
+    def _run(self, updater: EnvoyUpdater, view: _View, *, is_lenient: bool = False) -> Parsed:
         """Have an updater parse documents, and note which it reads."""
-        parsed = self._envoy.parse(updater, view)
+        parsed = self._envoy.parse(updater, view, is_lenient=is_lenient)
         self.needs[updater] |= parsed.read
         if parsed.error and not parsed.missing:
             _LOGGER.debug("%s: %s: %r", self._envoy.host, type(updater).__name__, parsed.error)
@@ -185,7 +187,7 @@ class DocumentParser:
 
     def _note_sources(self, updater: EnvoyUpdater, data: GatewayData) -> None:
         """Note which updater feeds the counters, and log when that changes."""
-        name = type(updater).__name__
+        name = getattr(updater, "source", type(updater).__name__)
         filled = [field for field in COUNTER_FIELDS if getattr(data, field)]
         if before := {self.sources[field] for field in filled if self.sources.get(field, name) != name}:
             _LOGGER.warning(

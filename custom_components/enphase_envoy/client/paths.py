@@ -99,6 +99,9 @@ PERIODS: Final = {
     URL_LIVE_DATA_STATUS: 600,
 }
 
+#: The gateway's report of production and consumption.
+REPORTS: Final = frozenset({URL_PRODUCTION, URL_PRODUCTION_JSON})
+
 #: Where counters come from: while one of these fails, it is not certain which one to use.
 COUNTER_PATHS: Final = frozenset({ENDPOINT_URL_METERS, URL_PRODUCTION_JSON, URL_PRODUCTION, URL_PRODUCTION_V1})
 

@@ -1,14 +1,12 @@
 """Remove from a document the records that can't be parsed, so that one of them costs no more than itself. Pure."""
 
 from collections import Counter
-from typing import Final, TypeIs
+from typing import TypeIs
 
 from ..model.json_data import is_deep
+from .lenient import IDENTIFIERS
 
 type Record = dict[str, object]
-
-#: Keys that identify a device in a list, in order of preference.
-_KEYS: Final = ("serial_num", "serialNumber", "sn", "eid", "id")
 
 
 def salvaged(document: object, good: object) -> object | None:
@@ -49,11 +47,11 @@ def _is_key(value: object) -> TypeIs[str | int]:
 
 
 def _is_device(item: object) -> TypeIs[Record]:
-    return isinstance(item, dict) and any(_is_key(item.get(key)) for key in _KEYS)
+    return isinstance(item, dict) and any(_is_key(item.get(key)) for key in IDENTIFIERS)
 
 
 def _identifier(device: Record) -> object:
-    return next(device[key] for key in _KEYS if _is_key(device.get(key)))
+    return next(device[key] for key in IDENTIFIERS if _is_key(device.get(key)))
 
 
 def _most_common(devices: list[Record]) -> Record:

@@ -109,7 +109,7 @@ class DailyEnergy:
         timed, fields = objects[address], _FIELDS[type(objects[address].value)]
         lifetime, reported = _number(timed.value, fields.lifetime), _number(timed.value, fields.today)
         day = self._days.get(address)
-        if reported is None or (lifetime is None and day is None):
+        if lifetime is None and (day is None or reported is None):
             self._replaced.discard(address)
             return
         at = context.updated_at(timed)
@@ -160,9 +160,9 @@ class DailyEnergy:
                 continue
 
 
-def _count(day: _Day, reported: float, lifetime: float, at: float, midnight: float, limit: float) -> None:
+def _count(day: _Day, reported: float | None, lifetime: float, at: float, midnight: float, limit: float) -> None:
     """Take a reading of the lifetime counter, and the day's figure that the gateway reports with it."""
-    if day.began is None and _is_possible_day(reported, lifetime, limit):
+    if day.began is None and reported is not None and _is_possible_day(reported, lifetime, limit):
         day.began = lifetime - reported
     elif day.fresh and (lifetime != day.lifetime or at >= midnight):
         _begin(day, reported, lifetime, at, midnight)
@@ -182,13 +182,13 @@ def _turn_back(day: _Day, today: date) -> None:
     day.day, day.began, day.fresh = today, day.midnights.get(today), False
 
 
-def _begin(day: _Day, reported: float, lifetime: float, at: float, midnight: float) -> None:
+def _begin(day: _Day, reported: float | None, lifetime: float, at: float, midnight: float) -> None:
     """Set where a day began, at its first reading: the energy since the last reading spans midnight.
 
     The gateway's figure is today's part of it, unless it exceeds the energy.
     """
     gained = lifetime - day.lifetime
-    if reported <= gained:
+    if reported is not None and reported <= gained:
         day.began = lifetime - reported
     elif at > midnight > day.at:
         day.began = day.lifetime + gained * (midnight - day.at) / (at - day.at)

@@ -1,0 +1,209 @@
+"""Production and consumption in the gateway's report, `/production.json` or `/production`, read by meaning.
+
+The library reads consumption by its position in the list and needs every key. Here an entry is found by its
+`measurementType`, and a value that is missing or invalid is None and costs nothing else. Entries of firmware before 4.3
+(2017) have no `measurementType`: such consumption may be total or net, and is left out.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast, override
+
+from pyenphase.const import PHASENAMES, PRODUCTION_TOTAL_IS_NET_CONSUMPTION, SupportedFeatures
+from pyenphase.models.acb import EnvoyACBPower
+from pyenphase.models.envoy import EnvoyData
+from pyenphase.models.meters import CtType
+from pyenphase.models.system_consumption import EnvoySystemConsumption
+from pyenphase.models.system_production import EnvoySystemProduction
+from pyenphase.updaters.production import EnvoyProductionUpdater
+
+from ..model.validation import is_number
+
+type Entry = Mapping[str, Any]
+
+#: Meters, and the sum of the inverters.
+_METER: Final = "eim"
+_INVERTERS: Final = "inverters"
+TOTAL: Final = "total-consumption"
+NET: Final = "net-consumption"
+
+
+def _entries(document: object, section: str) -> Iterator[Entry]:
+    """Yield the entries of a section of the report."""
+    found = document.get(section) if isinstance(document, Mapping) else None
+    yield from (entry for entry in found or () if isinstance(entry, Mapping)) if isinstance(found, list) else ()
+
+
+def _number(entry: Entry, key: str) -> int | None:
+    return round(value) if is_number(value := entry.get(key)) else None
+
+
+def counts(entry: Entry) -> bool:
+    """Return whether a meter counts: one that does not has values all the same, as some firmware has now and then."""
+    return bool(_number(entry, "activeCount"))
+
+
+def arranged(document: object) -> dict[str, Any]:
+    """Return a report with the keys that the library needs to find out what a gateway has."""
+    kept = dict(document) if isinstance(document, Mapping) else {}
+    production = [
+        {**entry, "activeCount": _number(entry, "activeCount") or 0}
+        for entry in _entries(document, "production")
+        if isinstance(entry.get("type"), str)
+    ]
+    consumption = [entry for entry in _entries(document, "consumption") if entry.get("measurementType") in (TOTAL, NET)]
+    return kept | {
+        "production": production,
+        "consumption": consumption,
+        "storage": list(_entries(document, "storage")),
+    }
+
+
+class CountingMeters(set[str]):
+    """Sources of which the production meter has counted in this session."""
+
+    @override
+    def __repr__(self) -> str:
+        """Return the same in any state: it is no property of a gateway that a probe finds."""
+        return "CountingMeters()"
+
+
+class ProductionReader(EnvoyProductionUpdater):
+    """The updater of the report, in place of the library's, whose findings it takes over."""
+
+    def __init__(self, found: EnvoyProductionUpdater, counting: CountingMeters, *, lists_meters: bool) -> None:
+        """Take over what the library's updater found.
+
+        `counting` outlives the updaters. `lists_meters` is whether the gateway lists its meters, enabled or not.
+        """
+        self.__dict__.update(vars(found))
+        self.end_point = found.end_point
+        #: The name by which the source of the counters is stored.
+        self.source = type(found).__name__
+        self._counting = counting
+        self._lists_meters = lists_meters
+
+    @property
+    def _phases(self) -> list[str]:
+        """The names of the phases that the meters are configured for; none for a single one."""
+        count = self._common_properties.phase_count
+        return PHASENAMES[:count] if count > 1 else []
+
+    @override
+    async def update(self, envoy_data: EnvoyData) -> None:
+        """Read production, consumption and AC batteries."""
+        document = await self._json_request(self.end_point)
+        envoy_data.raw[self.end_point] = document
+        features = self._supported_features
+        if features & SupportedFeatures.PRODUCTION:
+            self._read_production(document, envoy_data)
+        if features & (SupportedFeatures.NET_CONSUMPTION | SupportedFeatures.TOTAL_CONSUMPTION):
+            self._read_consumption(document, envoy_data)
+        if features & SupportedFeatures.ACB:
+            try:
+                envoy_data.acb_power = EnvoyACBPower.from_production(cast(dict[str, Any], document))
+            except LookupError, TypeError, ValueError, AttributeError:
+                # It has no fields that could be left out.
+                envoy_data.acb_power = None
+
+    def _read_production(self, document: object, data: EnvoyData) -> None:
+        entries = list(_entries(document, "production"))
+        meter: Entry = next((entry for entry in entries if entry.get("type") == _METER), {})
+        inverters: Entry = next((entry for entry in entries if entry.get("type") == _INVERTERS), {})
+        if counts(meter):
+            self._counting.add(self.source)
+        elif CtType.PRODUCTION in self._common_properties.meter_types and self.source in self._counting:
+            # Some firmware reports now and then that a meter does not count. The inverters count differently: the last
+            # values stand until the meter counts again.
+            return
+        source = meter if counts(meter) else inverters or meter
+        data.system_production = _production(source, meter if self._has_days(meter) else {})
+        if counts(meter):
+            phases = {name: _production(line, line) for name, line in self._lines(meter)}
+            data.system_production_phases = cast(Any, phases or None)
+
+    def _has_days(self, meter: Entry) -> bool:
+        """Return whether today and the last seven days of a meter are figures: those of a meter that counts.
+
+        Gateways that list their meters as disabled have figures of the meter, too, which were always shown.
+        """
+        if counts(meter):
+            return True
+        lifetime = _number(meter, "whLifetime")
+        is_disabled = self._lists_meters and CtType.PRODUCTION not in self._common_properties.meter_types
+        return is_disabled and not (lifetime and lifetime == _number(meter, "whToday"))
+
+    def _read_consumption(self, document: object, data: EnvoyData) -> None:
+        meters = {str(entry.get("measurementType")): entry for entry in reversed([*_entries(document, "consumption")])}
+        total, net = meters.get(TOTAL), meters.get(NET)
+        if total is not None:
+            data.system_consumption = _consumption(total, total)
+            data.system_consumption_phases = cast(Any, self._consumption_phases(total))
+        if net is not None:
+            data.system_net_consumption = _consumption(net, net)
+            data.system_net_consumption_phases = cast(Any, self._consumption_phases(net))
+        self._correct_total(data)
+
+    def _consumption_phases(self, meter: Entry) -> dict[str, EnvoySystemConsumption] | None:
+        return {name: _consumption(line, meter) for name, line in self._lines(meter)} or None
+
+    def _lines(self, meter: Entry) -> Iterator[tuple[str, Entry]]:
+        """Yield the phases of a meter. Lines have no names: with two of three it is not known which one is missing."""
+        lines, phases = list(_entries(meter, "lines")), self._phases
+        if len(lines) == 1 or len(lines) >= len(phases):
+            yield from zip(phases, lines, strict=False)
+
+    def _correct_total(self, data: EnvoyData) -> None:
+        """Correct total consumption, which firmware from 8.3.5433 on reports as net: it is net plus production."""
+        if not (
+            self._envoy_version >= PRODUCTION_TOTAL_IS_NET_CONSUMPTION
+            and self._supported_features & SupportedFeatures.METERING
+        ):
+            return
+        total, net, production = data.system_consumption, data.system_net_consumption, data.system_production
+        if total is None or net is None or _figures(total) != _figures(net):
+            return
+        if production is None:
+            data.system_consumption = data.system_consumption_phases = None
+            return
+        data.system_consumption = _sum(total, production)
+        phases, net_phases = data.system_consumption_phases or {}, data.system_net_consumption_phases or {}
+        produced = data.system_production_phases or {}
+        for name in phases.keys() & net_phases.keys() & produced.keys():
+            one, other, made = phases[name], net_phases[name], produced[name]
+            if one and other and made and _figures(one) == _figures(other):
+                phases[name] = _sum(one, made)
+
+
+def _figures(consumption: EnvoySystemConsumption) -> tuple[int, int]:
+    return consumption.watt_hours_lifetime, consumption.watts_now
+
+
+def _sum(total: EnvoySystemConsumption, production: EnvoySystemProduction) -> EnvoySystemConsumption:
+    def added(field: str) -> int:
+        values = getattr(total, field), getattr(production, field)
+        return cast(int, None if None in values else sum(values))
+
+    return EnvoySystemConsumption(
+        watt_hours_lifetime=added("watt_hours_lifetime"),
+        watt_hours_last_7_days=total.watt_hours_last_7_days,
+        watt_hours_today=total.watt_hours_today,
+        watts_now=added("watts_now"),
+    )
+
+
+def _production(source: Entry, days: Entry) -> EnvoySystemProduction:
+    """Return power and lifetime of a source, and today and the last seven days of a meter that counts."""
+    return EnvoySystemProduction(**_values(source, days))
+
+
+def _consumption(source: Entry, meter: Entry) -> EnvoySystemConsumption:
+    return EnvoySystemConsumption(**_values(source, source if counts(meter) else {}))
+
+
+def _values(source: Entry, days: Entry) -> dict[str, Any]:
+    return {
+        "watt_hours_lifetime": _number(source, "whLifetime"),
+        "watt_hours_last_7_days": _number(days, "whLastSevenDays"),
+        "watt_hours_today": _number(days, "whToday"),
+        "watts_now": _number(source, "wNow"),
+    }
