@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from homeassistant.components.energy import data as energy
 from homeassistant.components.energy.validate import async_validate
@@ -109,7 +109,7 @@ async def begin(house: Installation) -> ConfigFlowResult:
     flows = house.hass.config_entries.options
     menu = await flows.async_init(house.entry.entry_id)
     assert menu["type"] is FlowResultType.MENU
-    assert menu["menu_options"][:2] == ["energy_dashboard", "options"]
+    assert {"energy_dashboard", "options"} <= {*cast(list[str], menu["menu_options"])}
     return await flows.async_configure(menu["flow_id"], {"next_step_id": "energy_dashboard"})
 
 

@@ -1,4 +1,4 @@
-"""Documents of firmware that the library does not know: keys that devices no longer have, and words that are new.
+"""Documents of firmware that the library does not support: keys that devices no longer have, and words that are new.
 
 Each such key or word is the value of one field, and costs that field alone. Firmware changed both several times a year:
 batteries without `led_status`, relays of the type `3RD-PV`, a storage mode `economy`.
@@ -39,7 +39,7 @@ def with_optional_keys(document: object) -> object:
 
 
 def accept_unknown_words() -> None:
-    """Let the library's enumerations have members for words that they do not know."""
+    """Let the library's enumerations have members for words that they do not contain."""
     for words in _WORDS:
         words._missing_ = classmethod(_unknown)  # type: ignore[method-assign, assignment]
 
