@@ -341,6 +341,12 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
                 # One entity that can't be updated must not stop the updates of the others.
                 LOGGER.exception("%s: %s could not be updated", self.name, update)
 
+    @callback
+    def async_update_all(self) -> None:
+        """Update all entities: the controller that they belong to was exchanged."""
+        for update in [update for listeners in self._address_listeners.values() for update in listeners]:
+            update()
+
     def _listeners_to(self, changed: Iterable[Address]) -> Iterator[CALLBACK_TYPE]:
         """Yield the listeners to every update first, which may add and remove entities."""
         yield from [update for update, _ in self._listeners.values()]

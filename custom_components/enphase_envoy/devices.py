@@ -67,7 +67,7 @@ def _device_attribute(value: object) -> str | None:
     """Return the attribute of an object that is shown at its device, None if there is none."""
     match value:
         case EnvoyEnpower() | EnvoyCollar() | EnvoyC6CC() | EnvoyEncharge():
-            return value.firmware_version
+            return f"{value.serial_number} {value.firmware_version}"
         case EnvoyDryContactSettings():
             return value.load_name
     return None

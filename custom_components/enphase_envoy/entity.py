@@ -33,6 +33,7 @@ from .cloud.errors import CloudError
 from .const import DOMAIN
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions.base import EntitySet, EnvoyEntityDescription
+from .model import identifiers
 from .model.identifiers import phase_of
 from .model.snapshot import Address
 
@@ -70,6 +71,12 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         self._cloud_setting = description.cloud_setting
         #: The entry's coordinator, and those of other gateways that list the same device.
         self._coordinators = [coordinator]
+        #: Where the entity belongs to a controller, that it has the same serial number as this.
+        self._is_current: Callable[[], bool] = lambda: True
+        if entity_set.source.follows_controller:
+            self._is_current = lambda: (
+                entity_set.unique_id(coordinator.data, address, description) == self._attr_unique_id
+            )
         snapshot = coordinator.data
         self._attr_device_info = devices.identified(entity_set.source.device(snapshot, address))
         self._object_id = entity_set.source.object_id_fn(snapshot, address)
@@ -129,6 +136,8 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         """Return whether the entity is available, and its value: None where a field that it needs is null."""
         published = self._published
         available = published.is_available(self._hold, self._field)
+        if not self._is_current():
+            return False, None
         if self._value_fn is None or not isinstance(published.value, self._kind):
             return available, None
         try:
@@ -237,6 +246,81 @@ def _shared(coordinator: EnvoyCoordinator, domain: str, entity: Entity) -> Envoy
     return None
 
 
+class _Entities[D: EnvoyEntityDescription[Any]]:
+    """The entities of one platform of an entry: added with the objects of the snapshot."""
+
+    def __init__(
+        self,
+        coordinator: EnvoyCoordinator,
+        async_add_entities: AddConfigEntryEntitiesCallback,
+        entity_sets: Sequence[EntitySet[Any, D]],
+        create: Callable[[EnvoyCoordinator, EntitySet[Any, D], Address, D], Entity],
+    ) -> None:
+        """Prepare to add entities."""
+        self._coordinator = coordinator
+        self._async_add = async_add_entities
+        self._entity_sets = entity_sets
+        self._create = create
+        self._domain = async_get_current_platform().domain
+        self._registry = er.async_get(coordinator.hass)
+        self._present: frozenset[Address] = frozenset()
+        self._served: set[Address] = set()
+        self._controllers: tuple[str | None, ...] = ()
+        #: Addresses of objects whose entities another entry has, with its coordinator.
+        self._elsewhere: dict[Address, EnvoyCoordinator] = {}
+        #: Unique ids of the entities of controllers.
+        self._of_controllers: set[str] = set()
+
+    @callback
+    def async_add_new(self) -> None:
+        """Add the entities of new objects, of objects that are back, and of controllers that were exchanged."""
+        data, addresses = self._coordinator.data, self._coordinator.published.addresses
+        if (current := identifiers.controllers(data)) != self._controllers:
+            self._controllers = current
+            self._async_add([*self._exchanged()])
+            self._coordinator.async_update_all()
+        left = {address for address, other in self._elsewhere.items() if other.is_closed}
+        if addresses is self._present and not left:
+            return
+        for address in left:
+            del self._elsewhere[address]
+        self._served -= left
+        # Objects that were missing and are back have their entities, unless the user deleted the device meanwhile.
+        back = (addresses & self._served) - self._present
+        new = [address for address in data.objects if address not in self._served]
+        self._present = addresses
+        missing = (entity for entity in self._created(back) if not self._is_registered(entity))
+        self._async_add((*self._created(new), *missing))
+
+    def _created(self, addresses: Iterable[Address]) -> Iterator[Entity]:
+        data = self._coordinator.data
+        for address in addresses:
+            for entity_set in self._entity_sets:
+                for description in entity_set.descriptions_for(data, address):
+                    self._served.add(address)
+                    if entity_set.source.follows_controller:
+                        self._of_controllers.add(entity_set.unique_id(data, address, description))
+                    entity = self._create(self._coordinator, entity_set, address, description)
+                    if other := _shared(self._coordinator, self._domain, entity):
+                        self._elsewhere[address] = other
+                    else:
+                        yield entity
+
+    def _exchanged(self) -> Iterator[Entity]:
+        """Yield the entities of another controller at the address of the one before."""
+        data = self._coordinator.data
+        for entity_set in self._entity_sets:
+            for address in self._served if entity_set.source.follows_controller else ():
+                for description in entity_set.descriptions_for(data, address):
+                    unique_id = entity_set.unique_id(data, address, description)
+                    if unique_id not in self._of_controllers:
+                        self._of_controllers.add(unique_id)
+                        yield self._create(self._coordinator, entity_set, address, description)
+
+    def _is_registered(self, entity: Entity) -> bool:
+        return self._registry.async_get_entity_id(self._domain, DOMAIN, entity.unique_id or "") is not None
+
+
 @callback
 def async_setup_entity_sets[D: EnvoyEntityDescription[Any]](
     entry: EnvoyConfigEntry,
@@ -245,43 +329,6 @@ def async_setup_entity_sets[D: EnvoyEntityDescription[Any]](
     create: Callable[[EnvoyCoordinator, EntitySet[Any, D], Address, D], Entity],
 ) -> None:
     """Add the entities of all objects in the snapshot, and of those that later snapshots bring."""
-    coordinator = entry.runtime_data
-    domain = async_get_current_platform().domain
-    registry = er.async_get(coordinator.hass)
-    present: frozenset[Address] = frozenset()
-    served: set[Address] = set()
-    #: Addresses of objects whose entities another entry has, with its coordinator.
-    elsewhere: dict[Address, EnvoyCoordinator] = {}
-
-    def created(addresses: Iterable[Address]) -> Iterator[Entity]:
-        for address in addresses:
-            for entity_set in entity_sets:
-                for description in entity_set.descriptions_for(coordinator.data, address):
-                    served.add(address)
-                    entity = create(coordinator, entity_set, address, description)
-                    if other := _shared(coordinator, domain, entity):
-                        elsewhere[address] = other
-                    else:
-                        yield entity
-
-    def is_registered(entity: Entity) -> bool:
-        return registry.async_get_entity_id(domain, DOMAIN, entity.unique_id or "") is not None
-
-    @callback
-    def add_new() -> None:
-        nonlocal present
-        addresses = coordinator.published.addresses
-        left = {address for address, other in elsewhere.items() if other.is_closed}
-        if addresses is present and not left:
-            return
-        for address in left:
-            del elsewhere[address]
-        served.difference_update(left)
-        # Objects that were missing and are back have their entities, unless the user deleted the device meanwhile.
-        back = (addresses & served) - present
-        new = [address for address in coordinator.data.objects if address not in served]
-        present = addresses
-        async_add_entities((*created(new), *(entity for entity in created(back) if not is_registered(entity))))
-
-    add_new()
-    entry.async_on_unload(coordinator.async_add_listener(add_new))
+    entities = _Entities(entry.runtime_data, async_add_entities, entity_sets, create)
+    entities.async_add_new()
+    entry.async_on_unload(entry.runtime_data.async_add_listener(entities.async_add_new))

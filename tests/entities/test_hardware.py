@@ -1,5 +1,8 @@
 """Added, missing and deleted hardware, and its entries in the device registry."""
 
+from itertools import count
+from typing import Any
+
 from homeassistant.components import websocket_api  # noqa: F401  (used to delete a device)
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
@@ -8,8 +11,8 @@ import pytest
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.helpers.integration import Installation, SetUp, entity_id
-from tests.simulator import Missing, Replace
+from tests.helpers.integration import Installation, SetUp, Simulate, entity_id, entry_for, use_clock_of
+from tests.simulator import Change, Missing, Replace
 from tests.simulator.hardware import Battery
 
 
@@ -20,11 +23,14 @@ async def deletable(hass: HomeAssistant, installation: Installation, identifier:
     return await async_remove_config_entry_device(hass, installation.entry, found)
 
 
-async def test_new_inverter_and_battery_are_added_with_the_next_poll(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_new_inverter_and_battery_are_added_within_minutes(hass: HomeAssistant, set_up: SetUp) -> None:
     installation = await set_up("full_battery")
     inverter = installation.gateway.house.add_inverter()
     installation.gateway.house.add_battery(Battery("492399999999"))
     await installation.pass_time(60)
+    assert not installation.device(inverter.serial), "one answer is not enough"
+    for _ in range(3):
+        await installation.pass_time(60)
     assert installation.device(inverter.serial)
     assert hass.states.get(f"sensor.inverter_{inverter.serial}")
     assert installation.device("492399999999")
@@ -139,3 +145,122 @@ async def test_mac_address_becomes_a_connection_of_the_gateways_device(hass: Hom
     assert found
     assert [kind for kind, _ in found.connections] == ["mac"]
     assert len([request for request in installation.gateway.requests if request.path == "/home"]) == 1
+
+
+def registered(hass: HomeAssistant) -> tuple[set[str], set[str]]:
+    """Return all entities and devices of the registries."""
+    return set(er.async_get(hass).entities), {device.id for device in dr.async_get(hass).devices}
+
+
+INVENTORY = "/ivp/ensemble/inventory"
+ENPOWER = "202226050419"
+OTHER = "202226059999"
+
+
+def with_serial(serial: str) -> Change:
+    """Report another serial number of the system controller."""
+
+    def change(document: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for group in document:
+            if group["type"] == "ENPOWER":
+                group["devices"][0]["serial_num"] = serial
+        return document
+
+    return Change(change)
+
+
+@pytest.mark.parametrize("serial", [OTHER, "[x](http://x.example)", "1" * 100, "\u202e123", "n/a", ""])
+async def test_a_wrong_serial_number_of_a_controller_at_a_reload_adds_nothing(
+    hass: HomeAssistant, set_up: SetUp, serial: str
+) -> None:
+    installation = await set_up("full_battery")
+    before = registered(hass)
+    with installation.gateway.fault(INVENTORY, with_serial(serial)):
+        await hass.config_entries.async_reload(installation.entry.entry_id)
+        await hass.async_block_till_done()
+    for _ in range(3):
+        await installation.pass_time(60)
+    assert registered(hass) == before
+    assert not installation.unavailable()
+
+
+async def test_other_serial_numbers_in_every_answer_add_nothing(hass: HomeAssistant, set_up: SetUp) -> None:
+    installation = await set_up("full_battery")
+    before = registered(hass)
+    numbers = count(600_000_000_000)
+
+    def change(document: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for group in document:
+            for each in group["devices"]:
+                each["serial_num"] = str(next(numbers))
+        return document
+
+    with installation.gateway.fault(INVENTORY, Change(change)):
+        for _ in range(10):
+            await installation.poll_all()
+    assert registered(hass) == before
+    await installation.poll_all()
+    assert not installation.unavailable()
+
+
+@pytest.mark.parametrize("many", [201, 1000])
+async def test_more_batteries_than_any_gateway_has_are_no_document(
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture, many: int
+) -> None:
+    installation = await set_up("full_battery")
+    before = registered(hass)
+
+    def change(document: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for group in document:
+            if group["type"] == "ENCHARGE":
+                first = group["devices"][0]
+                group["devices"] = [first | {"serial_num": str(600_000_000_000 + n)} for n in range(many)]
+        return document
+
+    caplog.clear()
+    with installation.gateway.fault(INVENTORY, Change(change)):
+        for _ in range(5):
+            await installation.poll_all()
+    assert registered(hass) == before
+    assert len([line for line in caplog.messages if INVENTORY in line and "fails" in line]) == 1
+
+
+async def test_60_batteries_and_600_inverters_are_added_at_once(
+    hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = await simulate("full_battery", inverters=600)
+    for number in range(58):
+        gateway.house.add_battery(Battery(str(492_300_000_000 + number)))
+    use_clock_of(gateway, monkeypatch)
+    entry = entry_for(gateway)
+    entry.add_to_hass(hass)
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    await hass.async_block_till_done()
+    names = [device.name or "" for device in dr.async_entries_for_config_entry(dr.async_get(hass), entry.entry_id)]
+    assert len([name for name in names if name.startswith("Encharge")]) == 60
+    assert len([name for name in names if name.startswith("Inverter")]) == 600
+    await hass.config_entries.async_unload(entry.entry_id)
+
+
+async def test_an_exchanged_controller_appears_without_a_reload(hass: HomeAssistant, set_up: SetUp) -> None:
+    installation = await set_up("full_battery")
+    old = {state.entity_id for state in hass.states.async_all() if ENPOWER in state.entity_id}
+    assert len(old) > 6
+    assert not installation.device(OTHER)
+    installation.gateway.fault(INVENTORY, with_serial(OTHER))
+    for minutes in range(8):
+        await installation.pass_time(60)
+        assert minutes > 3 or not installation.device(OTHER)
+    assert installation.device(OTHER)
+    states = installation.states()
+    new = {entity_id for entity_id in states if OTHER in entity_id}
+    assert len(new) >= len(old)
+    assert STATE_UNAVAILABLE not in {states[entity_id] for entity_id in new}
+    assert {states[entity_id] for entity_id in old} == {STATE_UNAVAILABLE}
+    # And the former one again.
+    installation.gateway.faults.clear()
+    for _ in range(8):
+        await installation.pass_time(60)
+    states = installation.states()
+    assert STATE_UNAVAILABLE not in {states[entity_id] for entity_id in old}
+    assert {states[entity_id] for entity_id in new} == {STATE_UNAVAILABLE}

@@ -425,6 +425,7 @@ class LibraryEnvoy(Envoy):
             with library_warnings_suppressed():
                 _run(updater.update(data))
             self._validate_update(data)
+            _check_count(data)
         except PARSE_ERRORS as err:
             error = err
         read = frozenset(self._access.read)
@@ -521,6 +522,13 @@ def _arranged(endpoint: str, document: Document, arrange: Callable[[object], obj
         return document
     result = content if is_deep(content) else arrange(content)
     return document if result is content else replace(document, body=json_dumps(result))
+
+
+def _check_count(data: GatewayData) -> None:
+    """Raise ValueError for more devices of a kind than any gateway has."""
+    for name, limit in limits.DEVICES.items():
+        if len(getattr(data, name) or ()) > limit:
+            raise ValueError(f"more than {limit} {name}")
 
 
 @contextmanager

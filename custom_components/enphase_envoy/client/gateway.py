@@ -194,9 +194,9 @@ class Gateway:
 
     def dump(self) -> dict[str, object]:
         """Return identification and documents, to be stored as JSON."""
-        return persistence.dump(
-            self.envoy.info, self._parser.sources, self._scheduler.endpoints, ClockPair(self.clock(), self._wall())
-        )
+        known = set[Address]().union(*self._parser.cache.known.values())
+        now = ClockPair(self.clock(), self._wall())
+        return persistence.dump(self.envoy.info, self._parser.sources, self._scheduler.endpoints, now, known)
 
     def load(self, stored: Mapping[str, object], expected: str | None) -> None:
         """Restore what `dump` returned in an earlier session, if it is about the `expected` serial number."""
@@ -205,6 +205,7 @@ class Gateway:
             self.envoy.restore_info(found.info)
             self._parser.sources = found.sources
             self._scheduler.endpoints.update(found.endpoints)
+            self._parser.cache.restore(found.known)
 
     def discard(self) -> None:
         """Discard all documents but not the identification: the restored ones can't be used."""
@@ -279,6 +280,7 @@ class Gateway:
         if self._parser.cache.objects:
             now, slack = self.clock(), self.poll_interval / 2
             due = {path for path in in_use if endpoints[path].is_due(now, slack)} - self._spared()
+            due |= self._parser.cache.unconfirmed & in_use
         if due - late and not self._lost:
             return due
         # All others pause after failures, or are still under way: the fastest shows whether that is over.

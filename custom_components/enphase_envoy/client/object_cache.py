@@ -5,14 +5,26 @@ from collections.abc import Collection, Mapping, Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
+from pyenphase.models.c6combiner import EnvoyC6CC
+from pyenphase.models.collar import EnvoyCollar
+from pyenphase.models.enpower import EnvoyEnpower
+
 from ..model.snapshot import Address, Freshness, TimedValue, oldest
-from ..model.validation import validated
+from ..model.validation import is_identifier, validated
+from . import limits
 from .confirmation import Confirmation
 from .endpoints import Endpoint, Failure, FailureKind
 from .paths import FED_BY
 
 #: Good answers in a row without an object after which it is removed: lists are incomplete now and then.
 _REMOVED_AFTER: Final = 5
+#: The fields of batteries, from two documents.
+_POWER: Final = "encharge_power"
+_INVENTORY: Final = "encharge_inventory"
+#: Good answers in a row that contain a new object after which it is accepted.
+_ADDED_AFTER: Final = 2
+#: Good answers in a row with another controller after which it has replaced the one before.
+_EXCHANGED_AFTER: Final = 5
 #: Answers in a row after which an object that lost a field for good, as with new firmware, is accepted without it.
 _ACCEPTED_AFTER: Final = 20
 
@@ -27,12 +39,28 @@ class ObjectCache:
         self._addresses: defaultdict[str, dict[Address, None]] = defaultdict(dict)
         #: Good answers in a row that an object was missing from.
         self._missing: Confirmation[Address] = Confirmation(_REMOVED_AFTER)
+        #: Identities of all objects so far, also of earlier sessions, field by field. At the first set-up there are
+        #: none, and each object is accepted at once. Later a new one is accepted when several good answers contain it.
+        self.known: defaultdict[str, set[Address]] = defaultdict(set)
+        self._is_first = True
+        self._new: Confirmation[Address] = Confirmation(_ADDED_AFTER)
+        self._exchanged: Confirmation[Address] = Confirmation(_EXCHANGED_AFTER)
+        #: The freshness of the answers in which new objects were counted last.
+        self._counted: dict[Address, Freshness] = {}
+        #: Endpoints to request again soon, because their last answers contained new objects.
+        self.unconfirmed: set[str] = set()
         #: Answers in a row in which an object was not valid.
         self._invalid: Confirmation[Address] = Confirmation(_ACCEPTED_AFTER)
 
     def members(self, field: str) -> set[str]:
         """Return the keys of a dictionary of EnvoyData, such as the serial numbers of the batteries."""
         return {address[1] for address in self._addresses[field] if len(address) > 1}
+
+    def restore(self, known: Collection[Address]) -> None:
+        """Set the identities of the objects of earlier sessions."""
+        for identity in known:
+            self.known[identity[0]].add(identity)
+        self._is_first = not known
 
     def put(self, address: Address, value: object, freshness: Freshness) -> None:
         """Store an object that is not parsed from a document."""
@@ -56,18 +84,82 @@ class ObjectCache:
         """
         fields.update(parsed)
         merged: set[Address] = set()
-        for field, objects in parsed.items():
+        self.unconfirmed -= needs.keys()
+        for field, reported in parsed.items():
+            objects = self._accepted(field, reported, needs)
+            if _feeding(field, needs) <= set(new):
+                self._reset_others(field, reported)
             freshness, addresses = _freshness(field, needs), self._addresses[field]
             for address, value in objects.items():
                 if (valid := self._validated(address, value)) is not None:
                     self.objects[address] = TimedValue(valid, freshness)
                     addresses[address] = None
-            self._missing.reset_all(objects.keys())
+            self._missing.reset_all(reported.keys())
             merged.update(objects)
         for field in list(fields):
             if _feeding(field, needs) <= set(new):
                 merged |= self._count_missing(field, parsed.get(field, {}), needs, fields)
         return merged
+
+    def _accepted(
+        self, field: str, objects: Mapping[Address, object], needs: Mapping[str, Endpoint]
+    ) -> Mapping[Address, object]:
+        """Return the objects that are known, or confirmed; all of a field at the first set-up.
+
+        A controller with another serial number is returned with the known one, to which its entities belong, until the
+        other has lasted; also one whose serial number is invalid.
+        """
+        known, is_first = self.known[field], self._is_first and not self.known[field]
+        accepted = {}
+        for address, value in objects.items():
+            identity = _identity(address, value)
+            if identity in known or (identity and self._is_added(identity, address, needs, is_first=is_first)):
+                accepted[address] = value
+            elif known and identity != address:
+                accepted[address] = replace(value, serial_number=max(known, key=len)[-1])  # type: ignore[type-var]
+        return accepted
+
+    def _is_added(self, identity: Address, address: Address, needs: Mapping[str, Endpoint], *, is_first: bool) -> bool:
+        """Return whether a new object is accepted now, and then add it to the known ones."""
+        field, known = address[0], self.known[address[0]]
+        is_exchange = identity != address and bool(known)
+        if not is_exchange and len(known) >= limits.DEVICES.get(field, limits.OTHER_DEVICES):
+            return False
+        if field == _POWER and not is_first:
+            # The inventory registers a battery, under whose name its entities are added.
+            if (_INVENTORY, *address[1:]) not in self.known[_INVENTORY]:
+                return False
+        elif not is_first and not self._is_confirmed(
+            identity, self._exchanged if is_exchange else self._new, _freshness(field, needs)
+        ):
+            self.unconfirmed |= _feeding(field, needs)
+            return False
+        if is_exchange:
+            # There is one controller of a kind.
+            known.clear()
+        known.add(identity)
+        return True
+
+    def _is_confirmed(self, identity: Address, confirmation: Confirmation[Address], freshness: Freshness) -> bool:
+        """Count a good answer with a new object, and return whether there were enough of them in a row."""
+        if self._counted.get(identity) is not freshness:
+            self._counted[identity] = freshness
+            confirmation.add(identity)
+        if not confirmation.is_confirmed(identity):
+            return False
+        self._reset_new({identity})
+        return True
+
+    def _reset_others(self, field: str, objects: Mapping[Address, object]) -> None:
+        """Start over with new objects that a good answer lacks."""
+        if counted := {identity for identity in self._counted if identity[0] == field}:
+            self._reset_new(counted - {_identity(address, value) for address, value in objects.items()})
+
+    def _reset_new(self, identities: AbstractSet[Address]) -> None:
+        for identity in identities:
+            del self._counted[identity]
+            self._new.reset(identity)
+            self._exchanged.reset(identity)
 
     def _validated(self, address: Address, value: object) -> object:
         """Return an object as far as it is valid; None to keep the last valid one, for some time."""
@@ -106,6 +198,13 @@ class ObjectCache:
             for path in _feeding(field, needs):
                 needs[path].failure = Failure(FailureKind.INCOMPLETE, f"no {field}")
         return missing
+
+
+def _identity(address: Address, value: object) -> Address | None:
+    """Return what identifies an object: its address, and of a controller its serial number too; None if invalid."""
+    if not isinstance(value, EnvoyEnpower | EnvoyCollar | EnvoyC6CC):
+        return address
+    return (*address, value.serial_number) if is_identifier(value.serial_number) else None
 
 
 def _feeding(field: str, needs: Mapping[str, Endpoint]) -> AbstractSet[str]:

@@ -198,7 +198,7 @@ class DocumentParser:
     def signs_of_new_hardware(self) -> set[str]:
         """Return the lists to read now, since documents of every poll contain devices that the lists did not."""
         signs = set()
-        if self.cache.members("encharge_power") != self.cache.members("encharge_inventory"):
+        if set(self.data.encharge_power or ()) != set(self.data.encharge_inventory or ()):
             signs.add(URL_ENSEMBLE_INVENTORY)
         if (count := self._reported_inverters()) != self._inverter_count:
             if self._inverter_count is not None:

@@ -4,7 +4,7 @@ Stored times are wall-clock times, those in use are seconds of the polls' clock:
 Assistant does not run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 import math
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from pyenphase.envoy import get_updaters
 from pyenphase.json import json_loads
 
+from ..model.snapshot import Address, from_key, to_key
 from ..model.validation import is_number
 from .endpoints import Document, Endpoint
 from .firmware import GatewayInfo
@@ -49,10 +50,16 @@ class StoredGateway:
     #: The updater of the library that feeds each field with counters.
     sources: dict[str, str]
     endpoints: dict[str, Endpoint]
+    #: Identities of the objects so far.
+    known: list[Address]
 
 
 def dump(
-    info: GatewayInfo, sources: Mapping[str, str], endpoints: Mapping[str, Endpoint], now: ClockPair
+    info: GatewayInfo,
+    sources: Mapping[str, str],
+    endpoints: Mapping[str, Endpoint],
+    now: ClockPair,
+    known: Iterable[Address] = (),
 ) -> dict[str, object]:
     """Return the data to store, in JSON's types."""
     documents = {
@@ -65,7 +72,8 @@ def dump(
         for path, endpoint in endpoints.items()
         if (document := endpoint.good or endpoint.latest) and not endpoint.is_removed
     }
-    return {"gateway": asdict(info), "sources": dict(sources), "documents": documents}
+    objects = sorted(map(to_key, known))
+    return {"gateway": asdict(info), "sources": dict(sources), "documents": documents, "objects": objects}
 
 
 def load(stored: Mapping[str, object], now: ClockPair) -> StoredGateway | None:
@@ -81,7 +89,9 @@ def load(stored: Mapping[str, object], now: ClockPair) -> StoredGateway | None:
         for field, name in sources.items()
         if field in COUNTER_FIELDS and isinstance(name, str) and name in _UPDATERS
     }
-    return StoredGateway(info, valid, endpoints)
+    objects = stored.get("objects")
+    known = [from_key(key) for key in objects if isinstance(key, str)] if isinstance(objects, list) else []
+    return StoredGateway(info, valid, endpoints, known)
 
 
 def _part(stored: Mapping[str, object], name: str) -> dict[str, object]:

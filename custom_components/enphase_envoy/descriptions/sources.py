@@ -32,6 +32,10 @@ from ..model.ac_batteries import FLEET, AcbFleet
 from ..model.relays import GRID_RELAY as GRID_RELAY_ADDRESS, GridRelay
 from ..model.snapshot import Address, Snapshot
 
+_CONTROLLERS: Final = (
+    *(identifiers.enpower, identifiers.collar, identifiers.c6_combiner, identifiers.battery_controller),
+)
+
 
 @dataclass(frozen=True)
 class Source[T]:
@@ -54,6 +58,11 @@ class Source[T]:
         """The same objects for each phase, one for each phase letter."""
         field, *rest = self.address
         return replace(self, address=(f"{field}_phases", *rest), depth=self.depth + 1)
+
+    @property
+    def follows_controller(self) -> bool:
+        """Whether the unique ids contain the serial number of a controller, which may be exchanged."""
+        return self.device_fn in _CONTROLLERS or self.prefix_fn is identifiers.relay_prefix
 
     def covers(self, address: Address) -> bool:
         """Return whether an address is one of this source."""
@@ -100,10 +109,10 @@ GRID_RELAY: Final = Source(GridRelay, GRID_RELAY_ADDRESS, 0, identifiers.enpower
 COLLAR: Final = Source(EnvoyCollar, ("collar",), 0, identifiers.collar)
 C6_COMBINER: Final = Source(EnvoyC6CC, ("c6cc",), 0, identifiers.c6_combiner)
 RELAY_SETTINGS: Final = Source(
-    EnvoyDryContactSettings, ("dry_contact_settings",), 1, identifiers.own, identifiers.relay_prefix
+    EnvoyDryContactSettings, ("dry_contact_settings",), 1, identifiers.relay, identifiers.relay_prefix
 )
 RELAY_STATUS: Final = Source(
-    EnvoyDryContactStatus, ("dry_contact_status",), 1, identifiers.own, identifiers.relay_prefix
+    EnvoyDryContactStatus, ("dry_contact_status",), 1, identifiers.relay, identifiers.relay_prefix
 )
 
 GENERATOR: Final = Source(EnvoyGenerator, ("generator",), 0, identifiers.generator)

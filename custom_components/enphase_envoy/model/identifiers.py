@@ -18,19 +18,32 @@ def own(_snapshot: Snapshot, address: Address) -> str:
     return address[-1]
 
 
+def relay(snapshot: Snapshot, address: Address) -> str | None:
+    """Identify a relay by its id; None without the Enpower to which it belongs."""
+    return own(snapshot, address) if enpower(snapshot, address) else None
+
+
 def enpower(snapshot: Snapshot, _address: Address) -> str | None:
     """Identify the Enpower (System Controller)."""
-    return next((found.serial_number for found in snapshot.all(EnvoyEnpower)), None)
+    found = snapshot.get(EnvoyEnpower, ("enpower",))
+    return found.serial_number if found else None
 
 
 def collar(snapshot: Snapshot, _address: Address) -> str | None:
     """Identify the IQ Meter Collar."""
-    return next((found.serial_number for found in snapshot.all(EnvoyCollar)), None)
+    found = snapshot.get(EnvoyCollar, ("collar",))
+    return found.serial_number if found else None
 
 
 def c6_combiner(snapshot: Snapshot, _address: Address) -> str | None:
     """Identify the C6 Combiner controller."""
-    return next((found.serial_number for found in snapshot.all(EnvoyC6CC)), None)
+    found = snapshot.get(EnvoyC6CC, ("c6cc",))
+    return found.serial_number if found else None
+
+
+def controllers(snapshot: Snapshot) -> tuple[str | None, ...]:
+    """Identify all controllers, which may be exchanged: their address stays the same."""
+    return tuple(find(snapshot, ()) for find in (enpower, collar, c6_combiner))
 
 
 def acb_fleet(snapshot: Snapshot, _address: Address) -> str:
