@@ -73,6 +73,20 @@ def bench() -> Bench:
     return Bench(CounterFilter())
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_clock_that_was_ahead_holds_nothing_back_later(bench: Bench, *, restarts: bool) -> None:
+    """Also of a counter that is not read before a long absence."""
+    bench.shown(9_000_000)
+    bench.shown(9_000_000 + STEP, 365 * 86400)
+    if restarts:
+        bench.restart()
+    # The clock is right again, and other objects are read: the report of production is the same.
+    bench.read({METER: meter(1_000_000)}, -365 * 86400)
+    absence = 3 * 86400.0
+    gained = 24 * POWER
+    assert bench.shown(9_000_000 + STEP + gained, absence) == 9_000_000 + STEP + gained
+
+
 def recorded(states: Iterable[float | None]) -> Iterator[float]:
     """Yield what Home Assistant records for each change of a total_increasing sensor."""
     last = None

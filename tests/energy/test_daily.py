@@ -247,3 +247,17 @@ def test_a_stored_number_that_no_day_has_is_left_out(invalid: Any) -> None:
         days.load({"system_production": ["2026-06-21", *numbers, False, 0, {}]})
     days.load({"system_production": ["2026-06-21", LIFETIME, EVENING, 0.0, False, 0, {"2026-06-21": invalid}]})
     assert days.dump() == {}
+
+
+def test_a_clock_that_is_far_behind_for_a_while_does_not_begin_the_day_anew(bench: Bench) -> None:
+    """It has the time of a battery that is empty until the network is there."""
+    bench.read(5000, minutes=20)
+    for _ in range(60):
+        bench.read(0)
+    before = bench.read(0).watt_hours_today
+    twenty_years = 20 * 365 * 86400
+    bench.now -= twenty_years
+    for _ in range(5):
+        bench.read(0)
+    bench.now += twenty_years
+    assert bench.read(0).watt_hours_today == pytest.approx(before + 6 * MINUTE)

@@ -157,7 +157,7 @@ class Counter:
     def read(self, reading: Reading, capacity: Capacity) -> Step | None:
         """Take a reading; return the step if that publishes one."""
         if reading.at < (self.candidate or self).at - _SLACK:
-            self._follow_clock(reading.at)
+            self.follow_clock(reading.at)
         for offset in (self.offset, *self._other_offsets(reading.value, capacity)):
             change = reading.value + offset - self.value
             if offset != self.offset and self._way_back(self._series(reading), reading.power, capacity):
@@ -372,9 +372,9 @@ class Counter:
         gap = min(max(held.since - self.at, 0.0), _FILLED)
         return held.gained * (1 + gap / max(held.age, 1.0))
 
-    def _follow_clock(self, at: float) -> None:
-        """Go on at an earlier time, after the clock was ahead."""
-        ahead = (self.candidate or self).at - at
+    def follow_clock(self, at: float) -> None:
+        """Go on at an earlier time, after the clock was ahead; a state that is not of the future stays as it is."""
+        ahead = max(0.0, (self.candidate or self).at - at)
         self.at, self.moved = min(self.at, at), min(self.moved, at)
         if self.candidate:
             self.candidate.at = min(self.candidate.at, at)

@@ -58,12 +58,19 @@ class CounterFilter:
         self._replaced = Replacements()
         self._capacities: dict[Address, Capacity] = {}
         self._capacities_from = 0.0
+        #: The latest time of a state, in seconds since the epoch.
+        self._latest = 0.0
         #: The steps that were published in the last pass.
         self.steps: dict[CounterKey, Step] = {}
 
     def process(self, objects: Objects, addresses: Collection[Address], context: ProcessingContext) -> Objects:
         """Return the objects whose counters are published with other values than reported."""
         self.steps = {}
+        if context.now < self._latest:
+            # The clock was ahead. Counters that are not read now must not count from a time of the future later.
+            for counter in self._counters.values():
+                counter.follow_clock(context.now)
+        self._latest = context.now
         for address in addresses:
             timed, given = objects.get(address), self._given.get(address)
             if timed is None or type(timed.value) not in COUNTERS:
@@ -181,6 +188,7 @@ class CounterFilter:
                 continue
             *address, field = from_key(key)
             self._counters[tuple(address), field] = counter
+            self._latest = max(self._latest, counter.at)
             if isinstance(stored, dict) and stored.get(_REPLACED):
                 self._replaced_meters.add((tuple(address), field))
 

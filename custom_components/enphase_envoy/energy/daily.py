@@ -36,6 +36,8 @@ _FIELDS: Final[Mapping[type, _Fields]] = {
 }
 #: Days that a week has.
 _WEEK: Final = 7
+#: Days by which a clock is set back that may be behind afterwards.
+_CLOCK_BEHIND: Final = 2
 #: Wh below which the lifetime's value is not distinguished from the day's: a new system may have counted one day only.
 _YOUNG: Final = 200_000.0
 #: Part of an energy, and Wh, by which the gateway's count of some days may be below our own.
@@ -56,6 +58,8 @@ class _Day:
     fresh: bool = False
     #: The lifetime counter at the midnights that have passed, the newest last.
     midnights: dict[date, float] = field(default_factory=dict)
+    #: The day before the clock was set back by more than a day or two, where it began, and its midnights.
+    set_aside: tuple[date, float | None, dict[date, float]] | None = None
 
     @property
     def gained(self) -> float | None:
@@ -170,14 +174,24 @@ def _count(day: _Day, reported: float | None, lifetime: float, at: float, midnig
 
 
 def _turn(day: _Day, today: date) -> None:
-    """Begin a new day, at the last reading."""
+    """Begin a new day, at the last reading; one that a wrong clock interrupted goes on."""
+    set_aside, day.set_aside = day.set_aside, None
+    if set_aside and set_aside[0] == today:
+        day.day, day.began, day.midnights = set_aside
+        day.fresh = False
+        return
     day.day, day.began, day.fresh = today, day.lifetime, True
     day.midnights = {when: value for when, value in day.midnights.items() if (today - when).days <= _WEEK}
     day.midnights[today] = day.lifetime
 
 
 def _turn_back(day: _Day, today: date) -> None:
-    """Return to a day, after a clock was ahead: the midnights that passed meanwhile were none."""
+    """Return to a day, after a clock was ahead: the midnights that passed meanwhile were none.
+
+    Or the clock is behind now: then the day goes on as soon as the clock is right again.
+    """
+    if (day.day - today).days > _CLOCK_BEHIND:
+        day.set_aside = day.day, day.began, day.midnights
     day.midnights = {when: value for when, value in day.midnights.items() if when <= today}
     day.day, day.began, day.fresh = today, day.midnights.get(today), False
 
