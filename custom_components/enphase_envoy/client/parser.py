@@ -24,6 +24,7 @@ from .envoy import LibraryEnvoy, Parsed
 from .models import GatewayData
 from .object_cache import ObjectCache
 from .paths import COUNTER_FIELDS, COUNTER_PATHS
+from .production import inverter_count
 from .salvage import salvaged
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -209,6 +210,4 @@ class DocumentParser:
     def _reported_inverters(self) -> int | None:
         """Return the number of inverters in the production report, None where there is none."""
         raw = self.data.raw
-        report = raw.get(URL_PRODUCTION_JSON) or raw.get(URL_PRODUCTION) or {}
-        parts = report.get("production") or []
-        return next((part.get("activeCount") for part in parts if part.get("type") == "inverters"), None)
+        return inverter_count(raw.get(URL_PRODUCTION_JSON) or raw.get(URL_PRODUCTION))

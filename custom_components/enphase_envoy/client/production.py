@@ -58,6 +58,12 @@ def arranged(document: object) -> dict[str, Any]:
     }
 
 
+def inverter_count(document: object) -> int | None:
+    """Return the number of inverters in a report, None where it is not in there."""
+    entries = (entry for entry in _entries(document, "production") if entry.get("type") == _INVERTERS)
+    return next((_number(entry, "activeCount") for entry in entries), None)
+
+
 class CountingMeters(set[str]):
     """Sources of which the production meter has counted in this session."""
 
@@ -109,6 +115,8 @@ class ProductionReader(EnvoyProductionUpdater):
         entries = list(_entries(document, "production"))
         meter: Entry = next((entry for entry in entries if entry.get("type") == _METER), {})
         inverters: Entry = next((entry for entry in entries if entry.get("type") == _INVERTERS), {})
+        if not (meter or inverters):
+            raise ValueError("the report has no production")
         if counts(meter):
             self._counting.add(self.source)
         elif CtType.PRODUCTION in self._common_properties.meter_types and self.source in self._counting:

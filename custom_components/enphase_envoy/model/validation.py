@@ -17,6 +17,8 @@ from .text import clean
 _ABSURD: Final = 1e13
 #: Identifier of a meter: a number, although the library declares a string.
 _UNCHECKED: Final = frozenset({"eid"})
+#: Energy of days, which a report has only while a meter counts.
+_OPTIONAL: Final = frozenset({"watt_hours_today", "watt_hours_last_7_days"})
 #: Meters are identified by their type; serial numbers have twelve digits, relays are named NC1, phases L1.
 _WORDS: Final = frozenset(CtType)
 _NAME: Final = re.compile(r"(?=.*\d)[\w-]{1,16}", re.ASCII)
@@ -86,7 +88,7 @@ def validated[T](new: T, old: object) -> T | None:
         if type(value) in allowed and (type(value) is bool or -_ABSURD < value < _ABSURD):
             continue
         # Half of the library's fields of an inverter are not reported by older firmware.
-        if value is None and getattr(old, name, None) is None:
+        if value is None and (name in _OPTIONAL or getattr(old, name, None) is None):
             continue
         if _fits(value, allowed):
             continue
