@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from homeassistant.components.sensor import SensorDeviceClass, SensorEntityDescription, SensorStateClass
 from homeassistant.const import PERCENTAGE, EntityCategory, UnitOfEnergy, UnitOfPower
 from homeassistant.helpers.entity import EntityDescription
+from homeassistant.util import dt as dt_util
 from pyenphase.models.encharge import EnvoyEncharge
 from pyenphase.models.enpower import EnvoyEnpower
 
@@ -130,6 +131,11 @@ STORED_ENERGY = Quantity(
     state_class=SensorStateClass.MEASUREMENT,
     native_unit_of_measurement=UnitOfEnergy.WATT_HOUR,
 )
+
+
+def reported_at(timestamp: float | None) -> datetime | None:
+    """Return when a device reported last; one that never did has the time 0."""
+    return dt_util.utc_from_timestamp(timestamp) if timestamp else None
 
 
 def communication_levels[T: (EnvoyEncharge, EnvoyEnpower)](

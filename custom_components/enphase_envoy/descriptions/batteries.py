@@ -4,14 +4,21 @@ from typing import Final
 
 from homeassistant.components.sensor import SensorDeviceClass, SensorStateClass
 from homeassistant.const import PERCENTAGE, EntityCategory, UnitOfApparentPower, UnitOfPower, UnitOfTemperature
-from homeassistant.util import dt as dt_util
 from pyenphase.models.acb import ACBChargeStatus, ACBSleepState, EnvoyACB, EnvoyACBPower, EnvoyBatteryAggregate
 from pyenphase.models.encharge import EnvoyEncharge, EnvoyEnchargeAggregate, EnvoyEnchargePower
 
 from ..client.models import BatteryController, BatteryScheduler
 from ..model.ac_batteries import AcbFleet
 from . import sources
-from .base import CHARGE, STORED_ENERGY, EntitySet, EnvoySensorEntityDescription, SensorSets, communication_levels
+from .base import (
+    CHARGE,
+    STORED_ENERGY,
+    EntitySet,
+    EnvoySensorEntityDescription,
+    SensorSets,
+    communication_levels,
+    reported_at,
+)
 
 _ENCHARGE_POWER: Final = (
     EnvoySensorEntityDescription[EnvoyEnchargePower](
@@ -44,7 +51,7 @@ _ENCHARGE: Final = (
     EnvoySensorEntityDescription[EnvoyEncharge](
         key="last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
-        value_fn=lambda battery: dt_util.utc_from_timestamp(battery.last_report_date),
+        value_fn=lambda battery: reported_at(battery.last_report_date),
     ),
     *communication_levels(EnvoyEncharge),
 )
@@ -163,7 +170,7 @@ _ACB: Final = (
         key="acb_battery_last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_category=EntityCategory.DIAGNOSTIC,
-        value_fn=lambda acb: dt_util.utc_from_timestamp(acb.last_report_date) if acb.last_report_date else None,
+        value_fn=lambda acb: reported_at(acb.last_report_date),
     ),
 )
 

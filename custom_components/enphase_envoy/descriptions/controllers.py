@@ -4,13 +4,12 @@ from typing import Final
 
 from homeassistant.components.sensor import SensorDeviceClass, SensorStateClass
 from homeassistant.const import UnitOfTemperature
-from homeassistant.util import dt as dt_util
 from pyenphase.models.c6combiner import EnvoyC6CC
 from pyenphase.models.collar import EnvoyCollar
 from pyenphase.models.enpower import EnvoyEnpower
 
 from . import sources
-from .base import EntitySet, EnvoySensorEntityDescription, SensorSets, communication_levels
+from .base import EntitySet, EnvoySensorEntityDescription, SensorSets, communication_levels, reported_at
 
 _ENPOWER: Final = (
     EnvoySensorEntityDescription[EnvoyEnpower](
@@ -24,7 +23,7 @@ _ENPOWER: Final = (
     EnvoySensorEntityDescription[EnvoyEnpower](
         key="last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
-        value_fn=lambda enpower: dt_util.utc_from_timestamp(enpower.last_report_date),
+        value_fn=lambda enpower: reported_at(enpower.last_report_date),
     ),
     *communication_levels(EnvoyEnpower),
 )
@@ -43,7 +42,7 @@ _COLLAR: Final = (
     EnvoySensorEntityDescription[EnvoyCollar](
         key="last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
-        value_fn=lambda collar: dt_util.utc_from_timestamp(collar.last_report_date),
+        value_fn=lambda collar: reported_at(collar.last_report_date),
     ),
     EnvoySensorEntityDescription[EnvoyCollar](key="grid_state", value_fn=lambda collar: collar.grid_state),
     EnvoySensorEntityDescription[EnvoyCollar](key="mid_state", value_fn=lambda collar: collar.mid_state),
@@ -57,7 +56,7 @@ _C6_COMBINER: Final = (
     EnvoySensorEntityDescription[EnvoyC6CC](
         key="last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
-        value_fn=lambda c6cc: dt_util.utc_from_timestamp(c6cc.last_report_date),
+        value_fn=lambda c6cc: reported_at(c6cc.last_report_date),
     ),
 )
 

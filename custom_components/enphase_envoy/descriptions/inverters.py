@@ -13,11 +13,10 @@ from homeassistant.const import (
     UnitOfTemperature,
     UnitOfTime,
 )
-from homeassistant.util import dt as dt_util
 from pyenphase.models.inverter import EnvoyInverter
 
 from . import sources
-from .base import EntitySet, EnvoySensorEntityDescription, SensorSets
+from .base import EntitySet, EnvoySensorEntityDescription, SensorSets, reported_at
 
 #: The first three are in every list of inverters, the others only in the detailed one of firmware 8.
 _INVERTER: Final = (
@@ -34,7 +33,7 @@ _INVERTER: Final = (
         key="last_reported",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_registry_enabled_default=False,
-        value_fn=lambda inverter: dt_util.utc_from_timestamp(inverter.last_report_date),
+        value_fn=lambda inverter: reported_at(inverter.last_report_date),
     ),
     EnvoySensorEntityDescription[EnvoyInverter](
         key="max_reported",
