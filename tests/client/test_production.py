@@ -131,3 +131,12 @@ async def test_lines_without_names_are_phases_only_where_that_is_certain(lines: 
     line = {"wNow": 1000, "whLifetime": 3_000_000, "whToday": 300, "whLastSevenDays": 2000}
     data = await read({"production": [INVERTERS, PRODUCTION | {"lines": [line] * lines}]}, phases=3)
     assert set(data.system_production_phases or {}) == phases
+
+
+@pytest.mark.parametrize("invalid", [None, 0, "n/a", []])
+async def test_an_invalid_line_costs_its_own_phase(invalid: object) -> None:
+    lines = [invalid, {"wNow": 200}, {"wNow": 300}]
+    total = TOTAL | {"lines": lines}
+    data = await read({"production": [PRODUCTION | {"lines": lines}], "consumption": [total, NET]}, phases=3)
+    for phases in (data.system_production_phases, data.system_consumption_phases):
+        assert {name: phase and phase.watts_now for name, phase in (phases or {}).items()} == {"L2": 200, "L3": 300}

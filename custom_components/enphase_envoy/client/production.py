@@ -156,9 +156,12 @@ class ProductionReader(EnvoyProductionUpdater):
 
     def _lines(self, meter: Entry) -> Iterator[tuple[str, Entry]]:
         """Yield the phases of a meter. Lines have no names: with two of three it is not known which one is missing."""
-        lines, phases = list(_entries(meter, "lines")), self._phases
+        found, phases = meter.get("lines"), self._phases
+        lines = found if isinstance(found, list) else []
         if len(lines) == 1 or len(lines) >= len(phases):
-            yield from zip(phases, lines, strict=False)
+            # An invalid line keeps its place: without it, the next phase would be shown as this one.
+            pairs = zip(phases, lines, strict=False)
+            yield from ((name, line) for name, line in pairs if isinstance(line, Mapping))
 
     def _correct_total(self, data: EnvoyData) -> None:
         """Correct total consumption, which firmware from 8.3.5433 on reports as net: it is net plus production."""
