@@ -87,6 +87,27 @@ def test_a_clock_that_was_ahead_holds_nothing_back_later(bench: Bench, *, restar
     assert bench.shown(9_000_000 + STEP + gained, absence) == 9_000_000 + STEP + gained
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_zeros_make_a_counter_unavailable_after_an_hour_also_when_the_clock_was_ahead(
+    bench: Bench, *, restarts: bool
+) -> None:
+    bench.shown(LIFETIME)
+    bench.shown(0.0, 365 * 86400)
+    if restarts:
+        bench.restart()
+    assert bench.shown(0.0, POLL - 365 * 86400) == LIFETIME
+    shown = [bench.shown(0.0) for _ in range(60)]
+    assert shown[57] == LIFETIME
+    assert shown[-1] is None
+
+
+def test_a_counter_that_was_held_back_before_the_clock_was_ahead_is_available_again(bench: Bench) -> None:
+    bench.shown(LIFETIME)
+    bench.shown(LIFETIME / 2)
+    bench.shown(LIFETIME / 2, 365 * 86400)
+    assert bench.shown(LIFETIME / 2, POLL - 365 * 86400) == LIFETIME
+
+
 def recorded(states: Iterable[float | None]) -> Iterator[float]:
     """Yield what Home Assistant records for each change of a total_increasing sensor."""
     last = None

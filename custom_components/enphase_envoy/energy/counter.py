@@ -376,12 +376,12 @@ class Counter:
         """Go on at an earlier time, after the clock was ahead; a state that is not of the future stays as it is."""
         ahead = max(0.0, (self.candidate or self).at - at)
         self.at, self.moved = min(self.at, at), min(self.moved, at)
-        if self.candidate:
-            self.candidate.at = min(self.candidate.at, at)
+        if held := self.candidate:
+            held.since, held.at = min(held.since, at), min(held.at, at)
         for checkpoint in self.checkpoints:
             checkpoint.at = min(checkpoint.at, at)
-        if self.held_since:
-            self.held_since -= ahead
+        if self.held_since > at:
+            self.held_since = min(self.held_since - ahead, at)
 
 
 def _energy(watts: float, seconds: float) -> float:

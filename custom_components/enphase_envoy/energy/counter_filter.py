@@ -6,6 +6,7 @@ value, and statistics record each such reading as energy. See `counter` for whic
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import astuple, fields
+from math import inf
 from typing import Any, Final
 
 from pyenphase.models.inverter import EnvoyInverter
@@ -58,7 +59,7 @@ class CounterFilter:
         self._replaced = Replacements()
         self._capacities: dict[Address, Capacity] = {}
         self._capacities_from = 0.0
-        #: The latest time of a state, in seconds since the epoch.
+        #: The time of the last pass, in seconds since the epoch.
         self._latest = 0.0
         #: The steps that were published in the last pass.
         self.steps: dict[CounterKey, Step] = {}
@@ -181,6 +182,8 @@ class CounterFilter:
 
     def load(self, data: Mapping[str, Json]) -> None:
         """Restore the counters; what is not valid is left out."""
+        # Any of their times may be of the future.
+        self._latest = inf
         for key, stored in data.items():
             try:
                 counter = _load(stored)
@@ -188,7 +191,6 @@ class CounterFilter:
                 continue
             *address, field = from_key(key)
             self._counters[tuple(address), field] = counter
-            self._latest = max(self._latest, counter.at)
             if isinstance(stored, dict) and stored.get(_REPLACED):
                 self._replaced_meters.add((tuple(address), field))
 
