@@ -21,12 +21,20 @@ from .energy.pipeline import Pipeline, ProcessingContext
 from .energy.relays import RelayMonitor
 from .energy.settings_monitor import SettingOutcome, SettingsMonitor
 from .energy.virtual_meters import VirtualMeters
-from .issues import CLOUD_OFFER, async_clear, async_report_cloud, async_report_setting, async_report_step
+from .issues import (
+    CLOUD_OFFER,
+    async_clear,
+    async_clear_steps,
+    async_report_cloud,
+    async_report_setting,
+    async_report_step,
+)
 from .model.json_data import Json
 from .model.snapshot import Address, CounterKey, Snapshot, to_key
 from .model.validation import is_number
 from .statistics.entities import async_counter_entities
 from .statistics.recorder import (
+    ROW,
     Correction,
     PendingCorrections,
     async_last_recorded,
@@ -195,6 +203,9 @@ class EnergyManager:
         if entity_id is None:
             return
         self._reports.pop(entity_id, None)
+        if step.cause is StepCause.TAKEN_BACK and step.since:
+            # A report contains the start of the row with the step.
+            async_clear_steps(self._hass, self._entry, entity_id, step.since - ROW)
         # A net counter may fall: its statistics record every change as it is.
         is_net = address[0].startswith("system_net")
         surplus = step.due - (step.after - step.before if is_net else recorded_change(step.before, step.after))

@@ -194,6 +194,17 @@ def async_report_step(
     )
 
 
+@callback
+def async_clear_steps(hass: HomeAssistant, entry: ConfigEntry[Any], entity_id: str, since: float) -> None:
+    """Delete the issues about steps of an entity since a time in seconds since the epoch: they were taken back."""
+    for domain, issue_id in list((issues := ir.async_get(hass).issues)):
+        if domain == DOMAIN and issue_id.startswith(COUNTER_STEP) and issue_id.endswith(f"_{entry.entry_id}"):
+            data = issues[domain, issue_id].data or {}
+            at = data.get("at")
+            if data.get("entity_id") == entity_id and isinstance(at, int | float) and at >= since:
+                ir.async_delete_issue(hass, domain, issue_id)
+
+
 def _energy(watt_hours: float) -> str:
     """Return energy with its unit, in a form that is the same in all languages."""
     if abs(watt_hours) >= _KILOWATT_HOURS_FROM:

@@ -1,16 +1,18 @@
 """The energy manager of an entry, in a running Home Assistant."""
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 import json
 from typing import Any
 
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.core import HomeAssistant
-from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import entity_registry as er, issue_registry as ir
 from homeassistant.util import dt as dt_util
 import pytest
 from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
+from custom_components.enphase_envoy import issues
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.energy.counter import Step, StepCause
 from custom_components.enphase_envoy.energy_manager import _Report, _reports
@@ -130,4 +132,28 @@ async def test_step_is_corrected_by_the_change_in_its_statistics(
     manager._correct(counter, step, entity, 2.0)
     pending = [each for each in manager._corrections._pending if each.entity_id == entity]
     assert [each.watt_hours for each in pending] == [correction]
+    manager._corrections._pending.clear()
+
+
+async def test_the_issue_about_a_step_is_deleted_when_the_step_is_taken_back(
+    hass: HomeAssistant, set_up: SetUp
+) -> None:
+    """Not those about earlier steps of the same counter, or about steps of others."""
+    installation = await set_up("metered_1phase")
+    manager, entry, since = installation.coordinator.energy_manager, installation.entry, 1_750_000_100.0
+    counter = (("system_production",), "watt_hours_lifetime")
+    entity = async_counter_entities(hass, installation.coordinator.data)[counter]
+    # Each has the start of its row, which may be before the step.
+    reported = [(entity, since - 86_400), (entity, since - 100), (entity, since + 200), ("sensor.other", since - 100)]
+    for entity_id, at in reported:
+        issues.async_report_step(hass, entry, asdict(Correction(entity_id, at, -5000.0)), 5_000.0, 10_000.0)
+
+    def left() -> list[tuple[Any, Any]]:
+        kept = [each.data for (_, name), each in ir.async_get(hass).issues.items() if name.startswith("counter_step")]
+        return [(data["entity_id"], data["at"]) for data in kept if data]
+
+    manager._correct(counter, Step(StepCause.LASTING, 5_000.0, 10_000.0, 0.0, since=since), entity, since)
+    assert left() == reported
+    manager._correct(counter, Step(StepCause.TAKEN_BACK, 10_000.0, 5_010.0, 10.0, 10.0, since), entity, since + 7200)
+    assert left() == [reported[0], reported[3]]
     manager._corrections._pending.clear()
