@@ -21,6 +21,7 @@ assumption (see `limits`), which the power that the same object reports and stea
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain
 from typing import Final, NamedTuple
 
 from .limits import Capacity, Direction
@@ -158,12 +159,13 @@ class Counter:
         """Take a reading; return the step if that publishes one."""
         if reading.at < (self.candidate or self).at - _SLACK:
             self.follow_clock(reading.at)
-        for offset in (self.offset, *self._other_offsets(reading.value, capacity)):
+        for offset in chain((self.offset,), self._other_offsets(reading.value, capacity)):
             change = reading.value + offset - self.value
+            seconds = self._seconds(reading, capacity, offset)
             if offset != self.offset and self._way_back(self._series(reading), reading.power, capacity):
                 break
-            if self._is_possible(change, offset, reading, capacity):
-                return self._accept(change, offset, reading, capacity)
+            if self._is_possible(change, seconds, reading, capacity):
+                return self._accept(change, offset, seconds, reading, capacity)
         self.held_since = self.held_since or reading.at
         if self._is_none(reading.value, capacity):
             return None
@@ -217,8 +219,8 @@ class Counter:
             seconds = max(seconds, min(reading.own - self.own, _LONGEST_REPORT))
         return seconds
 
-    def _is_possible(self, change: float, offset: float, reading: Reading, capacity: Capacity) -> bool:
-        most = _energy(self.limit(capacity, reading.power), self._seconds(reading, capacity, offset))
+    def _is_possible(self, change: float, seconds: float, reading: Reading, capacity: Capacity) -> bool:
+        most = _energy(self.limit(capacity, reading.power), seconds)
         return -self._least(reading, capacity, most) <= change <= most
 
     def _least(self, reading: Reading, capacity: Capacity, most: float) -> float:
@@ -229,16 +231,16 @@ class Counter:
         may_fall = capacity.direction is Direction.BOTH or min(reading.power, self.power) < 0
         return most if may_fall else _ROUNDING
 
-    def _accept(self, change: float, offset: float, reading: Reading, capacity: Capacity) -> Step | None:
+    def _accept(
+        self, change: float, offset: float, seconds: float, reading: Reading, capacity: Capacity
+    ) -> Step | None:
         """Publish a reading that is possible."""
         falls = change < 0 and capacity.direction is Direction.UP_COMPUTED
         energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
-        seconds = self._seconds(reading, capacity, offset)
         gap = reading.at - self.at
-        likely = _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), gap)
         if offset != self.offset:
             self._mark(reading.value + self.offset - self.value, reading.at, self.offset - offset)
-        elif abs(change) > (_NOISE if gap > _SILENCE else likely):
+        elif abs(change) > _NOISE and (gap > _SILENCE or abs(change) > self._likely(reading, gap)):
             series = self._series(reading)
             if back := self._way_back(series, reading.power, capacity):
                 return self._take_back(back, series, reading, capacity)
@@ -248,6 +250,10 @@ class Counter:
         self.offset = offset - change if falls and change < -_ROUNDING else offset
         self._count(energy, reading, capacity)
         return None
+
+    def _likely(self, reading: Reading, seconds: float) -> float:
+        """Return the Wh that certainly flow in a time, by the power that the same object reports."""
+        return _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), seconds)
 
     def _count(self, energy: float, reading: Reading, capacity: Capacity) -> None:
         self.known_at(reading.at, capacity)
@@ -274,8 +280,7 @@ class Counter:
             return self.candidate
         if capacity.direction is Direction.UP:
             change = max(0.0, change)
-        likely = _NOISE + _energy(_CERTAIN * max(abs(reading.power), abs(self.power)), reading.at - held.at)
-        if abs(change) <= min(carried, likely):
+        if abs(change) <= min(carried, self._likely(reading, reading.at - held.at)):
             held.gained += change if both else max(0.0, change)
         held.age += min(max(0.0, reading.at - held.at), _FILLED)
         held.value, held.at, held.largest = held.value + change, reading.at, max(held.largest, abs(change))
