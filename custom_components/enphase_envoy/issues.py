@@ -197,9 +197,9 @@ def async_report_step(
 @callback
 def async_clear_steps(hass: HomeAssistant, entry: ConfigEntry[Any], entity_id: str, since: float) -> None:
     """Delete the issues about steps of an entity since a time in seconds since the epoch: they were taken back."""
-    for domain, issue_id in list((issues := ir.async_get(hass).issues)):
+    for (domain, issue_id), issue in list(ir.async_get(hass).issues.items()):
         if domain == DOMAIN and issue_id.startswith(COUNTER_STEP) and issue_id.endswith(f"_{entry.entry_id}"):
-            data = issues[domain, issue_id].data or {}
+            data = issue.data or {}
             at = data.get("at")
             if data.get("entity_id") == entity_id and isinstance(at, int | float) and at >= since:
                 ir.async_delete_issue(hass, domain, issue_id)
