@@ -192,7 +192,7 @@ class Redactor:
             return value
         if key.kind == "secret":
             return REDACTED
-        text = str(value) if isinstance(value, int) else ""
+        text = str(value) if isinstance(value, int) and value >= 0 else ""
         by_key = key.kind == "serial" and not key.only_text and _is_serial(text)
         is_serial = by_key or (len(text) > _IN_NUMBERS and text in self._known["serial"])
         return int(self._serial(text)) if is_serial else value

@@ -30,6 +30,8 @@ async def test_a_wrong_local_password_costs_the_inverters_alone(hass: HomeAssist
     )
     await hass.config_entries.async_reload(house.entry.entry_id)
     await hass.async_block_till_done()
+    # Two good answers have to contain what is new.
+    await house.poll_all()
     assert any(house.coordinator.data.members("inverters"))
     assert not ir.async_get(hass).async_get_issue(DOMAIN, issue)
 
