@@ -12,7 +12,7 @@ import pytest
 from custom_components.enphase_envoy import async_remove_config_entry_device
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import Installation, SetUp, Simulate, entity_id, entry_for, use_clock_of
-from tests.simulator import Change, Missing, Replace
+from tests.simulator import Change, Held, Missing, Replace, Simulator, Status
 from tests.simulator.hardware import Battery
 
 
@@ -152,6 +152,16 @@ def registered(hass: HomeAssistant) -> tuple[set[str], set[str]]:
     return set(er.async_get(hass).entities), {device.id for device in dr.async_get(hass).devices}
 
 
+async def set_up_for(hass: HomeAssistant, gateway: Simulator, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """Set up an entry for a simulated gateway, on its clock."""
+    use_clock_of(gateway, monkeypatch)
+    entry = entry_for(gateway)
+    entry.add_to_hass(hass)
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    await hass.async_block_till_done()
+    return Installation(hass, gateway, entry)
+
+
 INVENTORY = "/ivp/ensemble/inventory"
 ENPOWER = "202226050419"
 OTHER = "202226059999"
@@ -231,11 +241,7 @@ async def test_60_batteries_and_600_inverters_are_added_at_once(
     gateway = await simulate("full_battery", inverters=600)
     for number in range(58):
         gateway.house.add_battery(Battery(str(492_300_000_000 + number)))
-    use_clock_of(gateway, monkeypatch)
-    entry = entry_for(gateway)
-    entry.add_to_hass(hass)
-    assert await hass.config_entries.async_setup(entry.entry_id)
-    await hass.async_block_till_done()
+    entry = (await set_up_for(hass, gateway, monkeypatch)).entry
     names = [device.name or "" for device in dr.async_entries_for_config_entry(dr.async_get(hass), entry.entry_id)]
     assert len([name for name in names if name.startswith("Encharge")]) == 60
     assert len([name for name in names if name.startswith("Inverter")]) == 600
@@ -264,3 +270,110 @@ async def test_an_exchanged_controller_appears_without_a_reload(hass: HomeAssist
     states = installation.states()
     assert STATE_UNAVAILABLE not in {states[entity_id] for entity_id in old}
     assert {states[entity_id] for entity_id in new} == {STATE_UNAVAILABLE}
+
+
+async def reload(installation: Installation) -> None:
+    """Unload and set up the entry, as at a restart: only stored data is left."""
+    await installation.hass.config_entries.async_reload(installation.entry.entry_id)
+    await installation.hass.async_block_till_done()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_system_grows_from_3_to_40_inverters_at_once(
+    hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch, *, restarts: bool
+) -> None:
+    gateway = await simulate("full_battery", inverters=3)
+    installation = await set_up_for(hass, gateway, monkeypatch)
+    first = set(installation.coordinator.data.members("inverters"))
+    assert len(first) == 3
+    new = {installation.gateway.house.add_inverter().serial for _ in range(37)}
+    await installation.pass_time(60)
+    if restarts:
+        await reload(installation)
+    for _ in range(3):
+        await installation.pass_time(60)
+    assert set(installation.coordinator.data.members("inverters")) == first | new
+    assert all(installation.device(serial) for serial in new)
+    states = installation.states()
+    assert STATE_UNAVAILABLE not in {states[f"sensor.inverter_{serial}"] for serial in first | new}
+    await hass.config_entries.async_unload(installation.entry.entry_id)
+
+
+async def test_a_battery_added_during_a_restart_is_added(hass: HomeAssistant, set_up: SetUp) -> None:
+    installation = await set_up("full_battery")
+    installation.gateway.house.add_battery(Battery("492399999999"))
+    await reload(installation)
+    for _ in range(3):
+        await installation.pass_time(60)
+    assert installation.device("492399999999")
+    assert installation.states()["sensor.encharge_492399999999_battery"] not in (STATE_UNAVAILABLE, "unknown")
+    assert not installation.unavailable()
+
+
+async def test_new_hardware_stays_after_a_restart(hass: HomeAssistant, set_up: SetUp) -> None:
+    installation = await set_up("full_battery")
+    installation.gateway.house.add_battery(Battery("492399999999"))
+    for _ in range(4):
+        await installation.pass_time(60)
+    before = registered(hass)
+    assert installation.device("492399999999")
+    await reload(installation)
+    assert not installation.unavailable(), "one answer is enough for known hardware"
+    assert registered(hass) == before
+
+
+@pytest.mark.parametrize("path", [INVENTORY, "/api/v1/production/inverters", "/ivp/pdm/device_data"])
+async def test_an_endpoint_that_fails_at_the_first_set_up_adds_its_objects_later(
+    hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    gateway = await simulate("full_battery")
+    with gateway.fault(path, Status(503)):
+        installation = await set_up_for(hass, gateway, monkeypatch)
+    inverters, batteries = gateway.house.inverters, gateway.house.batteries
+    for _ in range(12):
+        await installation.pass_time(60)
+    assert all(installation.device(each.serial) for each in inverters)
+    assert all(installation.device(each.serial) for each in batteries)
+    assert installation.device(ENPOWER)
+    assert not installation.unavailable()
+    await hass.config_entries.async_unload(installation.entry.entry_id)
+
+
+async def test_the_first_set_up_waits_for_a_slow_endpoint(
+    hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = await simulate("full_battery")
+    held = Held()
+    with gateway.fault(INVENTORY, held):
+        setup = hass.async_create_task(set_up_for(hass, gateway, monkeypatch))
+        await held.waiting.wait()
+        held.release()
+        installation = await setup
+    assert installation.device(ENPOWER)
+    assert all(installation.device(battery.serial) for battery in gateway.house.batteries)
+    assert not installation.unavailable()
+    await hass.config_entries.async_unload(installation.entry.entry_id)
+
+
+@pytest.mark.parametrize("objects", [None, [], "text", [5, None]])
+async def test_documents_stored_without_identities_add_all_objects_at_once(
+    hass: HomeAssistant, set_up: SetUp, hass_storage: dict[str, Any], objects: object
+) -> None:
+    """Earlier versions stored documents alone."""
+    installation = await set_up("full_battery")
+    before = registered(hass)
+    assert await hass.config_entries.async_unload(installation.entry.entry_id)
+    data = hass_storage[f"{DOMAIN}.{installation.entry.entry_id}.documents"]["data"]
+    assert data.pop("objects")
+    if objects is not None:
+        data["objects"] = objects
+    assert await hass.config_entries.async_setup(installation.entry.entry_id)
+    await hass.async_block_till_done()
+    assert not installation.unavailable()
+    assert registered(hass) == before
+    # New hardware needs two answers after the update as well.
+    installation.gateway.house.add_battery(Battery("492399999999"))
+    await installation.poll_all()
+    assert not installation.device("492399999999")
+    await installation.poll()
+    assert installation.device("492399999999")
