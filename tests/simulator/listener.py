@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from aiohttp import web
 
 from . import access
+
+
+def _ignore_resets_before_acceptance() -> None:
+    """Keep connections that the client resets before the server accepts them out of the loop's exception handler.
+
+    asyncio reports these as errors of the loop. On a busy machine a client's timeout can come first.
+    """
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), ConnectionError) and "incoming connection" in context["message"]:
+            return
+        if handler:
+            handler(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
 
 
 async def listen(
@@ -19,6 +41,7 @@ async def listen(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handler_cancellation=handler_cancellation)
     await runner.setup()
     context = access.tls(certificate) if certificate else None
+    _ignore_resets_before_acceptance()
     try:
         await web.TCPSite(runner, address, port, ssl_context=context, reuse_address=True).start()
     except OSError:
