@@ -1,6 +1,7 @@
 """Repair issues: each is created once and deleted when its cause is resolved."""
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from homeassistant.config_entries import ConfigEntry
@@ -27,6 +28,9 @@ NO_SUCCESSOR = "no_successor"
 #: README of the component, as in the manifest; sections are its anchors.
 README = "https://github.com/enphase-envoy/enphase-envoy#"
 
+#: Whether an issue can name its entry, on whose page it is shown then: from Home Assistant 2026.11 on.
+_LINKED_TO_ENTRY = "config_entry_id" in signature(ir.async_create_issue).parameters
+
 #: Watt-hours from which on energy is shown in kWh.
 _KILOWATT_HOURS_FROM = 10_000
 
@@ -47,10 +51,12 @@ def _create(
 
     A persistent one is kept over restarts, because its cause will not be detected again.
     """
+    link: dict[str, Any] = {"config_entry_id": entry.entry_id} if _LINKED_TO_ENTRY else {}
     ir.async_create_issue(
         hass,
         DOMAIN,
         f"{subject}_{entry.entry_id}",
+        **link,
         data={"entry_id": entry.entry_id, **(data or {})},
         is_fixable=fixable,
         is_persistent=persistent,

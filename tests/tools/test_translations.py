@@ -188,3 +188,15 @@ async def test_every_issue_links_to_a_section_of_the_readme(hass: HomeAssistant)
     for issue in create_issues(hass):
         assert issue.learn_more_url
         assert issue.learn_more_url.removeprefix(issues.README) in anchors
+
+
+@pytest.mark.parametrize("linked", [False, True])
+async def test_an_issue_is_linked_to_its_entry_where_home_assistant_can(
+    hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    entry = MockConfigEntry(domain=DOMAIN)
+    created: list[dict[str, Any]] = []
+    monkeypatch.setattr(ir, "async_create_issue", lambda *_arguments, **options: created.append(options))
+    monkeypatch.setattr(issues, "_LINKED_TO_ENTRY", linked)
+    issues.async_report_token_ends(hass, entry, 0)
+    assert created[0].get("config_entry_id") == (entry.entry_id if linked else None)
