@@ -132,9 +132,16 @@ class Child:
 
 
 class Log:
-    """Log of Home Assistant. Errors are collected and printed at once, other messages only if `shown` is set."""
+    """Log of Home Assistant. Errors, and warnings about the component, are collected and printed at once.
 
-    _ERROR = re.compile(r" (ERROR|CRITICAL) \(|^Traceback |Attempting install of")
+    Other messages are printed only if `shown` is set.
+    """
+
+    # Home Assistant warns of every custom component, and of deprecated functions that one uses.
+    _ERROR = re.compile(
+        r" (ERROR|CRITICAL) \(|^Traceback |Attempting install of"
+        r"| WARNING \((?!.*We found a custom integration).*(enphase_envoy|pyenphase)"
+    )
     _NEW_MESSAGE = re.compile(r"\d{4}-\d\d-\d\d ")
 
     def __init__(self) -> None:
@@ -492,7 +499,7 @@ async def main(arguments: list[str] | None = None) -> int:
         if not (instance.folder / "config").exists():
             shutil.rmtree(instance.folder)
     if options.once and instance.log.errors:
-        raise Stop(f"the log of Home Assistant contains {len(instance.log.errors)} errors (see above)")
+        raise Stop(f"the log of Home Assistant contains {len(instance.log.errors)} errors or warnings (see above)")
     return 0
 
 

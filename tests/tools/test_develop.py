@@ -106,6 +106,12 @@ def test_configuration_has_port_and_component_and_detects_the_first_start(tmp_pa
         ("Traceback (most recent call last):", 1),
         ("2026-11-21 12:00:00.000 INFO (SyncWorker_1) [homeassistant.util.package] Attempting install of x==1", 1),
         ("2026-11-21 12:00:00.000 WARNING (MainThread) [a] the gateway answered ERROR", 0),
+        ("2026-11-21 12:00:00.000 WARNING (MainThread) [custom_components.enphase_envoy.coordinator] HTTP 500", 1),
+        (
+            "2026-11-21 12:00:00.000 WARNING (MainThread) [frame] Detected that custom integration 'enphase_envoy' uses x",
+            1,
+        ),
+        ("2026-11-21 12:00:00.000 WARNING (a) [loader] We found a custom integration enphase_envoy which has not", 0),
     ],
 )
 def test_log_collects_errors(line: str, errors: int) -> None:
