@@ -149,7 +149,11 @@ async def test_mac_address_becomes_a_connection_of_the_gateways_device(hass: Hom
 
 def registered(hass: HomeAssistant) -> tuple[set[str], set[str]]:
     """Return all entities and devices of the registries."""
-    return set(er.async_get(hass).entities), {device.id for device in dr.async_get(hass).devices}
+    entries = hass.config_entries.async_entries(DOMAIN)
+    devices = [
+        device for entry in entries for device in dr.async_entries_for_config_entry(dr.async_get(hass), entry.entry_id)
+    ]
+    return set(er.async_get(hass).entities), {device.id for device in devices}
 
 
 async def set_up_for(hass: HomeAssistant, gateway: Simulator, monkeypatch: pytest.MonkeyPatch) -> Installation:
