@@ -108,7 +108,7 @@ def test_configuration_has_port_and_component_and_detects_the_first_start(tmp_pa
         ("2026-11-21 12:00:00.000 WARNING (MainThread) [a] the gateway answered ERROR", 0),
         ("2026-11-21 12:00:00.000 WARNING (MainThread) [custom_components.enphase_envoy.coordinator] HTTP 500", 1),
         (
-            "2026-11-21 12:00:00.000 WARNING (MainThread) [frame] Detected that custom integration 'enphase_envoy' uses x",
+            "2026-11-21 12:00:00.000 WARNING (a) [frame] Detected that custom integration 'enphase_envoy' uses x",
             1,
         ),
         ("2026-11-21 12:00:00.000 WARNING (a) [loader] We found a custom integration enphase_envoy which has not", 0),
