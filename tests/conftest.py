@@ -22,6 +22,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from custom_components.enphase_envoy.client import endpoints
 from tests.helpers.integration import NOON, Installation, SetUp, Simulate, entry_for, use_clock_of
+from tests.helpers.log import logged_deprecations
 from tests.helpers.statistics import START, Statistics
 from tests.helpers.texts import TextCheck, checked_texts
 from tests.helpers.virtual_time import virtual_time
@@ -58,6 +59,14 @@ def shown_texts() -> Iterator[TextCheck]:
     with checked_texts() as check:
         yield check
     assert not check.findings
+
+
+@pytest.fixture(autouse=True)
+def _deprecations() -> Iterator[None]:
+    """Fail a test in which the component uses what Home Assistant reports as deprecated."""
+    with logged_deprecations() as found:
+        yield
+    assert not found
 
 
 @pytest.fixture
