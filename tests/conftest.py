@@ -22,7 +22,9 @@ from syrupy.assertion import SnapshotAssertion
 
 from custom_components.enphase_envoy.client import endpoints
 from tests.helpers.integration import NOON, Installation, SetUp, Simulate, entry_for, use_clock_of
+from tests.helpers.log import logged_deprecations
 from tests.helpers.statistics import START, Statistics
+from tests.helpers.texts import TextCheck, checked_texts
 from tests.helpers.virtual_time import virtual_time
 from tests.simulator import Clock, Cloud, Simulator
 from tests.simulator.access import make_certificate
@@ -49,6 +51,22 @@ class _Resolver(ThreadedResolver):
 def _home_assistant(enable_custom_integrations: None, socket_enabled: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let Home Assistant load the component, and allow connections to loopback."""
     monkeypatch.setattr(aiohttp_client, "_async_make_resolver", lambda _hass: _Resolver())
+
+
+@pytest.fixture(autouse=True)
+def shown_texts() -> Iterator[TextCheck]:
+    """Fail a test in which a text is shown that does not exist, or that lacks a placeholder."""
+    with checked_texts() as check:
+        yield check
+    assert not check.findings
+
+
+@pytest.fixture(autouse=True)
+def _deprecations() -> Iterator[None]:
+    """Fail a test in which the component uses what Home Assistant reports as deprecated."""
+    with logged_deprecations() as found:
+        yield
+    assert not found
 
 
 @pytest.fixture

@@ -298,6 +298,8 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
     async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:
         """Handle a gateway that rejects the credentials; the form starts with the reason."""
         self._suggested = {key: entry_data[key] for key in (CONF_HOST, CONF_USERNAME) if entry_data.get(key)}
+        # Home Assistant sets the name alone.
+        self.context["title_placeholders"] = {"name": self._get_reauth_entry().title, "host": entry_data[CONF_HOST]}
         found, self._initial_errors = await validate(self.hass, entry_data, self._get_reauth_entry())
         self._uses_tokens = found.uses_tokens
         return await self.async_step_user()

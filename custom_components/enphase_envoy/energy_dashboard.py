@@ -13,7 +13,7 @@ from homeassistant.components.energy import data as energy
 from homeassistant.components.sensor import DOMAIN as SENSOR
 from homeassistant.const import ATTR_RESTORED, STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
-from homeassistant.helpers import device_registry as dr, entity_registry as er
+from homeassistant.helpers import device_registry as dr, entity_registry as er, translation
 from pyenphase.models.acb import EnvoyBatteryAggregate
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 import voluptuous as vol
@@ -125,9 +125,18 @@ async def async_proposals(hass: HomeAssistant, entry: EnvoyConfigEntry) -> list[
     """Return the sources for which a gateway has sensors, also those in the dashboard. The entry must be loaded."""
     sources = cast("list[Source]", await _async_sources(hass))
     sensors = _GatewaySensors(hass, entry)
+    names = await _async_names(hass, entry)
     by_kind = groupby(_TEMPLATES, lambda template: template.kind)
-    proposals = (_proposal(sensors, list(templates), sources) for _, templates in by_kind)
+    proposals = (_proposal(sensors, list(templates), sources, names.get(kind)) for kind, templates in by_kind)
     return [proposal for proposal in proposals if proposal]
+
+
+async def _async_names(hass: HomeAssistant, entry: EnvoyConfigEntry) -> Mapping[str, str]:
+    """Return the names of sources by kind: with the name of the gateway where there are several."""
+    texts = await translation.async_get_translations(hass, hass.config.language, "selector", {DOMAIN})
+    prefix = f"component.{DOMAIN}.selector.energy_source.options."
+    before = f"{entry.title} " if len(hass.config_entries.async_entries(DOMAIN)) > 1 else ""
+    return {key.removeprefix(prefix): before + name for key, name in texts.items() if key.startswith(prefix)}
 
 
 async def async_add(hass: HomeAssistant, proposals: Iterable[SourceProposal]) -> None:
@@ -182,7 +191,7 @@ class _GatewaySensors:
         """
         entity = self._entities.async_get(statistic)
         device = self._devices.async_get(entity.device_id) if entity and entity.device_id else None
-        if not entity or not device or self._entry_id in device.config_entries:
+        if not entity or not device or self._entry_id == device.config_entry_id:
             return True
         return kind == "grid" and entity.platform != DOMAIN
 
@@ -197,19 +206,23 @@ class _GatewaySensors:
 
 
 def _proposal(
-    gateway: _GatewaySensors, templates: list[_SourceTemplate], sources: list[Source]
+    gateway: _GatewaySensors, templates: list[_SourceTemplate], sources: list[Source], name: str | None
 ) -> SourceProposal | None:
     """Return the proposal of the first template with all counters, None if there is none or a counter has no value."""
     for template in templates:
         counters = {role: sensor for role, key in template.counters.items() if (sensor := gateway.sensor(key))}
         if len(counters) == len(template.counters):
             has_values = all(map(gateway.has_value, counters.values()))
-            return _filled(gateway, template, counters, sources) if has_values else None
+            return _filled(gateway, template, counters, sources, name) if has_values else None
     return None
 
 
 def _filled(
-    gateway: _GatewaySensors, template: _SourceTemplate, counters: dict[str, er.RegistryEntry], sources: list[Source]
+    gateway: _GatewaySensors,
+    template: _SourceTemplate,
+    counters: dict[str, er.RegistryEntry],
+    sources: list[Source],
+    name: str | None,
 ) -> SourceProposal | None:
     """Return the proposal of a template with its counters, None if the dashboard does not support the source."""
     used = {statistic for source in sources for statistic in _statistics(source)}
@@ -228,6 +241,8 @@ def _filled(
     source: Source = {"type": template.kind, **_DEFAULT_FIELDS[template.kind], **fields}
     if not _is_supported(source):
         return None
+    if name and _is_supported({**source, "name": name}):
+        source = {**source, "name": name}
     for role, sensor, optional in _optional_fields(gateway, template):
         if (sensor is None or sensor.entity_id not in used) and _is_supported({**source, **optional}):
             source = {**source, **optional}

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, override
 
-from homeassistant.components.number import NumberDeviceClass, NumberEntity, NumberEntityDescription
+from homeassistant.components.number import NumberDeviceClass, NumberEntity, NumberEntityDescription, NumberMode
 from homeassistant.const import PERCENTAGE, EntityCategory, UnitOfTime
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
@@ -30,6 +30,8 @@ class EnvoyNumberEntityDescription[T](EnvoyEntityDescription[T], NumberEntityDes
     native_min_value: float = 0
     native_max_value: float = 100
     native_step: float = 1
+    # A slider leaves no room for the name and the value.
+    mode: NumberMode | None = NumberMode.BOX
     value_fn: Callable[[T], float | None]
     #: How the gateway is changed; None for a setting that only the cloud has.
     set_fn: Callable[[Edit, T, int], Awaitable[object]] = not_local

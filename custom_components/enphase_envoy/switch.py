@@ -40,6 +40,8 @@ _ENPOWER: Final = (
     EnvoySwitchEntityDescription[EnvoyEnpower](
         key="mains_admin_state",
         translation_key="grid_enabled",
+        # Dashboards that Home Assistant generates, actions on an area and voice assistants leave out configuration.
+        entity_category=EntityCategory.CONFIG,
         value_fn=lambda enpower: enpower.mains_admin_state == "closed",
         set_fn=lambda edit, _, on: edit.envoy.go_on_grid() if on else edit.envoy.go_off_grid(),
     ),

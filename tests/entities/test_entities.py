@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from unittest.mock import patch
 
+from homeassistant.components.number import NumberMode
 from homeassistant.components.number.const import DEVICE_CLASS_UNITS
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
@@ -122,6 +123,13 @@ def test_numbers_have_a_unit_of_their_device_class() -> None:
     for description in descriptions:
         if device_class := description.device_class:
             assert description.native_unit_of_measurement in DEVICE_CLASS_UNITS[device_class], description.key
+
+
+def test_numbers_are_boxes_with_units() -> None:
+    """A slider leaves no room for the name and the value."""
+    descriptions = [description for entity_set in NUMBERS for description in entity_set.descriptions]
+    assert {description.mode for description in descriptions} == {NumberMode.BOX}
+    assert all(description.native_unit_of_measurement for description in descriptions)
 
 
 def test_icons_belong_to_existing_descriptions() -> None:

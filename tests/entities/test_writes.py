@@ -5,10 +5,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from homeassistant.const import EntityCategory
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
+from homeassistant.helpers import area_registry as ar, device_registry as dr, entity_registry as er
 import pytest
 
+from custom_components.enphase_envoy.const import DOMAIN
 from tests.entities.test_controls import (
     ACB,
     CONTACT_SETTINGS,
@@ -243,3 +246,19 @@ async def test_commands_are_no_documents(
     await hass.services.async_call(domain, service, {"entity_id": entity_id(hass, domain, unique_id)}, blocking=True)
     (write,) = installation.gateway.writes
     assert (write.path, write.body) == (path, body)
+
+
+async def test_an_action_on_an_area_does_not_take_the_home_off_the_grid(hass: HomeAssistant, set_up: SetUp) -> None:
+    """The switch keeps the name and the entity id that it was registered with before it was of a category."""
+    unique_id = f"{ENPOWER}_mains_admin_state"
+    er.async_get(hass).async_get_or_create("switch", DOMAIN, unique_id, suggested_object_id="main_switch")
+    installation = await set_up("full_battery")
+    entity = er.async_get(hass).async_get(entity_id(hass, "switch", unique_id))
+    assert entity
+    assert (entity.entity_id, entity.entity_category) == ("switch.main_switch", EntityCategory.CONFIG)
+    area = ar.async_get(hass).async_create("Cellar")
+    for device in dr.async_entries_for_config_entry(dr.async_get(hass), installation.entry.entry_id):
+        dr.async_get(hass).async_update_device(device.id, area_id=area.id)
+    await hass.services.async_call("switch", "turn_off", target={"area_id": area.id}, blocking=True)
+    assert installation.gateway.writes
+    assert "/ivp/ensemble/relay" not in {write.path for write in installation.gateway.writes}

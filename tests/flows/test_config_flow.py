@@ -300,6 +300,8 @@ async def test_reauthentication(hass: HomeAssistant, set_up: SetUp) -> None:
     house = await set_up("metered_1phase")
     result = await house.entry.start_reauth_flow(hass)
     assert not errors(result)
+    (flow,) = hass.config_entries.flow.async_progress()
+    assert flow["context"]["title_placeholders"] == {"name": house.entry.title, "host": house.gateway.host}
     token = house.gateway.token(LONG - 100)
     result = await hass.config_entries.flow.async_configure(
         result["flow_id"], {"host": house.gateway.host, "token": token}

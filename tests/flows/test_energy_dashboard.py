@@ -151,6 +151,8 @@ def sensor(house: Installation, key: str) -> str:
 def source(house: Installation, kind: str, keys: dict[str, Any]) -> dict[str, Any]:
     """Return a source as the dashboard's own dialog saves it when no tariff is chosen."""
     fields = {name: sensor(house, key) if name.startswith("stat_") else key for name, key in keys.items()}
+    several = len(house.hass.config_entries.async_entries(DOMAIN)) > 1
+    fields["name"] = f"{house.entry.title} {kind.capitalize()}" if several else kind.capitalize()
     if kind == "solar":
         return {"type": kind, "config_entry_solar_forecast": None, **fields}
     if kind in ("grid", "battery") and "stat_rate" in fields:
@@ -309,7 +311,9 @@ async def test_each_gateway_adds_its_own(hass: HomeAssistant, set_up: SetUp) -> 
     assert shown(await begin(other)) == {"solar": True, "grid": True}
     await add(other)
 
-    assert [found for found in await sources(hass) if found["type"] not in HOME] == [
+    added = [found for found in await sources(hass) if found["type"] not in HOME]
+    assert added[2]["name"] == f"{other.entry.title} Solar"
+    assert added == [
         source(house, kind, keys) for house in (one, other) for kind, keys in (("solar", SOLAR), ("grid", GRID))
     ]
 

@@ -21,6 +21,7 @@ from custom_components.enphase_envoy.cloud.errors import CloudReason
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.energy.settings_monitor import SettingOutcome, SettingResult
 from custom_components.enphase_envoy.statistics.recorder import Correction
+from tests.helpers.texts import TextCheck
 
 TRANSLATIONS = Path(__file__).parents[2] / "custom_components" / DOMAIN / "translations"
 LANGUAGES = sorted(path.stem for path in TRANSLATIONS.glob("*.json") if path.stem != "en")
@@ -200,3 +201,10 @@ async def test_an_issue_is_linked_to_its_entry_where_home_assistant_can(
     monkeypatch.setattr(issues, "_LINKED_TO_ENTRY", linked)
     issues.async_report_token_ends(hass, entry, 0)
     assert created[0].get("config_entry_id") == (entry.entry_id if linked else None)
+
+
+def test_a_placeholder_that_is_not_given_is_found(shown_texts: TextCheck) -> None:
+    shown_texts.check({"name": "Envoy"}, "config", "flow_title")
+    shown_texts.check({}, "config", "abort", "none")
+    findings, shown_texts.findings = shown_texts.findings, []
+    assert findings == ["config/flow_title is not given {host}", "config/abort/none is missing"]
