@@ -240,9 +240,6 @@ class Gateway:
             await self._parse(cycle)
             if probes:
                 self._plan_probe(cycle)
-            elif any(self._has_unexpected(path) for path in cycle.requested):
-                # The document may be right, and the result of the last probe wrong.
-                self._probes.request_soon()
             objects = self._parser.cache.objects
             production = objects.get(("system_production",))
             is_empty = production is not None and is_production_empty(production.value, objects)
@@ -439,10 +436,6 @@ class Gateway:
             raise GatewayError(self._reason(cycle)) from err
         except EnvoyProbeFailed as err:
             raise GatewayError(self._reason(cycle), cycle.failures()) from err
-        except PARSE_ERRORS as err:
-            if not self._reject_answers(cycle):
-                raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
-            return await self._discover(cycle)
         if self._has_uncertain_counters(cycle):
             # The library would choose another source of counters, which counts differently.
             raise GatewayError(self._reason(cycle), cycle.failures())
@@ -453,14 +446,6 @@ class Gateway:
         endpoints = (self._scheduler.endpoints[path] for path in COUNTER_PATHS & cycle.requested)
         failures = (endpoint.failure for endpoint in endpoints if endpoint.latest is None)
         return not self._parser.sources and any(failure is not None and failure.is_temporary for failure in failures)
-
-    def _reject_answers(self, cycle: PollCycle) -> bool:
-        """Use the last good documents in place of new ones that can't be parsed; False when there are none left."""
-        rejected = [path for path in cycle.answered if self._scheduler.endpoints[path].good]
-        for path in rejected:
-            self._scheduler.endpoints[path].reject()
-        cycle.answered.clear()
-        return bool(rejected)
 
     async def _probe_document(self, cycle: PollCycle, path: str) -> Document:
         """Return the document of an endpoint for a probe. Raises aiohttp.ClientError or EnvoyAuthenticationRequired."""
