@@ -123,7 +123,7 @@ async def test_private_attributes_exist() -> None:
 def test_adapter_uses_no_private_name_that_is_not_listed() -> None:
     """A name that is neither listed nor the adapter's own would go unnoticed in a new version."""
     own = {name for kind in (LibraryEnvoy, TokenAuth, Firmware) for name in vars(kind)} | {
-        *("_access", "_timeouts", "_lists_meters")
+        *("_access", "_timeouts", "_lists_meters", "_has_valid_meters")
     }
     listed = {name for _, name in METHODS} | {name for names in ATTRIBUTES.values() for name in names}
     assert private_names(ADAPTER) & library_names() <= listed

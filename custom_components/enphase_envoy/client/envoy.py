@@ -5,12 +5,12 @@ contract test (`tests/client/test_library.py`), so that a new version of it is a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 import logging
-from typing import Any, Final, NoReturn, override
+from typing import Any, Final, NoReturn, cast, override
 
 import aiohttp
 from awesomeversion import AwesomeVersion
@@ -249,6 +249,8 @@ class Discovery:
     updaters: Sequence[EnvoyUpdater]
     features: SupportedFeatures | None
     properties: CommonProperties
+    #: False while the list of meters, which only a probe reads, contains an invalid one.
+    is_complete: bool
 
     @property
     def fingerprint(self) -> str:
@@ -298,6 +300,7 @@ class LibraryEnvoy(Envoy):
         self._timeouts = timeouts
         self._access = _DocumentAccess()
         self._lists_meters = False
+        self._has_valid_meters = True
         self.slot: Slot = nullcontext
 
     # Identification
@@ -394,7 +397,7 @@ class LibraryEnvoy(Envoy):
         if not features:
             raise EnvoyProbeFailed("the gateway has no data")
         self._access = access
-        return Discovery(updaters, features, properties)
+        return Discovery(updaters, features, properties, is_complete=self._has_valid_meters)
 
     async def _unused(self, endpoint: str) -> NoReturn:
         """Fail: updaters make no requests, they get what documents contain."""
@@ -406,7 +409,10 @@ class LibraryEnvoy(Envoy):
             raise aiohttp.ClientError("no probe is under way")
         document = await self._access.fetch(endpoint)
         if endpoint == ENDPOINT_URL_METERS:
-            self._lists_meters = bool(document.content)
+            meters = cast("list[Mapping[str, object]]", document.content)
+            self._lists_meters = bool(meters)
+            words = [meter[key] for meter in meters for key in ("state", "measurementType")]
+            self._has_valid_meters = all(isinstance(word, str) for word in words)
         return document.content
 
     async def _read(self, endpoint: str) -> object:

@@ -73,6 +73,7 @@ class Gateway:
         self._parser = DocumentParser(self.envoy, self._scheduler.endpoints, clock)
         self.envoy.data = self._parser.data
         self._probes = ProbeSchedule(clock)
+        self._is_probe_complete = True
         #: Whether the last poll read a production of zero while inverters report power.
         self._was_production_empty = False
         self._listeners: list[Listener] = []
@@ -423,6 +424,7 @@ class Gateway:
                 raise
             _LOGGER.debug("%s: %s; the probe failed", self.host, err)
             return
+        self._is_probe_complete = found.is_complete
         if firmware == self.envoy.firmware and self._probes.accept(found.fingerprint):
             self.envoy.adopt(found)
             self._parser.use(found.updaters)
@@ -462,7 +464,8 @@ class Gateway:
 
     def _plan_probe(self, cycle: PollCycle) -> None:
         """Probe again soon after a probe in which an endpoint failed, or whose result can't parse the documents."""
-        self._probes.done(failing=any(self._scheduler.is_failing(path) for path in cycle.requested))
+        failing = any(self._scheduler.is_failing(path) for path in cycle.requested)
+        self._probes.done(failing=failing or not self._is_probe_complete)
 
     # Writing
 

@@ -73,8 +73,8 @@ _SHAPES: Final[dict[str, Shape]] = {
     URL_PRODUCTION_V1: {},
     URL_TARIFF: {"tariff": {"storage_settings": {}}},
 }
-#: Keys that identify a device in a list.
-_IDENTIFIERS: Final = frozenset({"serial_num", "serialNumber", "sn", "eid", "id"})
+#: Keys that identify a device in a list, or a meter among the objects.
+_IDENTIFIERS: Final = frozenset({"serial_num", "serialNumber", "sn", "eid", "id", "measurementType"})
 #: Keys with which the library calculates.
 _NUMBERS: Final = frozenset(
     {

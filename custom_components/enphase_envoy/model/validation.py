@@ -20,6 +20,8 @@ _ABSURD: Final = 1e13
 _UNCHECKED: Final = frozenset({"eid"})
 #: Energy of days, which a report has only while a meter counts.
 _OPTIONAL: Final = frozenset({"watt_hours_today", "watt_hours_last_7_days"})
+#: A field that the library fills itself.
+_CONSTANT: Final = frozenset({"temperature_unit"})
 #: Meters are identified by their type; serial numbers have twelve digits, relays are named NC1, phases L1.
 _WORDS: Final = frozenset(CtType)
 _NAME: Final = re.compile(r"(?=.*\d)[\w-]{1,16}", re.ASCII)
@@ -38,7 +40,7 @@ def is_identifier(key: object) -> bool:
 
 def is_blank(value: object) -> bool:
     """Return whether an object has no value at all, as of an empty document; the library reads some as False."""
-    names = getattr(value, "__dataclass_fields__", ())
+    names = getattr(value, "__dataclass_fields__", {}).keys() - _CONSTANT
     return not any((found := getattr(value, name)) is not None and found is not False for name in names)
 
 
