@@ -24,7 +24,8 @@ ADAPTER: Final = COMPONENT / "client" / "envoy.py"
 METHODS: Final = {
     (Envoy, "_request"): ["self", "endpoint", "data", "method"],
     (Envoy, "_json_request"): ["self", "end_point", "data", "method"],
-    (Envoy, "_make_cached_request"): ["self", "request_func", "endpoint"],
+    (EnvoyUpdater, "_json_request"): ["self", "end_point"],
+    (EnvoyUpdater, "_json_probe_request"): ["self", "end_point"],
     (Envoy, "_validate_update"): ["self", "data"],
     (EnvoyFirmware, "_get_info"): ["self"],
     (EnvoyTokenAuth, "_obtain_token"): ["self"],
@@ -41,6 +42,7 @@ ATTRIBUTES: Final[dict[str, dict[str, type]]] = {
         "_supported_features": type(None),
         "_timeout": aiohttp.ClientTimeout,
         "_updaters": list,
+        "_v2_acb_mode": bool,
     },
     "firmware": {
         "_firmware_version": object,
@@ -95,8 +97,6 @@ def test_private_methods_have_the_expected_parameters(library_class: type, name:
 @pytest.mark.parametrize(
     ("library_class", "name", "expected"),
     [
-        (Envoy, "probe_request", ["self", "endpoint"]),
-        (Envoy, "request", ["self", "endpoint", "data", "method"]),
         (Envoy, "probe", ["self"]),
         (EnvoyUpdater, "update", ["self", "envoy_data"]),
         (EnvoyUpdater, "probe", ["self", "discovered_features"]),
@@ -123,7 +123,7 @@ async def test_private_attributes_exist() -> None:
 def test_adapter_uses_no_private_name_that_is_not_listed() -> None:
     """A name that is neither listed nor the adapter's own would go unnoticed in a new version."""
     own = {name for kind in (LibraryEnvoy, TokenAuth, Firmware) for name in vars(kind)} | {
-        *("_access", "_timeouts", "_inventory", "_lists_meters")
+        *("_access", "_timeouts", "_lists_meters", "_has_valid_meters")
     }
     listed = {name for _, name in METHODS} | {name for names in ATTRIBUTES.values() for name in names}
     assert private_names(ADAPTER) & library_names() <= listed

@@ -13,9 +13,8 @@ from homeassistant.core import HomeAssistant
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
-from custom_components.enphase_envoy.client import limits, parser
+from custom_components.enphase_envoy.client import limits
 from custom_components.enphase_envoy.client.limits import is_too_complex
-from custom_components.enphase_envoy.client.salvage import salvaged
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import LONG, Installation, SetUp, Simulate
 from tests.simulator import Body, Cloud
@@ -92,11 +91,9 @@ class Endless:
     ids=["2 MB of objects", "objects", "values", "text", "compressed"],
 )
 async def test_an_answer_larger_than_any_gateways_is_a_failure_of_its_endpoint(
-    set_up: SetUp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, fault: Fault
+    set_up: SetUp, caplog: pytest.LogCaptureFixture, fault: Fault
 ) -> None:
     house = await set_up("full_battery")
-    parsed: list[object] = []
-    monkeypatch.setattr(parser, "salvaged", lambda *documents: parsed.append(documents))
     house.gateway.fault(INVENTORY, fault)
     caplog.clear()
     house.gateway.clock.advance(125)
@@ -104,7 +101,6 @@ async def test_an_answer_larger_than_any_gateways_is_a_failure_of_its_endpoint(
     await house.poll()
     assert house.coordinator.last_update_success
     assert not house.unavailable()
-    assert not parsed
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1, warnings
     assert INVENTORY in warnings[0]
@@ -117,22 +113,6 @@ async def test_an_endless_info_document_is_not_read_to_its_end(hass: HomeAssista
         result = await hass.config_entries.flow.async_configure(flow["flow_id"], {"host": host, "token": "x"})
     assert result["errors"] == {"host": "cannot_connect"}
     assert endless.sent < 20_000_000
-
-
-async def test_a_document_is_salvaged_once(set_up: SetUp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes longest must not be repeated for each combination of documents that is tried."""
-    house = await set_up("full_battery")
-    sizes: list[int] = []
-
-    def count(new: object, good: object) -> object:
-        sizes.append(len(str(new)))
-        return salvaged(new, good)
-
-    monkeypatch.setattr(parser, "salvaged", count)
-    body = '[{"type": "ENCHARGE", "devices": [' + '{"serial_num": "1", "x": 1},' * 5_000 + '{"serial_num": "1"}]}]'
-    house.gateway.fault(INVENTORY, Body(body))
-    await house.poll_all()
-    assert len([size for size in sizes if size > 100_000]) == 1
 
 
 @pytest.mark.parametrize("path", ["/inventory", "/api/v1/production/inverters", "/ivp/pdm/device_data"])

@@ -9,7 +9,7 @@ from pyenphase.models.envoy import EnvoyData
 from pyenphase.updaters.production import EnvoyProductionJsonUpdater
 import pytest
 
-from custom_components.enphase_envoy.client.production import CountingMeters, ProductionReader, arranged
+from custom_components.enphase_envoy.client.production import CountingMeters, ProductionReader
 
 INVERTERS = {"type": "inverters", "activeCount": 12, "wNow": 23, "whLifetime": 651_729}
 
@@ -98,12 +98,6 @@ async def test_consumption_without_a_type_may_be_total_or_net() -> None:
     data = await read(document)
     assert data.system_production
     assert data.system_consumption is None
-    assert arranged(document)["consumption"] == []
-
-
-@pytest.mark.parametrize("document", [None, [], {}, {"production": None}, {"production": [1, {"wNow": 2}]}])
-def test_any_document_is_arranged(document: object) -> None:
-    assert arranged(document)["production"] in ([], [{"wNow": 2, "activeCount": 0}])
 
 
 async def test_a_meter_that_does_not_count_has_no_days() -> None:

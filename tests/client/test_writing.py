@@ -29,8 +29,6 @@ def edit(sender: Sender, document: object) -> Edit:
     endpoint = Endpoint()
     if document is not None:
         endpoint.accept(Document("/path", json.dumps(document).encode()))
-        # The latest document may be a corrected copy, which is not what is sent.
-        endpoint.latest = Document("/path", b"{}")
     return Edit(sender, endpoint, None, ObjectCache())  # type: ignore[arg-type]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from http import HTTPStatus
 import math
 from typing import Final, Self
@@ -10,6 +11,7 @@ from typing import Final, Self
 from pyenphase.json import json_loads
 
 from ..model.snapshot import Freshness
+from . import lenient
 from .backoff import Backoff
 from .limits import is_too_complex
 from .paths import PERIODS
@@ -20,7 +22,7 @@ SLOW: Final = 5.0
 _DENIED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 #: HTTP status with which a gateway reports that it has nothing of the kind.
 _NOT_FOUND: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.NO_CONTENT})
-#: Answers in a row after which a document that is empty, or of another JSON type than before, is accepted.
+#: Answers in a row after which an empty document is accepted.
 _CHANGED_AFTER: Final = 20
 #: Seconds of the first pause after a slow failure, and of the longest.
 _FIRST_PAUSE: Final = 60.0
@@ -45,7 +47,7 @@ class FailureKind(StrEnum):
     TOO_LARGE = "too large"
     #: `{}` or `[]` where there was more: a gateway that restarts answers so before it has found its devices.
     EMPTY = "empty"
-    #: A document that could not be parsed, or of another JSON type than before.
+    #: A document of another kind, such as an error message, or one that could not be parsed.
     UNEXPECTED = "unexpected content"
     #: A document that can be parsed, without a kind of objects that it had.
     INCOMPLETE = "incomplete"
@@ -85,12 +87,12 @@ class Failure:
         if self.status is not None:
             lasting = self.status < HTTPStatus.INTERNAL_SERVER_ERROR and self.status >= HTTPStatus.BAD_REQUEST
             return not (lasting or self.is_absent or self.status == HTTPStatus.INTERNAL_SERVER_ERROR)
-        return self.kind not in (FailureKind.UNAUTHORIZED, FailureKind.NOT_JSON)
+        return self.kind not in (FailureKind.UNAUTHORIZED, FailureKind.NOT_JSON, FailureKind.UNEXPECTED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
-    """An answer of an endpoint, completely read. The library's updaters take it in place of aiohttp's response."""
+    """An answer of an endpoint, completely read. The library takes it in place of aiohttp's response."""
 
     #: Of the endpoint.
     url: str
@@ -114,10 +116,13 @@ class Document:
         """The body as text."""
         return self.body.decode(errors="replace")
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether it holds nothing. Raises ValueError when it is no JSON."""
-        return not json_loads(self.url, self.body)
+    @cached_property
+    def content(self) -> object:
+        """What it contains, as the library reads it.
+
+        Raises ValueError when it is no JSON, and TypeError when it is no document of this endpoint.
+        """
+        return lenient.read(self.url, json_loads(self.url, self.body))
 
 
 type Documents = Mapping[str, Document]
@@ -130,8 +135,6 @@ class Endpoint:
     #: Seconds between two requests; 0 for every poll.
     period: float = 0.0
     latest: Document | None = None
-    #: The same as received, where `latest` is a corrected copy; None before the first answer of this session.
-    received: Document | None = None
     #: Whether a probe may use the latest document without a new request.
     latest_is_current: bool = True
     #: The last document that pyenphase could parse.
@@ -145,7 +148,7 @@ class Endpoint:
     duration: float = 0.0
     #: Pauses after slow failures.
     backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=0.1))
-    #: Answers in a row that were empty, or of another JSON type than before.
+    #: Answers in a row that were empty.
     unconfirmed: int = 0
 
     @classmethod
@@ -200,28 +203,24 @@ class Endpoint:
             self.fail(Failure(FailureKind.TOO_LARGE))
             return False
         try:
-            is_empty = document.is_empty
-        except ValueError:
-            self.fail(Failure(FailureKind.NOT_JSON))
+            content = document.content
+        except (ValueError, TypeError) as err:
+            self.fail(Failure(FailureKind.NOT_JSON if isinstance(err, ValueError) else FailureKind.UNEXPECTED))
             return False
-        if (is_empty or self._is_other_type(document)) and self._has_content():
+        if not content and self._has_content():
             # {} and [] parse without an error.
             self.unconfirmed += 1
-            self.fail(Failure(FailureKind.EMPTY if is_empty else FailureKind.UNEXPECTED))
+            self.fail(Failure(FailureKind.EMPTY))
             return False
-        self.latest = self.received = document
+        self.latest = document
         self.failure = None
         self.latest_is_current, self.unconfirmed = True, 0
         self.backoff.reset()
         return True
 
-    def _is_other_type(self, document: Document) -> bool:
-        """Return whether a document is a list where the last good one was an object, or the other way round."""
-        return self.good is not None and self.good.body.lstrip()[:1] != document.body.lstrip()[:1]
-
     def _has_content(self) -> bool:
         """Return whether the last good document still stands against an empty one."""
-        return self.good is not None and not self.good.is_empty and self.unconfirmed < _CHANGED_AFTER
+        return self.good is not None and bool(self.good.content) and self.unconfirmed < _CHANGED_AFTER
 
     def fail(self, failure: Failure) -> None:
         """Record that the last answer was not usable."""
@@ -233,12 +232,11 @@ class Endpoint:
 
     def reject(self) -> None:
         """Go back to the last good document: the latest could not be parsed."""
-        self.latest = self.good
+        self.latest, self.latest_is_current = self.good, False
         self.fail(Failure(FailureKind.UNEXPECTED))
 
-    def approve(self, now: float, document: Document | None = None) -> None:
-        """Record that the latest document could be parsed, or that a corrected copy of it could."""
-        self.latest = document or self.latest
+    def approve(self, now: float) -> None:
+        """Record that the latest document could be parsed."""
         if self.latest is not self.good:
             self.good, self.freshness = self.latest, Freshness(now)
 

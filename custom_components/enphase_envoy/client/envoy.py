@@ -5,13 +5,12 @@ contract test (`tests/client/test_library.py`), so that a new version of it is a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 import logging
-from typing import Any, Final, override
+from typing import Any, Final, NoReturn, cast, override
 
 import aiohttp
 from awesomeversion import AwesomeVersion
@@ -28,7 +27,7 @@ from pyenphase.const import (
     URL_ENSEMBLE_INVENTORY,
     SupportedFeatures,
 )
-from pyenphase.envoy import DEFAULT_HEADERS
+from pyenphase.envoy import DEFAULT_HEADERS, get_updaters
 from pyenphase.exceptions import (
     EnvoyAuthenticationError,
     EnvoyAuthenticationRequired,
@@ -36,30 +35,28 @@ from pyenphase.exceptions import (
     EnvoyError,
     EnvoyFirmwareCheckError,
     EnvoyFirmwareFatalCheckError,
+    EnvoyProbeFailed,
 )
 from pyenphase.firmware import EnvoyFirmware
-from pyenphase.json import json_loads
 from pyenphase.models.common import CommonProperties
 from pyenphase.updaters.base import EnvoyUpdater
 from pyenphase.updaters.production import EnvoyProductionUpdater
 
-from ..model.json_data import is_deep
 from ..model.text import LONGEST_NAME, clean
 from ..model.validation import is_serial_number
-from . import limits
+from . import lenient, limits
 from .auth import verify_token
 from .endpoints import Document, Documents
 from .errors import GatewayBusyError, GatewayError, Reason
 from .firmware import GatewayInfo, is_firmware
-from .inventory import grouped
-from .lenient import accept_unknown_words, with_optional_keys
+from .lenient import accept_unknown_words
 from .limits import read_body
 from .log_filter import library_warnings_suppressed
 from .models import GatewayData
-from .paths import REPORTS, URL_INFO
-from .production import CountingMeters, ProductionReader, arranged
+from .paths import URL_INFO
+from .production import CountingMeters, ProductionReader
 from .timeouts import Timeouts
-from .updaters import UPDATERS
+from .updaters import REPLACED, UPDATERS
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -252,6 +249,8 @@ class Discovery:
     updaters: Sequence[EnvoyUpdater]
     features: SupportedFeatures | None
     properties: CommonProperties
+    #: False while the list of meters, which only a probe reads, contains an invalid one.
+    is_complete: bool
 
     @property
     def fingerprint(self) -> str:
@@ -271,11 +270,10 @@ class Discovery:
 class Parsed:
     """The result of one updater's run over documents."""
 
-    #: None when a document was missing, or was not as the updater expects it.
+    #: None when a document was not as the updater expects it.
     data: GatewayData | None
-    #: Endpoints that it read, and those of them without a document.
+    #: Endpoints that it read.
     read: frozenset[str]
-    missing: frozenset[str]
     error: Exception | None = None
 
 
@@ -287,8 +285,6 @@ class _DocumentAccess:
         self.fetch: Fetch | None = None
         self.read: set[str] = set()
         self.counting = CountingMeters()
-        #: Whether the records of devices may lack any key.
-        self.is_lenient = False
 
 
 class LibraryEnvoy(Envoy):
@@ -304,8 +300,7 @@ class LibraryEnvoy(Envoy):
         self._timeouts = timeouts
         self._access = _DocumentAccess()
         self._lists_meters = False
-        #: The inventory as received last, and as the library reads it.
-        self._inventory: tuple[Document, Document] | None = None
+        self._has_valid_meters = True
         self.slot: Slot = nullcontext
 
     # Identification
@@ -347,9 +342,9 @@ class LibraryEnvoy(Envoy):
 
     # Requests
 
-    async def get(self, path: str) -> Document:
+    async def get(self, path: str, data: dict[str, Any] | None = None) -> Document:
         """Request an endpoint, and read its answer. Raises what aiohttp and the library raise."""
-        return await self._request(path)
+        return await self._request(path, data)
 
     async def check_reachable(self) -> None:
         """Request `/info`, which needs no authentication. Raises aiohttp.ClientError, OSError or TimeoutError."""
@@ -374,30 +369,60 @@ class LibraryEnvoy(Envoy):
         return await candidate._discover(self._access)
 
     async def _discover(self, access: _DocumentAccess) -> Discovery:
-        """Probe with the documents that are fetched, then have the updaters parse those of `access`."""
-        with library_warnings_suppressed():
-            await self.probe()
-            self._updaters = [
-                ProductionReader(updater, access.counting, lists_meters=self._lists_meters)
-                if isinstance(updater, EnvoyProductionUpdater)
-                else updater
-                for updater in self._updaters
-            ]
-            features = self._supported_features or SupportedFeatures(0)
-            for updater in UPDATERS:
-                own = updater(self.firmware, self.probe_request, self.request, self._common_properties)  # type: ignore[arg-type]
-                if await own.probe(features) is not None:
-                    self._updaters.append(own)
-            for used in self._updaters:
-                # Documented by the library for updaters.
-                used._json_request = partial(self._read, used)  # type: ignore[method-assign]  # noqa: SLF001
-        self._access = access
-        return Discovery(self._updaters, self._supported_features, self._common_properties)
+        """Probe with the documents that are fetched, then have the updaters parse those of `access`.
 
-    async def _read(self, updater: EnvoyUpdater, endpoint: str) -> object:
-        """Return what a document contains, for an updater."""
-        content: object = await type(updater)._json_request(updater, endpoint)  # noqa: SLF001
-        return with_optional_keys(content) if self._access.is_lenient and not is_deep(content) else content
+        As the library does, but an updater whose probe fails costs no other, and a gateway may have no production.
+        """
+        properties, features = self._common_properties, SupportedFeatures(0)
+        properties.reset_probe_properties(is_metered=self.is_metered, v2_acb_mode=self._v2_acb_mode)
+        updaters: list[EnvoyUpdater] = []
+        for kind in (*get_updaters(), *UPDATERS):
+            updater = REPLACED.get(kind, kind)(self.firmware, self._unused, self._unused, properties)
+            # Documented by the library for updaters.
+            updater._json_request = self._read  # type: ignore[method-assign,assignment]  # noqa: SLF001
+            updater._json_probe_request = self._probe  # type: ignore[method-assign,assignment]  # noqa: SLF001
+            try:
+                with library_warnings_suppressed():
+                    found = await updater.probe(features)
+            except EnvoyAuthenticationRequired:
+                raise
+            except PARSE_ERRORS as err:
+                _LOGGER.debug("%s: %s: %r", self.host, kind.__name__, err)
+                continue
+            if found or (found is not None and kind in UPDATERS):
+                features |= found
+                if isinstance(updater, EnvoyProductionUpdater):
+                    updater = ProductionReader(updater, access.counting, lists_meters=self._lists_meters)
+                updaters.append(updater)
+        if not features:
+            raise EnvoyProbeFailed("the gateway has no data")
+        self._access = access
+        return Discovery(updaters, features, properties, is_complete=self._has_valid_meters)
+
+    async def _unused(self, endpoint: str) -> NoReturn:
+        """Fail: updaters make no requests, they get what documents contain."""
+        raise aiohttp.ClientError(f"request of {endpoint}")
+
+    async def _probe(self, endpoint: str) -> object:
+        """Return what a document contains, for an updater that probes."""
+        if self._access.fetch is None:
+            raise aiohttp.ClientError("no probe is under way")
+        document = await self._access.fetch(endpoint)
+        if endpoint == ENDPOINT_URL_METERS:
+            meters = cast("list[Mapping[str, object]]", document.content)
+            self._lists_meters = bool(meters)
+            words = [meter[key] for meter in meters for key in ("state", "measurementType")]
+            self._has_valid_meters = all(isinstance(word, str) for word in words)
+        return document.content
+
+    async def _read(self, endpoint: str) -> object:
+        """Return what a document contains, for an updater that parses; an empty one where there is none."""
+        self._access.read.add(endpoint)
+        if (document := self._access.documents.get(endpoint)) is not None:
+            content = document.content
+        else:
+            content = lenient.read(endpoint, None)
+        return lenient.with_controller(content) if endpoint == URL_ENSEMBLE_INVENTORY else content
 
     def adopt(self, found: Discovery) -> None:
         """Use what a probe found."""
@@ -414,22 +439,19 @@ class LibraryEnvoy(Envoy):
 
     # Parsing
 
-    def parse(self, updater: EnvoyUpdater, documents: Documents, *, is_lenient: bool = False) -> Parsed:
-        """Have an updater parse documents. It gets them at once: parsing makes no requests and never waits.
-
-        With `is_lenient` the records of devices may lack any key.
-        """
-        self._access.documents, self._access.read, self._access.is_lenient = documents, set(), is_lenient
+    def parse(self, updater: EnvoyUpdater, documents: Documents) -> Parsed:
+        """Have an updater parse documents. It gets them at once: parsing makes no requests and never waits."""
+        self._access.documents, self._access.read = documents, set()
         data, error = GatewayData(), None
         try:
             with library_warnings_suppressed():
                 _run(updater.update(data))
-            self._validate_update(data)
-            _check_count(data)
+            with suppress(TypeError):
+                # Production with an invalid value is not zero.
+                self._validate_update(data)
         except PARSE_ERRORS as err:
             error = err
-        read = frozenset(self._access.read)
-        return Parsed(None if error else data, read, frozenset(read - documents.keys()), error)
+        return Parsed(None if error else data, frozenset(self._access.read), error)
 
     # Writing
 
@@ -475,60 +497,6 @@ class LibraryEnvoy(Envoy):
         """Write, or request what is not polled. Raises GatewayBusyError, or what the library raises."""
         async with self.slot(end_point):
             return await super()._json_request(end_point, data, method)
-
-    @override
-    async def _make_cached_request(  # type: ignore[override]
-        self, request_func: Callable[[str], Awaitable[Document]], endpoint: str
-    ) -> Document:
-        """Pass through: documents are kept by their endpoints, and for longer than one update."""
-        return await request_func(endpoint)
-
-    @override
-    async def probe_request(self, endpoint: str) -> Document:  # type: ignore[override]
-        """Answer an updater that probes."""
-        if self._access.fetch is None:
-            raise aiohttp.ClientError("no probe is under way")
-        document = await self._access.fetch(endpoint)
-        if endpoint == ENDPOINT_URL_METERS:
-            self._lists_meters = document.body.strip() not in (b"[]", b"")
-        return _arranged(endpoint, document, arranged) if endpoint in REPORTS else self._for_library(endpoint, document)
-
-    @override
-    async def request(  # type: ignore[override]
-        self, endpoint: str, data: dict[str, Any] | None = None, method: str | None = None
-    ) -> Document:
-        """Answer an updater that parses, without a request."""
-        if data is not None:
-            return await self._request(endpoint, data, method)
-        self._access.read.add(endpoint)
-        if (document := self._access.documents.get(endpoint)) is None:
-            raise aiohttp.ClientError(f"no document of {endpoint}")
-        return self._for_library(endpoint, document)
-
-    def _for_library(self, endpoint: str, document: Document) -> Document:
-        """Return a document as the library reads it; one that several updaters read is arranged once."""
-        if endpoint != URL_ENSEMBLE_INVENTORY:
-            return document
-        if self._inventory is None or self._inventory[0] is not document:
-            self._inventory = document, _arranged(endpoint, document, grouped)
-        return self._inventory[1]
-
-
-def _arranged(endpoint: str, document: Document, arrange: Callable[[object], object]) -> Document:
-    """Return a document in another arrangement of the same values; one that is no JSON as it is."""
-    try:
-        content = json_loads(endpoint, document.body)
-    except PARSE_ERRORS:
-        return document
-    result = content if is_deep(content) else arrange(content)
-    return document if result is content else replace(document, body=json_dumps(result))
-
-
-def _check_count(data: GatewayData) -> None:
-    """Raise ValueError for more devices of a kind than any gateway has."""
-    for name, limit in limits.DEVICES.items():
-        if len(getattr(data, name) or ()) > limit:
-            raise ValueError(f"more than {limit} {name}")
 
 
 @contextmanager

@@ -73,6 +73,7 @@ class Gateway:
         self._parser = DocumentParser(self.envoy, self._scheduler.endpoints, clock)
         self.envoy.data = self._parser.data
         self._probes = ProbeSchedule(clock)
+        self._is_probe_complete = True
         #: Whether the last poll read a production of zero while inverters report power.
         self._was_production_empty = False
         self._listeners: list[Listener] = []
@@ -240,9 +241,6 @@ class Gateway:
             await self._parse(cycle)
             if probes:
                 self._plan_probe(cycle)
-            elif any(self._has_unexpected(path) for path in cycle.requested):
-                # The document may be right, and the result of the last probe wrong.
-                self._probes.request_soon()
             objects = self._parser.cache.objects
             production = objects.get(("system_production",))
             is_empty = production is not None and is_production_empty(production.value, objects)
@@ -426,6 +424,7 @@ class Gateway:
                 raise
             _LOGGER.debug("%s: %s; the probe failed", self.host, err)
             return
+        self._is_probe_complete = found.is_complete
         if firmware == self.envoy.firmware and self._probes.accept(found.fingerprint):
             self.envoy.adopt(found)
             self._parser.use(found.updaters)
@@ -439,10 +438,6 @@ class Gateway:
             raise GatewayError(self._reason(cycle)) from err
         except EnvoyProbeFailed as err:
             raise GatewayError(self._reason(cycle), cycle.failures()) from err
-        except PARSE_ERRORS as err:
-            if not self._reject_answers(cycle):
-                raise GatewayError(Reason.NO_DATA, f"{type(err).__name__}: {err}") from err
-            return await self._discover(cycle)
         if self._has_uncertain_counters(cycle):
             # The library would choose another source of counters, which counts differently.
             raise GatewayError(self._reason(cycle), cycle.failures())
@@ -453,14 +448,6 @@ class Gateway:
         endpoints = (self._scheduler.endpoints[path] for path in COUNTER_PATHS & cycle.requested)
         failures = (endpoint.failure for endpoint in endpoints if endpoint.latest is None)
         return not self._parser.sources and any(failure is not None and failure.is_temporary for failure in failures)
-
-    def _reject_answers(self, cycle: PollCycle) -> bool:
-        """Use the last good documents in place of new ones that can't be parsed; False when there are none left."""
-        rejected = [path for path in cycle.answered if self._scheduler.endpoints[path].good]
-        for path in rejected:
-            self._scheduler.endpoints[path].reject()
-        cycle.answered.clear()
-        return bool(rejected)
 
     async def _probe_document(self, cycle: PollCycle, path: str) -> Document:
         """Return the document of an endpoint for a probe. Raises aiohttp.ClientError or EnvoyAuthenticationRequired."""
@@ -477,7 +464,8 @@ class Gateway:
 
     def _plan_probe(self, cycle: PollCycle) -> None:
         """Probe again soon after a probe in which an endpoint failed, or whose result can't parse the documents."""
-        self._probes.done(failing=any(self._scheduler.is_failing(path) for path in cycle.requested))
+        failing = any(self._scheduler.is_failing(path) for path in cycle.requested)
+        self._probes.done(failing=failing or not self._is_probe_complete)
 
     # Writing
 

@@ -61,10 +61,7 @@ class BatteryScheduler:
 
     @classmethod
     def from_api(cls, document: dict[str, Any]) -> Self:
-        """Return what a document contains. Newer firmware reports the mode as an index into a list of names.
-
-        Raises KeyError for a document of another kind.
-        """
+        """Return what a document contains. Newer firmware reports the mode as an index into a list of names."""
         mode, names = document.get("acb_current_mode"), document.get("sched_mode_key")
         if isinstance(mode, int) and isinstance(names, list):
             mode = str(names[mode]).rpartition(" - ")[2] if 0 <= mode < len(names) else None

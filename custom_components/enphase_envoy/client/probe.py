@@ -45,10 +45,6 @@ class ProbeSchedule:
         self._requested = True
         self._confirmed &= keep_confirmed
 
-    def request_soon(self) -> None:
-        """Probe soon: a document can't be parsed with the updaters that the last probe found."""
-        self._soon = True
-
     def begin(self) -> None:
         """Record that a probe starts: one that is requested meanwhile follows it."""
         self._requested = False

@@ -42,22 +42,6 @@ def counts(entry: Entry) -> bool:
     return bool(_number(entry, "activeCount"))
 
 
-def arranged(document: object) -> dict[str, Any]:
-    """Return a report with the keys that the library needs to find out what a gateway has."""
-    kept = dict(document) if isinstance(document, Mapping) else {}
-    production = [
-        {**entry, "activeCount": _number(entry, "activeCount") or 0}
-        for entry in _entries(document, "production")
-        if isinstance(entry.get("type"), str)
-    ]
-    consumption = [entry for entry in _entries(document, "consumption") if entry.get("measurementType") in (TOTAL, NET)]
-    return kept | {
-        "production": production,
-        "consumption": consumption,
-        "storage": list(_entries(document, "storage")),
-    }
-
-
 def inverter_count(document: object) -> int | None:
     """Return the number of inverters in a report, None where it is not in there."""
     entries = (entry for entry in _entries(document, "production") if entry.get("type") == _INVERTERS)
@@ -116,7 +100,7 @@ class ProductionReader(EnvoyProductionUpdater):
         meter: Entry = next((entry for entry in entries if entry.get("type") == _METER), {})
         inverters: Entry = next((entry for entry in entries if entry.get("type") == _INVERTERS), {})
         if not (meter or inverters):
-            raise ValueError("the report has no production")
+            return
         if counts(meter):
             self._counting.add(self.source)
         elif CtType.PRODUCTION in self._common_properties.meter_types and self.source in self._counting:

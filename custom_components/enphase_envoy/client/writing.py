@@ -55,8 +55,8 @@ class Edit:
 
     @property
     def _document(self) -> object:
-        received = self._endpoint.received
-        document: object = received and json_loads(received.url, received.body)
+        latest = self._endpoint.latest
+        document: object = latest and json_loads(latest.url, latest.body)
         return document
 
     async def storage_settings(self, **values: object) -> None:

@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from pyenphase import EnvoyData
 
-from .validation import is_identifier
+from .validation import is_blank, is_identifier
 
 type Address = tuple[str, ...]
 #: A field of the object at an address that counts energy, e.g. `(("inverters", "482243033093"), "lifetime_energy")`.
@@ -117,9 +117,10 @@ def flatten(data: EnvoyData) -> dict[str, dict[Address, object]]:
 
 def _flatten(address: Address, value: object) -> Iterator[tuple[Address, object]]:
     if not isinstance(value, dict):
-        yield address, value
+        if not is_blank(value):
+            yield address, value
         return
     for key, item in cast("dict[object, object]", value).items():
         # A record without an identifier belongs to no device.
-        if item is not None and is_identifier(key):
+        if is_identifier(key):
             yield from _flatten((*address, str(key)), item)

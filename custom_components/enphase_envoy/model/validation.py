@@ -4,6 +4,7 @@ The library puts into its objects whatever a document holds: a null, a string or
 """
 
 from dataclasses import fields, is_dataclass, replace
+from enum import StrEnum
 from functools import cache
 import re
 import types
@@ -19,6 +20,8 @@ _ABSURD: Final = 1e13
 _UNCHECKED: Final = frozenset({"eid"})
 #: Energy of days, which a report has only while a meter counts.
 _OPTIONAL: Final = frozenset({"watt_hours_today", "watt_hours_last_7_days"})
+#: A field that the library fills itself.
+_CONSTANT: Final = frozenset({"temperature_unit"})
 #: Meters are identified by their type; serial numbers have twelve digits, relays are named NC1, phases L1.
 _WORDS: Final = frozenset(CtType)
 _NAME: Final = re.compile(r"(?=.*\d)[\w-]{1,16}", re.ASCII)
@@ -33,6 +36,12 @@ def is_serial_number(text: object) -> bool:
 def is_identifier(key: object) -> bool:
     """Return whether this can identify a device or a phase; null, `n/a` or 1e18 can not."""
     return isinstance(key, str) and (key in _WORDS or _NAME.fullmatch(key) is not None)
+
+
+def is_blank(value: object) -> bool:
+    """Return whether an object has no value at all, as of an empty document; the library reads some as False."""
+    names = getattr(value, "__dataclass_fields__", {}).keys() - _CONSTANT
+    return not any((found := getattr(value, name)) is not None and found is not False for name in names)
 
 
 def is_number(value: object) -> TypeIs[int | float]:
@@ -90,7 +99,7 @@ def validated[T](new: T, old: object) -> T | None:
         # Half of the library's fields of an inverter are not reported by older firmware.
         if value is None and (name in _OPTIONAL or getattr(old, name, None) is None):
             continue
-        if _fits(value, allowed):
+        if _fits(value, allowed) and not (value == "" and isinstance(value, StrEnum)):
             continue
         if type(old) is type(new) and _fits(getattr(old, name), allowed):
             return None

@@ -1,0 +1,78 @@
+"""Documents of a simulated gateway, and the values that a fresh start reads from them; without a server."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from http import HTTPStatus
+import json
+from typing import Any
+
+import aiohttp
+
+from custom_components.enphase_envoy.client.endpoints import Document
+from custom_components.enphase_envoy.client.errors import GatewayError
+from custom_components.enphase_envoy.client.firmware import GatewayInfo
+from custom_components.enphase_envoy.client.gateway import Gateway
+from custom_components.enphase_envoy.model.snapshot import Address
+from tests.helpers.integration import NOON
+from tests.simulator import PROFILES, Clock, Simulator
+from tests.simulator.documents import ENDPOINTS
+
+#: The value of each field of each object.
+type Values = dict[tuple[Address, str], object]
+#: The answers of a gateway by path: a body, or an HTTP status.
+type Answers = Mapping[str, bytes | int]
+
+
+@cache
+def answers(profile: str) -> Answers:
+    """Return the answers of all endpoints of a simulated system at noon."""
+    gateway = Simulator(profile, clock=Clock(start=NOON, running=False))
+    found = {path: gateway._document(path, {}) for path in ENDPOINTS if path != "/info"}
+    found["/production.json?details=1"] = gateway._document("/production.json", {"details": "1"})
+    return {
+        path: json.dumps(document).encode() for path, document in found.items() if isinstance(document, dict | list)
+    }
+
+
+class FreshStarts:
+    """A client that starts over with each set of answers."""
+
+    def __init__(self, profile: str, session: aiohttp.ClientSession) -> None:
+        """Prepare to read the answers of a simulated system."""
+        self._session = session
+        system = PROFILES[profile]
+        firmware = system.firmware[1:]
+        secure = int(firmware.partition(".")[0]) >= 7
+        self._info = GatewayInfo(system.serial, firmware, system.part, system.metered, secure)
+        self.answers = answers(profile)
+        #: The endpoints that were read at the last start.
+        self.requested: set[str] = set()
+
+    async def values(self, changed: Answers | None = None) -> Values:
+        """Return the values that a new gateway has after its first poll, with some of the answers changed."""
+        given = {**self.answers, **(changed or {})}
+        gateway = Gateway("127.0.0.1", self._session, lambda: 0.0)
+        gateway.envoy.restore_info(self._info)
+        self.requested = set()
+
+        async def get(path: str, _data: dict[str, Any] | None = None) -> Document:
+            self.requested.add(path)
+            answer = given.get(path, HTTPStatus.NOT_FOUND)
+            return Document(path, b"{}", answer) if isinstance(answer, int) else Document(path, answer)
+
+        gateway.envoy.get = get  # type: ignore[method-assign, assignment]
+        try:
+            snapshot = await gateway.poll()
+        except GatewayError:
+            return {}
+        return dict(_values({address: timed.value for address, timed in snapshot.objects.items()}))
+
+
+def _values(objects: Mapping[Address, object]) -> Iterator[tuple[tuple[Address, str], object]]:
+    for address, value in objects.items():
+        assert is_dataclass(value)
+        for field in fields(value):
+            found = getattr(value, field.name)
+            if found is not None:
+                yield (address, field.name), found
