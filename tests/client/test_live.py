@@ -278,6 +278,42 @@ async def test_live_power_is_read_beside_a_slow_poll(live: Live) -> None:
         await poll
 
 
+async def test_live_power_is_given_the_next_free_slot(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    installation.gateway.clock.advance(601)
+    held = Held()
+    with installation.gateway.fault("*", held):
+        installation.gateway.requests.clear()
+        poll = asyncio.create_task(installation.coordinator.async_refresh())
+        await held.waiting.wait()
+        await asyncio.sleep(0.05)
+        # Both slots are occupied, and the other requests of the poll wait.
+        reading = asyncio.create_task(installation.coordinator.gateway.read_live())
+        await asyncio.sleep(0.01)
+        assert len(installation.gateway.requests) == 2
+        held.release()
+        await asyncio.gather(poll, reading)
+    assert installation.gateway.requests[2].path == URL_LIVE_DATA_STATUS
+    assert installation.coordinator.gateway.live.report()["age"] == 0
+
+
+async def test_poll_is_not_delayed_by_live_power(live: Live) -> None:
+    installation = await live()
+    gateway = installation.coordinator.gateway
+    await frames(installation)
+    installation.gateway.clock.advance(60)
+    held = Held()
+    # The object of the live data is not due in this poll.
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, held):
+        reading = asyncio.create_task(gateway.read_live())
+        await held.waiting.wait()
+        await gateway.poll()
+        assert not reading.done()
+        held.release()
+        await reading
+
+
 async def test_poll_ends_the_pauses_of_live_power(live: Live) -> None:
     installation = await live()
     gateway = installation.coordinator.gateway

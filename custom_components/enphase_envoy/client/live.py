@@ -258,7 +258,7 @@ class LivePower:
 
     async def _request(self, path: str, data: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
         """Return the document of an endpoint. Raises GatewayBusyError when no slot is free, LiveError and others."""
-        async with self._scheduler.slot(path), asyncio.timeout(self._scheduler.timeouts.live):
+        async with self._scheduler.slot(path, urgent=True), asyncio.timeout(self._scheduler.timeouts.live):
             document = await (self._envoy.request(path, data) if data else self._envoy.get(path))
         if document.status != HTTPStatus.OK:
             raise LiveError(f"HTTP {document.status}")
