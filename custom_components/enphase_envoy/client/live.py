@@ -12,7 +12,13 @@ import logging
 from typing import Any, Final, cast
 
 import aiohttp
-from pyenphase.const import ENDPOINT_URL_METERS_READINGS, URL_ENSEMBLE_SECCTRL, URL_PRODUCTION, URL_PRODUCTION_JSON
+from pyenphase.const import (
+    ENDPOINT_URL_METERS,
+    ENDPOINT_URL_METERS_READINGS,
+    URL_ENSEMBLE_SECCTRL,
+    URL_PRODUCTION,
+    URL_PRODUCTION_JSON,
+)
 from pyenphase.exceptions import EnvoyClientClosedError, EnvoyError
 from pyenphase.json import json_loads
 from pyenphase.models.meters import CtState, CtType, EnvoyMeterData
@@ -128,6 +134,15 @@ def readings_frame(document: list[dict[str, Any]], objects: Objects) -> Frame:
     return Frame(values, measured)
 
 
+def _require_readings(document: list[dict[str, Any]], meters: list[dict[str, Any]]) -> None:
+    """Raise LiveError unless an enabled meter has a reading."""
+    enabled = {meter["eid"] for meter in meters if meter["state"] == CtState.ENABLED}
+    if not enabled:
+        raise LiveError("no enabled meter")
+    if not any(reading["eid"] in enabled and reading["voltage"] for reading in document):
+        raise LiveError("all values are zero")
+
+
 def _meters(objects: Objects) -> Iterator[tuple[CtType, EnvoyMeterData]]:
     for ct_type in CtType:
         timed = objects.get(("ctmeters", ct_type))
@@ -198,6 +213,22 @@ class LivePower:
     def retry(self) -> None:
         """End all pauses, because a poll succeeded; a source that fails again pauses for longer."""
         self._resume_at = dict.fromkeys(self.sources, float("-inf"))
+
+    async def find(self) -> str | None:
+        """Return the path of the best source with usable values, without objects of polls; None without one."""
+        for path in self.sources:
+            try:
+                document = await self._request(path)
+                if path == URL_LIVE_DATA_STATUS:
+                    status_frame(document, {})
+                else:
+                    _require_readings(document, await self._request(ENDPOINT_URL_METERS))
+            except (GatewayBusyError, *_READ_ERRORS) as err:
+                self.failures[path] = str(err) or type(err).__name__
+            else:
+                self.failures.pop(path, None)
+                return path
+        return None
 
     async def read(self, objects: Objects) -> set[Address]:
         """Read a frame from the best source, and return the addresses of the objects that it changes."""
