@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import json
 from typing import Any
 
+from homeassistant.helpers import entity_registry as er
 from pyenphase.const import ENDPOINT_URL_METERS_READINGS
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.meters import CtType, EnvoyMeterData
@@ -17,6 +18,7 @@ from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, U
 from custom_components.enphase_envoy.model.snapshot import Address
 from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Body, Held, Status
+from tests.simulator.faults import Fault
 
 PRODUCTION: Address = ("system_production",)
 type Live = Callable[..., Awaitable[Installation]]
@@ -131,6 +133,26 @@ async def test_a_small_change_of_live_power_is_written_once_a_minute(live: Live)
     state = installation.hass.states.get(name)
     assert state
     assert float(state.state) == 5.01
+
+
+async def test_sensor_shows_the_source(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    registry = er.async_get(installation.hass)
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_live_source")
+    entry = registry.async_get(name)
+    assert entry
+    assert entry.disabled_by is er.RegistryEntryDisabler.INTEGRATION
+    registry.async_update_entity(name, disabled_by=None)
+    await installation.hass.config_entries.async_reload(installation.entry.entry_id)
+    shown = []
+    for status in (200, 404):
+        with installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(status) if status != 200 else Fault()):
+            await frames(installation, 6)
+        state = installation.hass.states.get(name)
+        assert state
+        shown.append(state.state)
+    assert shown == ["live_data_status", "meter_readings"]
 
 
 async def test_diagnostics_contain_the_source(live: Live) -> None:

@@ -29,6 +29,7 @@ from .backoff import Backoff
 from .envoy import PARSE_ERRORS, LibraryEnvoy
 from .errors import GatewayBusyError
 from .limits import is_too_complex
+from .models import LiveSource
 from .paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM
 from .scheduler import RequestScheduler
 
@@ -43,6 +44,15 @@ _FIRST_PAUSE: Final = 5.0
 _LONGEST_PAUSE: Final = 300.0
 #: Watts above which a reading is invalid.
 _IMPLAUSIBLE: Final = 1e7
+
+#: Address of the object that contains the source in use.
+SOURCE: Final[Address] = ("live_source",)
+#: The sources, the best first, with their names; the last name is used while there is none.
+NAMES: Final = {
+    URL_LIVE_DATA_STATUS: "live_data_status",
+    ENDPOINT_URL_METERS_READINGS: "meter_readings",
+    None: "none",
+}
 
 #: Names in the live data status, with the object of the production report and the CT meter that show the same.
 _STATUS: Final = (
@@ -232,6 +242,11 @@ class LivePower:
 
     async def read(self, objects: Objects) -> set[Address]:
         """Read a frame from the best source, and return the addresses of the objects that it changes."""
+        source = self.source
+        changed = await self._read_best(objects)
+        return changed if source == self.source else changed | {SOURCE}
+
+    async def _read_best(self, objects: Objects) -> set[Address]:
         for path in self.sources:
             if self._clock() < self._resume_at[path]:
                 continue
@@ -342,6 +357,10 @@ class LivePower:
 
     def apply(self, objects: dict[Address, TimedValue]) -> None:
         """Lay the last frame over the objects, unless it is outdated and an object is fresher."""
+        if self.interval:
+            name, now = LiveSource(NAMES[self.source]), Freshness(self._clock())
+            shown = self._shown.get(SOURCE, TimedValue(name, now))
+            self._shown[SOURCE] = objects[SOURCE] = shown.renewed(name, now)
         at = self._freshness.updated_at
         is_current = self.is_current
         for address, values in self._values.items():
