@@ -84,13 +84,15 @@ class Instance:
         return result
 
     async def finish_flow(self, start: Json, form: Json) -> Json:
-        """Start a config flow, submit its form and return the result."""
+        """Start a config flow, submit its forms until one is rejected, and return the result."""
         shown = await self.post("/api/config/config_entries/flow", start)
-        if shown["type"] != "form":
-            return shown
-        fields = {field["name"] for field in shown["data_schema"]}
-        values = {key: value for key, value in form.items() if key in fields}
-        return await self.post(f"/api/config/config_entries/flow/{shown['flow_id']}", values)
+        submitted = set()
+        while shown["type"] == "form" and shown["step_id"] not in submitted:
+            submitted.add(shown["step_id"])
+            fields = {field["name"] for field in shown["data_schema"]}
+            values = {key: value for key, value in form.items() if key in fields}
+            shown = await self.post(f"/api/config/config_entries/flow/{shown['flow_id']}", values)
+        return shown
 
 
 async def retry_until_up[T](call: Callable[[], Awaitable[T]], pause: Callable[[], Awaitable[None]]) -> T:

@@ -58,6 +58,7 @@ from .const import (
 from .descriptions import sources
 from .energy.settings_monitor import STORAGE_SETTINGS
 from .energy_dashboard import DUPLICATE_SUFFIX, async_add, async_proposals
+from .live_flow import LivePowerSteps, async_source_text
 from .migration import async_take_over, shared_devices
 from .model.validation import is_serial_number
 from .session import async_session_to_try
@@ -90,6 +91,8 @@ class Validated:
     data: dict[str, Any] | None = None
     #: Inverters and batteries of a gateway that is not the one of the entry.
     devices: frozenset[str] = frozenset()
+    #: Path of the source of live power of a new gateway, None without one.
+    live_source: str | None = None
 
 
 async def validate(
@@ -106,6 +109,8 @@ async def validate(
         found, errors = await _validate(gateway, form, tokens_only=uses_tokens(entry))
         if found.data and entry and entry.unique_id not in (None, found.serial):
             found = replace(found, devices=await _devices(gateway))
+        if found.data and entry is None:
+            found = replace(found, live_source=await gateway.live.find())
         return found, errors
 
 
@@ -165,7 +170,7 @@ def _errors(err: GatewayError) -> dict[str, str]:
     return {_ERROR_FIELDS.get(err.reason, "base"): err.reason}
 
 
-class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
+class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAIN):
     """Config flow. Version 1 is that of Home Assistant's own integration, which could not load a higher one."""
 
     VERSION = 1
@@ -206,6 +211,8 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
                 await self.async_set_unique_id(found.serial, raise_on_progress=False)
                 self._abort_if_unique_id_configured()
             if found.data and not errors:
+                if entry is None:
+                    return self._offer_live_power(found.live_source, title=found.data[CONF_NAME], data=found.data)
                 return self._finish(found.data, entry)
         return self._form(errors)
 
@@ -264,10 +271,8 @@ class EnvoyConfigFlow(ConfigFlow, domain=DOMAIN):
             return self._get_reconfigure_entry()
         return None
 
-    def _finish(self, data: dict[str, Any], entry: ConfigEntry | None) -> ConfigFlowResult:
-        """Create the entry or update it; its name is kept, because the user may have changed it."""
-        if entry is None:
-            return self.async_create_entry(title=data[CONF_NAME], data=data)
+    def _finish(self, data: dict[str, Any], entry: ConfigEntry) -> ConfigFlowResult:
+        """Update the entry; its name is kept, because the user may have changed it."""
         kept = {CONF_NAME: entry.data.get(CONF_NAME, entry.title)}
         if CONF_FINGERPRINT in entry.data:
             kept[CONF_FINGERPRINT] = entry.data[CONF_FINGERPRINT]
@@ -390,9 +395,11 @@ class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], OptionsFlowWithReloa
             **self.config_entry.options,
             OPTION_LIVE_POWER: str(self.config_entry.options.get(OPTION_LIVE_POWER, 0)),
         }
+        source = await async_source_text(self.config_entry.runtime_data.gateway.live) if self._is_loaded else "-"
         return self.async_show_form(
             step_id="options",
             data_schema=self.add_suggested_values_to_schema(schema, current),  # type: ignore[arg-type]
+            description_placeholders={"live_source": source},
         )
 
     async def async_step_energy_dashboard(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import json
 from typing import Any
 
+from homeassistant.helpers import entity_registry as er
 from pyenphase.const import ENDPOINT_URL_METERS_READINGS
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.meters import CtType, EnvoyMeterData
@@ -17,6 +18,7 @@ from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, U
 from custom_components.enphase_envoy.model.snapshot import Address
 from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Body, Held, Status
+from tests.simulator.faults import Fault
 
 PRODUCTION: Address = ("system_production",)
 type Live = Callable[..., Awaitable[Installation]]
@@ -131,6 +133,26 @@ async def test_a_small_change_of_live_power_is_written_once_a_minute(live: Live)
     state = installation.hass.states.get(name)
     assert state
     assert float(state.state) == 5.01
+
+
+async def test_sensor_shows_the_source(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    registry = er.async_get(installation.hass)
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_live_source")
+    entry = registry.async_get(name)
+    assert entry
+    assert entry.disabled_by is er.RegistryEntryDisabler.INTEGRATION
+    registry.async_update_entity(name, disabled_by=None)
+    await installation.hass.config_entries.async_reload(installation.entry.entry_id)
+    shown = []
+    for status in (200, 404):
+        with installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(status) if status != 200 else Fault()):
+            await frames(installation, 6)
+        state = installation.hass.states.get(name)
+        assert state
+        shown.append(state.state)
+    assert shown == ["live_data_status", "meter_readings"]
 
 
 async def test_diagnostics_contain_the_source(live: Live) -> None:
@@ -276,6 +298,42 @@ async def test_live_power_is_read_beside_a_slow_poll(live: Live) -> None:
         assert not poll.done()
         held.release()
         await poll
+
+
+async def test_live_power_is_given_the_next_free_slot(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    installation.gateway.clock.advance(601)
+    held = Held()
+    with installation.gateway.fault("*", held):
+        installation.gateway.requests.clear()
+        poll = asyncio.create_task(installation.coordinator.async_refresh())
+        await held.waiting.wait()
+        await asyncio.sleep(0.05)
+        # Both slots are occupied, and the other requests of the poll wait.
+        reading = asyncio.create_task(installation.coordinator.gateway.read_live())
+        await asyncio.sleep(0.01)
+        assert len(installation.gateway.requests) == 2
+        held.release()
+        await asyncio.gather(poll, reading)
+    assert installation.gateway.requests[2].path == URL_LIVE_DATA_STATUS
+    assert installation.coordinator.gateway.live.report()["age"] == 0
+
+
+async def test_poll_is_not_delayed_by_live_power(live: Live) -> None:
+    installation = await live()
+    gateway = installation.coordinator.gateway
+    await frames(installation)
+    installation.gateway.clock.advance(60)
+    held = Held()
+    # The object of the live data is not due in this poll.
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, held):
+        reading = asyncio.create_task(gateway.read_live())
+        await held.waiting.wait()
+        await gateway.poll()
+        assert not reading.done()
+        held.release()
+        await reading
 
 
 async def test_poll_ends_the_pauses_of_live_power(live: Live) -> None:

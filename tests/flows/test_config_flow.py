@@ -13,7 +13,7 @@ import pytest
 from custom_components.enphase_envoy.client.timeouts import Timeouts
 from custom_components.enphase_envoy.config_flow import host_of
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.helpers.integration import LONG, SetUp, Simulate, entry_for
+from tests.helpers.integration import LONG, SetUp, Simulate, choose_live_power, entry_for
 from tests.simulator import Cloud, OtherServer, Silent, Simulator, Status, other_server
 
 DEVICE = "<?xml version='1.0'?><envoy_info><device><sn>1</sn><software>{}</software></device></envoy_info>"
@@ -36,6 +36,7 @@ async def test_with_a_token_no_account_is_stored(hass: HomeAssistant, simulate: 
     gateway = await simulate("full_battery")
     token = gateway.token(LONG)
     result = await submit(hass, host=gateway.host, token=f"  {token}\n")
+    result = await choose_live_power(hass, result)
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert result["title"] == f"Envoy {gateway.serial}"
     assert result["result"].unique_id == gateway.serial
@@ -54,6 +55,7 @@ async def test_with_a_token_no_account_is_stored(hass: HomeAssistant, simulate: 
 async def test_an_account_fetches_the_token(hass: HomeAssistant, simulate: Simulate, cloud: Cloud) -> None:
     gateway = await simulate("metered_1phase")
     result = await submit(hass, host=gateway.host, username="owner@example.com", password="sunshine")
+    result = await choose_live_power(hass, result)
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert result["data"]["username"] == "owner@example.com"
     assert result["data"]["token"]
@@ -63,6 +65,7 @@ async def test_an_account_fetches_the_token(hass: HomeAssistant, simulate: Simul
 async def test_firmware_before_7_uses_local_users(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("legacy_5")
     result = await submit(hass, host=gateway.host, username="installer", password="")
+    result = await choose_live_power(hass, result)
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert "token" not in result["data"]
     await hass.async_block_till_done()
@@ -102,6 +105,7 @@ async def test_a_token_that_the_gateway_rejects(hass: HomeAssistant, simulate: S
     result = await hass.config_entries.flow.async_configure(
         result["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
     )
+    result = await choose_live_power(hass, result)
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
@@ -270,6 +274,7 @@ async def test_a_discovered_gateway_can_be_added(hass: HomeAssistant, simulate: 
     result = await hass.config_entries.flow.async_configure(
         result["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
     )
+    result = await choose_live_power(hass, result)
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
@@ -329,3 +334,40 @@ async def test_reconfiguration_accepts_the_same_gateway_only(
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
     await hass.async_block_till_done()
     assert house.entry.data["token"] == token
+
+
+@pytest.mark.parametrize("profile", ["full_battery", "metered_1phase"])
+async def test_live_power_is_offered_where_there_is_a_source(
+    hass: HomeAssistant, simulate: Simulate, profile: str
+) -> None:
+    gateway = await simulate(profile)
+    offered = await submit(hass, host=gateway.host, token=gateway.token(LONG))
+    assert offered["step_id"] == "live_power"
+    assert offered["data_schema"]
+    assert offered["data_schema"]({}) == {"live_power": True}
+    result = await choose_live_power(hass, offered, on=True)
+    assert result["result"].options == {"live_power": 5}
+
+
+async def test_live_power_that_is_not_selected_stays_off(hass: HomeAssistant, simulate: Simulate) -> None:
+    gateway = await simulate("full_battery")
+    offered = await submit(hass, host=gateway.host, token=gateway.token(LONG))
+    result = await choose_live_power(hass, offered, on=False)
+    assert result["result"].options == {}
+
+
+@pytest.mark.parametrize(
+    ("profile", "text"),
+    [
+        ("full_battery", "/ivp/livedata/status"),
+        ("standard_7_6", "- (/ivp/livedata/status: HTTP 404; /ivp/meters/readings: HTTP 404)"),
+    ],
+)
+async def test_options_show_the_source_of_live_power(
+    hass: HomeAssistant, set_up: SetUp, profile: str, text: str
+) -> None:
+    installation = await set_up(profile)
+    result = await hass.config_entries.options.async_init(installation.entry.entry_id)
+    if result["type"] is FlowResultType.MENU:
+        result = await hass.config_entries.options.async_configure(result["flow_id"], {"next_step_id": "options"})
+    assert result["description_placeholders"] == {"live_source": text}

@@ -11,7 +11,7 @@ import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.flows.test_config_flow import announcement
-from tests.helpers.integration import LONG, Simulate, entry_for
+from tests.helpers.integration import LONG, Simulate, choose_live_power, entry_for
 from tests.simulator import Cloud, OtherServer, Simulator, Status
 
 type Way = Callable[[HomeAssistant, Simulator], Awaitable[ConfigFlowResult]]
@@ -104,6 +104,7 @@ async def test_errors_of_the_form(
     result = await hass.config_entries.flow.async_configure(
         opened["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
     )
+    result = await choose_live_power(hass, result)
     assert result["type"] in (FlowResultType.CREATE_ENTRY, FlowResultType.ABORT)
     assert result.get("reason", "") in ("", "reauth_successful", "reconfigure_successful")
     await hass.async_block_till_done()
@@ -127,6 +128,7 @@ async def test_a_flow_by_the_user_ends_the_discovery_flow(hass: HomeAssistant, s
     again = await by_hand(hass, gateway)
     form = {"host": gateway.host, "token": gateway.token(LONG)}
     result = await hass.config_entries.flow.async_configure(opened["flow_id"], form)
+    result = await choose_live_power(hass, result)
     assert result["type"] is FlowResultType.CREATE_ENTRY
     await hass.async_block_till_done()
     assert not [

@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+from homeassistant.config_entries import ConfigFlowResult
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr, entity_registry as er
@@ -87,6 +88,13 @@ def entity_id(hass: HomeAssistant, domain: str, unique_id: str) -> str:
     found = er.async_get(hass).async_get_entity_id(domain, DOMAIN, unique_id)
     assert found, f"{domain}.{unique_id} is missing"
     return found
+
+
+async def choose_live_power(hass: HomeAssistant, result: ConfigFlowResult, *, on: bool = False) -> ConfigFlowResult:
+    """Finish the config flow of a new entry: choose in the step that offers live power, if it is shown."""
+    if result.get("step_id") != "live_power":
+        return result
+    return await hass.config_entries.flow.async_configure(result["flow_id"], {"live_power": on})
 
 
 def entry_for(gateway: Simulator, **changes: Any) -> MockConfigEntry:

@@ -12,7 +12,13 @@ import logging
 from typing import Any, Final, cast
 
 import aiohttp
-from pyenphase.const import ENDPOINT_URL_METERS_READINGS, URL_ENSEMBLE_SECCTRL, URL_PRODUCTION, URL_PRODUCTION_JSON
+from pyenphase.const import (
+    ENDPOINT_URL_METERS,
+    ENDPOINT_URL_METERS_READINGS,
+    URL_ENSEMBLE_SECCTRL,
+    URL_PRODUCTION,
+    URL_PRODUCTION_JSON,
+)
 from pyenphase.exceptions import EnvoyClientClosedError, EnvoyError
 from pyenphase.json import json_loads
 from pyenphase.models.meters import CtState, CtType, EnvoyMeterData
@@ -23,6 +29,7 @@ from .backoff import Backoff
 from .envoy import PARSE_ERRORS, LibraryEnvoy
 from .errors import GatewayBusyError
 from .limits import is_too_complex
+from .models import LiveSource
 from .paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM
 from .scheduler import RequestScheduler
 
@@ -37,6 +44,15 @@ _FIRST_PAUSE: Final = 5.0
 _LONGEST_PAUSE: Final = 300.0
 #: Watts above which a reading is invalid.
 _IMPLAUSIBLE: Final = 1e7
+
+#: Address of the object that contains the source in use.
+SOURCE: Final[Address] = ("live_source",)
+#: The sources, the best first, with their names; the last name is used while there is none.
+NAMES: Final = {
+    URL_LIVE_DATA_STATUS: "live_data_status",
+    ENDPOINT_URL_METERS_READINGS: "meter_readings",
+    None: "none",
+}
 
 #: Names in the live data status, with the object of the production report and the CT meter that show the same.
 _STATUS: Final = (
@@ -128,6 +144,15 @@ def readings_frame(document: list[dict[str, Any]], objects: Objects) -> Frame:
     return Frame(values, measured)
 
 
+def _require_readings(document: list[dict[str, Any]], meters: list[dict[str, Any]]) -> None:
+    """Raise LiveError unless an enabled meter has a reading."""
+    enabled = {meter["eid"] for meter in meters if meter["state"] == CtState.ENABLED}
+    if not enabled:
+        raise LiveError("no enabled meter")
+    if not any(reading["eid"] in enabled and reading["voltage"] for reading in document):
+        raise LiveError("all values are zero")
+
+
 def _meters(objects: Objects) -> Iterator[tuple[CtType, EnvoyMeterData]]:
     for ct_type in CtType:
         timed = objects.get(("ctmeters", ct_type))
@@ -199,8 +224,29 @@ class LivePower:
         """End all pauses, because a poll succeeded; a source that fails again pauses for longer."""
         self._resume_at = dict.fromkeys(self.sources, float("-inf"))
 
+    async def find(self) -> str | None:
+        """Return the path of the best source with usable values, without objects of polls; None without one."""
+        for path in self.sources:
+            try:
+                document = await self._request(path)
+                if path == URL_LIVE_DATA_STATUS:
+                    status_frame(document, {})
+                else:
+                    _require_readings(document, await self._request(ENDPOINT_URL_METERS))
+            except (GatewayBusyError, *_READ_ERRORS) as err:
+                self.failures[path] = str(err) or type(err).__name__
+            else:
+                self.failures.pop(path, None)
+                return path
+        return None
+
     async def read(self, objects: Objects) -> set[Address]:
         """Read a frame from the best source, and return the addresses of the objects that it changes."""
+        source = self.source
+        changed = await self._read_best(objects)
+        return changed if source == self.source else changed | {SOURCE}
+
+    async def _read_best(self, objects: Objects) -> set[Address]:
         for path in self.sources:
             if self._clock() < self._resume_at[path]:
                 continue
@@ -258,7 +304,7 @@ class LivePower:
 
     async def _request(self, path: str, data: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
         """Return the document of an endpoint. Raises GatewayBusyError when no slot is free, LiveError and others."""
-        async with self._scheduler.slot(path), asyncio.timeout(self._scheduler.timeouts.live):
+        async with self._scheduler.slot(path, urgent=True), asyncio.timeout(self._scheduler.timeouts.live):
             document = await self._envoy.get(path, data)
         if document.status != HTTPStatus.OK:
             raise LiveError(f"HTTP {document.status}")
@@ -311,6 +357,10 @@ class LivePower:
 
     def apply(self, objects: dict[Address, TimedValue]) -> None:
         """Lay the last frame over the objects, unless it is outdated and an object is fresher."""
+        if self.interval:
+            name, now = LiveSource(NAMES[self.source]), Freshness(self._clock())
+            shown = self._shown.get(SOURCE, TimedValue(name, now))
+            self._shown[SOURCE] = objects[SOURCE] = shown.renewed(name, now)
         at = self._freshness.updated_at
         is_current = self.is_current
         for address, values in self._values.items():

@@ -70,6 +70,14 @@ class BatteryScheduler:
         return cls(allowed, mode if isinstance(mode, str) else None)
 
 
+@dataclass(frozen=True, slots=True)
+class LiveSource:
+    """The source of live power in use."""
+
+    #: A name of `NAMES` in `live.py`, `none` while no source has usable values.
+    name: str
+
+
 @dataclass(slots=True)
 class GatewayData(EnvoyData):
     """All that the documents of a gateway contain."""

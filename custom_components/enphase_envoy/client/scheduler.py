@@ -16,6 +16,7 @@ from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyClientClosedE
 from .endpoints import SLOW, Document, Endpoints, Failure, FailureKind
 from .errors import GatewayBusyError
 from .paths import URL_INFO
+from .slots import Slots
 from .timeouts import Timeouts
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class RequestScheduler:
         self.timeouts = timeouts
         self.clock = clock
         self.endpoints = Endpoints()
-        self.slots = asyncio.Semaphore(SLOTS)
+        self.slots = Slots(SLOTS)
         #: The one slot that slow endpoints may occupy.
         self.slow_slot = asyncio.Semaphore(1)
         #: Held while an endpoint is requested. A request that waits for it occupies a slot.
@@ -105,15 +106,15 @@ class RequestScheduler:
             await asyncio.wait([self._late[path]])
 
     @asynccontextmanager
-    async def slot(self, path: str) -> AsyncIterator[None]:
-        """Occupy a slot for a request outside of any cycle.
+    async def slot(self, path: str, *, urgent: bool = False) -> AsyncIterator[None]:
+        """Occupy a slot for a request outside of any cycle; an urgent one comes before those that wait.
 
         Raises GatewayBusyError when none gets free in time, or when the scheduler is closed.
         """
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self.timeouts.slot):
-                    await stack.enter_async_context(self.slots)
+                    await stack.enter_async_context(self.slots.occupy(urgent=urgent))
                     await stack.enter_async_context(self.locks[path])
             except TimeoutError:
                 raise GatewayBusyError from None
@@ -142,7 +143,7 @@ class RequestScheduler:
         started = self.clock()
         status, body, failure = None, "", None
         try:
-            async with self.slots, self.locks[path]:
+            async with self.slots.occupy(), self.locks[path]:
                 if self.is_closed:
                     return RawResponse(None, "", FailureKind.UNREACHABLE.value, None, unreachable=True)
                 document = await self.transport.get(path)
@@ -215,7 +216,7 @@ class PollCycle:
         endpoint = self._scheduler.endpoints[path]
         try:
             slow = self._scheduler.slow_slot if endpoint.is_slow else nullcontext()
-            async with slow, self._scheduler.slots, self._scheduler.locks[path]:
+            async with slow, self._scheduler.slots.occupy(), self._scheduler.locks[path]:
                 if self.unreachable or self._scheduler.is_closed:
                     endpoint.fail(Failure(FailureKind.UNREACHABLE))
                     return False

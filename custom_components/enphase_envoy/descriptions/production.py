@@ -5,9 +5,13 @@ Where there is a meter these are its figures, otherwise those of the inverters.
 
 from typing import Final
 
+from homeassistant.components.sensor import SensorDeviceClass
+from homeassistant.const import EntityCategory
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
+from ..client.live import NAMES
+from ..client.models import LiveSource
 from . import sources
 from .base import (
     ENERGY_SEVEN_DAYS,
@@ -78,6 +82,18 @@ _NET_CONSUMPTION: Final = (
     ),
 )
 
+#: Exists while live power is on.
+_LIVE_SOURCE: Final = (
+    EnvoySensorEntityDescription[LiveSource](
+        key="live_source",
+        device_class=SensorDeviceClass.ENUM,
+        options=list(NAMES.values()),
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+        value_fn=lambda live: live.name,
+    ),
+)
+
 PRODUCTION: Final[SensorSets] = (
     EntitySet(sources.PRODUCTION, _PRODUCTION),
     EntitySet(sources.PRODUCTION.phases, _PRODUCTION),
@@ -85,4 +101,5 @@ PRODUCTION: Final[SensorSets] = (
     EntitySet(sources.CONSUMPTION.phases, _CONSUMPTION),
     EntitySet(sources.NET_CONSUMPTION, _NET_CONSUMPTION),
     EntitySet(sources.NET_CONSUMPTION.phases, _NET_CONSUMPTION),
+    EntitySet(sources.LIVE_SOURCE, _LIVE_SOURCE),
 )

@@ -22,7 +22,8 @@ from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 from pyenphase.models.tariff import EnvoyStorageSettings
 
-from ..client.models import BatteryController, BatteryScheduler
+from ..client.live import SOURCE
+from ..client.models import BatteryController, BatteryScheduler, LiveSource
 from ..cloud.models import CloudBattery
 from ..energy.virtual_meters.battery import BATTERY, BatteryEnergy
 from ..energy.virtual_meters.grid import GRID, GridEnergy
@@ -85,6 +86,7 @@ class Source[T]:
 PRODUCTION: Final = Source(EnvoySystemProduction, ("system_production",))
 CONSUMPTION: Final = Source(EnvoySystemConsumption, ("system_consumption",))
 NET_CONSUMPTION: Final = Source(EnvoySystemConsumption, ("system_net_consumption",))
+LIVE_SOURCE: Final = Source(LiveSource, SOURCE)
 INVERTERS: Final = Source(
     EnvoyInverter, ("inverters",), 1, identifiers.own, object_id_fn=identifiers.listed_as_inverter
 )
