@@ -1,81 +1,23 @@
 """Battery settings through the cloud: the states of the entities, and the requests."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import timedelta
 import logging
 from typing import Any, cast
 
-from homeassistant.core import HomeAssistant, State
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
-from homeassistant.helpers import entity_registry as er, issue_registry as ir
+from homeassistant.helpers import entity_registry as er
 from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 import pytest
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.enphase_envoy.battery_control import CONFIRM_WITHIN
-from custom_components.enphase_envoy.cloud import client as cloud_client
 from custom_components.enphase_envoy.const import DOMAIN, OPTION_CLOUD_CODE, OPTION_CLOUD_SITE
-from tests.helpers.integration import Installation, SetUp, entity_id
-from tests.simulator import Cloud
+from tests.helpers.integration import entity_id
 from tests.simulator.battery_service import SITE, ServiceTrouble
 
-ENPOWER = "202226050419"
-
-
-@dataclass
-class House:
-    """A system whose battery settings are changed through the simulated cloud."""
-
-    installation: Installation
-    cloud: Cloud
-
-    @property
-    def hass(self) -> HomeAssistant:
-        """Home Assistant."""
-        return self.installation.hass
-
-    def state(self, domain: str, key: str) -> State:
-        """Return the state of an entity of the controller."""
-        state = self.hass.states.get(entity_id(self.hass, domain, f"{ENPOWER}_{key}"))
-        assert state
-        return state
-
-    async def call(self, domain: str, key: str, action: str, **data: object) -> None:
-        """Perform an action on an entity of the controller."""
-        data["entity_id"] = entity_id(self.hass, domain, f"{ENPOWER}_{key}")
-        await self.hass.services.async_call(domain, action, data, blocking=True)
-
-    def issues(self) -> set[str]:
-        """Return the translation keys of the issues."""
-        return {
-            issue.translation_key or "" for issue in ir.async_get(self.hass).issues.values() if issue.domain == DOMAIN
-        }
-
-
-type StartHouse = Callable[..., Awaitable[House]]
-
-
-@pytest.fixture
-async def start(hass: HomeAssistant, set_up: SetUp, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> StartHouse:
-    """Set up a system, by default one that uses the cloud."""
-    monkeypatch.setattr(cloud_client, "BASE_URL", cloud.base_url)
-
-    async def start(profile: str = "full_battery", *, enabled: bool = True, needs_code: bool = False) -> House:
-        installation = await set_up(profile)
-        gateway = installation.gateway
-        cloud.batteries.gateway = gateway.gateway
-        if enabled:
-            options = {OPTION_CLOUD_SITE: SITE, OPTION_CLOUD_CODE: needs_code}
-            hass.config_entries.async_update_entry(installation.entry, options=options)
-            assert await hass.config_entries.async_reload(installation.entry.entry_id)
-            await installation.pass_time(1)
-        return House(installation, cloud)
-
-    return start
-
+from .conftest import ENPOWER, StartHouse
 
 #: An entity, an action with its data, the state before and after, and the pending value.
 CONTROLS: list[Any] = [
@@ -158,12 +100,7 @@ async def test_storage_modes_are_those_of_the_site(start: StartHouse) -> None:
 
 
 async def test_older_firmware_is_changed_without_the_cloud(start: StartHouse) -> None:
-    house = await start("full_battery", enabled=False)
-    house.installation.gateway.gateway.firmware = "D8.2.127"
-    hass, entry = house.hass, house.installation.entry
-    hass.config_entries.async_update_entry(entry, options={OPTION_CLOUD_SITE: SITE})
-    assert await hass.config_entries.async_reload(entry.entry_id)
-    await house.installation.pass_time(1)
+    house = await start(firmware="D8.2.127")
     await house.call("number", "reserve_soc", "set_value", value=45)
     assert not house.cloud.batteries.writes
     assert float(house.state("number", "reserve_soc").state) == 45
