@@ -48,6 +48,8 @@ PROFILES: Final[Mapping[EnvoyStorageMode, Profile]] = {
 
 #: Sessions of accounts, which survive a reload of their entry: a multi-factor account needs the user for a new one.
 _CLIENTS: HassKey[dict[tuple[str, str], CloudClient]] = HassKey(f"{DOMAIN}_cloud_clients")
+#: The settings of sites, which survive a reload as well: they are read every five minutes at most.
+_SITES: HassKey[dict[tuple[CloudClient, str], BatteryCloud]] = HassKey(f"{DOMAIN}_cloud_sites")
 
 
 @callback
@@ -80,7 +82,9 @@ def async_create(hass: HomeAssistant, entry: ConfigEntry[Any], clock: Callable[[
     if not is_enabled(entry):
         return None
     issues.async_clear(hass, entry, issues.CLOUD_OFFER)
-    cloud = BatteryCloud(async_client(hass, entry, clock), entry.options[OPTION_CLOUD_SITE], clock)
+    client, site = async_client(hass, entry, clock), entry.options[OPTION_CLOUD_SITE]
+    client.needs_code |= entry.options.get(OPTION_CLOUD_CODE, False)
+    cloud = hass.data.setdefault(_SITES, {}).setdefault((client, site), BatteryCloud(client, site, clock))
     return BatteryControl(hass, entry, cloud, clock)
 
 
@@ -129,28 +133,20 @@ class BatteryControl:
         pending = self._pending.get(setting) if setting else None
         return pending.wanted if pending else None
 
-    def require_session(self) -> None:
-        """Raise CloudError where a login would send the user a code, which only the user may request."""
-        if self.entry.options.get(OPTION_CLOUD_CODE) and not self.cloud.client.is_logged_in:
-            raise CloudError(CloudReason.CODE_REQUIRED)
-
     @property
     def report(self) -> dict[str, object]:
         """What diagnostics contain: the types of the cloud's values, and none of them."""
-        latest = self.cloud.latest
         return {
             "session": self.cloud.client.is_logged_in,
-            "needs_code": bool(self.entry.options.get(OPTION_CLOUD_CODE)),
+            "needs_code": self.cloud.client.needs_code,
             "failing": self._is_failing,
             "pending": [str(setting) for setting in self._pending],
-            "settings": _types(latest.settings.raw) if latest else None,
-            "schedules": len(latest.schedules) if latest else None,
+            "answers": _types(self.cloud.answers),
         }
 
     async def async_read(self) -> None:
         """Read the cloud's settings, and log one line when that fails and one when it succeeds again."""
         try:
-            self.require_session()
             await self.cloud.read()
         except CloudError as err:
             self._failed(err)
@@ -177,12 +173,15 @@ class BatteryControl:
     async def async_change(self, setting: Setting, value: object, entity_id: str) -> None:
         """Change a setting. Raises CloudError when the cloud does not accept it; it is not repeated then."""
         try:
-            self.require_session()
             await self.cloud.change(setting, value)
         except CloudError as err:
             if err.is_permanent:
                 self._failed(err)
             raise
+        self._pending.pop(setting, None)
+        if setting is Setting.MODE:
+            # The new mode has a reserve of its own.
+            self._pending.pop(Setting.RESERVE, None)
         # A gateway does not report these, nor which optimisation is in use.
         if setting in (Setting.DISCHARGE_TO_GRID, Setting.RESTRICT_DISCHARGE) or value is Profile.AI_OPTIMIZATION:
             return
@@ -216,9 +215,9 @@ class BatteryControl:
 
 
 def _types(value: object) -> object:
-    """Return the shape of a document: its keys, and the types of its values."""
+    """Return the shape of a document: its keys, except those that are identifiers, and the types of its values."""
     if isinstance(value, Mapping):
-        return {str(key): _types(item) for key, item in value.items()}
+        return {key if key.replace("-", "_").isidentifier() else "…": _types(item) for key, item in value.items()}
     return [_types(item) for item in value[:1]] if isinstance(value, list) else type(value).__name__
 
 

@@ -27,7 +27,6 @@ class BatteryCloudSteps[R]:
     hass: HomeAssistant
     async_show_form: Callable[..., R]
     _sites: dict[str, str] | None = None
-    _needs_code = False
 
     @property
     def _cloud_entry(self) -> ConfigEntry[Any]:
@@ -49,7 +48,6 @@ class BatteryCloudSteps[R]:
             return await self._async_choose_site(), {}
         except CloudError as err:
             if err.reason is CloudReason.CODE_REQUIRED:
-                self._needs_code = True
                 return await self.async_step_cloud_code(), {}
             return None, {"base": err.reason}
 
@@ -80,5 +78,5 @@ class BatteryCloudSteps[R]:
         return self.async_show_form(step_id="cloud_site", data_schema=schema)
 
     def _finish(self, site: str) -> R:
-        needs_code = self._needs_code or self._cloud_entry.options.get(OPTION_CLOUD_CODE, False)
-        return self._use_cloud({**self._cloud_entry.options, OPTION_CLOUD_SITE: site, OPTION_CLOUD_CODE: needs_code})
+        options = {OPTION_CLOUD_SITE: site, OPTION_CLOUD_CODE: self._client.needs_code}
+        return self._use_cloud({**self._cloud_entry.options, **options})

@@ -207,7 +207,11 @@ def gateway_action[E: EnvoyEntity[Any], **P](
             raise HomeAssistantError(
                 translation_domain=DOMAIN,
                 translation_key=err.reason,
-                translation_placeholders={"entity": self.entity_id, "name": self.coordinator.name},
+                translation_placeholders={
+                    "entity": self.entity_id,
+                    "name": self.coordinator.name,
+                    "reason": err.detail,
+                },
             ) from err
         except (GatewayBusyError, RelayTypeError) as err:
             raise HomeAssistantError(

@@ -187,4 +187,4 @@ class EnvoyNumber[T](EnvoyEntity[T], NumberEntity):
         description, new = self.entity_description, int(value)
         if (new - description.native_min_value) % description.native_step:
             raise ValueError(f"{new} is not a multiple of {description.native_step:g}")
-        await self._async_change(value, lambda edit, source: description.set_fn(edit, source, new))
+        await self._async_change(new, lambda edit, source: description.set_fn(edit, source, new))

@@ -148,13 +148,12 @@ async def _battery_cloud(call: ServiceCall) -> AsyncIterator[BatteryCloud]:
             translation_placeholders={"name": entry.title},
         )
     try:
-        control.require_session()
         yield control.cloud
     except CloudError as err:
         raise HomeAssistantError(
             translation_domain=DOMAIN,
             translation_key=err.reason,
-            translation_placeholders={"entity": entry.title, "name": entry.title},
+            translation_placeholders={"entity": entry.title, "name": entry.title, "reason": err.detail},
         ) from err
     coordinator.publish()
 

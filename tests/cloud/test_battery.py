@@ -99,6 +99,18 @@ async def test_settings_are_read_every_five_minutes_at_most(account: Account) ->
     assert requests[f"/batterySettings/{SITE}"] == 2
 
 
+async def test_failed_read_is_not_repeated_for_five_minutes(account: Account) -> None:
+    requests = account.cloud.batteries.requests
+    account.cloud.batteries.site_settings = {}
+    account.cloud.batteries.trouble = "refused"
+    for _ in range(11):
+        with pytest.raises(CloudError) as failure:
+            await account.battery.read()
+        assert failure.value.reason is CloudReason.UNREACHABLE
+        account.now += READ_PAUSE / 10
+    assert requests[f"/batterySettings/{SITE}"] == 2
+
+
 async def test_accepted_change_is_noted_until_the_next_read(account: Account) -> None:
     await account.battery.read()
     await account.battery.set_shutdown_level(15)
@@ -158,6 +170,69 @@ async def test_schedules_are_stored_changed_and_deleted(account: Account) -> Non
     assert failure.value.reason is CloudReason.UNKNOWN_SCHEDULE
 
 
+async def test_schedule_has_an_id_although_the_answer_has_none(account: Account) -> None:
+    await account.battery.set_schedule(NIGHT)
+    account.cloud.batteries.hides_ids = True
+    stored = await account.battery.set_schedule(Schedule(NIGHT.kind, time(12), time(14), (6,), limit=50))
+    (identifier,) = [key for key, one in account.cloud.batteries.schedules.items() if one["startTime"] == "12:00"]
+    assert stored.id == identifier
+    assert stored in account.battery.schedules()
+    await account.battery.delete_schedule(stored.id)
+    assert len(account.cloud.batteries.schedules) == 1
+
+
+async def test_schedule_whose_id_cannot_be_read_is_kept_and_the_next_read_not_delayed(account: Account) -> None:
+    await account.battery.read()
+    service = account.cloud.batteries
+    service.hides_ids = True
+    read = account.client.read
+
+    async def fail(*_paths: str) -> tuple[object, ...]:
+        raise CloudError(CloudReason.PAUSED)
+
+    account.client.read = fail  # type: ignore[method-assign]
+    stored = await account.battery.set_schedule(NIGHT)
+    assert (stored.id, account.battery.schedules()) == ("", (NIGHT,))
+    with pytest.raises(CloudError) as failure:
+        await account.battery.delete_schedule("")
+    assert failure.value.reason is CloudReason.UNKNOWN_SCHEDULE
+    account.client.read = read  # type: ignore[method-assign]
+    (schedule,) = (await account.battery.read()).schedules
+    assert schedule.id in service.schedules
+
+
+async def test_fields_of_a_schedule_that_are_not_known_are_sent_back(account: Account) -> None:
+    stored = await account.battery.set_schedule(NIGHT)
+    account.cloud.batteries.schedules[stored.id]["priority"] = 3
+    account.now += READ_PAUSE + 1
+    await account.battery.read()
+    await account.battery.set_schedule(Schedule(NIGHT.kind, time(22), time(5), (1,), id=stored.id))
+    body = account.cloud.batteries.writes[-1].body
+    assert body["priority"] == 3
+    assert not {"limit", "scheduleId", "scheduleStatus"} & body.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "site"),
+    [
+        (ScheduleKind.CHARGE_FROM_GRID, {}, {"restrictCfg": True}),
+        (ScheduleKind.DISCHARGE_TO_GRID, {"dtgControl": {"show": True, "locked": True}}, {}),
+        (ScheduleKind.DISCHARGE_TO_GRID, {"dtgControl": {"show": True, "scheduleSupported": False}}, {}),
+        (ScheduleKind.RESTRICT_DISCHARGE, {"rbdControl": None}, {}),
+    ],
+)
+async def test_schedule_that_the_site_does_not_allow_is_refused_without_a_request(
+    account: Account, kind: ScheduleKind, settings: dict[str, Any], site: dict[str, Any]
+) -> None:
+    service = account.cloud.batteries
+    service.settings |= settings
+    service.site_settings |= site
+    with pytest.raises(CloudError) as failure:
+        await account.battery.set_schedule(Schedule(kind, time(1), time(2), (1,)))
+    assert failure.value.reason is CloudReason.NOT_OFFERED
+    assert not service.writes
+
+
 async def test_overlapping_schedule_is_refused_before_anything_is_lost(account: Account) -> None:
     await account.battery.set_schedule(NIGHT)
     writes = len(account.cloud.batteries.writes)
@@ -172,7 +247,7 @@ async def test_overlapping_schedule_is_refused_before_anything_is_lost(account: 
     }
     with pytest.raises(CloudError) as failure:
         await account.battery.set_schedule(Schedule(NIGHT.kind, time(13), time(15), (5,)))
-    assert failure.value.reason is CloudReason.OVERLAP
+    assert (failure.value.reason, failure.value.detail) == (CloudReason.OVERLAP, "CONFLICTING_SCHEDULE_CFG")
     assert len(account.battery.schedules()) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import time
@@ -26,8 +27,10 @@ MODES: Final[dict[str, StorageMode]] = {
     "cost_savings": "economy",
     "backup_only": "backup",
 }
-#: Failures of the service: maintenance page, an HTTP status, an ended session, or another shape.
-ServiceTrouble = Literal["html", "forbidden", "not_acceptable", "too_many", "error", "refused", "expired", "shape"]
+#: Failures of the service: maintenance page, an HTTP status, an ended session, another shape, or a closed connection.
+ServiceTrouble = Literal[
+    "html", "forbidden", "not_acceptable", "too_many", "error", "refused", "expired", "shape", "disconnect"
+]
 STATUS: Final = {
     "forbidden": 403,
     "not_acceptable": 406,
@@ -35,6 +38,7 @@ STATUS: Final = {
     "error": 503,
     "refused": 422,
     "expired": 401,
+    "disconnect": 500,
 }
 
 
@@ -61,6 +65,11 @@ class BatteryService:
         self.sites: list[dict[str, Any]] = [{"id": int(SITE), "title": "Home", "favourite": False}]
         self.requests: Counter[str] = Counter()
         self.writes: list[ServiceWrite] = []
+        #: Answers to new schedules contain no id.
+        self.hides_ids = False
+        self.user_agents: set[str] = set()
+        #: Changes that are being received, and the most at the same time.
+        self._writing = self.most_writing = 0
         self.site_settings: dict[str, Any] = {
             "hasEncharge": True,
             "timezone": "Europe/Berlin",
@@ -105,15 +114,23 @@ class BatteryService:
     async def _handle(self, request: web.Request) -> web.Response:
         path = request.path.removeprefix(SERVICE)
         self.requests[path] += 1
+        self.user_agents.add(request.headers.get("User-Agent", ""))
         if "HomeAssistant" in request.headers.get("User-Agent", ""):
             return web.Response(status=406)
         trouble = self.trouble or (self.write_trouble if request.method != "GET" else None)
+        if trouble == "disconnect":
+            assert request.transport
+            request.transport.close()
         if trouble:
             return self._fail(trouble)
         if status := self._refusal(request, path):
             return web.Response(status=status)
         if request.method == "GET":
             return self._read(path)
+        self._writing += 1
+        self.most_writing = max(self.most_writing, self._writing)
+        await asyncio.sleep(0.01)
+        self._writing -= 1
         body = json.loads(await request.read() or b"{}")
         self.writes.append(ServiceWrite(request.method, path, body))
         return self._write(request.method, path, body)
@@ -210,7 +227,7 @@ class BatteryService:
             "scheduleStatus": "pending",
             "createdBy": CLOUD_USER,
         }
-        return web.json_response(self.schedules[identifier])
+        return web.json_response({"message": "success"} if self.hides_ids else self.schedules[identifier])
 
 
 def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:

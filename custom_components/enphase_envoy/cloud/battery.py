@@ -36,15 +36,28 @@ class BatteryCloud:
         self._clock = clock
         #: What was read last, with the changes that were accepted since.
         self.latest: CloudBattery | None = None
+        #: The answers of the last read, by their name.
+        self.answers: dict[str, object] = {}
         self._next_read = float("-inf")
+        #: Why the last read failed.
+        self._failure: CloudError | None = None
 
     async def read(self) -> CloudBattery:
         """Return the settings; they are requested at most every five minutes. Raises CloudError."""
-        if self.latest and self._clock() < self._next_read:
-            return self.latest
+        if self._clock() < self._next_read:
+            if self._failure:
+                raise CloudError(self._failure.reason, self._failure.detail)
+            if self.latest:
+                return self.latest
         paths = (f"/batterySettings/{self.site}", f"/siteSettings/{self.site}", self._schedules_path)
-        settings, site, schedules = await self.client.read(*paths)
-        self._next_read = self._clock() + READ_PAUSE
+        try:
+            settings, site, schedules = await self.client.read(*paths)
+        except CloudError as err:
+            if err.reason is CloudReason.UNREACHABLE:
+                self._next_read, self._failure = self._clock() + READ_PAUSE, err
+            raise
+        self._next_read, self._failure = self._clock() + READ_PAUSE, None
+        self.answers = {"batterySettings": settings, "siteSettings": site, "schedules": schedules}
         self.latest = CloudBattery(
             BatterySettings.from_api(settings), SiteSettings.from_api(site), schedules_from_api(schedules)
         )
@@ -160,27 +173,62 @@ class BatteryCloud:
         battery = await self._settings()
         if schedule.id and not any(schedule.id == other.id for other in battery.schedules):
             raise CloudError(CloudReason.UNKNOWN_SCHEDULE, schedule.id)
+        if not _allows_schedules(battery, schedule.kind):
+            raise CloudError(CloudReason.NOT_OFFERED, schedule.kind)
         others = [other for other in battery.schedules if other.id != schedule.id]
         # The service names the wrong kind in its refusal, so that this check is better understood.
-        if any(other.kind is schedule.kind and other.enabled and schedule.overlaps(other) for other in others):
-            raise CloudError(CloudReason.OVERLAP, schedule.kind)
+        for other in others:
+            if other.kind is schedule.kind and other.enabled and schedule.overlaps(other):
+                raise CloudError(CloudReason.OVERLAP, f"{other.start:%H:%M} - {other.end:%H:%M}")
         timezone = battery.site.timezone or "UTC"
+        raw = next((other.raw for other in battery.schedules if schedule.id and other.id == schedule.id), {})
+        body = replace(schedule, raw=raw).to_api(timezone)
         path = f"{self._schedules_path}/{schedule.id}" if schedule.id else self._schedules_path
-        answer = await self.client.write("PUT" if schedule.id else "POST", path, schedule.to_api(timezone), self.site)
+        answer = await self.client.write("PUT" if schedule.id else "POST", path, body, self.site)
         stored = Schedule.from_api(schedule.kind, answer) or schedule
+        # Another schedule may have been stored meanwhile.
+        battery = self.latest or battery
+        others = [other for other in battery.schedules if other.id != stored.id]
         self.latest = replace(battery, schedules=(*others, stored))
-        return stored
+        return stored if stored.id else await self._with_id(stored)
+
+    async def _with_id(self, schedule: Schedule) -> Schedule:
+        """Return a new schedule as the service lists it: the answer to the request that stored it had no id.
+
+        That is one read more than every five minutes: without its id, the schedule can be neither changed nor deleted.
+        """
+        # Where this fails, the next read is not delayed.
+        self._next_read = float("-inf")
+        try:
+            battery = await self.read()
+        except CloudError:
+            return schedule
+        same = (one for one in battery.schedules if replace(one, id="", status=None, timezone=None) == schedule)
+        return next(same, schedule)
 
     async def delete_schedule(self, identifier: str) -> None:
         """Delete a schedule."""
         battery = await self._settings()
-        others = tuple(other for other in battery.schedules if other.id != identifier)
-        if len(others) == len(battery.schedules):
+        if not identifier or not any(other.id == identifier for other in battery.schedules):
             raise CloudError(CloudReason.UNKNOWN_SCHEDULE, identifier)
         await self.client.write("POST", f"{self._schedules_path}/{identifier}/delete", {}, self.site)
-        self.latest = replace(battery, schedules=others)
+        battery = self.latest or battery
+        self.latest = replace(battery, schedules=tuple(one for one in battery.schedules if one.id != identifier))
 
     def schedules(self, kind: ScheduleKind | None = None) -> tuple[Schedule, ...]:
         """Return the schedules that were read last, of one kind or all."""
         found = self.latest.schedules if self.latest else ()
         return tuple(schedule for schedule in found if kind in (None, schedule.kind))
+
+
+def _allows_schedules(battery: CloudBattery, kind: ScheduleKind) -> bool:
+    """Return whether a site lets the user store schedules of a kind."""
+    settings = battery.settings
+    match kind:
+        case ScheduleKind.CHARGE_FROM_GRID:
+            return battery.site.allows_charge_from_grid
+        case ScheduleKind.DISCHARGE_TO_GRID:
+            control = settings.discharge_to_grid
+        case ScheduleKind.RESTRICT_DISCHARGE:
+            control = settings.restrict_discharge
+    return control is not None and control.is_offered and not control.is_locked and control.has_schedules

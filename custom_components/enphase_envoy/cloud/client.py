@@ -19,6 +19,7 @@ from orjson import JSONDecodeError, loads as json_loads
 
 from ..client.backoff import Backoff
 from ..client.limits import CLOUD as LIMIT, read_body
+from ..model.text import LONGEST_NAME, clean
 from .errors import CloudError, CloudReason
 from .models import sites_from_api
 
@@ -39,6 +40,7 @@ _TIMEOUT: Final = 20
 LOGIN_PAUSE: Final = 300
 _LONGEST_PAUSE: Final = 6 * 3600
 _SESSION_COOKIE: Final = "_enlighten_4_session"
+_CODE_COOKIE: Final = "login_otp_nonce"
 _XSRF_COOKIE: Final = "BP-XSRF-Token"
 #: Answers after which nothing is requested for some minutes, beside errors of the service itself.
 _PAUSING: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.TOO_MANY_REQUESTS})
@@ -59,6 +61,8 @@ class CloudClient:
         base_url: str = BASE_URL,
     ) -> None:
         """Prepare to log in. `http` must not share its cookies with others; `clock` returns seconds."""
+        # aiohttp sends a PUT again where the server closes the connection; a change is never repeated.
+        http._retry_connection = False  # noqa: SLF001
         self._http = http
         self._username = username
         self._password = password
@@ -71,8 +75,9 @@ class CloudClient:
         self.site: str | None = None
         #: The session has ended or did not begin yet.
         self.is_logged_in = False
-        #: A one-time code was sent to the user.
-        self.awaits_code = False
+        #: The account requires a one-time code, which is only requested when the user is present.
+        self.needs_code = False
+        self._awaits_code = False
         self.is_closed = False
         self._next_login = float("-inf")
         self._backoff = Backoff(LOGIN_PAUSE, _LONGEST_PAUSE)
@@ -82,26 +87,42 @@ class CloudClient:
     def close(self) -> None:
         """End the session: nothing is requested any more."""
         self.is_closed = True
-        self.is_logged_in = self.awaits_code = False
+        self.is_logged_in = self._awaits_code = False
         self._cookies.clear()
         self._manager_token = None
 
     # Login
 
     async def log_in(self) -> None:
-        """Log in, unless the session is in use. Raises CloudError; CODE_REQUIRED once the user was sent a code."""
-        async with self._lock:
-            await self._log_in()
+        """Log in while the user is present, unless the session is in use.
 
-    async def _log_in(self) -> None:
+        Raises CloudError; CODE_REQUIRED once the user was sent a code. After five minutes, another one is sent.
+        """
+        async with self._lock:
+            await self._log_in(is_attended=True)
+
+    async def _log_in(self, *, is_attended: bool = False) -> None:
         if self.is_logged_in:
             return
-        if self.awaits_code:
+        if self.needs_code and not is_attended:
             raise CloudError(CloudReason.CODE_REQUIRED)
-        if self._clock() < self._next_login:
+        if self._clock() >= self._next_login:
+            await self._send_password()
+            if self.is_logged_in:
+                return
+        elif not (is_attended and _CODE_COOKIE in self._cookies):
             raise CloudError(CloudReason.PAUSED, "one login in five minutes")
+        if is_attended and not self._awaits_code:
+            status, _ = await self._send("POST", _SEND_CODE, data={"locale": "en"})
+            self._require_ok(status, _SEND_CODE)
+            self._awaits_code = True
+        raise CloudError(CloudReason.CODE_REQUIRED)
+
+    async def _send_password(self) -> None:
+        """Begin a session, or find out that a code is required."""
         self._next_login = self._clock() + LOGIN_PAUSE
         self._cookies.clear()
+        self._awaits_code = False
         form = {"user[email]": self._username, "user[password]": self._password}
         status, document = await self._send("POST", _LOGIN, data=form)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY):
@@ -113,10 +134,7 @@ class CloudClient:
             raise CloudError(CloudReason.INVALID_AUTH, "blocked" if document.get("isBlocked") else "not successful")
         if not (document.get("requires_mfa") or document.get("success")):
             raise CloudError(CloudReason.UNREACHABLE, "the login has no session")
-        status, _ = await self._send("POST", _SEND_CODE, data={"locale": "en"})
-        self._require_ok(status, _SEND_CODE)
-        self.awaits_code = True
-        raise CloudError(CloudReason.CODE_REQUIRED)
+        self.needs_code = True
 
     async def enter_code(self, code: str) -> None:
         """Log in with the code that the user received. Raises CloudError."""
@@ -129,7 +147,7 @@ class CloudClient:
             status, document = await self._send("POST", _CODE, data=form)
             if document.get("isValid") is False or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY):
                 blocked = document.get("isBlocked") is True
-                self.awaits_code = not blocked
+                self._awaits_code = not blocked
                 raise CloudError(CloudReason.INVALID_AUTH if blocked else CloudReason.CODE_INVALID)
             self._require_ok(status, _CODE)
             if not self._begins_session(document):
@@ -150,7 +168,8 @@ class CloudClient:
         self._manager_token = manager
         site = document.get("system_id")
         self.site = str(site) if isinstance(site, int | str) and str(site).isdecimal() else None
-        self.is_logged_in, self.awaits_code = True, False
+        self.is_logged_in, self._awaits_code = True, False
+        self._cookies.pop(_CODE_COOKIE, None)
         return True
 
     async def sites(self) -> dict[str, str]:
@@ -185,11 +204,11 @@ class CloudClient:
                 method, SERVICE + path, params=self._parameters, json=body, headers=headers
             )
             if status == HTTPStatus.CONFLICT:
-                raise CloudError(CloudReason.OVERLAP, f"HTTP {status}")
+                raise CloudError(CloudReason.OVERLAP, _reason(document, status))
             if status == HTTPStatus.UNAUTHORIZED:
                 self.is_logged_in = False
             if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PAUSING:
-                raise CloudError(CloudReason.REFUSED, f"{path}: HTTP {status}")
+                raise CloudError(CloudReason.REFUSED, _reason(document, status))
             self._require_ok(status, path)
             return document
 
@@ -281,6 +300,16 @@ class CloudClient:
 
 #: Key of a list that is a whole answer.
 _LIST: Final = "list"
+
+
+def _reason(document: Mapping[str, Any], status: int) -> str:
+    """Return the reason that the service gives for a refusal, else the status."""
+    error = document.get("error")
+    for found in (error, document) if isinstance(error, dict) else (document,):
+        for key in ("message", "error", "status"):
+            if isinstance(text := found.get(key), str) and text:
+                return clean(text, LONGEST_NAME)
+    return f"HTTP {status}"
 
 
 def _json(body: bytes) -> dict[str, Any] | None:

@@ -17,6 +17,8 @@ from ..model.validation import is_number
 type Document = Mapping[str, Any]
 
 MINUTES_OF_DAY: Final = 24 * 60
+#: Fields of a schedule that the service sets itself.
+_OF_SERVICE: Final = frozenset({"scheduleId", "scheduleStatus", "isDeleted"})
 #: Schedules of one kind that are read at most.
 _MOST_SCHEDULES: Final = 100
 
@@ -80,6 +82,7 @@ class Control:
     #: Whether the user may change it.
     is_locked: bool
     enabled: bool | None
+    has_schedules: bool
     raw: Document = field(repr=False)
 
     @classmethod
@@ -87,7 +90,13 @@ class Control:
         """Return the control at a key, None where the site has none."""
         if not (raw := _object(settings, key)):
             return None
-        return cls(_flag(raw, "show") is not False, _flag(raw, "locked") is True, _flag(raw, "enabled"), raw)
+        return cls(
+            _flag(raw, "show") is not False,
+            _flag(raw, "locked") is True,
+            _flag(raw, "enabled"),
+            _flag(raw, "scheduleSupported") is not False,
+            raw,
+        )
 
 
 def is_offered(control: Control | None) -> bool:
@@ -197,6 +206,7 @@ class Schedule:
     #: Such as `active`, or `pending` until the gateway has it.
     status: str | None = None
     timezone: str | None = None
+    raw: Document = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_api(cls, kind: ScheduleKind, document: object) -> Self | None:
@@ -219,11 +229,13 @@ class Schedule:
             id=clean(identifier, LONGEST_NAME),
             status=_text(document, "scheduleStatus"),
             timezone=_text(document, "timezone"),
+            raw=document,
         )
 
     def to_api(self, timezone: str) -> dict[str, object]:
-        """Return the body of a request that stores the schedule."""
+        """Return the body of a request that stores the schedule, with the fields that are not known here."""
         body: dict[str, object] = {
+            **{key: value for key, value in self.raw.items() if key not in _OF_SERVICE},
             "timezone": self.timezone or timezone,
             "startTime": f"{self.start:%H:%M}",
             "endTime": f"{self.end:%H:%M}",
@@ -231,6 +243,7 @@ class Schedule:
             "days": list(self.days),
             "isEnabled": self.enabled,
         }
+        body.pop("limit", None)
         if self.limit is not None:
             body["limit"] = round(self.limit)
         return body
