@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Event
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import time
@@ -60,6 +61,9 @@ class BatteryService:
         self.write_trouble: ServiceTrouble | None = None
         self.sites: list[dict[str, Any]] = [{"id": int(SITE), "title": "Home", "favourite": False}]
         self.requests: Counter[str] = Counter()
+        #: Answers are held back until it is set; `holding` is set once a request waits for one.
+        self.hold: Event | None = None
+        self.holding = Event()
         self.writes: list[ServiceWrite] = []
         self.site_settings: dict[str, Any] = {
             "hasEncharge": True,
@@ -105,6 +109,9 @@ class BatteryService:
     async def _handle(self, request: web.Request) -> web.Response:
         path = request.path.removeprefix(SERVICE)
         self.requests[path] += 1
+        if self.hold:
+            self.holding.set()
+            await self.hold.wait()
         if "HomeAssistant" in request.headers.get("User-Agent", ""):
             return web.Response(status=406)
         trouble = self.trouble or (self.write_trouble if request.method != "GET" else None)

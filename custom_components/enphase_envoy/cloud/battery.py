@@ -37,12 +37,15 @@ class BatteryCloud:
         #: What was read last, with the changes that were accepted since.
         self.latest: CloudBattery | None = None
         self._next_read = float("-inf")
+        #: The entry was unloaded: nothing is read or changed any more.
+        self.is_closed = False
 
     async def read(self) -> CloudBattery:
         """Return the settings; they are requested at most every five minutes. Raises CloudError."""
         if self.latest and self._clock() < self._next_read:
             return self.latest
         paths = (f"/batterySettings/{self.site}", f"/siteSettings/{self.site}", self._schedules_path)
+        self._require_open()
         settings, site, schedules = await self.client.read(*paths)
         self._next_read = self._clock() + READ_PAUSE
         self.latest = CloudBattery(
@@ -53,13 +56,17 @@ class BatteryCloud:
     async def _settings(self) -> CloudBattery:
         return self.latest or await self.read()
 
+    def _require_open(self) -> None:
+        if self.is_closed:
+            raise CloudError(CloudReason.UNREACHABLE, "closed")
+
     @property
     def _schedules_path(self) -> str:
         return f"/battery/sites/{self.site}/schedules"
 
     async def _put(self, path: str, body: object, **changes: object) -> None:
         """Send a change of settings, and note it: a read at once would still return the old values."""
-        await self.client.write("PUT", f"/{path}/{self.site}", body, self.site)
+        await self.client.write("PUT", f"/{path}/{self.site}", body, self.site, self._require_open)
         if self.latest:
             self.latest = replace(self.latest, settings=replace(self.latest.settings, **changes))  # type: ignore[arg-type]
 
@@ -121,7 +128,7 @@ class BatteryCloud:
             return
         if not settings.accepted_disclaimer:
             path = f"/batterySettings/acceptDisclaimer/{self.site}"
-            await self.client.write("POST", path, {"disclaimer-type": "itc"}, self.site)
+            await self.client.write("POST", path, {"disclaimer-type": "itc"}, self.site, self._require_open)
         body = {
             "chargeFromGrid": True,
             "acceptedItcDisclaimer": True,
@@ -166,7 +173,9 @@ class BatteryCloud:
             raise CloudError(CloudReason.OVERLAP, schedule.kind)
         timezone = battery.site.timezone or "UTC"
         path = f"{self._schedules_path}/{schedule.id}" if schedule.id else self._schedules_path
-        answer = await self.client.write("PUT" if schedule.id else "POST", path, schedule.to_api(timezone), self.site)
+        answer = await self.client.write(
+            "PUT" if schedule.id else "POST", path, schedule.to_api(timezone), self.site, self._require_open
+        )
         stored = Schedule.from_api(schedule.kind, answer) or schedule
         self.latest = replace(battery, schedules=(*others, stored))
         return stored
@@ -177,7 +186,9 @@ class BatteryCloud:
         others = tuple(other for other in battery.schedules if other.id != identifier)
         if len(others) == len(battery.schedules):
             raise CloudError(CloudReason.UNKNOWN_SCHEDULE, identifier)
-        await self.client.write("POST", f"{self._schedules_path}/{identifier}/delete", {}, self.site)
+        await self.client.write(
+            "POST", f"{self._schedules_path}/{identifier}/delete", {}, self.site, self._require_open
+        )
         self.latest = replace(battery, schedules=others)
 
     def schedules(self, kind: ScheduleKind | None = None) -> tuple[Schedule, ...]:
