@@ -86,4 +86,8 @@ async def async_remove_config_entry_device(
     _hass: HomeAssistant, entry: EnvoyConfigEntry, device: dr.DeviceEntry
 ) -> bool:
     """Let the user delete a device that the gateway no longer reports."""
-    return not devices.async_is_present(entry, device)
+    if devices.async_is_present(entry, device):
+        return False
+    for _, identifier in device.identifiers:
+        entry.runtime_data.gateway.discard_device(identifier)
+    return True

@@ -32,7 +32,8 @@ async def async_follow(hass: HomeAssistant, entry: ConfigEntry[Any], host: str) 
     except GatewayError as err:
         LOGGER.debug("%s: nothing at the announced address %s: %s", entry.title, host, err)
     else:
-        async_report_address(hass, entry, entry.data[CONF_HOST], host)
+        if not _is_removed(hass, entry):
+            async_report_address(hass, entry, entry.data[CONF_HOST], host)
     return False
 
 
@@ -63,4 +64,9 @@ async def _async_is_gateway(hass: HomeAssistant, entry: ConfigEntry[Any], host: 
             await Gateway(host, session, pinned=True).identify(entry.unique_id)
         except GatewayError:
             return False
-    return True
+    return not _is_removed(hass, entry)
+
+
+def _is_removed(hass: HomeAssistant, entry: ConfigEntry[Any]) -> bool:
+    """Return whether the entry was removed while the host was identified."""
+    return hass.config_entries.async_get_entry(entry.entry_id) is None

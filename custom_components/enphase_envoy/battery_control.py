@@ -210,7 +210,7 @@ class BatteryControl:
 
     def close(self) -> None:
         """End all of this; the session with the cloud stays for the next set-up."""
-        self.is_closed = True
+        self.is_closed = self.cloud.is_closed = True
         self._pending.clear()
 
 

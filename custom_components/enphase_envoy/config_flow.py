@@ -197,9 +197,11 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
         if user_input is not None:
             try:
                 entry = self._entry_to_change()
+                found, errors = await validate(self.hass, user_input, entry)
+                # It may have been removed meanwhile.
+                self._entry_to_change()
             except UnknownEntry:
                 return self.async_abort(reason="removed")
-            found, errors = await validate(self.hass, user_input, entry)
             self._uses_tokens = found.uses_tokens
             self._suggested = {key: user_input[key] for key in (CONF_HOST, CONF_USERNAME) if key in user_input}
             if found.serial and entry and entry.unique_id not in (None, found.serial):

@@ -1,5 +1,6 @@
 """The energy pipeline of an entry: its stored state, and the corrections of statistics that it requires."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -101,6 +102,11 @@ class EnergyManager:
         self._is_holding = False
         #: The entry was unloaded: nothing is loaded, recorded or saved any more.
         self.is_closed = False
+
+    @property
+    def correcting(self) -> asyncio.Lock:
+        """Held while statistics are read and corrected: two corrections of the same row would count twice."""
+        return self._corrections.lock
 
     async def async_load(self, snapshot: Snapshot) -> None:
         """Restore the stored state, or else what was recorded last, once."""

@@ -93,7 +93,8 @@ async def async_take_over(hass: HomeAssistant, entry: ConfigEntry[Any], serial: 
     # The documents are those of the old gateway.
     await EntryStore(hass, entry, DOCUMENTS).async_remove()
     store = EntryStore(hass, entry, COUNTERS)
-    if stored := await store.async_load():
+    # The entry may have been removed meanwhile.
+    if (stored := await store.async_load()) and hass.config_entries.async_get_entry(entry.entry_id):
         mark_replaced(stored)
         await store.async_save_now(stored)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, override
 
 from homeassistant.components.repairs import RepairsFlow, RepairsFlowResult
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import CONF_HOST, CONF_TOKEN
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
@@ -258,5 +259,7 @@ class CounterStep(_EntryRepairFlow):
         if self._is_removed or not ir.async_get(self.hass).async_get_issue(self.handler, self.issue_id):
             # Another dialog may have reverted it already.
             return self.async_abort(reason="removed")
+        if self._entry.state is not ConfigEntryState.LOADED:
+            return self.async_abort(reason="not_loaded", description_placeholders={"name": self._entry.title})
         async_correct(recorder, replace(self._correction, watt_hours=-self._correction.watt_hours))
         return self.async_create_entry(data={})

@@ -92,15 +92,24 @@ async def _repair_statistics(call: ServiceCall) -> ServiceResponse:
         raise HomeAssistantError(translation_domain=DOMAIN, translation_key="no_recorder")
     start, end = _period(call)
     counters = _counters(call, entry)
-    try:
-        spikes = {
-            entity_id: await async_spikes(hass, recorder, entity_id, watts, start, end)
-            for entity_id, watts in counters.items()
-        }
-    except DATABASE_ERRORS as err:
-        raise HomeAssistantError(translation_domain=DOMAIN, translation_key="statistics_unreadable") from err
-    if call.data[ATTR_APPLY]:
-        await _apply(recorder, spikes)
+    coordinator = entry.runtime_data
+    # What is found is corrected before another call, or a correction of the entry's own, can find it again.
+    async with coordinator.energy_manager.correcting:
+        try:
+            spikes = {
+                entity_id: await async_spikes(hass, recorder, entity_id, watts, start, end)
+                for entity_id, watts in counters.items()
+            }
+        except DATABASE_ERRORS as err:
+            raise HomeAssistantError(translation_domain=DOMAIN, translation_key="statistics_unreadable") from err
+        if call.data[ATTR_APPLY]:
+            if coordinator.is_closed:
+                raise HomeAssistantError(
+                    translation_domain=DOMAIN,
+                    translation_key="unloaded",
+                    translation_placeholders={"name": entry.title},
+                )
+            await _apply(recorder, spikes)
     return {
         "applied": call.data[ATTR_APPLY],
         "jumps": [_response(entity_id, spike) for entity_id, found in spikes.items() for spike in found],

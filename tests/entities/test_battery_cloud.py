@@ -1,5 +1,6 @@
 """Battery settings through the cloud: the states of the entities, and the requests."""
 
+import asyncio
 from datetime import timedelta
 import logging
 from typing import Any, cast
@@ -314,3 +315,22 @@ async def test_setting_that_is_not_kept_offers_the_cloud(
     await house.installation.pass_time(1)
     assert entry.options[OPTION_CLOUD_SITE] == SITE
     assert "cloud_offer" not in house.issues()
+
+
+async def test_change_under_way_is_not_sent_after_the_entry_was_unloaded(start: StartHouse) -> None:
+    house = await start()
+    service, hass = house.cloud.batteries, house.hass
+    service.hold = asyncio.Event()
+    data = {"schedule_type": "charge_from_grid", "start_time": "01:00", "end_time": "02:00"}
+    target = {"config_entry_id": house.installation.entry.entry_id}
+    changes = [
+        hass.async_create_task(hass.services.async_call(DOMAIN, "set_battery_schedule", data | target, blocking=True)),
+        hass.async_create_task(house.call("switch", "charge_from_grid", "turn_on")),
+    ]
+    await service.holding.wait()
+    assert await hass.config_entries.async_unload(house.installation.entry.entry_id)
+    service.hold.set()
+    for change in changes:
+        with pytest.raises(HomeAssistantError):
+            await change
+    assert not service.writes

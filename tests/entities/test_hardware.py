@@ -11,16 +11,17 @@ import pytest
 
 from custom_components.enphase_envoy import async_remove_config_entry_device
 from custom_components.enphase_envoy.const import DOMAIN
+from custom_components.enphase_envoy.devices import async_is_present
 from tests.helpers.integration import Installation, SetUp, Simulate, entity_id, entry_for, use_clock_of
 from tests.simulator import Change, Held, Missing, Replace, Simulator, Status
 from tests.simulator.hardware import Battery
 
 
-async def deletable(hass: HomeAssistant, installation: Installation, identifier: str) -> bool:
+def deletable(installation: Installation, identifier: str) -> bool:
     """Return whether the user may delete a device."""
     found = installation.device(identifier)
     assert found
-    return await async_remove_config_entry_device(hass, installation.entry, found)
+    return not async_is_present(installation.entry, found)
 
 
 async def test_new_inverter_and_battery_are_added_within_minutes(hass: HomeAssistant, set_up: SetUp) -> None:
@@ -46,18 +47,18 @@ async def test_inverter_missing_from_one_answer_stays_available(hass: HomeAssist
         for _ in range(12):
             await installation.pass_time(60)
             assert installation.states()[f"sensor.inverter_{serial}"] != STATE_UNAVAILABLE
-        assert not await deletable(hass, installation, serial)
+        assert not deletable(installation, serial)
 
 
 async def test_removed_inverter_can_be_deleted_and_added_again(hass: HomeAssistant, set_up: SetUp) -> None:
     installation = await set_up("total_consumption")
     serial = next(iter(installation.coordinator.data.members("inverters")))
-    assert not await deletable(hass, installation, serial)
+    assert not deletable(installation, serial)
     with installation.gateway.fault("/api/v1/production/inverters", Missing("0")):
         for _ in range(5):
             await installation.pass_time(240)
         assert installation.states()[f"sensor.inverter_{serial}"] == STATE_UNAVAILABLE
-        assert await deletable(hass, installation, serial)
+        assert deletable(installation, serial)
     # Reported again before the device is deleted: its entities become available.
     await installation.poll_all()
     assert installation.states()[f"sensor.inverter_{serial}"] != STATE_UNAVAILABLE
@@ -66,9 +67,12 @@ async def test_removed_inverter_can_be_deleted_and_added_again(hass: HomeAssista
             await installation.pass_time(240)
         found = installation.device(serial)
         assert found
+        assert await async_remove_config_entry_device(hass, installation.entry, found)
         dr.async_get(hass).async_remove_device(found.id)
         await hass.async_block_till_done()
         assert f"sensor.inverter_{serial}" not in installation.states()
+    await installation.poll_all()
+    assert f"sensor.inverter_{serial}" not in installation.states(), "it is as new as any other"
     await installation.poll_all()
     assert installation.states()[f"sensor.inverter_{serial}"] != STATE_UNAVAILABLE
 
@@ -85,7 +89,7 @@ async def test_reported_devices_can_not_be_deleted(
     hass: HomeAssistant, set_up: SetUp, profile: str, identifiers: list[str]
 ) -> None:
     installation = await set_up(profile)
-    assert [identifier for identifier in identifiers if await deletable(hass, installation, identifier)] == []
+    assert [identifier for identifier in identifiers if deletable(installation, identifier)] == []
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 from typing import Any, override
 
 from aiohttp import web
-from homeassistant.config_entries import SOURCE_ZEROCONF, ConfigEntryState
+from homeassistant.config_entries import SOURCE_ZEROCONF, ConfigEntryState, ConfigFlowResult
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import issue_registry as ir
@@ -14,7 +14,7 @@ import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import Installation, SetUp, Simulate
-from tests.simulator import Simulator
+from tests.simulator import Held, Simulator
 
 PROFILE = "metered_1phase"
 PINNED = pytest.mark.parametrize("pinned", [True, False], ids=["pinned", "not pinned"])
@@ -31,8 +31,8 @@ class Announcement(ZeroconfServiceInfo):
         return self.at
 
 
-async def announce(hass: HomeAssistant, gateway: Simulator, serial: str | None = None) -> None:
-    """Let a gateway be discovered."""
+async def discover(hass: HomeAssistant, gateway: Simulator, serial: str | None = None) -> ConfigFlowResult:
+    """Let a gateway be discovered, and return the result of the flow."""
     address = ip_address("127.0.0.1")
     info = Announcement(
         ip_address=address,
@@ -44,7 +44,12 @@ async def announce(hass: HomeAssistant, gateway: Simulator, serial: str | None =
         properties={"serialnum": serial or gateway.serial},
     )
     info.at = gateway.host
-    result = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_ZEROCONF}, data=info)
+    return await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_ZEROCONF}, data=info)
+
+
+async def announce(hass: HomeAssistant, gateway: Simulator, serial: str | None = None) -> None:
+    """Let a gateway that is set up be discovered."""
+    result = await discover(hass, gateway, serial)
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "already_configured")
     await hass.async_block_till_done()
 
@@ -235,3 +240,21 @@ async def test_a_renewed_certificate_of_a_gateway_that_is_not_pinned_is_stored(
     await house.pass_time(4 * 3600 + 60)
     assert house.entry.data["certificate_fingerprint"] != before
     assert not ir.async_get(hass).issues
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_an_entry_that_is_removed_meanwhile_is_not_moved(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate, *, is_known: bool
+) -> None:
+    house = await away(hass, set_up, pinned=False)
+    if not is_known:
+        hass.config_entries.async_update_entry(house.entry, data={**house.entry.data, "fingerprint": "00" * 32})
+    host = await same_gateway(simulate, house)
+    held = Held()
+    host.fault("/info", held)
+    announced = hass.async_create_task(discover(hass, host))
+    await held.waiting.wait()
+    await hass.config_entries.async_remove(house.entry.entry_id)
+    held.release()
+    assert (await announced)["type"] is FlowResultType.FORM
+    assert question(hass, house) is None

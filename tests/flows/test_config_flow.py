@@ -14,7 +14,7 @@ from custom_components.enphase_envoy.client.timeouts import Timeouts
 from custom_components.enphase_envoy.config_flow import host_of
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import LONG, SetUp, Simulate, choose_live_power, entry_for
-from tests.simulator import Cloud, OtherServer, Silent, Simulator, Status, other_server
+from tests.simulator import Cloud, Held, OtherServer, Silent, Simulator, Status, other_server
 
 DEVICE = "<?xml version='1.0'?><envoy_info><device><sn>1</sn><software>{}</software></device></envoy_info>"
 
@@ -371,3 +371,18 @@ async def test_options_show_the_source_of_live_power(
     if result["type"] is FlowResultType.MENU:
         result = await hass.config_entries.options.async_configure(result["flow_id"], {"next_step_id": "options"})
     assert result["description_placeholders"] == {"live_source": text}
+
+
+async def test_an_entry_that_is_removed_while_its_form_is_checked_is_not_changed(
+    hass: HomeAssistant, set_up: SetUp
+) -> None:
+    house = await set_up("full_battery")
+    opened = await house.entry.start_reconfigure_flow(hass)
+    held = Held()
+    house.gateway.fault("/info", held)
+    form = {"host": house.gateway.host, "token": house.gateway.token(days=LONG)}
+    checking = hass.async_create_task(hass.config_entries.flow.async_configure(opened["flow_id"], form))
+    await held.waiting.wait()
+    await hass.config_entries.async_remove(house.entry.entry_id)
+    held.release()
+    assert (await checking)["reason"] == "removed"

@@ -64,6 +64,9 @@ class BatteryService:
         self.write_trouble: ServiceTrouble | None = None
         self.sites: list[dict[str, Any]] = [{"id": int(SITE), "title": "Home", "favourite": False}]
         self.requests: Counter[str] = Counter()
+        #: Answers are held back until it is set; `holding` is set once a request waits for one.
+        self.hold: asyncio.Event | None = None
+        self.holding = asyncio.Event()
         self.writes: list[ServiceWrite] = []
         #: Answers to new schedules contain no id.
         self.hides_ids = False
@@ -115,6 +118,9 @@ class BatteryService:
         path = request.path.removeprefix(SERVICE)
         self.requests[path] += 1
         self.user_agents.add(request.headers.get("User-Agent", ""))
+        if self.hold:
+            self.holding.set()
+            await self.hold.wait()
         if "HomeAssistant" in request.headers.get("User-Agent", ""):
             return web.Response(status=406)
         trouble = self.trouble or (self.write_trouble if request.method != "GET" else None)

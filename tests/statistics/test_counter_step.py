@@ -4,6 +4,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
@@ -49,7 +50,7 @@ async def test_the_user_keeps_or_reverts_the_correction(
     change: float,
 ) -> None:
     assert await async_setup_component(hass, DOMAIN, {})
-    entry = MockConfigEntry(domain=DOMAIN)
+    entry = MockConfigEntry(domain=DOMAIN, state=ConfigEntryState.LOADED)
     entry.add_to_hass(hass)
     for state in (65_000_000, 84_000_000, 84_000_050):
         await statistics.row({SOLAR: state})
@@ -74,7 +75,7 @@ async def test_two_open_dialogs_revert_a_correction_once(
 ) -> None:
     assert await async_setup_component(hass, DOMAIN, {})
     assert await async_setup_component(hass, "repairs", {})
-    entry = MockConfigEntry(domain=DOMAIN)
+    entry = MockConfigEntry(domain=DOMAIN, state=ConfigEntryState.LOADED)
     entry.add_to_hass(hass)
     for state in (65_000_000, 84_000_000):
         await statistics.row({SOLAR: state})
@@ -93,13 +94,14 @@ async def test_two_open_dialogs_revert_a_correction_once(
     assert await statistics.changes(SOLAR) == [0, 19_000_000 + 18_999_950]
 
 
+@pytest.mark.parametrize("end", ["unload", "remove"])
 @pytest.mark.parametrize("choice", ["keep", "book"])
-async def test_the_dialog_of_a_removed_entry_changes_nothing(
-    statistics: Statistics, hass: HomeAssistant, hass_client: ClientSessionGenerator, choice: str
+async def test_the_dialog_of_an_entry_that_was_unloaded_or_removed_changes_nothing(
+    statistics: Statistics, hass: HomeAssistant, hass_client: ClientSessionGenerator, choice: str, end: str
 ) -> None:
     assert await async_setup_component(hass, DOMAIN, {})
     assert await async_setup_component(hass, "repairs", {})
-    entry = MockConfigEntry(domain=DOMAIN)
+    entry = MockConfigEntry(domain=DOMAIN, state=ConfigEntryState.LOADED)
     entry.add_to_hass(hass)
     for state in (65_000_000, 84_000_000):
         await statistics.row({SOLAR: state})
@@ -108,7 +110,9 @@ async def test_the_dialog_of_a_removed_entry_changes_nothing(
     assert shown
     opened = await http.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": shown.issue_id})
     flow = await opened.json()
-    await hass.config_entries.async_remove(entry.entry_id)
+    entry.mock_state(hass, ConfigEntryState.NOT_LOADED)
+    if end == "remove":
+        await hass.config_entries.async_remove(entry.entry_id)
     done = await http.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={"next_step_id": choice})
     assert done.status == 200
     await async_wait_recording_done(hass)

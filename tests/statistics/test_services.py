@@ -1,5 +1,6 @@
 """The action that repairs statistics, with a real recorder: it finds and corrects wrong rows and no others."""
 
+from asyncio import Event, gather
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,8 @@ from pytest_homeassistant_custom_component.components.recorder.common import asy
 from sqlalchemy.exc import OperationalError
 
 from custom_components.enphase_envoy.const import DOMAIN
+from custom_components.enphase_envoy.statistics.recorder import async_spikes
+from custom_components.enphase_envoy.statistics.spikes import Spike
 from tests.helpers.integration import Installation, SetUp, Simulate, entry_for
 from tests.helpers.statistics import START, Statistics
 
@@ -89,8 +92,9 @@ async def installation(statistics: Statistics, hass: HomeAssistant, set_up: SetU
     with patch("custom_components.enphase_envoy.maintenance.async_start"):
         await installation.set_up(set_up)
         yield installation
-        with patch("custom_components.enphase_envoy.PLATFORMS", []):
-            await hass.config_entries.async_unload(installation.house.entry.entry_id)
+        if installation.house.entry.state is ConfigEntryState.LOADED:
+            with patch("custom_components.enphase_envoy.PLATFORMS", []):
+                await hass.config_entries.async_unload(installation.house.entry.entry_id)
 
 
 def counter(start: float = LIFETIME) -> list[float]:
@@ -338,3 +342,42 @@ async def test_statistics_that_are_no_energy_are_left_out(installation: Recorded
         await installation.record({installation.solar: faulty(counter(), MINUTES["in a row"], FAULTS["zero"])})
         assert (await installation.repair())["jumps"] == []
     assert get_instance(installation.hass)
+
+
+@pytest.mark.parametrize("end", ["unload", "reload", "remove"])
+async def test_nothing_is_corrected_after_the_entry_was_unloaded(installation: RecordedSystem, end: str) -> None:
+    """The search takes long in a large database."""
+    hass, entry_id = installation.hass, installation.house.entry.entry_id
+    await installation.record({installation.solar: faulty(counter(), MINUTES["in a row"], FAULTS["zero"])})
+    before = await installation.statistics.changes(installation.solar)
+    assert (await installation.repair())["jumps"]
+    searching, finish = Event(), Event()
+
+    async def search(*args: Any) -> list[Spike]:
+        searching.set()
+        await finish.wait()
+        return await async_spikes(*args)
+
+    with (
+        patch("custom_components.enphase_envoy.services.async_spikes", search),
+        patch("custom_components.enphase_envoy.PLATFORMS", []),
+    ):
+        repair = hass.async_create_task(installation.repair(apply=True))
+        await searching.wait()
+        await getattr(hass.config_entries, f"async_{end}")(entry_id)
+        finish.set()
+        with pytest.raises(HomeAssistantError) as raised:
+            await repair
+    assert raised.value.translation_key == "unloaded"
+    await async_wait_recording_done(hass)
+    assert await installation.statistics.changes(installation.solar) == before
+
+
+async def test_two_calls_at_the_same_time_correct_once(installation: RecordedSystem) -> None:
+    await installation.record({installation.solar: faulty(counter(), MINUTES["in a row"], FAULTS["zero"])})
+    assert (await installation.repair())["jumps"]
+    calls = await gather(*(installation.repair(apply=True) for _ in range(3)))
+    assert sorted(len(response["jumps"]) for response in calls) == [0, 0, 1]
+    assert await installation.statistics.changes(installation.solar) == pytest.approx(
+        [200, *[250] * (ROWS - 1)], abs=0.01
+    )

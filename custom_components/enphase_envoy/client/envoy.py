@@ -446,6 +446,7 @@ class LibraryEnvoy(Envoy):
         try:
             with library_warnings_suppressed():
                 _run(updater.update(data))
+            _check_count(data)
             with suppress(TypeError):
                 # Production with an invalid value is not zero.
                 self._validate_update(data)
@@ -497,6 +498,13 @@ class LibraryEnvoy(Envoy):
         """Write, or request what is not polled. Raises GatewayBusyError, or what the library raises."""
         async with self.slot(end_point):
             return await super()._json_request(end_point, data, method)
+
+
+def _check_count(data: GatewayData) -> None:
+    """Raise ValueError for more devices of a kind than any gateway has."""
+    for name, limit in limits.DEVICES.items():
+        if len(getattr(data, name) or ()) > limit:
+            raise ValueError(f"more than {limit} {name}")
 
 
 @contextmanager

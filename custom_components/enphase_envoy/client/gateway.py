@@ -195,9 +195,11 @@ class Gateway:
 
     def dump(self) -> dict[str, object]:
         """Return identification and documents, to be stored as JSON."""
-        known = set[Address]().union(*self._parser.cache.known.values())
+        cache = self._parser.cache
+        known = set[Address]().union(*cache.known.values())
         now = ClockPair(self.clock(), self._wall())
-        return persistence.dump(self.envoy.info, self._parser.sources, self._scheduler.endpoints, now, known)
+        endpoints = self._scheduler.endpoints
+        return persistence.dump(self.envoy.info, self._parser.sources, endpoints, now, known, cache.absent)
 
     def load(self, stored: Mapping[str, object], expected: str | None) -> None:
         """Restore what `dump` returned in an earlier session, if it is about the `expected` serial number."""
@@ -207,6 +209,10 @@ class Gateway:
             self._parser.sources = found.sources
             self._scheduler.endpoints.update(found.endpoints)
             self._parser.cache.restore(found.known)
+
+    def discard_device(self, serial: str) -> None:
+        """Accept a device that the user deleted only as a new one, should the gateway report it again."""
+        self._parser.cache.discard_identities(serial)
 
     def discard(self) -> None:
         """Discard all documents but not the identification: the restored ones can't be used."""

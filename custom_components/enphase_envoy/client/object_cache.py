@@ -27,6 +27,11 @@ _ADDED_AFTER: Final = 2
 _EXCHANGED_AFTER: Final = 5
 #: Answers in a row after which an object that lost a field for good, as with new firmware, is accepted without it.
 _ACCEPTED_AFTER: Final = 20
+#: Seconds of good answers without an object after which its identity is discarded: it is then accepted as a new one.
+#: Limits apply to all identities, so wrong serial numbers would otherwise use them up for good.
+_DISCARDED_AFTER: Final = 30 * 86400.0
+#: Seconds between two good answers that count at most: a gateway that is off reports nothing about its devices.
+_LONGEST_GAP: Final = 3600.0
 
 
 class ObjectCache:
@@ -42,6 +47,10 @@ class ObjectCache:
         #: Identities of all objects so far, also of earlier sessions, field by field. At the first set-up there are
         #: none, and each object is accepted at once. Later a new one is accepted when several good answers contain it.
         self.known: defaultdict[str, set[Address]] = defaultdict(set)
+        #: Seconds of good answers that lacked the object of an identity, since the last one that contained it.
+        self.absent: dict[Address, float] = {}
+        #: Time of the last good answer, field by field.
+        self._answered: dict[str, float] = {}
         self._is_first = True
         self._new: Confirmation[Address] = Confirmation(_ADDED_AFTER)
         self._exchanged: Confirmation[Address] = Confirmation(_EXCHANGED_AFTER)
@@ -56,11 +65,23 @@ class ObjectCache:
         """Return the keys of a dictionary of EnvoyData, such as the serial numbers of the batteries."""
         return {address[1] for address in self._addresses[field] if len(address) > 1}
 
-    def restore(self, known: Collection[Address]) -> None:
-        """Set the identities of the objects of earlier sessions."""
-        for identity in known:
+    def restore(self, known: Mapping[Address, float]) -> None:
+        """Set the identities of the objects of earlier sessions, each with the seconds for which it was absent."""
+        for identity, absent in known.items():
             self.known[identity[0]].add(identity)
+            if absent > 0:
+                self.absent[identity] = absent
         self._is_first = not known
+
+    def discard_identities(self, name: str) -> None:
+        """Discard the identities with a serial number that have no object: the user deleted the device."""
+        for field, known in self.known.items():
+            for identity in [each for each in known - self._addresses[field].keys() if name in each[1:]]:
+                self._discard(identity)
+
+    def _discard(self, identity: Address) -> None:
+        self.known[identity[0]].discard(identity)
+        self.absent.pop(identity, None)
 
     def put(self, address: Address, value: object, freshness: Freshness) -> None:
         """Store an object that is not parsed from a document."""
@@ -89,6 +110,7 @@ class ObjectCache:
             objects = self._accepted(field, reported, needs)
             if _feeding(field, needs) <= set(new):
                 self._reset_others(field, reported)
+                self._count_absent(field, reported, _freshness(field, needs).updated_at)
             freshness, addresses = _freshness(field, needs), self._addresses[field]
             for address, value in objects.items():
                 if (valid := self._validated(address, value)) is not None:
@@ -154,6 +176,20 @@ class ObjectCache:
         """Start over with new objects that a good answer lacks."""
         if counted := {identity for identity in self._counted if identity[0] == field}:
             self._reset_new(counted - {_identity(address, value) for address, value in objects.items()})
+
+    def _count_absent(self, field: str, reported: Mapping[Address, object], now: float) -> None:
+        """Count how long good answers have lacked members of a field, and discard the identities of absent ones."""
+        elapsed = min(max(0.0, now - self._answered.get(field, now)), _LONGEST_GAP)
+        self._answered[field] = now
+        if (field,) in reported:
+            # A single object, such as a controller: only another one replaces it.
+            return
+        for identity in self.absent.keys() & reported.keys():
+            del self.absent[identity]
+        for identity in self.known[field] - reported.keys():
+            self.absent[identity] = self.absent.get(identity, 0.0) + elapsed
+            if self.absent[identity] > _DISCARDED_AFTER:
+                self._discard(identity)
 
     def _reset_new(self, identities: AbstractSet[Address]) -> None:
         for identity in identities:

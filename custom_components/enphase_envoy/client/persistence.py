@@ -7,6 +7,7 @@ Assistant does not run.
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 import math
+from types import MappingProxyType
 from typing import Final
 
 from pyenphase.envoy import get_updaters
@@ -50,8 +51,8 @@ class StoredGateway:
     #: The updater of the library that feeds each field with counters.
     sources: dict[str, str]
     endpoints: dict[str, Endpoint]
-    #: Identities of the objects so far.
-    known: list[Address]
+    #: Identities of the objects so far, and the seconds for which each was absent.
+    known: dict[Address, float]
 
 
 def dump(
@@ -60,6 +61,7 @@ def dump(
     endpoints: Mapping[str, Endpoint],
     now: ClockPair,
     known: Iterable[Address] = (),
+    absent: Mapping[Address, float] = MappingProxyType({}),
 ) -> dict[str, object]:
     """Return the data to store, in JSON's types."""
     documents = {
@@ -73,7 +75,13 @@ def dump(
         if (document := endpoint.good or endpoint.latest) and not endpoint.is_removed
     }
     objects = sorted(map(to_key, known))
-    return {"gateway": asdict(info), "sources": dict(sources), "documents": documents, "objects": objects}
+    return {
+        "gateway": asdict(info),
+        "sources": dict(sources),
+        "documents": documents,
+        "objects": objects,
+        "absent": {to_key(identity): round(seconds) for identity, seconds in absent.items()},
+    }
 
 
 def load(stored: Mapping[str, object], now: ClockPair) -> StoredGateway | None:
@@ -90,7 +98,9 @@ def load(stored: Mapping[str, object], now: ClockPair) -> StoredGateway | None:
         if field in COUNTER_FIELDS and isinstance(name, str) and name in _UPDATERS
     }
     objects = stored.get("objects")
-    known = [from_key(key) for key in objects if isinstance(key, str)] if isinstance(objects, list) else []
+    absent = {key: float(seconds) for key, seconds in _part(stored, "absent").items() if is_number(seconds)}
+    keys = [key for key in objects if isinstance(key, str)] if isinstance(objects, list) else []
+    known = {from_key(key): absent.get(key, 0.0) for key in keys}
     return StoredGateway(info, valid, endpoints, known)
 
 

@@ -41,6 +41,8 @@ class BatteryCloud:
         self._next_read = float("-inf")
         #: Why the last read failed.
         self._failure: CloudError | None = None
+        #: The entry was unloaded: nothing is read or changed any more.
+        self.is_closed = False
 
     async def read(self) -> CloudBattery:
         """Return the settings; they are requested at most every five minutes. Raises CloudError."""
@@ -50,6 +52,7 @@ class BatteryCloud:
             if self.latest:
                 return self.latest
         paths = (f"/batterySettings/{self.site}", f"/siteSettings/{self.site}", self._schedules_path)
+        self._require_open()
         try:
             settings, site, schedules = await self.client.read(*paths)
         except CloudError as err:
@@ -66,13 +69,17 @@ class BatteryCloud:
     async def _settings(self) -> CloudBattery:
         return self.latest or await self.read()
 
+    def _require_open(self) -> None:
+        if self.is_closed:
+            raise CloudError(CloudReason.UNREACHABLE, "closed")
+
     @property
     def _schedules_path(self) -> str:
         return f"/battery/sites/{self.site}/schedules"
 
     async def _put(self, path: str, body: object, **changes: object) -> None:
         """Send a change of settings, and note it: a read at once would still return the old values."""
-        await self.client.write("PUT", f"/{path}/{self.site}", body, self.site)
+        await self.client.write("PUT", f"/{path}/{self.site}", body, self.site, self._require_open)
         if self.latest:
             self.latest = replace(self.latest, settings=replace(self.latest.settings, **changes))  # type: ignore[arg-type]
 
@@ -134,7 +141,7 @@ class BatteryCloud:
             return
         if not settings.accepted_disclaimer:
             path = f"/batterySettings/acceptDisclaimer/{self.site}"
-            await self.client.write("POST", path, {"disclaimer-type": "itc"}, self.site)
+            await self.client.write("POST", path, {"disclaimer-type": "itc"}, self.site, self._require_open)
         body = {
             "chargeFromGrid": True,
             "acceptedItcDisclaimer": True,
@@ -184,7 +191,8 @@ class BatteryCloud:
         raw = next((other.raw for other in battery.schedules if schedule.id and other.id == schedule.id), {})
         body = replace(schedule, raw=raw).to_api(timezone)
         path = f"{self._schedules_path}/{schedule.id}" if schedule.id else self._schedules_path
-        answer = await self.client.write("PUT" if schedule.id else "POST", path, body, self.site)
+        method = "PUT" if schedule.id else "POST"
+        answer = await self.client.write(method, path, body, self.site, self._require_open)
         stored = Schedule.from_api(schedule.kind, answer) or schedule
         # Another schedule may have been stored meanwhile.
         battery = self.latest or battery
@@ -211,7 +219,8 @@ class BatteryCloud:
         battery = await self._settings()
         if not identifier or not any(other.id == identifier for other in battery.schedules):
             raise CloudError(CloudReason.UNKNOWN_SCHEDULE, identifier)
-        await self.client.write("POST", f"{self._schedules_path}/{identifier}/delete", {}, self.site)
+        path = f"{self._schedules_path}/{identifier}/delete"
+        await self.client.write("POST", path, {}, self.site, self._require_open)
         battery = self.latest or battery
         self.latest = replace(battery, schedules=tuple(one for one in battery.schedules if one.id != identifier))
 

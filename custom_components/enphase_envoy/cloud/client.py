@@ -188,8 +188,10 @@ class CloudClient:
         async with self._lock:
             return tuple([await self._read(SERVICE + path) for path in paths])
 
-    async def write(self, method: str, path: str, body: object, site: str) -> Mapping[str, Any]:
-        """Send a change once, and return the answer. Raises CloudError.
+    async def write(
+        self, method: str, path: str, body: object, site: str, require_open: Callable[[], None]
+    ) -> Mapping[str, Any]:
+        """Send a change once, and return the answer. Raises CloudError, and what `require_open` raises before it.
 
         A read right before it provides the token without which the service refuses changes. That is also how a session
         that has ended is noticed before anything is changed.
@@ -200,6 +202,8 @@ class CloudClient:
             headers = {**self._headers, "X-Requested-With": "XMLHttpRequest"}
             if token := self._cookies.get(_XSRF_COOKIE):
                 headers["X-XSRF-Token"] = token
+            # The entry may have been unloaded meanwhile.
+            require_open()
             status, document = await self._send(
                 method, SERVICE + path, params=self._parameters, json=body, headers=headers
             )

@@ -197,7 +197,8 @@ class PendingCorrections:
         self._since = 0.0
         self._cancel_check: CALLBACK_TYPE | None = None
         self._cancel_listener: CALLBACK_TYPE | None = None
-        self._checking = asyncio.Lock()
+        #: Held while rows are read and corrected.
+        self.lock = asyncio.Lock()
         self._is_stopped = False
 
     def dump(self) -> list[Json]:
@@ -249,10 +250,12 @@ class PendingCorrections:
             self._pending.clear()
             self._applying.clear()
             return
-        async with self._checking:
+        async with self.lock:
             for correction in tuple(self._applying):
                 await self._verify(recorder, correction, now.timestamp())
             for correction in tuple(self._pending):
+                if self._is_stopped:
+                    return
                 changes = await self._read_changes(recorder, correction)
                 # It may have been stopped while the database was read.
                 if not self._is_stopped:
@@ -284,7 +287,7 @@ class PendingCorrections:
 
     async def _verify(self, recorder: Recorder, correction: Correction, now: float) -> None:
         """Check whether the recorder has applied a correction, and send it again if it has not."""
-        if not await _async_queue_done(self._hass, recorder):
+        if self._is_stopped or not await _async_queue_done(self._hass, recorder) or self._is_stopped:
             return
         changes = await self._read_changes(recorder, correction)
         if self._is_stopped or correction not in self._applying:

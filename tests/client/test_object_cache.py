@@ -1,0 +1,159 @@
+"""Which objects are accepted: identities of absent hardware are discarded, those of silent hardware are not."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from pyenphase import EnvoyInverter
+from pyenphase.const import URL_PRODUCTION_INVERTERS
+import pytest
+
+from custom_components.enphase_envoy.client import limits
+from custom_components.enphase_envoy.client.endpoints import Endpoint
+from custom_components.enphase_envoy.client.firmware import GatewayInfo
+from custom_components.enphase_envoy.client.object_cache import ObjectCache
+from custom_components.enphase_envoy.client.persistence import ClockPair, dump, load
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness
+
+PATH: Final = URL_PRODUCTION_INVERTERS
+FIELD: Final = "inverters"
+DAY: Final = 24
+TRUE: Final = ["482230010021", "482230010028"]
+INVENTED: Final = [str(600_000_000_000 + number) for number in range(limits.DEVICES[FIELD])]
+INFO: Final = GatewayInfo("202328041177", "8.2.4345", "800-00654-r08", metered=True, secure=True)
+
+
+class System:
+    """A cache that is filled with one good answer an hour."""
+
+    def __init__(self) -> None:
+        """Begin with the first answer of the first set-up."""
+        self.cache = ObjectCache()
+        self.hours = 0
+        self.answer(TRUE)
+
+    def answer(self, serials: Iterable[str], hours: int = 1) -> None:
+        """Let the gateway report inverters once an hour for some hours."""
+        for _ in range(hours):
+            self.hours += 1
+            endpoint = Endpoint.of(PATH)
+            endpoint.freshness = Freshness(self.hours * 3600.0)
+            parsed: dict[Address, object] = {(FIELD, serial): inverter(serial) for serial in serials}
+            self.cache.merge({FIELD: parsed}, {PATH: endpoint}, {FIELD}, {PATH})
+
+    def restart(self) -> None:
+        """Continue with what was stored."""
+        known = set[Address]().union(*self.cache.known.values())
+        now = ClockPair(self.hours * 3600.0, 1_800_000_000.0)
+        stored = load(dump(INFO, {}, {}, now, known, self.cache.absent), now)
+        assert stored
+        self.cache = ObjectCache()
+        self.cache.restore(stored.known)
+
+    @property
+    def serials(self) -> set[str]:
+        """The inverters that are shown."""
+        return self.cache.members(FIELD)
+
+
+def inverter(serial: str) -> EnvoyInverter:
+    """Return an inverter."""
+    return EnvoyInverter.from_v1_api(
+        {"serialNumber": serial, "lastReportDate": 1_782_036_000, "lastReportWatts": 100, "maxReportWatts": 300}
+    )
+
+
+def fill(system: System) -> None:
+    """Let the gateway report as many other inverters as are accepted, for some hours."""
+    system.answer([*TRUE, *INVENTED], 3)
+    assert len(system.serials) == limits.DEVICES[FIELD]
+    system.answer([*TRUE, "482230019999"], 12)
+    assert system.serials == set(TRUE)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_wrong_serial_numbers_use_up_the_limit_for_a_month_only(*, restarts: bool) -> None:
+    system = System()
+    fill(system)
+    for _ in range(30):
+        if restarts:
+            system.restart()
+        system.answer(TRUE, DAY + restarts)
+    system.answer([*TRUE, "482230019999"], 2)
+    assert system.serials == {*TRUE, "482230019999"}
+
+
+def test_wrong_serial_numbers_do_not_add_devices_without_end() -> None:
+    """Each may become a device: no more than the limit within a month."""
+    system = System()
+    added = set(system.serials)
+    for day in range(29):
+        system.answer([*TRUE, *(str(700_000_000_000 + 1000 * day + number) for number in range(900))], DAY // 4)
+        added |= system.serials
+    assert len(added) <= limits.DEVICES[FIELD]
+
+
+def test_a_device_that_the_user_deleted_is_no_longer_counted() -> None:
+    system = System()
+    fill(system)
+    for serial in INVENTED:
+        system.cache.discard_identities(serial)
+    # One that is reported stays.
+    system.cache.discard_identities(TRUE[0])
+    system.answer([*TRUE, "482230019999"])
+    assert system.serials == set(TRUE), "one answer is not enough"
+    system.answer([*TRUE, "482230019999"])
+    assert system.serials == {*TRUE, "482230019999"}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("days", [1, 7, 28])
+def test_hardware_that_is_silent_for_weeks_needs_one_answer(days: int, *, restarts: bool) -> None:
+    """As a battery or an inverter without power."""
+    system = System()
+    for _ in range(2):
+        system.answer(TRUE[:1], days * DAY)
+        if restarts:
+            system.restart()
+        system.answer(TRUE)
+        assert system.serials == set(TRUE)
+
+
+@pytest.mark.parametrize("hours", [31 * DAY, 400 * DAY])
+def test_hardware_needs_one_answer_after_the_gateway_was_off_for_long(hours: int) -> None:
+    system = System()
+    system.answer(TRUE[:1], 6)
+    assert system.serials == {TRUE[0]}
+    system.hours += hours
+    system.restart()
+    system.hours += hours
+    # The other one responds later.
+    system.answer(TRUE[:1], 6)
+    system.answer(TRUE)
+    assert system.serials == set(TRUE)
+
+
+def test_hardware_that_was_absent_for_months_is_added_as_new() -> None:
+    system = System()
+    system.answer(TRUE[:1], 90 * DAY)
+    system.answer(TRUE)
+    assert system.serials == {TRUE[0]}
+    system.answer(TRUE)
+    assert system.serials == set(TRUE)
+
+
+def test_half_a_system_that_alternates_is_always_shown() -> None:
+    """Lists may be incomplete every second time."""
+    system = System()
+    for _ in range(40 * DAY // 2):
+        system.answer(TRUE[:1])
+        system.answer(TRUE)
+        assert system.serials == set(TRUE)
+
+
+@pytest.mark.parametrize("absent", [None, [], "text", {"inverters/482230010021": "x"}, {"inverters/1": 1e30}])
+def test_invalid_times_of_absence_are_left_out(absent: object) -> None:
+    now = ClockPair(0.0, 1_800_000_000.0)
+    data = dump(INFO, {}, {}, now, [(FIELD, TRUE[0])])
+    stored = load(data | {"absent": absent}, now)
+    assert stored
+    assert stored.known == {(FIELD, TRUE[0]): 0.0}
