@@ -197,7 +197,8 @@ class Gateway:
         """Return identification and documents, to be stored as JSON."""
         known = set[Address]().union(*self._parser.cache.known.values())
         now = ClockPair(self.clock(), self._wall())
-        return persistence.dump(self.envoy.info, self._parser.sources, self._scheduler.endpoints, now, known)
+        endpoints, counting = self._scheduler.endpoints, self.envoy.counting
+        return persistence.dump(self.envoy.info, self._parser.sources, endpoints, now, known, counting)
 
     def load(self, stored: Mapping[str, object], expected: str | None) -> None:
         """Restore what `dump` returned in an earlier session, if it is about the `expected` serial number."""
@@ -205,6 +206,7 @@ class Gateway:
         if found and expected in (None, found.info.serial):
             self.envoy.restore_info(found.info)
             self._parser.sources = found.sources
+            self.envoy.counting.update(found.counting)
             self._scheduler.endpoints.update(found.endpoints)
             self._parser.cache.restore(found.known)
 

@@ -52,6 +52,8 @@ class StoredGateway:
     endpoints: dict[str, Endpoint]
     #: Identities of the objects so far.
     known: list[Address]
+    #: The updaters whose production meter has counted.
+    counting: set[str]
 
 
 def dump(
@@ -60,6 +62,7 @@ def dump(
     endpoints: Mapping[str, Endpoint],
     now: ClockPair,
     known: Iterable[Address] = (),
+    counting: Iterable[str] = (),
 ) -> dict[str, object]:
     """Return the data to store, in JSON's types."""
     documents = {
@@ -73,7 +76,13 @@ def dump(
         if (document := endpoint.good or endpoint.latest) and not endpoint.is_removed
     }
     objects = sorted(map(to_key, known))
-    return {"gateway": asdict(info), "sources": dict(sources), "documents": documents, "objects": objects}
+    return {
+        "gateway": asdict(info),
+        "sources": dict(sources),
+        "documents": documents,
+        "objects": objects,
+        "counting": sorted(counting),
+    }
 
 
 def load(stored: Mapping[str, object], now: ClockPair) -> StoredGateway | None:
@@ -89,9 +98,14 @@ def load(stored: Mapping[str, object], now: ClockPair) -> StoredGateway | None:
         for field, name in sources.items()
         if field in COUNTER_FIELDS and isinstance(name, str) and name in _UPDATERS
     }
-    objects = stored.get("objects")
-    known = [from_key(key) for key in objects if isinstance(key, str)] if isinstance(objects, list) else []
-    return StoredGateway(info, valid, endpoints, known)
+    known = [from_key(key) for key in _words(stored, "objects")]
+    counting = _UPDATERS.intersection(_words(stored, "counting"))
+    return StoredGateway(info, valid, endpoints, known, set(counting))
+
+
+def _words(stored: Mapping[str, object], name: str) -> list[str]:
+    words = stored.get(name)
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 
 def _part(stored: Mapping[str, object], name: str) -> dict[str, object]:
