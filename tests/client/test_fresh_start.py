@@ -1,6 +1,7 @@
 """A fresh start while endpoints fail or documents contain errors: only the values that come from them are lost."""
 
 from collections.abc import AsyncIterator
+import json
 from typing import Final
 
 import aiohttp
@@ -12,6 +13,7 @@ from pyenphase.const import (
     URL_PRODUCTION_INVERTERS,
     URL_PRODUCTION_V1,
 )
+from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
 from custom_components.enphase_envoy.client.paths import FED_BY
@@ -81,3 +83,20 @@ async def test_an_endpoint_that_fails_costs_its_own_values(
             continue
         values, fields = await start.values({path: failure}), fields_of(path)
         assert without(values, fields) == without(expected, fields), path
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_the_lifetime_does_not_change_its_source_while_a_meter_pauses_over_a_restart(
+    session: aiohttp.ClientSession, is_stored: bool
+) -> None:
+    """Some firmware reports now and then that a meter does not count; the inverters count differently."""
+    start, path = FreshStarts("full_battery", session), "/production.json?details=1"
+    first = start.gateway()
+    await first.poll()
+    paused = json.loads(start.documents[path].body)
+    paused["production"][1]["activeCount"] = 0
+    second = start.gateway({path: json.dumps(paused).encode()})
+    if is_stored:
+        second.load({**first.dump(), "documents": {}}, None)
+    lifetimes = [production.watt_hours_lifetime for production in (await second.poll()).all(EnvoySystemProduction)]
+    assert lifetimes == ([] if is_stored else [paused["production"][0]["whLifetime"]])

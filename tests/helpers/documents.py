@@ -6,6 +6,7 @@ from functools import cache
 from http import HTTPStatus
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 
@@ -25,11 +26,12 @@ type Answers = Mapping[str, bytes | int]
 
 
 @cache
-def answers(profile: str) -> Answers:
-    """Return the answers of all endpoints of a simulated system at noon."""
+def bodies(profile: str) -> dict[str, bytes]:
+    """Return the documents of all endpoints of a simulated system at noon."""
     gateway = Simulator(profile, clock=Clock(start=NOON, running=False))
     found = {path: gateway._document(path, {}) for path in ENDPOINTS if path != "/info"}
-    found["/production.json?details=1"] = gateway._document("/production.json", {"details": "1"})
+    for path, query in (("/production.json", {"details": "1"}), ("/inventory.json", {"deleted": "1"})):
+        found[f"{path}?{urlencode(query)}"] = gateway._document(path, query)
     return {
         path: json.dumps(document).encode() for path, document in found.items() if isinstance(document, dict | list)
     }
@@ -45,25 +47,32 @@ class FreshStarts:
         firmware = system.firmware[1:]
         secure = int(firmware.partition(".")[0]) >= 7
         self._info = GatewayInfo(system.serial, firmware, system.part, system.metered, secure)
-        self.answers = answers(profile)
+        #: Read once.
+        self.documents = {path: Document(path, body) for path, body in bodies(profile).items()}
         #: The endpoints that were read at the last start.
         self.requested: set[str] = set()
 
-    async def values(self, changed: Answers | None = None) -> Values:
-        """Return the values that a new gateway has after its first poll, with some of the answers changed."""
-        given = {**self.answers, **(changed or {})}
+    def gateway(self, changed: Answers | None = None) -> Gateway:
+        """Return a new gateway, with some of the answers changed."""
+        given = changed or {}
         gateway = Gateway("127.0.0.1", self._session, lambda: 0.0)
         gateway.envoy.restore_info(self._info)
         self.requested = set()
 
         async def get(path: str, _data: dict[str, Any] | None = None) -> Document:
             self.requested.add(path)
+            if path not in given and path in self.documents:
+                return self.documents[path]
             answer = given.get(path, HTTPStatus.NOT_FOUND)
             return Document(path, b"{}", answer) if isinstance(answer, int) else Document(path, answer)
 
         gateway.envoy.get = get  # type: ignore[method-assign, assignment]
+        return gateway
+
+    async def values(self, changed: Answers | None = None) -> Values:
+        """Return the values that a new gateway has after its first poll, with some of the answers changed."""
         try:
-            snapshot = await gateway.poll()
+            snapshot = await self.gateway(changed).poll()
         except GatewayError:
             return {}
         return dict(_values({address: timed.value for address, timed in snapshot.objects.items()}))
@@ -74,5 +83,6 @@ def _values(objects: Mapping[Address, object]) -> Iterator[tuple[tuple[Address, 
         assert is_dataclass(value)
         for field in fields(value):
             found = getattr(value, field.name)
-            if found is not None:
+            # The library fills in the unit by itself.
+            if found is not None and field.name != "temperature_unit":
                 yield (address, field.name), found

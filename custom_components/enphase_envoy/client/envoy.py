@@ -433,6 +433,11 @@ class LibraryEnvoy(Envoy):
         self.__dict__.pop("envoy_model", None)
 
     @property
+    def counting(self) -> CountingMeters:
+        """The sources of which the production meter has counted."""
+        return self._access.counting
+
+    @property
     def meter_types(self) -> set[str]:
         """The types of the CT meters that the probe found."""
         return {kind for kind in self._common_properties.meter_types if isinstance(kind, str)}

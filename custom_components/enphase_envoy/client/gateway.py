@@ -198,8 +198,10 @@ class Gateway:
         cache = self._parser.cache
         known = set[Address]().union(*cache.known.values())
         now = ClockPair(self.clock(), self._wall())
-        endpoints = self._scheduler.endpoints
-        return persistence.dump(self.envoy.info, self._parser.sources, endpoints, now, known, cache.absent)
+        endpoints, counting = self._scheduler.endpoints, self.envoy.counting
+        return persistence.dump(
+            self.envoy.info, self._parser.sources, endpoints, now, known, absent=cache.absent, counting=counting
+        )
 
     def load(self, stored: Mapping[str, object], expected: str | None) -> None:
         """Restore what `dump` returned in an earlier session, if it is about the `expected` serial number."""
@@ -207,6 +209,7 @@ class Gateway:
         if found and expected in (None, found.info.serial):
             self.envoy.restore_info(found.info)
             self._parser.sources = found.sources
+            self.envoy.counting.update(found.counting)
             self._scheduler.endpoints.update(found.endpoints)
             self._parser.cache.restore(found.known)
 

@@ -80,7 +80,7 @@ _NUMBERS: Final = frozenset(
     {
         *("actEnergyDlvd", "actEnergyRcvd", "activePower", "ENC_agg_avail_energy", "ACB_agg_energy", "phaseCount"),
         *("dcVoltageINmV", "dcCurrentINmA", "acVoltageINmV", "acCurrentInmA", "acFrequencyINmHz", "joulesProduced"),
-        "duration",
+        *("duration", "activeCount", "deviceCount", "deviceDataLimit"),
     }
 )
 #: Keys that the library requires of devices of a type, or has a default for that would be shown as their value.
@@ -90,6 +90,8 @@ _NULLABLE: Final = {
     "ACB": frozenset({"percentFull", "communicating", "operating", "producing", "sleep_enabled", "part_num"}),
 }
 _PHASES: Final = 3
+#: Devices that a list contains at most, on all known firmware.
+_DEVICES: Final = 50
 _WORDS: Final[tuple[type[StrEnum], ...]] = (
     *(ACBChargeStatus, ACBSleepState, CtMeterStatus, CtState, CtStatusFlags),
     *(DryContactAction, DryContactMode, DryContactStatus, DryContactType, EnvoyPhaseMode, EnvoyStorageMode),
@@ -97,7 +99,11 @@ _WORDS: Final[tuple[type[StrEnum], ...]] = (
 
 
 class _NoNumber(float):
-    """NaN, also after what the library calculates with it; it is not valid in any object."""
+    """NaN, also after what the library calculates with it; it is not valid in any object, and no count."""
+
+    def __bool__(self) -> bool:
+        """Return False, as for a null."""
+        return False
 
     def _same(self, *_: object) -> _NoNumber:
         return self
@@ -166,6 +172,10 @@ def read(path: str, content: object) -> object:
     result = _read(content, shape)
     if shape is _GROUPS:
         return _grouped(result)
+    if path == URL_DEVICE_DATA and content:
+        # Without one of these the library does not read the devices, which are not listed beyond the limit.
+        result["deviceCount"] = result["deviceCount"] or sum(isinstance(item, dict) for item in result.values())
+        result["deviceDataLimit"] = result["deviceDataLimit"] or _DEVICES
     if path == ENDPOINT_URL_METERS_READINGS:
         for meter in result:
             _arrange_phases(meter)

@@ -53,6 +53,8 @@ class StoredGateway:
     endpoints: dict[str, Endpoint]
     #: Identities of the objects so far, and the seconds for which each was absent.
     known: dict[Address, float]
+    #: The updaters whose production meter has counted.
+    counting: set[str]
 
 
 def dump(
@@ -62,6 +64,7 @@ def dump(
     now: ClockPair,
     known: Iterable[Address] = (),
     absent: Mapping[Address, float] = MappingProxyType({}),
+    counting: Iterable[str] = (),
 ) -> dict[str, object]:
     """Return the data to store, in JSON's types."""
     documents = {
@@ -81,6 +84,7 @@ def dump(
         "documents": documents,
         "objects": objects,
         "absent": {to_key(identity): round(seconds) for identity, seconds in absent.items()},
+        "counting": sorted(counting),
     }
 
 
@@ -97,11 +101,15 @@ def load(stored: Mapping[str, object], now: ClockPair) -> StoredGateway | None:
         for field, name in sources.items()
         if field in COUNTER_FIELDS and isinstance(name, str) and name in _UPDATERS
     }
-    objects = stored.get("objects")
     absent = {key: float(seconds) for key, seconds in _part(stored, "absent").items() if is_number(seconds)}
-    keys = [key for key in objects if isinstance(key, str)] if isinstance(objects, list) else []
-    known = {from_key(key): absent.get(key, 0.0) for key in keys}
-    return StoredGateway(info, valid, endpoints, known)
+    known = {from_key(key): absent.get(key, 0.0) for key in _words(stored, "objects")}
+    counting = _UPDATERS.intersection(_words(stored, "counting"))
+    return StoredGateway(info, valid, endpoints, known, set(counting))
+
+
+def _words(stored: Mapping[str, object], name: str) -> list[str]:
+    words = stored.get(name)
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 
 def _part(stored: Mapping[str, object], name: str) -> dict[str, object]:

@@ -49,7 +49,7 @@ def inverter_count(document: object) -> int | None:
 
 
 class CountingMeters(set[str]):
-    """Sources of which the production meter has counted in this session."""
+    """Sources of which the production meter has counted, also in earlier sessions."""
 
     @override
     def __repr__(self) -> str:

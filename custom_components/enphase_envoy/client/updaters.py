@@ -44,7 +44,7 @@ class LiveDataStatusUpdater(EnvoyUpdater):
             document = await self._json_probe_request(URL_LIVE_DATA_STATUS)
         except (*ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired):
             return None
-        return SupportedFeatures(0) if document["connection"] else None
+        return SupportedFeatures(0) if document["connection"] or document["meters"] else None
 
     @override
     async def update(self, envoy_data: EnvoyData) -> None:

@@ -39,9 +39,9 @@ def is_identifier(key: object) -> bool:
 
 
 def is_blank(value: object) -> bool:
-    """Return whether an object has no value at all, as of an empty document; the library reads some as False."""
+    """Return whether an object has no value at all, as of an empty document."""
     names = getattr(value, "__dataclass_fields__", {}).keys() - _CONSTANT
-    return not any((found := getattr(value, name)) is not None and found is not False for name in names)
+    return all(getattr(value, name) is None for name in names)
 
 
 def is_number(value: object) -> TypeIs[int | float]:
