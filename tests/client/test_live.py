@@ -18,6 +18,7 @@ import pytest
 from custom_components.enphase_envoy.client.live import LiveError, status_frame
 from custom_components.enphase_envoy.client.meter_stream import SILENT_AFTER, MeterStream
 from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
+from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
 from custom_components.enphase_envoy.model.snapshot import Address
 from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Body, Held, Status
@@ -102,6 +103,36 @@ async def test_live_values_agree_with_those_of_a_poll(live: Live, profile: str) 
                 assert getattr(timed.value, field) == pytest.approx(expected, abs=2), (address, field)
                 compared += 1
     assert compared > 3
+
+
+async def test_power_of_batteries_without_a_ct_is_live(live: Live) -> None:
+    installation = await live("battery_total")
+    await frames(installation)
+    timed = installation.coordinator.data.objects[BATTERY]
+    assert isinstance(timed.value, BatteryEnergy)
+    discharged = flow(installation, "discharged") - flow(installation, "charged")
+    assert timed.value.power == pytest.approx(discharged, abs=1)
+    assert timed.field_freshness["power"].updated_at == installation.gateway.clock.now
+    with (
+        installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(503)),
+        installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, Status(503)),
+        installation.gateway.fault(URL_METER_STREAM, Status(503)),
+    ):
+        for _ in range(2):
+            await installation.pass_time(60)
+    assert not installation.coordinator.data.objects[BATTERY].field_freshness
+
+
+async def test_counter_that_live_power_moves_is_written_once_a_minute(live: Live) -> None:
+    installation = await live("battery_total")
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_lifetime_battery_energy_discharged")
+    written = set()
+    for _ in range(36):
+        await frames(installation, 1)
+        state = installation.hass.states.get(name)
+        assert state
+        written.add(state.last_updated)
+    assert len(written) <= 4
 
 
 async def test_an_entity_shows_live_power(live: Live) -> None:

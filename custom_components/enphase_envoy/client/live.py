@@ -24,6 +24,7 @@ from pyenphase.exceptions import EnvoyClientClosedError, EnvoyError
 from pyenphase.json import json_loads
 from pyenphase.models.meters import CtState, CtType, EnvoyMeterData
 
+from ..model.live import LIVE_BATTERY, LiveBattery
 from ..model.snapshot import Address, Freshness, TimedValue
 from ..model.validation import is_number
 from .backoff import Backoff
@@ -115,6 +116,8 @@ def status_frame(document: dict[str, Any], objects: Objects) -> Frame:
     if not total:
         raise LiveError("all values are zero")
     _add_consumption(values)
+    if power := values.get(("ctmeters", CtType.STORAGE)):
+        values[LIVE_BATTERY] = {"power": power["active_power"]}
     for key, address in (("soc", ("battery_aggregate",)), ("enc_agg_soc", ("encharge_aggregate",))):
         if is_number(percent := meters.get(key)) and 0 <= percent <= 100:  # noqa: PLR2004
             values[address] = {"state_of_charge": percent}
@@ -412,6 +415,9 @@ class LivePower:
             self._shown[SOURCE] = objects[SOURCE] = shown.renewed(name, now)
         at = self._freshness.updated_at
         is_current = self.is_current
+        if is_current and LIVE_BATTERY in self._values and any(address[0] == "encharge_power" for address in objects):
+            battery, fields = LiveBattery(**self._values[LIVE_BATTERY]), {"power": self._freshness}
+            objects[LIVE_BATTERY] = TimedValue(battery, self._freshness, fields)
         for address, values in self._values.items():
             timed = objects.get(address)
             if timed is None or not (is_current or timed.updated_at < at):
