@@ -57,7 +57,7 @@ from .const import (
 )
 from .descriptions import sources
 from .energy.settings_monitor import STORAGE_SETTINGS
-from .energy_dashboard import DUPLICATE_SUFFIX, async_add, async_proposals
+from .energy_dashboard import BALANCED, DUPLICATE_SUFFIX, async_add, async_proposals
 from .live_flow import LivePowerSteps, async_source_text
 from .migration import async_take_over, shared_devices
 from .model.validation import is_serial_number
@@ -416,13 +416,14 @@ class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], OptionsFlowWithReloa
         if user_input is not None:
             # While the form was shown, a field may have got the suffix of a source that could count twice.
             kinds = {name.removesuffix(DUPLICATE_SUFFIX) for name, is_selected in user_input.items() if is_selected}
-            if selected := [proposal for proposal in missing if proposal.kind in kinds]:
+            if {"grid", BALANCED} <= kinds:
+                errors["base"] = "grid_twice"
+            elif selected := [proposal for proposal in missing if proposal.kind in kinds]:
                 await async_add(self.hass, selected)
                 return self.async_abort(reason="added")
-            errors["base"] = "nothing_chosen"
-        schema = vol.Schema(
-            {vol.Required(proposal.name, default=not proposal.may_duplicate): bool for proposal in missing}
-        )
+            else:
+                errors["base"] = "nothing_chosen"
+        schema = vol.Schema({vol.Required(proposal.name, default=proposal.is_selected): bool for proposal in missing})
         texts = [proposal.texts for proposal in missing]
         return self.async_show_form(
             step_id="energy_dashboard",

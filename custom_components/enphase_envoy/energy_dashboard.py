@@ -22,12 +22,15 @@ from .const import DOMAIN
 from .coordinator import EnvoyConfigEntry
 from .model.snapshot import Snapshot
 
-type Kind = Literal["solar", "grid", "battery", "home"]
+type Kind = Literal["solar", "grid", "grid_balanced", "battery", "home"]
 #: A source as the dashboard stores it.
 type Source = Mapping[str, str | float | Mapping[str, str] | None]
 
+#: The alternative to the grid that counts each phase by itself, in three-phase systems.
+BALANCED: Final = "grid_balanced"
+
 #: Fields of a source without a tariff, beside its entities, as the dashboard's own dialog stores them.
-_DEFAULT_FIELDS: Final[Mapping[Kind, Source]] = {
+_DEFAULT_FIELDS: Final[Mapping[str, Source]] = {
     "solar": {"config_entry_solar_forecast": None},
     "grid": {
         "stat_energy_from": None,
@@ -55,6 +58,11 @@ class _SourceTemplate:
     #: Power, positive for production, import and discharge; for the home it is consumption.
     power: str | None = None
 
+    @property
+    def type(self) -> str:
+        """Type of the source in the dashboard."""
+        return "grid" if self.kind == BALANCED else self.kind
+
 
 #: Templates of the same kind are adjacent, the most preferred first.
 _TEMPLATES: Final = (
@@ -68,6 +76,11 @@ _TEMPLATES: Final = (
         "grid",
         {"energy_from": "lifetime_grid_import", "energy_to": "lifetime_grid_export"},
         "grid_power",
+    ),
+    _SourceTemplate(
+        BALANCED,
+        {"energy_from": "lifetime_balanced_grid_import", "energy_to": "lifetime_balanced_grid_export"},
+        "net_consumption",
     ),
     _SourceTemplate(
         "battery",
@@ -110,7 +123,12 @@ class SourceProposal:
     @property
     def name(self) -> str:
         """Name of its field in the form."""
-        return f"{self.kind}{DUPLICATE_SUFFIX}" if self.may_duplicate else self.kind
+        return f"{self.kind}{DUPLICATE_SUFFIX}" if self.may_duplicate and self.kind != BALANCED else self.kind
+
+    @property
+    def is_selected(self) -> bool:
+        """Whether it is selected at first."""
+        return not self.may_duplicate and self.kind != BALANCED
 
     @property
     def texts(self) -> dict[str, str]:
@@ -166,9 +184,12 @@ class _GatewaySensors:
         self._devices = dr.async_get(hass)
         self.snapshot: Snapshot = entry.runtime_data.data
 
+    def _entity_id(self, key: str) -> str | None:
+        return self._entities.async_get_entity_id(SENSOR, DOMAIN, f"{self.snapshot.serial}_{key}")
+
     def sensor(self, key: str) -> er.RegistryEntry | None:
         """Return a sensor of the gateway by key, None if the gateway does not provide it. It may be disabled."""
-        entity_id = self._entities.async_get_entity_id(SENSOR, DOMAIN, f"{self.snapshot.serial}_{key}")
+        entity_id = self._entity_id(key)
         sensor = self._entities.async_get(entity_id) if entity_id else None
         if not sensor or sensor.config_entry_id != self._entry_id:
             return None
@@ -182,6 +203,11 @@ class _GatewaySensors:
         state = self._hass.states.get(sensor.entity_id)
         return state is None or state.state != STATE_UNAVAILABLE
 
+    def counts_grid(self, statistics: set[str], but: _SourceTemplate) -> bool:
+        """Return whether statistics contain a counter of the grid of this gateway of another template."""
+        keys = {key for each in _TEMPLATES if each.type == "grid" and each != but for key in each.counters.values()}
+        return any(self._entity_id(key) in statistics for key in keys)
+
     def may_count(self, kind: Kind, statistic: str) -> bool:
         """Return whether the statistic of another source may count the same energy as this gateway.
 
@@ -193,7 +219,7 @@ class _GatewaySensors:
         device = self._devices.async_get(entity.device_id) if entity and entity.device_id else None
         if not entity or not device or self._entry_id == device.config_entry_id:
             return True
-        return kind == "grid" and entity.platform != DOMAIN
+        return kind in ("grid", BALANCED) and entity.platform != DOMAIN
 
     @property
     def capacity(self) -> float | None:
@@ -227,18 +253,20 @@ def _filled(
     """Return the proposal of a template with its counters, None if the dashboard does not support the source."""
     used = {statistic for source in sources for statistic in _statistics(source)}
     sensors = {role: sensor for role, sensor in counters.items() if sensor.entity_id not in used}
-    same_kind = [source for source in sources if source["type"] == template.kind]
+    same_kind = [source for source in sources if source["type"] == template.type]
     is_present = (
         not sensors
         # Import or export of the grid can be added alone; a battery needs both counters.
-        or (template.kind != "grid" and len(sensors) < len(counters))
+        or (template.type != "grid" and len(sensors) < len(counters))
+        # The same grid is counted the other way.
+        or (template.type == "grid" and gateway.counts_grid(used, but=template))
         # There is only one home, whichever device measures it.
         or (template.kind == "home" and same_kind)
     )
     if is_present:
         return SourceProposal(template.kind)
     fields = {f"stat_{role}": sensor.entity_id for role, sensor in sensors.items()}
-    source: Source = {"type": template.kind, **_DEFAULT_FIELDS[template.kind], **fields}
+    source: Source = {"type": template.type, **_DEFAULT_FIELDS[template.type], **fields}
     if not _is_supported(source):
         return None
     if name and _is_supported({**source, "name": name}):
@@ -259,7 +287,7 @@ def _optional_fields(
     """Yield the optional parts of a source: role, sensor and fields."""
     if power := template.power and gateway.sensor(template.power):
         rate = {"stat_rate": power.entity_id}
-        yield "power", power, {"power_config": rate} if template.kind in ("grid", "battery") else rate
+        yield "power", power, {"power_config": rate} if template.type in ("grid", "battery") else rate
     if template.kind == "battery":
         if soc := next(filter(None, map(gateway.sensor, _STATE_OF_CHARGE)), None):
             yield "soc", soc, {"stat_soc": soc.entity_id}

@@ -23,6 +23,8 @@ PARALLEL_UPDATES = 0
 _SMALLEST_CHANGE: Final = 10.0
 _SMALLEST_SHARE: Final = 0.01
 _LONGEST_UNWRITTEN: Final = 60.0
+#: Seconds between two states of a counter that live power moves: less than between most polls.
+_BETWEEN_COUNTS: Final = 50.0
 
 
 async def async_setup_entry(
@@ -85,15 +87,18 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
         await super().async_will_remove_from_hass()
 
     def _is_small_change(self) -> bool:
-        """Return whether this is live power that differs from the state by less than is worth a row."""
+        """Return whether this is live power, or energy from it, that differs by less than is worth a row."""
         fields = self.coordinator.published.get(self._address).fields
+        elapsed = self.coordinator.gateway.clock() - self._written_at
+        if fields and self.device_class is SensorDeviceClass.ENERGY:
+            return elapsed < _BETWEEN_COUNTS and self._current[0] and self._read()[0]
         if self.device_class is not SensorDeviceClass.POWER or self._field not in fields:
             return False
         (was_available, shown), (available, value) = self._current, self._read()
         if not (was_available and available and is_number(shown) and is_number(value)):
             return False
         small = abs(value - shown) <= max(_SMALLEST_CHANGE, _SMALLEST_SHARE * abs(shown))
-        return small and self.coordinator.gateway.clock() - self._written_at < _LONGEST_UNWRITTEN
+        return small and elapsed < _LONGEST_UNWRITTEN
 
     @property
     @override

@@ -1,8 +1,10 @@
 """Live power: values between the polls, from the best source that the gateway has."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 import json
+from types import SimpleNamespace
 from typing import Any
 
 from homeassistant.helpers import entity_registry as er
@@ -14,11 +16,13 @@ from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
 from custom_components.enphase_envoy.client.live import LiveError, status_frame
-from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM
+from custom_components.enphase_envoy.client.meter_stream import SILENT_AFTER, MeterStream
+from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
+from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
 from custom_components.enphase_envoy.model.snapshot import Address
 from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Body, Held, Status
-from tests.simulator.faults import Fault
+from tests.simulator.faults import Fault, Freeze, Stall, Zeros
 
 PRODUCTION: Address = ("system_production",)
 type Live = Callable[..., Awaitable[Installation]]
@@ -99,6 +103,36 @@ async def test_live_values_agree_with_those_of_a_poll(live: Live, profile: str) 
                 assert getattr(timed.value, field) == pytest.approx(expected, abs=2), (address, field)
                 compared += 1
     assert compared > 3
+
+
+async def test_power_of_batteries_without_a_ct_is_live(live: Live) -> None:
+    installation = await live("battery_total")
+    await frames(installation)
+    timed = installation.coordinator.data.objects[BATTERY]
+    assert isinstance(timed.value, BatteryEnergy)
+    discharged = flow(installation, "discharged") - flow(installation, "charged")
+    assert timed.value.power == pytest.approx(discharged, abs=1)
+    assert timed.field_freshness["power"].updated_at == installation.gateway.clock.now
+    with (
+        installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(503)),
+        installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, Status(503)),
+        installation.gateway.fault(URL_METER_STREAM, Status(503)),
+    ):
+        for _ in range(2):
+            await installation.pass_time(60)
+    assert not installation.coordinator.data.objects[BATTERY].field_freshness
+
+
+async def test_counter_that_live_power_moves_is_written_once_a_minute(live: Live) -> None:
+    installation = await live("battery_total")
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_lifetime_battery_energy_discharged")
+    written = set()
+    for _ in range(36):
+        await frames(installation, 1)
+        state = installation.hass.states.get(name)
+        assert state
+        written.add(state.last_updated)
+    assert len(written) <= 4
 
 
 async def test_an_entity_shows_live_power(live: Live) -> None:
@@ -348,3 +382,110 @@ async def test_poll_ends_the_pauses_of_live_power(live: Live) -> None:
         installation.gateway.clock.advance(5)
         await gateway.read_live()
     assert gateway.live.report()["age"] == 0
+
+
+@pytest.fixture
+async def streaming(live: Live) -> AsyncIterator[Installation]:
+    """Read live power from the stream, because the other sources fail."""
+    installation = await live()
+    installation.gateway.stream_period = 0.01
+    with (
+        installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(404)),
+        installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, Status(404)),
+    ):
+        yield installation
+
+
+async def events(installation: Installation, count: int = 6) -> None:
+    """Read frames, with time for the stream to send events; Home Assistant's timers stand still."""
+    for _ in range(count):
+        installation.gateway.clock.advance(5)
+        await installation.coordinator.gateway.read_live()
+        await asyncio.sleep(0.05)
+
+
+async def test_stream_is_the_last_source(streaming: Installation) -> None:
+    await events(streaming)
+    live = streaming.coordinator.gateway.live
+    assert live.source == URL_METER_STREAM
+    assert live.report()["age"] == 0
+    assert requests(streaming, URL_METER_STREAM) == 1
+    # The last event is that of the last five seconds.
+    streaming.gateway.clock.advance(5)
+    await asyncio.sleep(0.05)
+    await streaming.coordinator.gateway.read_live()
+    assert watts(streaming) == pytest.approx(flow(streaming, "production"), abs=1)
+    meter = streaming.coordinator.data.get(EnvoyMeterData, ("ctmeters", CtType.NET_CONSUMPTION))
+    assert meter
+    grid = flow(streaming, "imported") - flow(streaming, "exported")
+    assert meter.active_power == pytest.approx(grid, abs=1)
+
+
+async def test_stream_is_closed_when_a_better_source_is_back(live: Live) -> None:
+    installation = await live()
+    installation.gateway.stream_period = 0.01
+    with (
+        installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(404)),
+        installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, Status(404)),
+    ):
+        await events(installation)
+        assert installation.coordinator.gateway.live.source == URL_METER_STREAM
+    await events(installation, 30)
+    assert installation.coordinator.gateway.live.source == URL_LIVE_DATA_STATUS
+    assert URL_METER_STREAM not in installation.gateway._in_flight
+
+
+async def test_stream_is_closed_with_the_entry(streaming: Installation) -> None:
+    await events(streaming)
+    await streaming.hass.config_entries.async_unload(streaming.entry.entry_id)
+    await asyncio.sleep(0.05)
+    assert URL_METER_STREAM not in streaming.gateway._in_flight
+
+
+@pytest.mark.parametrize("fault", [Status(401), Zeros(), Body("data: {}\n\n"), Freeze()], ids=repr)
+async def test_unusable_stream_is_no_source(streaming: Installation, fault: Fault) -> None:
+    with streaming.gateway.fault(URL_METER_STREAM, fault):
+        await events(streaming, 8)
+        assert streaming.coordinator.gateway.live.source is None
+        assert URL_METER_STREAM in streaming.coordinator.gateway.live.failures
+    # It is used again within the pause after its failures.
+    await events(streaming, 12)
+    assert streaming.coordinator.gateway.live.source == URL_METER_STREAM
+
+
+async def test_stream_goes_on_after_a_stall_with_the_last_event_of_the_burst(streaming: Installation) -> None:
+    with streaming.gateway.fault(URL_METER_STREAM, Stall(0.1)):
+        await events(streaming, 12)
+        assert streaming.coordinator.gateway.live.source == URL_METER_STREAM
+        age = streaming.coordinator.gateway.live.report()["age"]
+        assert isinstance(age, float)
+        assert age <= 10
+    assert requests(streaming, URL_METER_STREAM) == 1
+
+
+@pytest.mark.usefixtures("virtual_clock")
+async def test_silent_and_endless_streams_are_closed() -> None:
+    content = asyncio.StreamReader()
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Any]:
+        yield SimpleNamespace(readany=lambda: content.read(1000))
+
+    stream = MeterStream(connect)
+    content.feed_data(b"data: 1\n\ndata: 2\n\ndata: ")
+    assert await stream.latest() == b" 2"
+    await asyncio.sleep(SILENT_AFTER + 1)
+    with pytest.raises(TimeoutError):
+        await stream.latest()
+    content.feed_data(b"x" * 100_000)
+    with pytest.raises(OSError, match="too large"):
+        await stream.latest()
+
+
+@pytest.mark.parametrize("fault", [Zeros(), Freeze()], ids=repr)
+async def test_another_source_takes_over_from_zeros_and_frozen_values(live: Live, fault: Fault) -> None:
+    installation = await live()
+    await frames(installation)
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, fault):
+        await frames(installation, 8)
+        assert installation.coordinator.gateway.live.source == ENDPOINT_URL_METERS_READINGS

@@ -308,7 +308,7 @@ async def test_each_gateway_adds_its_own(hass: HomeAssistant, set_up: SetUp) -> 
     one, other = await set_up("metered_1phase"), await set_up("three_phase")
 
     await add(one)
-    assert shown(await begin(other)) == {"solar": True, "grid": True}
+    assert shown(await begin(other)) == {"solar": True, "grid": True, "grid_balanced": False}
     await add(other)
 
     added = [found for found in await sources(hass) if found["type"] not in HOME]
@@ -316,6 +316,24 @@ async def test_each_gateway_adds_its_own(hass: HomeAssistant, set_up: SetUp) -> 
     assert added == [
         source(house, kind, keys) for house in (one, other) for kind, keys in (("solar", SOLAR), ("grid", GRID))
     ]
+
+
+async def test_phases_are_balanced_instead_of_the_sum_of_the_phases(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("three_phase")
+    form = await add(house, grid_balanced=True)
+    assert form["errors"] == {"base": "grid_twice"}
+
+    done = await add(house, grid=False, grid_balanced=True)
+
+    assert done["reason"] == "added"
+    balanced = {
+        "stat_energy_from": "lifetime_balanced_grid_import",
+        "stat_energy_to": "lifetime_balanced_grid_export",
+        "stat_rate": "net_consumption",
+    }
+    assert await sources(hass) == [source(house, "solar", SOLAR), source(house, "grid", balanced)]
+    assert not any(er.async_get(hass).entities[sensor(house, key)].disabled for key in balanced.values())
+    assert (await begin(house))["reason"] == "all_there"
 
 
 async def test_a_battery_of_another_device_is_another_battery(hass: HomeAssistant, set_up: SetUp) -> None:
@@ -481,7 +499,7 @@ async def test_home_consumption_is_added_once_if_supported(
     await add(one)
 
     assert (await sources(hass))[-1] == source(one, "home", best)
-    assert shown(await begin(other)) == {"solar": True, "grid": True}
+    assert shown(await begin(other)) == {"solar": True, "grid": True, "grid_balanced": False}
 
 
 async def test_unsupported_fields_and_sources_are_left_out(

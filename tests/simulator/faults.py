@@ -7,6 +7,7 @@ are edits too; they have a module of their own, `counter_faults.py`.
 from __future__ import annotations
 
 from asyncio import Event
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import time as TimeOfDay  # noqa: N812 - a class
 from fnmatch import fnmatchcase
@@ -45,6 +46,15 @@ class Fault:
     def blocks(self) -> bool:
         """Whether a write has no effect; otherwise it takes effect and only the answer is changed."""
         return False
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it replaces the whole answer, also of a stream."""
+        return type(self).spoil is not Fault.spoil
+
+    def stall(self, _count: int) -> float | None:
+        """Return the seconds of real time to the next event after `count` events of a stream, None for the usual."""
+        return None
 
     def applies(self, _gateway: Gateway) -> bool:
         """Whether the fault is present now."""
@@ -102,6 +112,46 @@ class Held(Fault):
     def release(self) -> None:
         """Send all answers that are held back, and later ones at once."""
         self.released.set()
+
+
+@dataclass
+class Stall(Fault):
+    """A stream that stops for seconds of real time after each burst of so many events."""
+
+    seconds: float
+    burst: int = 5
+
+    def stall(self, count: int) -> float:
+        """Return the pause, or none within a burst."""
+        return 0.0 if count % self.burst else self.seconds
+
+
+class Freeze(Fault):
+    """A document that stays as it was when it was first requested."""
+
+    def __init__(self) -> None:
+        """Start with the next document."""
+        self._first: Json = None
+
+    def edit(self, _path: str, document: Json, _gateway: Gateway) -> Json:
+        """Return the first document."""
+        self._first = self._first or deepcopy(document)
+        return self._first
+
+
+class Zeros(Fault):
+    """A document with zeros in place of all its powers, voltages and currents."""
+
+    def edit(self, _path: str, document: Json, gateway: Gateway) -> Json:
+        """Return zeros for all numbers but identifiers and times."""
+        if isinstance(document, dict):
+            return {
+                key: value if key in ("eid", "timestamp", "last_update") else self.edit(_path, value, gateway)
+                for key, value in document.items()
+            }
+        if isinstance(document, list):
+            return [self.edit(_path, value, gateway) for value in document]
+        return 0 if isinstance(document, int | float) else document
 
 
 class Silent(Fault):

@@ -98,6 +98,8 @@ class Simulator(GatewayServer):
         #: Paths of requests in progress, the maximum of their number, and the maximum for one path.
         self._in_flight: list[str] = []
         self.most_in_flight = self.most_to_one = 0
+        #: Seconds of real time between two events of the stream.
+        self.stream_period = 1.0
         self._digest = access.Digest(self.profile.serial)
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
@@ -238,11 +240,11 @@ class Simulator(GatewayServer):
     async def _reply(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         faults = self.faults.meet(request.path_qs, self.gateway)
-        if request.path == "/stream/meter" and request.method == "GET" and not faults:
+        if request.path == "/stream/meter" and request.method == "GET" and not any(fault.replaces for fault in faults):
             refusal = self._refuse(request) or (None if self.profile.metered else _error(404))
             if refusal is None:
                 self._record(request, 200)
-                return await self._stream(request)
+                return await self._stream(request, faults)
         answer = self._refuse(request) or self._answer(request, body, faults)
         for fault in faults:
             fault.spoil(answer)
@@ -331,16 +333,22 @@ class Simulator(GatewayServer):
             request.transport.abort()
         return response
 
-    async def _stream(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events, about one a second of real time."""
+    async def _stream(self, request: web.Request, faults: list[Fault]) -> web.StreamResponse:
+        """Server-sent events, about one a second of real time. Faults of streams apply to what it sends."""
         stopping = self._stopping
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         await response.prepare(request)
+        count = 0
         with suppress(ConnectionError):
             while not stopping.is_set():
-                await response.write(f"data: {json.dumps(stream(self.gateway))}\n\n".encode())
+                event: Json = stream(self.gateway)
+                for fault in faults:
+                    event = fault.edit(request.path, event, self.gateway)
+                await response.write(f"data: {json.dumps(event)}\n\n".encode())
+                count += 1
+                stalls = [seconds for fault in faults if (seconds := fault.stall(count)) is not None]
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(1.0):
+                    async with asyncio.timeout(max(stalls, default=self.stream_period)):
                         await stopping.wait()
         return response
 

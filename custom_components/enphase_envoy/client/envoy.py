@@ -5,8 +5,8 @@ contract test (`tests/client/test_library.py`), so that a new version of it is a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 import logging
@@ -345,6 +345,23 @@ class LibraryEnvoy(Envoy):
     async def get(self, path: str, data: dict[str, Any] | None = None) -> Document:
         """Request an endpoint, and read its answer. Raises what aiohttp and the library raise."""
         return await self._request(path, data)
+
+    @asynccontextmanager
+    async def stream(self, path: str) -> AsyncIterator[aiohttp.StreamReader]:
+        """Request an endpoint whose answer does not end, and provide it. Raises as `get` does, OSError for a status."""
+        if self.auth is None:
+            raise EnvoyAuthenticationRequired("not logged in")
+        with _closed_translated(self._client):
+            async with self._client.get(
+                self.auth.get_endpoint_url(path),
+                headers={**DEFAULT_HEADERS, **self.auth.headers},
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
+                middlewares=(self.auth.auth,) if self.auth.auth else None,
+                allow_redirects=False,
+            ) as response:
+                if response.status != HTTPStatus.OK:
+                    raise OSError(f"HTTP {response.status}")
+                yield response.content
 
     async def check_reachable(self) -> None:
         """Request `/info`, which needs no authentication. Raises aiohttp.ClientError, OSError or TimeoutError."""

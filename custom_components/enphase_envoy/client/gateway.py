@@ -403,6 +403,7 @@ class Gateway:
     def close(self) -> None:
         """Cancel what is under way; nothing is requested, parsed or reported any more."""
         self._listeners.clear()
+        self.live.close()
         self._scheduler.close()
 
     # Probing

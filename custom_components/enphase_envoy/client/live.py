@@ -7,6 +7,7 @@ own freshness: an object that only a frame contains is never created, and counte
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 import logging
 from typing import Any, Final, cast
@@ -23,14 +24,16 @@ from pyenphase.exceptions import EnvoyClientClosedError, EnvoyError
 from pyenphase.json import json_loads
 from pyenphase.models.meters import CtState, CtType, EnvoyMeterData
 
+from ..model.live import LIVE_BATTERY, LiveBattery
 from ..model.snapshot import Address, Freshness, TimedValue
 from ..model.validation import is_number
 from .backoff import Backoff
 from .envoy import PARSE_ERRORS, LibraryEnvoy
 from .errors import GatewayBusyError
 from .limits import is_too_complex
+from .meter_stream import MeterStream
 from .models import LiveSource
-from .paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM
+from .paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
 from .scheduler import RequestScheduler
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ SOURCE: Final[Address] = ("live_source",)
 NAMES: Final = {
     URL_LIVE_DATA_STATUS: "live_data_status",
     ENDPOINT_URL_METERS_READINGS: "meter_readings",
+    URL_METER_STREAM: "meter_stream",
     None: "none",
 }
 
@@ -92,8 +96,8 @@ class Frame:
     """The values of one reading."""
 
     values: Values
-    #: The time of the values as the gateway reports it; it changes with them.
-    measured: float
+    #: The time of the values as the gateway reports it, or the values themselves: it changes with them.
+    measured: object
 
 
 def status_frame(document: dict[str, Any], objects: Objects) -> Frame:
@@ -112,6 +116,8 @@ def status_frame(document: dict[str, Any], objects: Objects) -> Frame:
     if not total:
         raise LiveError("all values are zero")
     _add_consumption(values)
+    if power := values.get(("ctmeters", CtType.STORAGE)):
+        values[LIVE_BATTERY] = {"power": power["active_power"]}
     for key, address in (("soc", ("battery_aggregate",)), ("enc_agg_soc", ("encharge_aggregate",))):
         if is_number(percent := meters.get(key)) and 0 <= percent <= 100:  # noqa: PLR2004
             values[address] = {"state_of_charge": percent}
@@ -141,6 +147,31 @@ def readings_frame(document: list[dict[str, Any]], objects: Objects) -> Frame:
     if not total:
         raise LiveError("all values are zero")
     _add_consumption(values)
+    return Frame(values, measured)
+
+
+def event_frame(document: dict[str, dict[str, dict[str, Any]]]) -> Frame:
+    """Return the values of an event of `/stream/meter`: power in W, voltage in V, current in A. Raises LiveError.
+
+    `ph-c` is always there. It is used only where there is an object of this phase.
+    """
+    values: Values = {}
+    measured: list[object] = []
+    for ct_type, report in _REPORTS.items():
+        if not (parts := document.get(ct_type)):
+            continue
+        phases = [(phase, part) for phase, letter in _PHASES if (part := parts.get(f"ph-{letter}"))]
+        for phase, part in phases:
+            if (watts := _watts(part, "p", 1)) is not None:
+                _put_power(values, report, ct_type, phase, watts)
+                electric = {"voltage": part.get("v"), "current": part.get("i")}
+                values[_meter(ct_type, phase)] |= {name: value for name, value in electric.items() if is_number(value)}
+                measured.append((part["p"], *electric.values()))
+        powers = [power for _, part in phases if is_number(power := part.get("p"))]
+        if powers and len(powers) == len(phases):
+            _put_power(values, report, ct_type, "", round(sum(powers)))
+    if not any(any(part) for part in measured if isinstance(part, tuple)):
+        raise LiveError("all values are zero")
     return Frame(values, measured)
 
 
@@ -197,7 +228,7 @@ class LivePower:
     """Reads frames, and lays the last one over the objects of the polls."""
 
     #: The paths of the sources, the best first.
-    sources: Final = (URL_LIVE_DATA_STATUS, ENDPOINT_URL_METERS_READINGS)
+    sources: Final = (URL_LIVE_DATA_STATUS, ENDPOINT_URL_METERS_READINGS, URL_METER_STREAM)
 
     def __init__(self, envoy: LibraryEnvoy, scheduler: RequestScheduler, clock: Callable[[], float]) -> None:
         """Read nothing yet; `clock` returns seconds, on the clock of the polls."""
@@ -214,7 +245,8 @@ class LivePower:
         self._resume_at = dict.fromkeys(self.sources, float("-inf"))
         self._enabled_at = float("-inf")
         #: The time that the values last had, by source, and since when.
-        self._measured: dict[str, tuple[float, float]] = {}
+        self._measured: dict[str, tuple[object, float]] = {}
+        self._stream = MeterStream(partial(envoy.stream, URL_METER_STREAM))
         self._values: Values = {}
         self._freshness = Freshness(float("-inf"))
         #: The objects that were returned last.
@@ -228,16 +260,19 @@ class LivePower:
         """Return the path of the best source with usable values, without objects of polls; None without one."""
         for path in self.sources:
             try:
-                document = await self._request(path)
-                if path == URL_LIVE_DATA_STATUS:
-                    status_frame(document, {})
+                if path == URL_METER_STREAM:
+                    await self._streamed()
+                elif path == URL_LIVE_DATA_STATUS:
+                    status_frame(await self._request(path), {})
                 else:
-                    _require_readings(document, await self._request(ENDPOINT_URL_METERS))
+                    _require_readings(await self._request(path), await self._request(ENDPOINT_URL_METERS))
             except (GatewayBusyError, *_READ_ERRORS) as err:
                 self.failures[path] = str(err) or type(err).__name__
             else:
                 self.failures.pop(path, None)
                 return path
+            finally:
+                self._stream.close()
         return None
 
     async def read(self, objects: Objects) -> set[Address]:
@@ -268,6 +303,9 @@ class LivePower:
         """Return a frame of a source; None where its values are the same as before. Raises LiveError and others."""
         if path == ENDPOINT_URL_METERS_READINGS and not any(_meters(objects)):
             raise LiveError("no enabled meter")
+        if path == URL_METER_STREAM:
+            frame = await self._streamed()
+            return frame if self._is_new(path, frame) else None
         if self._scheduler.is_requested(path):
             # A second request would wait, in a slot, for the first one.
             raise GatewayBusyError
@@ -281,6 +319,12 @@ class LivePower:
         else:
             frame = readings_frame(cast("list[dict[str, Any]]", document), objects)
         return frame if self._is_new(path, frame) else None
+
+    async def _streamed(self) -> Frame:
+        """Return the values of the last event of the stream. Raises LiveError and others."""
+        async with asyncio.timeout(self._scheduler.timeouts.live):
+            event = await self._stream.latest()
+        return event_frame(json_loads(URL_METER_STREAM, event))
 
     def _is_new(self, path: str, frame: Frame) -> bool:
         """Return whether the values are others than before. Raises LiveError when they stand still for too long."""
@@ -315,6 +359,8 @@ class LivePower:
     def _fail(self, path: str, reason: str) -> None:
         self._resume_at[path] = self._clock() + self._backoffs[path].fail()
         self.failures[path] = reason
+        if path == URL_METER_STREAM:
+            self._stream.close()
         if self.source == path:
             self.source = None
             _LOGGER.warning("%s: live power from %s fails (%s)", self._envoy.host, path, reason)
@@ -323,8 +369,14 @@ class LivePower:
         self._backoffs[path].reset()
         self.failures.pop(path, None)
         if self.source != path:
+            if path != URL_METER_STREAM:
+                self._stream.close()
             self.source = path
             _LOGGER.info("%s: live power is read from %s", self._envoy.host, path)
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
 
     @property
     def is_current(self) -> bool:
@@ -363,6 +415,9 @@ class LivePower:
             self._shown[SOURCE] = objects[SOURCE] = shown.renewed(name, now)
         at = self._freshness.updated_at
         is_current = self.is_current
+        if is_current and LIVE_BATTERY in self._values and any(address[0] == "encharge_power" for address in objects):
+            battery, fields = LiveBattery(**self._values[LIVE_BATTERY]), {"power": self._freshness}
+            objects[LIVE_BATTERY] = TimedValue(battery, self._freshness, fields)
         for address, values in self._values.items():
             timed = objects.get(address)
             if timed is None or not (is_current or timed.updated_at < at):

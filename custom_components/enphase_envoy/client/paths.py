@@ -36,6 +36,9 @@ URL_BATTERY_SCHEDULER: Final = "/ivp/sc/sched"
 #: Enables that stream.
 URL_LIVE_DATA_STREAM: Final = "/ivp/livedata/stream"
 
+#: Readings of the CT meters as server-sent events, where the token grants access.
+URL_METER_STREAM: Final = "/stream/meter"
+
 #: All endpoints that gateways are known to have, the fastest first. Diagnostics read them on request.
 ALL_PATHS: Final = (
     *(URL_INFO, URL_PRODUCTION_V1, URL_PRODUCTION_INVERTERS, ENDPOINT_URL_METERS, ENDPOINT_URL_METERS_READINGS),

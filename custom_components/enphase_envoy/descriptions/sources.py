@@ -26,7 +26,7 @@ from ..client.live import SOURCE
 from ..client.models import BatteryController, BatteryScheduler, LiveSource
 from ..cloud.models import CloudBattery
 from ..energy.virtual_meters.battery import BATTERY, BatteryEnergy
-from ..energy.virtual_meters.grid import GRID, GridEnergy
+from ..energy.virtual_meters.grid import BALANCED, GRID, GridEnergy
 from ..energy.virtual_meters.house import HOUSE, HouseEnergy
 from ..model import identifiers
 from ..model.ac_batteries import FLEET, AcbFleet
@@ -123,6 +123,7 @@ GENERATOR_MODE: Final = Source(EnvoyGeneratorMode, ("generator_mode",), 0, ident
 GENERATOR_SCHEDULE: Final = Source(EnvoyGeneratorSchedule, ("generator_schedule",), 0, identifiers.generator)
 
 GRID_ENERGY: Final = Source(GridEnergy, GRID)
+BALANCED_GRID_ENERGY: Final = Source(GridEnergy, BALANCED)
 BATTERY_ENERGY: Final = Source(BatteryEnergy, BATTERY)
 HOUSE_ENERGY: Final = Source(HouseEnergy, HOUSE)
 

@@ -20,7 +20,26 @@ _GRID: Final = (
     EnvoySensorEntityDescription[GridEnergy](
         key="lifetime_grid_export", **_LIFETIME_ENERGY, counter="exported", value_fn=lambda grid: grid.exported
     ),
-    EnvoySensorEntityDescription[GridEnergy](key="grid_power", **POWER, value_fn=lambda grid: grid.power),
+    EnvoySensorEntityDescription[GridEnergy](
+        key="grid_power", **POWER, field="power", value_fn=lambda grid: grid.power
+    ),
+)
+
+_BALANCED: Final = (
+    EnvoySensorEntityDescription[GridEnergy](
+        key="lifetime_balanced_grid_import",
+        **_LIFETIME_ENERGY,
+        entity_registry_enabled_default=False,
+        counter="imported",
+        value_fn=lambda grid: grid.imported,
+    ),
+    EnvoySensorEntityDescription[GridEnergy](
+        key="lifetime_balanced_grid_export",
+        **_LIFETIME_ENERGY,
+        entity_registry_enabled_default=False,
+        counter="exported",
+        value_fn=lambda grid: grid.exported,
+    ),
 )
 
 _BATTERY: Final = (
@@ -36,18 +55,23 @@ _BATTERY: Final = (
         counter="discharged",
         value_fn=lambda battery: battery.discharged,
     ),
-    EnvoySensorEntityDescription[BatteryEnergy](key="battery_power", **POWER, value_fn=lambda battery: battery.power),
+    EnvoySensorEntityDescription[BatteryEnergy](
+        key="battery_power", **POWER, field="power", value_fn=lambda battery: battery.power
+    ),
 )
 
 _HOUSE: Final = (
     EnvoySensorEntityDescription[HouseEnergy](
         key="lifetime_house_consumption", **_LIFETIME_ENERGY, counter="consumed", value_fn=lambda house: house.consumed
     ),
-    EnvoySensorEntityDescription[HouseEnergy](key="house_power", **POWER, value_fn=lambda house: house.power),
+    EnvoySensorEntityDescription[HouseEnergy](
+        key="house_power", **POWER, field="power", value_fn=lambda house: house.power
+    ),
 )
 
 VIRTUAL_METERS: Final[SensorSets] = (
     EntitySet(sources.GRID_ENERGY, _GRID),
+    EntitySet(sources.BALANCED_GRID_ENERGY, _BALANCED),
     EntitySet(sources.BATTERY_ENERGY, _BATTERY),
     EntitySet(sources.HOUSE_ENERGY, _HOUSE),
 )

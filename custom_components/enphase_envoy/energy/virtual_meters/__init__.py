@@ -14,9 +14,9 @@ from ..counter_filter import CounterFilter
 from ..pipeline import Objects, ProcessingContext
 from .balance import BalanceMeter
 from .battery import BATTERY, BatteryMeter
-from .grid import GRID, GridMeter
+from .grid import BALANCED, GRID, BalancedGridMeter, GridMeter
 from .house import HOUSE, HouseMeter
-from .meters import STORAGE
+from .meters import STORAGE, power_freshness
 
 #: Seconds between two readings of power from which on the power between them is unknown, if a few polls are not longer.
 _GAP: Final = 210.0
@@ -33,12 +33,13 @@ class VirtualMeters:
         """Begin at zero, with so many seconds between polls; `counter_filter` reports the steps of counters."""
         self._filter = counter_filter
         gap = max(_GAP, _GAP_POLLS * poll_interval)
-        grid, house = GridMeter(gap), HouseMeter(gap)
-        self._balances = (grid, house)
+        grid, balanced, house = GridMeter(gap), BalancedGridMeter(gap), HouseMeter(gap)
+        self._balances = (grid, balanced, house)
         #: Batteries first: the others use them.
         self._meters: dict[Address, BatteryMeter | BalanceMeter] = {
             BATTERY: BatteryMeter(gap),
             GRID: grid,
+            BALANCED: balanced,
             HOUSE: house,
         }
         #: The objects that were returned last.
@@ -72,8 +73,10 @@ class VirtualMeters:
     def _timed(self, address: Address, value: object, parts: Sequence[TimedValue]) -> TimedValue:
         """Return an object as old as the oldest of its parts: the same object while nothing changes."""
         freshness = oldest(part.freshness for part in parts)
-        old = self._shown.get(address)
-        self._shown[address] = timed = old.renewed(value, freshness) if old else TimedValue(value, freshness)
+        is_live = any(part.field_freshness for part in parts)
+        fields = {"power": oldest(map(power_freshness, parts))} if is_live else {}
+        old = self._shown.get(address) or TimedValue(value, freshness)
+        self._shown[address] = timed = old.renewed(value, freshness, fields)
         return timed
 
     def resume(self, counter: CounterKey, watt_hours: float) -> None:

@@ -13,7 +13,7 @@ from ...model.snapshot import Address, CounterKey, TimedValue, from_key, to_key
 from ...model.validation import is_number
 from ..counter import Step
 from .battery import BATTERY, BatteryEnergy
-from .meters import ANEW, Objects
+from .meters import ANEW, Objects, power_freshness
 from .totals import Totals
 
 #: Seconds by which a counter may be late: microinverters report every five minutes.
@@ -37,8 +37,9 @@ class _Reading(NamedTuple):
     #: Wh.
     delivered: float
     received: float
-    #: Watts, + is delivering.
+    #: Watts, + is delivering, and when it was measured: live power is newer than the counters.
     watts: float
+    measured_at: float
 
 
 def _readings(objects: Objects, terms: Mapping[Address, int]) -> list[_Reading] | None:
@@ -58,7 +59,7 @@ def _readings(objects: Objects, terms: Mapping[Address, int]) -> list[_Reading] 
                 return None
         if not all(is_number(number) for number in numbers):
             return None
-        reads.append(_Reading(address, sign, timed.updated_at, *numbers))
+        reads.append(_Reading(address, sign, timed.updated_at, *numbers, power_freshness(timed).updated_at))
     return reads
 
 
@@ -84,10 +85,11 @@ class _Term:
 class _Span:
     """An interval of a balance."""
 
-    #: When it began, and when the last reading was, in seconds of the clock of the polls.
+    #: When it began, and when power and counters were last read, in seconds of the clock of the polls.
     since: float
     at: float
-    #: Watts at the last reading.
+    read_at: float
+    #: Watts when power was last read.
     watts: float
     #: Wh by which the sum was positive and negative, from the power.
     inward: float = 0.0
@@ -109,7 +111,7 @@ class BalanceMeter(ABC):
         self.totals = Totals(*names)
         self._gap = gap
         self._terms: dict[Address, _Term] = {}
-        self._span = _Span(0.0, 0.0, 0.0)
+        self._span = _Span(0.0, 0.0, 0.0, 0.0)
 
     @abstractmethod
     def _terms_of(self, objects: Objects) -> Mapping[Address, int]:
@@ -138,48 +140,64 @@ class BalanceMeter(ABC):
     def _net(self, reads: Sequence[_Reading], limit: Callable[[Address], float]) -> float | None:
         """Take a reading and return the net Wh since the interval began, None while it can't end."""
         at = max(read.updated_at for read in reads)
-        if [read.address for read in reads] != list(self._terms) or at < self._span.at - ANEW:
+        if [read.address for read in reads] != list(self._terms) or at < self._span.read_at - ANEW:
             self._begin(reads)
             return None
-        if min(read.updated_at for read in reads) <= self._span.at + ANEW:
-            return None
-        return self._take(reads, at, limit)
+        measured_at = min(read.measured_at for read in reads)
+        if min(read.updated_at for read in reads) > self._span.read_at + ANEW:
+            return self._take(reads, at, max(at, measured_at), limit)
+        if measured_at > self._span.at + ANEW and measured_at > at:
+            # Live power between two polls.
+            self._flow_terms(reads, measured_at)
+            self._flow(_watts(reads), measured_at)
+        return None
 
-    def _take(self, reads: Sequence[_Reading], at: float, limit: Callable[[Address], float]) -> float | None:
-        """Take the readings of all terms."""
-        net, held = 0.0, False
+    def _take(
+        self, reads: Sequence[_Reading], at: float, measured_at: float, limit: Callable[[Address], float]
+    ) -> float | None:
+        """Take the readings of all terms, of counters and of power."""
+        net = 0.0
         for read, term in zip(reads, self._terms.values(), strict=True):
             delivered, received = read.delivered - term.delivered, read.received - term.received
             most = limit(read.address) * (at - self._span.since + _LATE) / 3600
             if delivered < 0 or received < 0 or delivered + received > most:
                 self._begin(reads)
                 return None
-            if at - self._span.at <= self._gap:
-                hours = (at - self._span.at) / 3600
-                term.flowed += (abs(term.watts) + abs(read.watts)) / 2 * hours
+            net += read.sign * (delivered - received)
+        self._flow_terms(reads, measured_at)
+        self._flow(_watts(reads), measured_at)
+        self._span.read_at = at
+        held = any(
+            term.flowed > _MOVING and not read.delivered - term.delivered + read.received - term.received
+            for read, term in zip(reads, self._terms.values(), strict=True)
+        )
+        return None if held and at - self._span.since < _HELD_AT_MOST else net
+
+    def _flow_terms(self, reads: Sequence[_Reading], at: float) -> None:
+        """Note the power of each term, and the energy until then."""
+        seconds = at - self._span.at
+        for read, term in zip(reads, self._terms.values(), strict=True):
+            if 0 < seconds <= self._gap:
+                term.flowed += (abs(term.watts) + abs(read.watts)) / 2 * seconds / 3600
                 if read.address == BATTERY:
                     # Not counted, but calculated from the power before and after.
-                    self._span.uncertainty += abs(term.watts - read.watts) / 2 * hours
+                    self._span.uncertainty += abs(term.watts - read.watts) / 2 * seconds / 3600
             term.watts = read.watts
-            held = held or (term.flowed > _MOVING and not delivered + received)
-            net += read.sign * (delivered - received)
-        self._flow(_watts(reads), at)
-        return None if held and at - self._span.since < _HELD_AT_MOST else net
 
     def _flow(self, watts: float, at: float) -> None:
         """Note the power of a reading, and the energy until then."""
-        if at - self._span.at <= self._gap:
+        if 0 < at - self._span.at <= self._gap:
             for power in (self._span.watts, watts):
                 watt_hours = power * (at - self._span.at) / 2 / 3600
                 self._span.inward += max(0.0, watt_hours)
                 self._span.outward += max(0.0, -watt_hours)
-        self._span.watts, self._span.at = watts, at
+        self._span.watts, self._span.at = watts, max(at, self._span.at)
 
     def _begin(self, reads: Sequence[_Reading]) -> None:
         """Begin an interval with these readings."""
         self._terms = {read.address: _Term(read.delivered, read.received, read.watts) for read in reads}
         at = max(read.updated_at for read in reads)
-        self._span = _Span(at, at, _watts(reads))
+        self._span = _Span(at, at, at, _watts(reads))
 
     def follow(self, counter: CounterKey, step: Step) -> None:
         """Leave the step of a counter out of the interval: only what flowed meanwhile counts."""
@@ -197,10 +215,12 @@ class BalanceMeter(ABC):
         """Move on to another clock."""
         self._span.since += seconds
         self._span.at += seconds
+        self._span.read_at += seconds
 
     def dump(self, offset: float) -> dict[str, Json]:
         """Return the state to store, in seconds since the epoch."""
-        span = asdict(self._span) | {"since": self._span.since + offset, "at": self._span.at + offset}
+        span = asdict(self._span)
+        span |= {name: span[name] + offset for name in ("since", "at", "read_at")}
         terms: Json = {to_key(address): asdict(term) for address, term in self._terms.items()}
         return {"totals": self.totals.dump(), "balance": {"span": span, "terms": terms} if terms else None}
 
@@ -214,6 +234,9 @@ class BalanceMeter(ABC):
         if isinstance(stored, dict) and "doubt" in stored:
             # The name of the field in versions before.
             stored = stored | {"uncertainty": stored["doubt"]}
+        if isinstance(stored, dict):
+            # Versions before read power together with the counters.
+            stored = {"read_at": stored.get("at"), **stored}
         span = restored(_Span, stored)
         known = {from_key(key): term for key, value in terms.items() if (term := restored(_Term, value))}
         if span and len(known) == len(terms):

@@ -8,6 +8,7 @@ from pyenphase.models.acb import EnvoyACBPower
 from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
 
 from ...model.json_data import Json, restored
+from ...model.live import LIVE_BATTERY, LiveBattery
 from ...model.snapshot import Address, TimedValue
 from ...model.validation import is_number
 from .meters import ANEW, STORAGE, Objects, has_storage_meter
@@ -129,6 +130,9 @@ def _iq_batteries(objects: Objects) -> tuple[list[TimedValue], _Charge | None]:
     if not found or not all(is_number(power) for power in powers):
         return found, None
     charge = _Charge(min(timed.updated_at for timed in found), sum(powers) / 1000)
+    live = objects.get(LIVE_BATTERY)
+    if live and isinstance(live.value, LiveBattery) and ("acb_power",) not in objects:
+        found, charge = [live], _Charge(live.updated_at, live.value.power)
     timed = objects.get(("encharge_aggregate",))
     if timed and isinstance(together := timed.value, EnvoyEnchargeAggregate):
         size = together.max_available_capacity

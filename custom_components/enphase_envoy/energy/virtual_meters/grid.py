@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, override
 
+from pyenphase.models.meters import CtType
+
 from ...model.snapshot import Address
 from .balance import BalanceMeter
 from .battery import storage
 from .meters import NET_CONSUMPTION, TOTAL_CONSUMPTION, Objects, meter, production
 from .totals import exact
 
-#: Address of the object.
+#: Addresses of the objects: where no CT measures the grid, and of all phases together where one measures each.
 GRID: Final[Address] = ("grid_energy",)
+BALANCED: Final[Address] = ("balanced_grid_energy",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +66,16 @@ class GridMeter(BalanceMeter):
     @override
     def _energy(self, watts: int | None) -> GridEnergy:
         return GridEnergy(self.totals.shown("imported"), self.totals.shown("exported"), watts)
+
+
+class BalancedGridMeter(GridMeter):
+    """Import and export of three phases together, as utility meters in many countries count.
+
+    The CT counts each phase by itself: what one phase exports while another one imports is in both of its counters.
+    """
+
+    @override
+    def _terms_of(self, objects: Objects) -> Mapping[Address, int]:
+        """Return nothing where there are fewer phases."""
+        has_phases = ("ctmeters_phases", CtType.NET_CONSUMPTION, "L3") in objects
+        return {NET_CONSUMPTION: 1} if has_phases and meter(objects, NET_CONSUMPTION) else {}

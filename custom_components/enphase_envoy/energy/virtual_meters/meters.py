@@ -5,7 +5,7 @@ from typing import Final
 
 from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterData
 
-from ...model.snapshot import Address, TimedValue
+from ...model.snapshot import Address, Freshness, TimedValue
 
 PRODUCTION: Final[Address] = ("ctmeters", CtType.PRODUCTION)
 THIRD_PARTY: Final[Address] = ("ctmeters", CtType.PV3P)
@@ -18,6 +18,11 @@ REPORTED: Final[Address] = ("system_production",)
 ANEW: Final = 0.5
 
 type Objects = Mapping[Address, TimedValue]
+
+
+def power_freshness(timed: TimedValue) -> Freshness:
+    """Return when the power of an object was measured: live power has a freshness of its own."""
+    return next(iter(timed.field_freshness.values()), timed.freshness)
 
 
 def meter(objects: Objects, address: Address) -> EnvoyMeterData | None:
