@@ -84,7 +84,7 @@ class Instance:
         return result
 
     async def finish_flow(self, start: Json, form: Json) -> Json:
-        """Start a config flow, submit its forms and return the result. The step of a menu is the first one in `form`."""
+        """Start a config flow, submit its forms and return the result. In a menu: the step in `form`."""
         path = "/api/config/config_entries/flow"
         shown = await self.post(path, start)
         while shown["type"] in ("form", "menu") and not shown.get("errors"):

@@ -398,7 +398,7 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
         old = {"old": entry.data.get(CONF_FINGERPRINT, "-"), "old_serial": entry.unique_id or "-"} if entry else {}
         return self.async_show_form(
             step_id="trust",
-            data_schema=certificate_schema(current),  # type: ignore[arg-type]
+            data_schema=certificate_schema(current),
             description_placeholders={**self._texts, **old, "new": current},
         )
 
