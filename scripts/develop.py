@@ -233,7 +233,8 @@ async def add_or_update_entry(home_assistant: Instance, gateway: Json) -> None:
     """Add the gateway with the config flow, or update its entry, and wait until it is loaded. Raises Stop."""
     # With name and password the component would request a token from the cloud, which has no simulated gateways.
     access = ("token",) if gateway.get("token") else ("username", "password")
-    form: Json = {key: gateway[key] for key in ("host", *access)} | {"live_power": True}
+    # Names of fields, and of steps in menus.
+    form: Json = {key: gateway[key] for key in ("host", *access)} | {"local": "", "live_power": True}
     entries = await home_assistant.rows("config_entries/get", domain=DOMAIN)
     start: Json | None = None if entries else {"handler": DOMAIN}
     while True:

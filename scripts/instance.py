@@ -84,14 +84,16 @@ class Instance:
         return result
 
     async def finish_flow(self, start: Json, form: Json) -> Json:
-        """Start a config flow, submit its forms until one is rejected, and return the result."""
-        shown = await self.post("/api/config/config_entries/flow", start)
-        submitted = set()
-        while shown["type"] == "form" and shown["step_id"] not in submitted:
-            submitted.add(shown["step_id"])
-            fields = {field["name"] for field in shown["data_schema"]}
-            values = {key: value for key, value in form.items() if key in fields}
-            shown = await self.post(f"/api/config/config_entries/flow/{shown['flow_id']}", values)
+        """Start a config flow, submit its forms and return the result. In a menu: the step in `form`."""
+        path = "/api/config/config_entries/flow"
+        shown = await self.post(path, start)
+        while shown["type"] in ("form", "menu") and not shown.get("errors"):
+            if shown["type"] == "menu":
+                values = {"next_step_id": next(step for step in shown["menu_options"] if step in form)}
+            else:
+                fields = {field["name"] for field in shown["data_schema"]}
+                values = {key: value for key, value in form.items() if key in fields}
+            shown = await self.post(f"{path}/{shown['flow_id']}", values)
         return shown
 
 

@@ -54,7 +54,9 @@ async def _gateway(hass: HomeAssistant, entry: EnvoyConfigEntry) -> Gateway:
         )
     except GatewayError as err:
         raise ConfigEntryNotReady(
-            translation_domain=DOMAIN, translation_key=err.reason, translation_placeholders={"host": host}
+            translation_domain=DOMAIN,
+            translation_key=err.reason,
+            translation_placeholders={"host": host, "serial": entry.unique_id or "-"},
         ) from err
 
 

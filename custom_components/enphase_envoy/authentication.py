@@ -144,7 +144,7 @@ class Authentication:
         A gateway that restarts refuses all access for a minute or two, and only polls notice that this is over.
         `has_data` is whether there is something to show meanwhile.
         """
-        may_pass = err.reason in (Reason.TOKEN_REJECTED, Reason.INVALID_AUTH)
+        may_pass = err.reason in (Reason.TOKEN_REJECTED, Reason.PASSWORD_REJECTED, Reason.INVALID_AUTH)
         if not has_data and not (may_pass and self._gateway.has_documents):
             return False
         self._refusals.add(None)

@@ -157,6 +157,12 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         await self.authentication.async_log_in()
         return await self.gateway.poll()
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """The placeholders of the texts for a GatewayError."""
+        serial = self.config_entry.unique_id or self.gateway.serial
+        return {"host": self.gateway.host, "serial": serial, "name": self.name}
+
     async def _translated[T](self, action: Callable[[], Awaitable[T]]) -> T:
         """Run an action, and turn a GatewayError into Home Assistant's exceptions."""
         try:
@@ -171,7 +177,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             raise (UpdateFailed if retry else ConfigEntryAuthFailed)(
                 translation_domain=DOMAIN,
                 translation_key=err.reason,
-                translation_placeholders={"host": self.gateway.host, "name": self.name},
+                translation_placeholders=self.texts,
             ) from err
 
     async def _restored(self, err: BaseException | None) -> Snapshot | None:

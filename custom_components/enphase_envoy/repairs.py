@@ -9,16 +9,14 @@ from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import CONF_HOST, CONF_TOKEN
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
-from homeassistant.helpers.aiohttp_client import async_get_clientsession
 import voluptuous as vol
 
 from . import address, issues, session
 from .authentication import uses_tokens
 from .battery_control import has_account
 from .battery_flow import BatteryCloudSteps
-from .client.errors import GatewayError
-from .client.gateway import Gateway
-from .config_flow import SECRET, validate
+from .client.errors import GatewayError, Reason
+from .config_flow import FINGERPRINT, SECRET, async_certificate, certificate_schema, credentials_of, validate
 from .const import CONF_FINGERPRINT, CONF_USE_MANUAL_TOKEN
 from .coordinator import EnvoyConfigEntry
 from .statistics.recorder import Correction, async_correct, async_recorder, restore_corrections
@@ -65,10 +63,12 @@ class NewToken(_EntryRepairFlow):
         if self._is_removed:
             return self.async_abort(reason="removed")
         if user_input is not None:
-            form = {CONF_HOST: self._entry.data[CONF_HOST], CONF_TOKEN: user_input[CONF_TOKEN]}
-            found, errors = await validate(self.hass, form, self._entry)
+            credentials = credentials_of({CONF_TOKEN: user_input[CONF_TOKEN]})
+            found, reason = await validate(self.hass, self._entry.data[CONF_HOST], credentials, self._entry)
             if found.serial and found.serial != self._entry.unique_id:
-                errors = {"base": "other_gateway"}
+                reason = Reason.OTHER_GATEWAY
+            if reason:
+                errors = {CONF_TOKEN if reason.startswith(CONF_TOKEN) else "base": reason}
             if self._is_removed:
                 return self.async_abort(reason="removed")
             if found.data and not errors:
@@ -77,8 +77,12 @@ class NewToken(_EntryRepairFlow):
         return self.async_show_form(
             step_id="token",
             data_schema=vol.Schema({vol.Required(CONF_TOKEN): SECRET}),  # type: ignore[arg-type]
-            errors={("base" if field == CONF_HOST else field): error for field, error in errors.items()},
-            description_placeholders={"name": self._entry.title, "host": self._entry.data[CONF_HOST]},
+            errors=errors,
+            description_placeholders={
+                "name": self._entry.title,
+                "host": self._entry.data[CONF_HOST],
+                "serial": self._entry.unique_id or "-",
+            },
         )
 
     async def _use(self, token: str) -> None:
@@ -112,24 +116,20 @@ class _TrustFlow(_EntryRepairFlow):
     async def _async_show(self, user_input: dict[str, Any] | None) -> RepairsFlowResult:
         """Show host and certificate for confirmation. No credentials are sent to read them."""
         host, tokens_only = self._host, uses_tokens(self._entry)
-        gateway = Gateway(host, async_get_clientsession(self.hass, verify_ssl=False))
         try:
-            # Firmware before 7 has no certificate.
-            current = await session.async_fingerprint(self.hass, host) if tokens_only else "-"
-            await gateway.identify(self._entry.unique_id, tokens_only=tokens_only)
+            current, gateway = await async_certificate(self.hass, host, self._entry.unique_id, tokens_only=tokens_only)
         except GatewayError as err:
             return self.async_abort(reason=err.reason, description_placeholders={"host": host})
         if self._is_removed:
             return self.async_abort(reason="removed")
         # The certificate may have changed again since the form was shown: only the confirmed one is stored.
-        if user_input is not None and user_input["fingerprint"] == current:
+        if user_input is not None and user_input[FINGERPRINT] == current:
             self._trust(current)
             self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
             return self.async_create_entry(data={})
-        schema = vol.Schema({vol.Required("fingerprint", default=current): vol.In([current])})
         return self.async_show_form(
             step_id=self._step,
-            data_schema=schema,  # type: ignore[arg-type]
+            data_schema=certificate_schema(current),  # type: ignore[arg-type]
             description_placeholders={
                 "name": self._entry.title,
                 "host": host,

@@ -47,10 +47,15 @@ async def async_session_for(hass: HomeAssistant, entry: ConfigEntry[Any]) -> aio
 
 @asynccontextmanager
 async def async_session_to_try(
-    hass: HomeAssistant, entry: ConfigEntry[Any] | None
+    hass: HomeAssistant, entry: ConfigEntry[Any] | None, fingerprint: str | None = None
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """Provide a session to validate user input with; pinned if the entry to be changed is."""
-    pinned = entry and entry.options.get(OPTION_PIN_CERTIFICATE) and entry.data.get(CONF_FINGERPRINT)
+    """Provide a session to validate user input with; pinned if the entry to be changed is.
+
+    `fingerprint` is the certificate that the user trusts instead of the one of the entry.
+    """
+    pinned = None
+    if entry and entry.options.get(OPTION_PIN_CERTIFICATE):
+        pinned = fingerprint or entry.data.get(CONF_FINGERPRINT)
     if not pinned:
         yield async_get_clientsession(hass, verify_ssl=False)
         return

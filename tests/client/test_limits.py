@@ -16,6 +16,7 @@ import pytest
 from custom_components.enphase_envoy.client import limits
 from custom_components.enphase_envoy.client.limits import is_too_complex
 from custom_components.enphase_envoy.const import DOMAIN
+from tests.helpers.flows import fill_in
 from tests.helpers.integration import LONG, Installation, SetUp, Simulate
 from tests.simulator import Body, Cloud
 from tests.simulator.faults import Answer, Fault
@@ -110,7 +111,7 @@ async def test_an_endless_info_document_is_not_read_to_its_end(hass: HomeAssista
     endless = Endless()
     async with serve(endless) as host:
         flow = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
-        result = await hass.config_entries.flow.async_configure(flow["flow_id"], {"host": host, "token": "x"})
+        result = await fill_in(hass, flow, host=host, token="x")
     assert result["errors"] == {"host": "cannot_connect"}
     assert endless.sent < 20_000_000
 
@@ -138,7 +139,7 @@ class FakeRequest:
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize(
-    ("path", "error"), [("/info", {"host": "not_a_gateway"}), ("/auth/check_jwt", {"host": "cannot_connect"})]
+    ("path", "error"), [("/info", {"host": "not_a_gateway"}), ("/auth/check_jwt", {"base": "cannot_connect"})]
 )
 async def test_no_redirect_of_a_gateway_is_followed(
     hass: HomeAssistant, simulate: Simulate, status: int, path: str, error: dict[str, str]
@@ -153,9 +154,7 @@ async def test_no_redirect_of_a_gateway_is_followed(
     async with serve(answer) as elsewhere:
         gateway.fault(path, Redirect(status, f"http://{elsewhere}{path}"))
         flow = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
-        result = await hass.config_entries.flow.async_configure(
-            flow["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
-        )
+        result = await fill_in(hass, flow, host=gateway.host, token=gateway.token(LONG))
     assert result["errors"] == error
     assert not requests
 
@@ -183,9 +182,7 @@ async def test_no_redirect_of_the_cloud_is_followed(
     async with serve(answer) as host:
         monkeypatch.setattr(EnvoyTokenAuth, service, f"http://{host}/start")
         flow = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
-        result = await hass.config_entries.flow.async_configure(
-            flow["flow_id"], {"host": gateway.host, "username": "owner@example.com", "password": "sunshine"}
-        )
+        result = await fill_in(hass, flow, host=gateway.host, username="owner@example.com", password="sunshine")
     assert result["errors"] == {"base": "cloud_unreachable"}
     assert not received
 

@@ -18,6 +18,7 @@ import pytest
 from custom_components.enphase_envoy.client.auth import token_validity
 from custom_components.enphase_envoy.client.errors import GatewayError, Reason
 from custom_components.enphase_envoy.const import DOMAIN
+from tests.helpers.flows import fill_in
 from tests.helpers.integration import LONG, Installation, SetUp, Simulate, entry_for
 from tests.simulator import Cloud, Simulator, Status, cloud as simulated_cloud
 
@@ -87,11 +88,7 @@ async def test_reauthentication_sends_no_token_to_another_certificate(
     await hass.async_block_till_done()
     (flow,) = hass.config_entries.flow.async_progress()
     form = await hass.config_entries.flow.async_configure(flow["flow_id"])
-    assert form["errors"] == {"base": "certificate_changed"}
-    form = await hass.config_entries.flow.async_configure(
-        flow["flow_id"], {"host": house.gateway.host, "token": house.entry.data["token"]}
-    )
-    assert form["errors"] == {"base": "certificate_changed"}
+    assert form["step_id"] == "trust"
     assert set(paths) <= {"/info"}
     assert not cloud.requests
 
@@ -102,10 +99,8 @@ async def test_reconfiguration_sends_no_token_to_another_certificate(
     house = await set_up(PROFILE)
     paths = await with_another_certificate(hass, house)
     opened = await house.entry.start_reconfigure_flow(hass)
-    form = await hass.config_entries.flow.async_configure(
-        opened["flow_id"], {"host": house.gateway.host, "token": house.gateway.token(days=LONG)}
-    )
-    assert form["errors"] == {"base": "certificate_changed"}
+    form = await fill_in(hass, opened, host=house.gateway.host, token=house.gateway.token(days=LONG))
+    assert form["step_id"] == "trust"
     assert set(paths) <= {"/info"}
     assert not cloud.requests
 
@@ -145,11 +140,9 @@ async def test_the_account_is_not_sent_to_a_device_with_firmware_before_7(
     await hass.async_block_till_done()
     (flow,) = hass.config_entries.flow.async_progress()
     form = await hass.config_entries.flow.async_configure(flow["flow_id"])
-    assert form["errors"] == {"host": "firmware_before_tokens"}
-    form = await hass.config_entries.flow.async_configure(
-        flow["flow_id"], {"host": house.gateway.host, "username": username, "password": "sunshine"}
-    )
-    assert form["errors"] == {"host": "firmware_before_tokens"}
+    assert form["errors"] == {"base": "firmware_before_tokens"}
+    form = await fill_in(hass, form, username=username, password="sunshine")
+    assert form["errors"] == {"base": "firmware_before_tokens"}
     hass.config_entries.flow.async_abort(flow["flow_id"])
     assert not any(headers)
     assert not cloud.requests
@@ -164,9 +157,7 @@ async def test_an_email_address_is_not_used_for_digest(hass: HomeAssistant, simu
     gateway = await simulate("legacy_5")
     headers = authorizations(gateway)
     flow = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
-    form = await hass.config_entries.flow.async_configure(
-        flow["flow_id"], {"host": gateway.host, "username": "owner@example.com", "password": "sunshine"}
-    )
+    form = await fill_in(hass, flow, host=gateway.host, username="owner@example.com", password="sunshine")
     assert form["errors"] == {"username": "cloud_account"}
     assert not any(headers)
 

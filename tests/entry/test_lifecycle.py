@@ -14,7 +14,7 @@ from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from custom_components.enphase_envoy.energy.settings_monitor import SettingOutcome, SettingResult
 from custom_components.enphase_envoy.issues import async_report_certificate, async_report_setting
-from tests.helpers.integration import LONG, Installation, SetUp, Simulate, entry_for
+from tests.helpers.integration import Installation, SetUp, Simulate, entry_for
 
 
 async def choose(hass: HomeAssistant, house: Installation, **options: object) -> None:
@@ -134,9 +134,7 @@ async def test_a_flow_of_an_entry_that_was_removed_is_aborted(hass: HomeAssistan
     await hass.config_entries.async_remove(entry.entry_id)
     await hass.async_block_till_done()
     assert not hass.states.async_all()
-    result = await hass.config_entries.flow.async_configure(
-        flow["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
-    )
+    result = await hass.config_entries.flow.async_configure(flow["flow_id"], {"host": gateway.host})
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "removed")
 
 

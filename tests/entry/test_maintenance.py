@@ -12,6 +12,7 @@ import pytest
 
 from custom_components.enphase_envoy.client.auth import RENEW_AHEAD, TokenValidity
 from custom_components.enphase_envoy.const import DOMAIN
+from tests.helpers.flows import fill_in
 from tests.helpers.integration import Installation, SetUp, Simulate
 from tests.simulator import Cloud
 
@@ -161,10 +162,8 @@ async def test_firmware_7_instead_of_5_starts_reauthentication_with_an_error(
     (flow,) = hass.config_entries.flow.async_progress()
     assert flow["context"]["source"] == "reauth"
     result = await hass.config_entries.flow.async_configure(flow["flow_id"])
-    assert result["errors"] == {"base": "credentials_missing"}
-    result = await hass.config_entries.flow.async_configure(
-        flow["flow_id"], {"host": house.gateway.host, "token": token(house.gateway.serial, 300)}
-    )
+    assert (result["step_id"], result["errors"]) == ("account", {"base": "credentials_missing"})
+    result = await fill_in(hass, result, token=token(house.gateway.serial, 300))
     assert result["reason"] == "reauth_successful"
     await hass.async_block_till_done()
     assert house.coordinator.last_update_success

@@ -1,7 +1,7 @@
 """Config flow: its fields, errors and the data of the entry."""
 
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, override
 
 from homeassistant.config_entries import SOURCE_USER, SOURCE_ZEROCONF, ConfigEntryState, ConfigFlowResult
 from homeassistant.core import HomeAssistant
@@ -13,6 +13,7 @@ import pytest
 from custom_components.enphase_envoy.client.timeouts import Timeouts
 from custom_components.enphase_envoy.config_flow import host_of
 from custom_components.enphase_envoy.const import DOMAIN
+from tests.helpers.flows import fill_in
 from tests.helpers.integration import LONG, SetUp, Simulate, choose_live_power, entry_for
 from tests.simulator import Cloud, Held, OtherServer, Silent, Simulator, Status, other_server
 
@@ -23,7 +24,7 @@ async def submit(hass: HomeAssistant, **form: Any) -> ConfigFlowResult:
     """Start a flow as the frontend does, and submit the form."""
     opened = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
     assert opened["type"] is FlowResultType.FORM
-    return await hass.config_entries.flow.async_configure(opened["flow_id"], form)
+    return await fill_in(hass, opened, **form)
 
 
 def errors(result: ConfigFlowResult) -> dict[str, str]:
@@ -75,9 +76,8 @@ async def test_firmware_before_7_uses_local_users(hass: HomeAssistant, simulate:
 async def test_fields_depend_on_the_firmware_once_it_is_identified(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("legacy_5")
     result = await submit(hass, host=gateway.host, username="envoy", password="wrong")
-    assert errors(result) == {"base": "invalid_auth"}
-    assert result["data_schema"] is not None
-    assert {str(field) for field in result["data_schema"].schema} == {"host", "username", "password"}
+    assert errors(result) == {"base": "password_rejected"}
+    assert result["step_id"] == "local"
 
 
 @pytest.mark.parametrize(
@@ -102,27 +102,105 @@ async def test_a_token_that_the_gateway_rejects(hass: HomeAssistant, simulate: S
         result = await submit(hass, host=gateway.host, token=gateway.token(LONG))
     assert errors(result) == {"token": "token_rejected"}
     # The same flow continues.
-    result = await hass.config_entries.flow.async_configure(
-        result["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
-    )
-    result = await choose_live_power(hass, result)
+    result = await choose_live_power(hass, await fill_in(hass, result, token=gateway.token(LONG)))
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
-async def test_no_secret_is_shown_again(hass: HomeAssistant, simulate: Simulate) -> None:
-    gateway = await simulate("metered_1phase")
-    token = gateway.token(-LONG)
-    result = await submit(hass, host=gateway.host, username="owner@example.com", password="sunshine", token=token)
+def suggested(result: ConfigFlowResult) -> dict[str, Any]:
+    """Return the values that a form suggests."""
     assert result["data_schema"] is not None
-    suggested = [(field.description or {}).get("suggested_value") for field in result["data_schema"].schema]
-    assert gateway.host in suggested
-    assert "owner@example.com" in suggested
-    assert not {"sunshine", token} & set(suggested)
+    return {
+        str(field): value
+        for field in result["data_schema"].schema
+        if (value := (field.description or {}).get("suggested_value"))
+    }
+
+
+async def test_the_field_that_was_wrong_is_empty(hass: HomeAssistant, simulate: Simulate, cloud: Cloud) -> None:
+    gateway = await simulate("metered_1phase")
+    result = await submit(hass, host=gateway.host, token=gateway.token(-LONG))
+    assert suggested(result) == {}
+    result = await submit(hass, host=gateway.host, username="owner@example.com", password="rain")
+    assert suggested(result) == {"username": "owner@example.com"}
+
+
+async def test_credentials_are_kept_after_an_error_of_something_else(
+    hass: HomeAssistant, simulate: Simulate, cloud: Cloud
+) -> None:
+    gateway = await simulate("metered_1phase")
+    account = {"username": "owner@example.com", "password": "sunshine"}
+    cloud.trouble = "error"
+    result = await submit(hass, host=gateway.host, **account)
+    assert errors(result) == {"base": "cloud_unreachable"}
+    assert suggested(result) == account
+    token = gateway.token(LONG)
+    result = await submit(hass, host=gateway.host)
+    result = await hass.config_entries.flow.async_configure(result["flow_id"], {"next_step_id": "token"})
+    await gateway.go_away()
+    result = await fill_in(hass, result, token=token)
+    assert errors(result) == {"base": "cannot_connect"}
+    assert suggested(result) == {"token": token}
+
+
+async def test_no_stored_secret_is_shown(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("metered_1phase")
+    opened = await house.entry.start_reconfigure_flow(hass)
+    assert suggested(opened) == {"host": house.gateway.host}
+    menu = await hass.config_entries.flow.async_configure(opened["flow_id"], suggested(opened))
+    form = await hass.config_entries.flow.async_configure(menu["flow_id"], {"next_step_id": "account"})
+    assert suggested(form) == {"username": house.entry.data["username"]}
+
+
+@pytest.mark.parametrize("profile", ["metered_1phase", "legacy_5"])
+async def test_the_address_alone_is_reconfigured(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate, cloud: Cloud, profile: str
+) -> None:
+    house = await set_up(profile)
+    before = house.entry.data
+    moved = await simulate(profile)
+    result = await fill_in(hass, await house.entry.start_reconfigure_flow(hass), host=moved.host)
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
+    await hass.async_block_till_done()
+    after = {key: value for key, value in house.entry.data.items() if key in before}
+    assert after == {**before, "host": moved.host}
+    assert not cloud.requests
+
+
+async def test_stored_credentials_are_offered_to_the_same_gateway_only(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate
+) -> None:
+    house = await set_up("metered_1phase")
+    other = await simulate("three_phase")
+    opened = await house.entry.start_reconfigure_flow(hass)
+    result = await hass.config_entries.flow.async_configure(opened["flow_id"], {"host": other.host})
+    assert result["menu_options"] == ["account", "token"]
+    assert {request.path for request in other.requests} == {"/info"}
+
+
+async def test_an_empty_field_is_as_before(hass: HomeAssistant, set_up: SetUp, cloud: Cloud) -> None:
+    house = await set_up("metered_1phase", username="owner@example.com", password="sunshine")
+    opened = await house.entry.start_reconfigure_flow(hass)
+    result = await fill_in(hass, opened, host=house.gateway.host, username="owner@example.com")
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
+    await hass.async_block_till_done()
+    assert house.entry.data["password"] == "sunshine"
+
+
+async def test_another_user_does_not_get_the_stored_password(hass: HomeAssistant, set_up: SetUp, cloud: Cloud) -> None:
+    house = await set_up("metered_1phase", username="owner@example.com", password="sunshine")
+    opened = await house.entry.start_reconfigure_flow(hass)
+    result = await fill_in(hass, opened, host=house.gateway.host, username="other@example.com")
+    assert errors(result) == {"base": "credentials_missing"}
+    assert not cloud.requests
 
 
 async def test_neither_account_nor_token(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("metered_1phase")
-    assert errors(await submit(hass, host=gateway.host)) == {"base": "credentials_missing"}
+    chosen = await submit(hass, host=gateway.host)
+    assert (chosen["type"], chosen["menu_options"]) == (FlowResultType.MENU, ["account", "token"])
+    form = await hass.config_entries.flow.async_configure(chosen["flow_id"], {"next_step_id": "account"})
+    result = await hass.config_entries.flow.async_configure(form["flow_id"], {"username": "owner@example.com"})
+    assert errors(result) == {"base": "credentials_missing"}
 
 
 @pytest.mark.parametrize(
@@ -141,6 +219,9 @@ async def test_errors_of_the_cloud(
     cloud.trouble = trouble
     result = await submit(hass, host=gateway.host, username="owner@example.com", password="sunshine")
     assert errors(result) == {"base": error}
+    # The other way to log in is offered from now on.
+    result = await choose_live_power(hass, await fill_in(hass, result, token=gateway.token(LONG)))
+    assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
 async def test_a_wrong_password(hass: HomeAssistant, simulate: Simulate, cloud: Cloud) -> None:
@@ -246,18 +327,31 @@ async def test_a_gateway_is_set_up_once(hass: HomeAssistant, simulate: Simulate)
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "already_configured")
 
 
-def announcement(gateway: Simulator, host: str = "127.0.0.1") -> ZeroconfServiceInfo:
+class Announcement(ZeroconfServiceInfo):
+    """An announcement of a simulated gateway, whose port is not that of a real one."""
+
+    at = ""
+
+    @property
+    @override
+    def host(self) -> str:
+        return self.at or super().host
+
+
+def announcement(gateway: Simulator, address: str = "127.0.0.1", *, at: str | None = None) -> ZeroconfServiceInfo:
     """Return the mDNS announcement of a gateway."""
-    address = ip_address(host)
-    return ZeroconfServiceInfo(
-        ip_address=address,
-        ip_addresses=[address],
+    found = ip_address(address)
+    info = Announcement(
+        ip_address=found,
+        ip_addresses=[found],
         hostname="envoy.local.",
         name=f"Envoy {gateway.serial}._enphase-envoy._tcp.local.",
         port=80,
         type="_enphase-envoy._tcp.local.",
         properties={"serialnum": gateway.serial, "protovers": gateway.firmware},
     )
+    info.at = gateway.host if at is None else at
+    return info
 
 
 async def discover(hass: HomeAssistant, info: ZeroconfServiceInfo) -> ConfigFlowResult:
@@ -268,13 +362,15 @@ async def discover(hass: HomeAssistant, info: ZeroconfServiceInfo) -> ConfigFlow
 async def test_a_discovered_gateway_can_be_added(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("metered_1phase")
     result = await discover(hass, announcement(gateway))
-    assert not errors(result)
+    assert result["type"] is FlowResultType.MENU
+    assert result["description_placeholders"] == {
+        "host": gateway.host,
+        "serial": gateway.serial,
+        "firmware": gateway.firmware,
+    }
     (flow,) = hass.config_entries.flow.async_progress()
-    assert flow["context"]["title_placeholders"] == {"name": f"Envoy {gateway.serial}", "host": "127.0.0.1"}
-    result = await hass.config_entries.flow.async_configure(
-        result["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
-    )
-    result = await choose_live_power(hass, result)
+    assert flow["context"]["title_placeholders"] == {"name": f"Envoy {gateway.serial}", "host": gateway.host}
+    result = await choose_live_power(hass, await fill_in(hass, result, token=gateway.token(LONG)))
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
@@ -296,7 +392,7 @@ async def test_discovery_keeps_a_working_address(hass: HomeAssistant, set_up: Se
     """A gateway on Ethernet and Wi-Fi announces both addresses in turn."""
     house = await set_up("metered_1phase")
     before = house.entry.data["host"]
-    result = await discover(hass, announcement(house.gateway, "127.0.0.2"))
+    result = await discover(hass, announcement(house.gateway, "127.0.0.2", at=""))
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "already_configured")
     assert house.entry.data["host"] == before
 
@@ -308,9 +404,9 @@ async def test_reauthentication(hass: HomeAssistant, set_up: SetUp) -> None:
     (flow,) = hass.config_entries.flow.async_progress()
     assert flow["context"]["title_placeholders"] == {"name": house.entry.title, "host": house.gateway.host}
     token = house.gateway.token(LONG - 100)
-    result = await hass.config_entries.flow.async_configure(
-        result["flow_id"], {"host": house.gateway.host, "token": token}
-    )
+    failed = await hass.config_entries.flow.async_configure(result["flow_id"], {})
+    assert errors(failed) == {"base": "credentials_missing"}
+    result = await fill_in(hass, failed, token=token)
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reauth_successful")
     await hass.async_block_till_done()
     assert house.entry.data["token"] == token
@@ -323,14 +419,10 @@ async def test_reconfiguration_accepts_the_same_gateway_only(
     house = await set_up("metered_1phase")
     other = await simulate("three_phase")
     result = await house.entry.start_reconfigure_flow(hass)
-    result = await hass.config_entries.flow.async_configure(
-        result["flow_id"], {"host": other.host, "token": other.token(LONG)}
-    )
+    result = await fill_in(hass, result, host=other.host, token=other.token(LONG))
     assert errors(result) == {"host": "other_gateway"}
     token = house.gateway.token(LONG - 50)
-    result = await hass.config_entries.flow.async_configure(
-        result["flow_id"], {"host": house.gateway.host, "token": token}
-    )
+    result = await fill_in(hass, result, host=house.gateway.host, token=token)
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
     await hass.async_block_till_done()
     assert house.entry.data["token"] == token

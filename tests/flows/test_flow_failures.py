@@ -11,6 +11,7 @@ import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.flows.test_config_flow import announcement
+from tests.helpers.flows import fill_in
 from tests.helpers.integration import LONG, Simulate, choose_live_power, entry_for
 from tests.simulator import Cloud, OtherServer, Simulator, Status
 
@@ -31,7 +32,9 @@ async def by_discovery(hass: HomeAssistant, gateway: Simulator) -> ConfigFlowRes
 async def by_reauth(hass: HomeAssistant, gateway: Simulator) -> ConfigFlowResult:
     entry = entry_for(gateway)
     entry.add_to_hass(hass)
-    opened: ConfigFlowResult = await entry.start_reauth_flow(hass)
+    with gateway.fault("/auth/check_jwt", Status(401)):
+        opened: ConfigFlowResult = await entry.start_reauth_flow(hass)
+    assert opened["errors"] == {"token": "token_rejected"}
     return opened
 
 
@@ -56,12 +59,27 @@ FAILURES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "token of another gateway": ({"token": "999999999999"}, {"token": "token_other_gateway"}),
     "no token at all": ({"token": "hello"}, {"token": "token_malformed"}),
     "rejected token": ({"token": None}, {"token": "token_rejected"}),
-    "nothing typed": ({}, {"base": "credentials_missing"}),
+    "no password": ({"username": "other@example.com"}, {"base": "credentials_missing"}),
 }
 
 
-@pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def token_of(gateway: Simulator, typed: int | str | None) -> str:
+    """Return a token: a valid one, one of a number of days, one for another serial number, or no token at all."""
+    if isinstance(typed, str):
+        return gateway.token(LONG, serial=typed) if typed.isdigit() else typed
+    return gateway.token(LONG if typed is None else typed)
+
+
+@pytest.mark.parametrize(
+    ("way", "failure"),
+    [
+        (way, failure)
+        for way in WAYS
+        for failure, (_, expected) in FAILURES.items()
+        # The others do not request the address.
+        if way in (by_hand, by_reconfiguring) or "host" not in expected
+    ],
+)
 async def test_errors_of_the_form(
     hass: HomeAssistant,
     simulate: Simulate,
@@ -73,16 +91,11 @@ async def test_errors_of_the_form(
 ) -> None:
     gateway = await simulate("metered_1phase")
     opened = await way(hass, gateway)
-    assert opened["type"] is FlowResultType.FORM
+    assert opened["type"] in (FlowResultType.FORM, FlowResultType.MENU)
     typed, expected = FAILURES[failure]
     form = {"host": gateway.host, **typed}
-    match form.get("token", ""):
-        case None:
-            form["token"] = gateway.token(LONG)
-        case int(days):
-            form["token"] = gateway.token(days)
-        case str(serial) if serial.isdigit():
-            form["token"] = gateway.token(LONG, serial=serial)
+    if "token" in form:
+        form["token"] = token_of(gateway, form["token"])
     if failure == "nothing there":
         form["host"] = f"127.0.0.1:{unused_tcp_port}"
     elif failure == "multi-factor account":
@@ -96,14 +109,12 @@ async def test_errors_of_the_form(
     async with OtherServer() as server:
         if failure == "no gateway":
             form["host"] = server.host
-        result = await hass.config_entries.flow.async_configure(opened["flow_id"], form)
+        result = await fill_in(hass, opened, **form)
     assert (result["type"], result["errors"]) == (FlowResultType.FORM, expected)
 
     # The same flow can be finished.
     gateway.faults.clear()
-    result = await hass.config_entries.flow.async_configure(
-        opened["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
-    )
+    result = await fill_in(hass, result, host=gateway.host, token=gateway.token(LONG))
     result = await choose_live_power(hass, result)
     assert result["type"] in (FlowResultType.CREATE_ENTRY, FlowResultType.ABORT)
     assert result.get("reason", "") in ("", "reauth_successful", "reconfigure_successful")
@@ -115,9 +126,7 @@ async def test_a_configured_gateway_aborts_the_flow(hass: HomeAssistant, simulat
     gateway = await simulate("metered_1phase")
     opened = await way(hass, gateway)
     entry_for(gateway).add_to_hass(hass)
-    result = await hass.config_entries.flow.async_configure(
-        opened["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
-    )
+    result = await fill_in(hass, opened, host=gateway.host, token=gateway.token(LONG))
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "already_configured")
 
 
@@ -127,13 +136,12 @@ async def test_a_flow_by_the_user_ends_the_discovery_flow(hass: HomeAssistant, s
     opened = await by_hand(hass, gateway)
     again = await by_hand(hass, gateway)
     form = {"host": gateway.host, "token": gateway.token(LONG)}
-    result = await hass.config_entries.flow.async_configure(opened["flow_id"], form)
-    result = await choose_live_power(hass, result)
+    result = await choose_live_power(hass, await fill_in(hass, opened, **form))
     assert result["type"] is FlowResultType.CREATE_ENTRY
     await hass.async_block_till_done()
     assert not [
         flow for flow in hass.config_entries.flow.async_progress() if flow["context"]["source"] == SOURCE_ZEROCONF
     ]
     if again["flow_id"] in {flow["flow_id"] for flow in hass.config_entries.flow.async_progress()}:
-        result = await hass.config_entries.flow.async_configure(again["flow_id"], form)
+        result = await fill_in(hass, again, **form)
         assert result["reason"] == "already_configured"

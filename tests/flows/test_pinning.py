@@ -10,6 +10,7 @@ from homeassistant.setup import async_setup_component
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
+from tests.helpers.flows import fill_in
 from tests.helpers.integration import Installation, SetUp, Simulate
 from tests.simulator import Simulator
 
@@ -80,6 +81,46 @@ async def test_nothing_is_sent_to_another_certificate_until_the_user_trusts_it(
     assert house.entry.state is ConfigEntryState.LOADED
     assert house.entry.data["certificate_fingerprint"] == shown["new"]
     assert not ir.async_get(hass).async_get_issue(DOMAIN, issue.issue_id)
+
+
+@pytest.mark.parametrize("source", ["reconfigure", "reauth"])
+async def test_another_certificate_can_be_trusted_in_the_dialog(
+    hass: HomeAssistant, set_up: SetUp, source: str
+) -> None:
+    """Also at another address, about which there is no issue."""
+    house = await set_up(PROFILE)
+    old = await pin(hass, house)
+    token = house.entry.data["token"]
+    await house.gateway.upgrade("D8.3.5433")
+    house.gateway.requests.clear()
+    if source == "reauth":
+        form = await house.entry.start_reauth_flow(hass)
+    else:
+        form = await fill_in(hass, await house.entry.start_reconfigure_flow(hass), host=house.gateway.host)
+    assert (form["type"], form["step_id"]) == (FlowResultType.FORM, "trust")
+    shown = form["description_placeholders"]
+    assert shown
+    assert shown["old"] == old != shown["new"]
+    assert shown["serial"] == shown["old_serial"] == house.gateway.serial
+    assert not secrets_sent(house.gateway)
+    assert house.entry.data["certificate_fingerprint"] == old
+    result = await fill_in(hass, form, fingerprint=shown["new"])
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, f"{source}_successful")
+    await hass.async_block_till_done()
+    assert house.entry.state is ConfigEntryState.LOADED
+    assert house.entry.data["certificate_fingerprint"] == shown["new"]
+    assert house.entry.data["token"] == token
+    assert not ir.async_get(hass).issues
+
+
+async def test_the_dialog_trusts_no_device_without_a_certificate(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up(PROFILE)
+    await pin(hass, house)
+    await house.gateway.upgrade("D5.0.62")
+    house.gateway.requests.clear()
+    form = await fill_in(hass, await house.entry.start_reconfigure_flow(hass), host=house.gateway.host)
+    assert (form["step_id"], form["errors"]) == ("user", {"host": "certificate_changed"})
+    assert not secrets_sent(house.gateway)
 
 
 @pytest.mark.parametrize("firmware", ["D5.0.62", "R3.9.36"])

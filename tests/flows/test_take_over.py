@@ -9,6 +9,7 @@ from homeassistant.helpers import device_registry as dr, entity_registry as er, 
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 
 from custom_components.enphase_envoy.const import DOMAIN
+from tests.helpers.flows import fill_in
 from tests.helpers.integration import LONG, Installation, SetUp, Simulate, entity_id
 from tests.helpers.statistics import Statistics
 from tests.simulator import Simulator
@@ -26,9 +27,7 @@ NEW = replace(
 async def reconfigure(hass: HomeAssistant, house: Installation, gateway: Simulator) -> ConfigFlowResult:
     """Reconfigure an entry with the address of another gateway."""
     opened = await house.entry.start_reconfigure_flow(hass)
-    return await hass.config_entries.flow.async_configure(
-        opened["flow_id"], {"host": gateway.host, "token": gateway.token(LONG)}
-    )
+    return await fill_in(hass, opened, host=gateway.host, token=gateway.token(LONG))
 
 
 async def test_a_replaced_gateway_is_taken_over(hass: HomeAssistant, set_up: SetUp, simulate: Simulate) -> None:

@@ -85,7 +85,7 @@ class TextCheck:
         # A menu without a title has that of the component.
         self.check(given, *step, "title", required=is_form)
         self.check(given, *step, "description", required=False)
-        for field in result["data_schema"].schema if is_form else ():
+        for field in getattr(result.get("data_schema"), "schema", ()) if is_form else ():
             self.check(given, *step, "data", str(field))
             self.check(given, *step, "data_description", str(field), required=False)
         for option in result.get("menu_options") or ():

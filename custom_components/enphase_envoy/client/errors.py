@@ -23,8 +23,10 @@ class Reason(StrEnum):
     FIRMWARE_BEFORE_TOKENS = "firmware_before_tokens"
     #: Firmware before 7 has users of its own; an Enlighten account is only for the cloud.
     CLOUD_ACCOUNT = "cloud_account"
-    #: Enlighten, or the gateway's own list of users, refuses this user with this password.
+    #: Enlighten refuses this user with this password.
     INVALID_AUTH = "invalid_auth"
+    #: A gateway with firmware before 7 refuses this user with this password.
+    PASSWORD_REJECTED = "password_rejected"  # noqa: S105
     #: Enlighten requires a second factor, which only a person can enter.
     MULTI_FACTOR = "multi_factor"
     #: The account is valid, but this gateway is not among its systems.

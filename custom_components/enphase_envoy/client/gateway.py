@@ -172,11 +172,11 @@ class Gateway:
         try:
             await self.envoy.authenticate(credentials.username, credentials.password)
         except EnvoyAuthenticationRequired as err:
-            raise GatewayError(Reason.INVALID_AUTH) from err
+            raise GatewayError(Reason.PASSWORD_REJECTED) from err
         cycle = self._scheduler.new_cycle()
         await self._fetch(cycle, [URL_PRODUCTION_INVERTERS], self._timeout)
         if cycle.unauthorized and credentials.password and not accept_partial:
-            raise GatewayError(Reason.INVALID_AUTH)
+            raise GatewayError(Reason.PASSWORD_REJECTED)
         failure = self._scheduler.endpoints[URL_PRODUCTION_INVERTERS].failure
         if failure and failure.is_without_answer and not (cycle.unauthorized or self.has_documents):
             raise GatewayError(Reason.CANNOT_CONNECT, str(failure))
@@ -386,7 +386,7 @@ class Gateway:
         if cycle.untrusted:
             return Reason.CERTIFICATE_CHANGED
         if cycle.unauthorized:
-            return Reason.TOKEN_REJECTED if self.uses_tokens else Reason.INVALID_AUTH
+            return Reason.TOKEN_REJECTED if self.uses_tokens else Reason.PASSWORD_REJECTED
         return Reason.CANNOT_CONNECT if cycle.unreachable else Reason.NO_DATA
 
     def _log_failures(self) -> None:
