@@ -343,10 +343,12 @@ async def test_live_power_is_given_the_next_free_slot(live: Live) -> None:
         installation.gateway.requests.clear()
         poll = asyncio.create_task(installation.coordinator.async_refresh())
         await held.waiting.wait()
-        await asyncio.sleep(0.05)
+        while len(installation.gateway.requests) < 2:
+            await installation.hass.async_add_executor_job(int)
         # Both slots are occupied, and the other requests of the poll wait.
         reading = asyncio.create_task(installation.coordinator.gateway.read_live())
-        await asyncio.sleep(0.01)
+        for _ in range(20):
+            await asyncio.sleep(0)
         assert len(installation.gateway.requests) == 2
         held.release()
         await asyncio.gather(poll, reading)

@@ -23,11 +23,15 @@ from unittest.mock import Mock
 from freezegun.api import FrozenDateTimeFactory, StepTickTimeFactory, TickingDateTimeFactory
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE
-from homeassistant.core import State
+from homeassistant.core import State, callback
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers.entity_component import async_update_entity
+from homeassistant.helpers.event import async_track_state_change_event
 from homeassistant.helpers.storage import Store
+from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.enphase_envoy.const import OPTION_DISABLE_KEEP_ALIVE
 from tests.helpers.integration import Installation
 from tests.simulator import (
     Body,
@@ -48,6 +52,7 @@ from tests.simulator import (
 )
 from tests.simulator.faults import Fault
 from tests.simulator.house import House
+from tests.worlds.recorder import RecordedCounter
 
 #: Seconds by which the clock is advanced; a poll is due every 60 to 75.
 STEP: Final = 15
@@ -147,6 +152,8 @@ class Report:
     polls: int = 0
     changes: int = 0
     reloads: int = 0
+    #: Updates of an entity on request, by how the entry was unloaded meanwhile.
+    disturbances: Counter[str] = field(default_factory=Counter)
     incidents: Counter[str] = field(default_factory=Counter)
     first: Size | None = None
     last: Size | None = None
@@ -176,11 +183,15 @@ class _LogMonitor(logging.Handler):
 class Soak:
     """An installation that is simulated for days."""
 
-    def __init__(self, installation: Installation, freezer: Freezer, seed: int) -> None:
-        """Use an installation that was just set up without faults; `freezer` controls a ticking clock."""
+    def __init__(self, installation: Installation, freezer: Freezer, storage: Mapping[str, object], seed: int) -> None:
+        """Use an installation that was just set up without faults; `freezer` controls a ticking clock.
+
+        `storage` are the files that Home Assistant keeps.
+        """
         self.installation = installation
         self.report = Report()
         self._freezer = freezer
+        self._storage = storage
         self._seed = seed
         self._random = Random(seed)
         self._incident: Incident | None = None
@@ -191,6 +202,13 @@ class Soak:
         self._paths: list[str] = []
         self._highest: dict[str, float] = {}
         self._expected = dict(self._find_expected())
+        #: The statistics of the counters with an expected value, which Home Assistant keeps when an entry is removed.
+        self._recorded = {name: RecordedCounter() for name in self._expected if "lifetime" in name}
+        self._begun = {name: self._expected[name](installation.gateway.house) for name in self._recorded}
+        for name in self._recorded:
+            self._record(installation.hass.states.get(name), name)
+        #: Listeners without the entry, from its first removal on.
+        self._other_listeners: int | None = None
         self._log_monitor = _LogMonitor(self._may_fail)
 
     async def run(self, days: float, log: Callable[[str], None] = lambda _text: None) -> Report:
@@ -199,6 +217,10 @@ class Soak:
         self.installation.gateway.faults.add("*", NightlyRestart())
         today = 0
         self._require(bool(self._expected), "no entity has an expected value")
+        hass = self.installation.hass
+        async_track_state_change_event(
+            hass, self._recorded, lambda event: self._record(event.data["new_state"], event.data["entity_id"])
+        )
         with self._monitored():
             await self._find_paths()
             while (now := self._now) < end:
@@ -212,6 +234,7 @@ class Soak:
                     today = day
                     log(f"day {day}: {self.report.polls} polls, {self.report.incidents.total()} incidents")
             self.report.last = await self._measure()
+            self._check_recorded()
             self.report.between = self._now - measured
             self.report.seconds = self._now - self._begin
         self._compare()
@@ -253,6 +276,8 @@ class Soak:
                 await self._reload()
             elif dice < 0.012:
                 await self._change()
+            elif dice < 0.02:
+                await self._disturb()
 
     def _move(self, seconds: float) -> None:
         """Advance all clocks."""
@@ -398,7 +423,72 @@ class Soak:
             # A poll that was due meanwhile waited for it.
             await self.installation.hass.async_block_till_done(wait_background_tasks=True)
 
+    async def _disturb(self) -> None:
+        """Unload the entry in one of several ways while an entity is updated on request, in any phase of the poll."""
+        hass, entry = self.installation.hass, self.installation.entry
+        requests, phase = self.installation.gateway.requests, self._random.randrange(9)
+        kind = self._random.choice(("none", "reload", "options", "remove"))
+        # An entry that is new needs a gateway that responds.
+        if kind == "remove" and (self._incident or self._night):
+            kind = "reload"
+        self.report.disturbances[kind] += 1
+        async with self._skipping_waits():
+            before = len(requests)
+            power = next(name for name in self._names if name.endswith("current_power_production"))
+            update = hass.async_create_task(async_update_entity(hass, power))
+            while not update.done() and len(requests) < before + phase:  # noqa: ASYNC110  (the simulator has no event)
+                await asyncio.sleep(0)
+            if kind == "remove":
+                await self._replace_entry()
+            elif kind != "none":
+                if kind == "options":
+                    other = not entry.options.get(OPTION_DISABLE_KEEP_ALIVE, False)
+                    hass.config_entries.async_update_entry(entry, options={OPTION_DISABLE_KEEP_ALIVE: other})
+                await hass.config_entries.async_reload(entry.entry_id)
+            await update
+            await hass.async_block_till_done(wait_background_tasks=True)
+        self._require(self.installation.entry.state is ConfigEntryState.LOADED, f"after {kind}: {self._entry_state()}")
+
+    async def _replace_entry(self) -> None:
+        """Remove the entry, and set up its gateway anew."""
+        hass = self.installation.hass
+        await self.remove()
+        old = self.installation.entry
+        self.installation.entry = MockConfigEntry(
+            domain=old.domain, title=old.title, unique_id=old.unique_id, data=dict(old.data), options=dict(old.options)
+        )
+        self.installation.entry.add_to_hass(hass)
+        await hass.config_entries.async_setup(self.installation.entry.entry_id)
+        # Virtual meters begin at zero.
+        self._highest.clear()
+
+    async def remove(self) -> None:
+        """Remove the entry, and check that nothing of it is left."""
+        hass, entry_id = self.installation.hass, self.installation.entry.entry_id
+        await hass.config_entries.async_remove(entry_id)
+        await hass.async_block_till_done(wait_background_tasks=True)
+        files = [key for key in self._storage if entry_id in key]
+        self._require(not files, f"files after the removal: {files}")
+        listeners = sum(hass.bus.async_listeners().values())
+        self._other_listeners = self._other_listeners or listeners
+        self._require(listeners == self._other_listeners, f"{self._other_listeners} listeners became {listeners}")
+        tasks = [repr(task) for task in asyncio.all_tasks() if "custom_components" in repr(task.get_coro())]
+        self._require(not tasks, f"tasks after the removal: {tasks}")
+
     # Checks
+
+    @callback
+    def _record(self, state: State | None, name: str) -> None:
+        """Record the state of a counter, as Home Assistant's recorder does."""
+        self._recorded[name].write(self._now, _value(state) if state else None)
+
+    def _check_recorded(self) -> None:
+        """Check that the recorded energy is what flowed."""
+        for name, recorded in self._recorded.items():
+            flowed = self._expected[name](self.installation.gateway.house) - self._begun[name]
+            self._require(
+                abs(recorded.energy - flowed) <= 1000 * TOLERANCE, f"{name}: {recorded.energy} of {flowed} Wh recorded"
+            )
 
     def _require(self, holds: bool, message: str) -> None:
         if not holds:

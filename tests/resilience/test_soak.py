@@ -29,6 +29,7 @@ def print_report(report: Report, wall: float) -> None:
     days, wide = report.seconds / 86400, report.between / 86400
     print(f"{days:.2f} days in {wall:.0f} s, {PROFILE}, seed {SEED}, {report.polls} polls")
     print(f"{report.changes} changes, {report.reloads} reloads, faults: {dict(sorted(report.incidents.items()))}")
+    print(f"unloaded during an update: {dict(sorted(report.disturbances.items()))}")
     for name in ("tasks", "timers", "listeners", "all_objects", "traced", "resident"):
         print(f"{name}: {getattr(first, name)} became {getattr(last, name)} in {wide:.2f} days")
     print("grown most:", *last.grown(first), sep="\n  ")
@@ -48,6 +49,7 @@ async def test_soak_with_a_fault_every_half_an_hour(
     start = time.monotonic()
     with freeze_time(NOON, tick=True) as freezer:
         installation = await set_up(PROFILE)
-        report = await Soak(installation, freezer, SEED).run(DAYS, partial(print, flush=True))
-        await hass.config_entries.async_unload(installation.entry.entry_id)
+        soak = Soak(installation, freezer, hass_storage, SEED)
+        report = await soak.run(DAYS, partial(print, flush=True))
+        await soak.remove()
     print_report(report, time.monotonic() - start)
