@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pyenphase import EnvoyInverter
-from pyenphase.const import URL_PRODUCTION_INVERTERS
+from pyenphase.const import URL_INVENTORY, URL_PRODUCTION_INVERTERS
 import pytest
 
 from custom_components.enphase_envoy.client import limits
@@ -31,14 +31,14 @@ class System:
         self.hours = 0
         self.answer(TRUE)
 
-    def answer(self, serials: Iterable[str], hours: int = 1) -> None:
-        """Let the gateway report inverters once an hour for some hours."""
+    def answer(self, serials: Iterable[str], hours: int = 1, field: str = FIELD, path: str = PATH) -> None:
+        """Let the gateway report inverters, or others, once an hour for some hours."""
         for _ in range(hours):
             self.hours += 1
-            endpoint = Endpoint.of(PATH)
+            endpoint = Endpoint.of(path)
             endpoint.freshness = Freshness(self.hours * 3600.0)
-            parsed: dict[Address, object] = {(FIELD, serial): inverter(serial) for serial in serials}
-            self.cache.merge({FIELD: parsed}, {PATH: endpoint}, {FIELD}, {PATH})
+            parsed: dict[Address, object] = {(field, serial): inverter(serial) for serial in serials}
+            self.cache.merge({field: parsed}, {path: endpoint}, {field}, {path})
 
     def restart(self) -> None:
         """Continue with what was stored."""
@@ -157,3 +157,23 @@ def test_invalid_times_of_absence_are_left_out(absent: object) -> None:
     stored = load(data | {"absent": absent}, now)
     assert stored
     assert stored.known == {(FIELD, TRUE[0]): 0.0}
+
+
+def test_after_a_restart_the_first_object_of_a_kind_needs_two_answers_as_well() -> None:
+    """Otherwise one wrong document after each restart adds devices of a kind that the system does not have."""
+    system = System()
+    system.restart()
+    for serials in (["121917031187"], ["121917031188"]):
+        system.answer(serials, field="acb_inventory", path=URL_INVENTORY)
+        assert system.cache.members("acb_inventory") == set()
+    system.answer(["121917031188"], field="acb_inventory", path=URL_INVENTORY)
+    assert system.cache.members("acb_inventory") == {"121917031188"}
+
+
+def test_all_is_new_where_no_identities_are_stored() -> None:
+    """As by earlier versions."""
+    system = System()
+    system.cache.known.clear()
+    system.restart()
+    system.answer(TRUE)
+    assert system.serials == set(TRUE)
