@@ -5,7 +5,7 @@ changed through Enphase's cloud; the gateway follows within 10 to 20 seconds as 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import aiohttp
@@ -113,14 +113,17 @@ class BatteryControl:
     _was_read: bool = field(default=False, init=False)
     is_closed: bool = field(default=False, init=False)
 
-    @property
-    def objects(self) -> Mapping[Address, TimedValue]:
-        """The cloud's settings as an object of the snapshot; none before they were read."""
-        if self.cloud.latest is None or self._freshness is None:
-            return {}
+    def add_to(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot with the cloud's settings, once they were read."""
+        if (battery := self.cloud.latest) is None or self._freshness is None:
+            return snapshot
         if not self._is_failing:
             self._freshness.updated_at = self.clock()
-        return {CLOUD_BATTERY: TimedValue(self.cloud.latest, self._freshness)}
+        # The cloud has a new level at once, the gateway later or never.
+        level, _ = _reported(Setting.SHUTDOWN_LEVEL, snapshot)
+        if isinstance(level, int | float) and level != battery.settings.shutdown_level:
+            battery = replace(battery, settings=replace(battery.settings, shutdown_level=level))
+        return replace(snapshot, objects={**snapshot.objects, CLOUD_BATTERY: TimedValue(battery, self._freshness)})
 
     def carries_out(self, setting: Setting | None, snapshot: Snapshot) -> bool:
         """Return whether a setting is changed through the cloud, and not by the gateway itself."""
