@@ -273,7 +273,10 @@ def test_document_has_this_table() -> None:
         (f"*{control.name}*", *(situation.cells[key] for situation in SITUATIONS)) for key, control in CONTROLS.items()
     ]
     rows.append(("`set_battery_schedule`", *(situation.schedules for situation in SITUATIONS)))
-    logs = (f"{len(situation.log)} × *{situation.log[0]}*" if situation.log else "nothing" for situation in SITUATIONS)
+    logs = (
+        f"lines: {len(situation.log)} (*{situation.log[0]}*)" if situation.log else "nothing"
+        for situation in SITUATIONS
+    )
     rows.append(("log", *logs))
     issues = [", ".join(f"`{issue}`" for issue in sorted(situation.issues)) or "none" for situation in SITUATIONS]
     rows.append(("repair issue", *issues))
