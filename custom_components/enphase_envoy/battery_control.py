@@ -48,7 +48,7 @@ PROFILES: Final[Mapping[EnvoyStorageMode, Profile]] = {
 
 #: Sessions of accounts, which survive a reload of their entry: a multi-factor account needs the user for a new one.
 _CLIENTS: HassKey[dict[tuple[str, str], CloudClient]] = HassKey(f"{DOMAIN}_cloud_clients")
-#: The settings of sites, which survive a reload as well: they are read every five minutes at most.
+#: The sites of all entries: a site is read every five minutes at most, also where its entry is reloaded.
 _SITES: HassKey[dict[tuple[CloudClient, str], BatteryCloud]] = HassKey(f"{DOMAIN}_cloud_sites")
 
 
@@ -84,7 +84,10 @@ def async_create(hass: HomeAssistant, entry: ConfigEntry[Any], clock: Callable[[
     issues.async_clear(hass, entry, issues.CLOUD_OFFER)
     client, site = async_client(hass, entry, clock), entry.options[OPTION_CLOUD_SITE]
     client.needs_code |= entry.options.get(OPTION_CLOUD_CODE, False)
-    cloud = hass.data.setdefault(_SITES, {}).setdefault((client, site), BatteryCloud(client, site, clock))
+    sites, cloud = hass.data.setdefault(_SITES, {}), BatteryCloud(client, site, clock)
+    if before := sites.get((client, site)):
+        cloud.continue_from(before)
+    sites[client, site] = cloud
     return BatteryControl(hass, entry, cloud, clock)
 
 
