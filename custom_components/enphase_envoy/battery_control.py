@@ -5,7 +5,7 @@ changed through Enphase's cloud; the gateway follows within 10 to 20 seconds as 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import aiohttp
@@ -48,7 +48,7 @@ PROFILES: Final[Mapping[EnvoyStorageMode, Profile]] = {
 
 #: Sessions of accounts, which survive a reload of their entry: a multi-factor account needs the user for a new one.
 _CLIENTS: HassKey[dict[tuple[str, str], CloudClient]] = HassKey(f"{DOMAIN}_cloud_clients")
-#: The settings of sites, which survive a reload as well: they are read every five minutes at most.
+#: The sites of all entries: a site is read every five minutes at most, also where its entry is reloaded.
 _SITES: HassKey[dict[tuple[CloudClient, str], BatteryCloud]] = HassKey(f"{DOMAIN}_cloud_sites")
 
 
@@ -84,7 +84,10 @@ def async_create(hass: HomeAssistant, entry: ConfigEntry[Any], clock: Callable[[
     issues.async_clear(hass, entry, issues.CLOUD_OFFER)
     client, site = async_client(hass, entry, clock), entry.options[OPTION_CLOUD_SITE]
     client.needs_code |= entry.options.get(OPTION_CLOUD_CODE, False)
-    cloud = hass.data.setdefault(_SITES, {}).setdefault((client, site), BatteryCloud(client, site, clock))
+    sites, cloud = hass.data.setdefault(_SITES, {}), BatteryCloud(client, site, clock)
+    if before := sites.get((client, site)):
+        cloud.continue_from(before)
+    sites[client, site] = cloud
     return BatteryControl(hass, entry, cloud, clock)
 
 
@@ -113,14 +116,17 @@ class BatteryControl:
     _was_read: bool = field(default=False, init=False)
     is_closed: bool = field(default=False, init=False)
 
-    @property
-    def objects(self) -> Mapping[Address, TimedValue]:
-        """The cloud's settings as an object of the snapshot; none before they were read."""
-        if self.cloud.latest is None or self._freshness is None:
-            return {}
+    def add_to(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot with the cloud's settings, once they were read."""
+        if (battery := self.cloud.latest) is None or self._freshness is None:
+            return snapshot
         if not self._is_failing:
             self._freshness.updated_at = self.clock()
-        return {CLOUD_BATTERY: TimedValue(self.cloud.latest, self._freshness)}
+        # The cloud has a new level at once, the gateway later or never.
+        level, _ = _reported(Setting.SHUTDOWN_LEVEL, snapshot)
+        if isinstance(level, int | float) and level != battery.settings.shutdown_level:
+            battery = replace(battery, settings=replace(battery.settings, shutdown_level=level))
+        return replace(snapshot, objects={**snapshot.objects, CLOUD_BATTERY: TimedValue(battery, self._freshness)})
 
     def carries_out(self, setting: Setting | None, snapshot: Snapshot) -> bool:
         """Return whether a setting is changed through the cloud, and not by the gateway itself."""

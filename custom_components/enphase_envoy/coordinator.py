@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, override
@@ -34,6 +33,8 @@ type EnvoyConfigEntry = ConfigEntry[EnvoyCoordinator]
 
 #: Seconds after a write at which to read its result again: relays take seconds to move, and answers get lost.
 _SETTLING_DELAYS: Final = (3, 10, 30)
+#: The same where a change is made in the cloud, which the gateway follows within 10 to 20 seconds as a rule.
+_FOLLOWING_DELAYS: Final = (10, 15, 20, 30)
 #: Further ones, by field.
 _FURTHER_DELAYS: Final[Mapping[str, tuple[float, ...]]] = {
     STORAGE_SETTINGS[0]: RECHECK_DELAYS,
@@ -138,9 +139,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
     def _with_cloud(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot with the settings of the cloud."""
-        if not self.battery_control or not (objects := self.battery_control.objects):
-            return snapshot
-        return replace(snapshot, objects={**snapshot.objects, **objects})
+        return self.battery_control.add_to(snapshot) if self.battery_control else snapshot
 
     async def _poll(self) -> Snapshot:
         if not self.gateway.is_authenticated:
@@ -266,17 +265,17 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         """Change a battery setting through the cloud, and read soon whether the gateway follows. Raises CloudError."""
         await control.async_change(setting, value, entity_id)
         for field in ("storage_settings", "battery_controller", "battery_scheduler"):
-            self._schedule_rechecks(field)
+            self._schedule_rechecks(field, _FOLLOWING_DELAYS)
         self.publish()
 
     @callback
-    def _schedule_rechecks(self, field: str) -> None:
+    def _schedule_rechecks(self, field: str, delays: Iterable[float] = _SETTLING_DELAYS) -> None:
         """Read a field again in some seconds, and some for longer."""
         if self.is_closed:
             return
         for cancel in self._rechecks.pop(field, ()):
             cancel()
-        delays = (*_SETTLING_DELAYS, *_FURTHER_DELAYS.get(field, ()))
+        delays = (*delays, *_FURTHER_DELAYS.get(field, ()))
         self._rechecks[field] = [async_call_later(self.hass, delay, partial(self._recheck, field)) for delay in delays]
 
     @callback

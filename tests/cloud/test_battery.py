@@ -145,8 +145,11 @@ async def test_other_shapes_cost_their_fields_only(account: Account) -> None:
     assert battery.settings.reserve == 20
     service.trouble = "shape"
     account.now += READ_PAUSE + 1
-    battery = await account.battery.read()
-    assert battery.settings.reserve is None
+    with pytest.raises(CloudError) as failure:
+        await account.battery.read()
+    assert failure.value.reason is CloudReason.UNREACHABLE
+    assert account.battery.latest is battery, "the settings as read before"
+    assert account.battery.answers["batterySettings"] == {"type": "error", "data": ["moved"]}, "for diagnostics"
 
 
 NIGHT = Schedule(ScheduleKind.CHARGE_FROM_GRID, time(23), time(5), (1, 2, 3), limit=80)

@@ -55,10 +55,16 @@ async def start(hass: HomeAssistant, set_up: SetUp, cloud: Cloud, monkeypatch: p
     monkeypatch.setattr(cloud_client, "BASE_URL", cloud.base_url)
 
     async def start(
-        profile: str = "full_battery", *, enabled: bool = True, needs_code: bool = False, firmware: str | None = None
+        profile: str = "full_battery",
+        *,
+        enabled: bool = True,
+        needs_code: bool = False,
+        firmware: str | None = None,
+        cloud_owns_tariff: bool = False,
     ) -> House:
         installation = await set_up(profile)
         gateway = installation.gateway
+        gateway.gateway.cloud_owns_tariff |= cloud_owns_tariff
         cloud.batteries.gateway = gateway.gateway
         if firmware:
             gateway.gateway.firmware = firmware

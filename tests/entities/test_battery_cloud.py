@@ -2,12 +2,14 @@
 
 import asyncio
 from datetime import timedelta
+import json
 import logging
 from typing import Any, cast
 
+from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
-from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import entity_registry as er, issue_registry as ir
 from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 import pytest
@@ -15,7 +17,8 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.enphase_envoy.battery_control import CONFIRM_WITHIN
 from custom_components.enphase_envoy.const import DOMAIN, OPTION_CLOUD_CODE, OPTION_CLOUD_SITE
-from tests.helpers.integration import entity_id
+from custom_components.enphase_envoy.diagnostics import async_get_config_entry_diagnostics
+from tests.helpers.integration import SetUp, entity_id
 from tests.simulator.battery_service import SITE, ServiceTrouble
 
 from .conftest import ENPOWER, StartHouse
@@ -176,6 +179,129 @@ async def test_account_with_codes_is_not_sent_one_without_the_user(start: StartH
     assert house.issues() == {"cloud_code"}
     with pytest.raises(HomeAssistantError, match="one-time code"):
         await house.call("number", "reserve_soc", "set_value", value=45)
+
+
+async def test_code_is_entered_in_the_repair_issue(start: StartHouse, hass_client: ClientSessionGenerator) -> None:
+    house = await start(needs_code=True)
+    house.cloud.login_trouble = "mfa"
+    entry = house.installation.entry
+    assert await async_setup_component(house.hass, "repairs", {})
+    client = await hass_client()
+    issue = {"handler": DOMAIN, "issue_id": f"cloud_code_{entry.entry_id}"}
+    form = await (await client.post("/api/repairs/issues/fix", json=issue)).json()
+    assert house.cloud.codes_sent == 0
+    url = f"/api/repairs/issues/fix/{form['flow_id']}"
+    assert (await (await client.post(url, json={})).json())["step_id"] == "cloud_code"
+    assert house.cloud.codes_sent == 1
+    data = await (await client.post(url, json={"code": house.cloud.code})).json()
+    assert data["type"] == "create_entry"
+    await house.hass.async_block_till_done(wait_background_tasks=True)
+    await house.installation.pass_time(1)
+    assert house.state("switch", "discharge_to_grid").state == "off"
+    assert not house.issues()
+    assert entry.options[OPTION_CLOUD_CODE] is True
+
+
+async def test_session_with_a_code_that_ends_is_an_issue(start: StartHouse) -> None:
+    house = await start(enabled=False)
+    house.cloud.login_trouble = "mfa"
+    hass, entry = house.hass, house.installation.entry
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "battery_cloud"})
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"enabled": True})
+    await hass.config_entries.options.async_configure(flow["flow_id"], {"code": house.cloud.code})
+    await hass.async_block_till_done()
+    await house.installation.pass_time(1)
+    house.cloud.end_sessions()
+    for _ in range(40):
+        await house.installation.pass_time(60)
+    assert house.issues() == {"cloud_code"}
+    assert (house.cloud.requests["login"], house.cloud.codes_sent) == (1, 1)
+
+
+async def test_entry_with_a_token_is_not_offered_the_cloud(
+    hass: HomeAssistant, set_up: SetUp, start: StartHouse
+) -> None:
+    """The password of the account is not stored there."""
+    installation = await set_up("collar", use_manual_token=True)
+    flow = await hass.config_entries.options.async_init(installation.entry.entry_id)
+    assert "battery_cloud" not in flow.get("menu_options", ())
+    reserve = entity_id(hass, "number", f"{installation.gateway.serial}_reserve_soc")
+    await hass.services.async_call("number", "set_value", {"entity_id": reserve, "value": 45}, blocking=True)
+    for _ in range(6):
+        await installation.poll_all()
+    keys = {issue.translation_key for issue in ir.async_get(hass).issues.values() if issue.domain == DOMAIN}
+    assert keys == {"setting_overwritten"}
+
+
+async def test_session_and_settings_survive_a_reload(start: StartHouse, hass_storage: dict[str, Any]) -> None:
+    """A reload makes no request, and neither cookies nor tokens are stored."""
+    house = await start()
+    service, entry = house.cloud.batteries, house.installation.entry
+    requests = service.requests.total()
+    for _ in range(3):
+        assert await house.hass.config_entries.async_reload(entry.entry_id)
+        await house.installation.pass_time(20)
+    assert service.requests.total() == requests
+    assert house.cloud.requests["login"] == 1
+    assert house.state("switch", "discharge_to_grid").state == "off"
+    client = entry.runtime_data.battery_control.cloud.client
+    stored = json.dumps([hass_storage, dict(entry.data), dict(entry.options)], default=str)
+    for secret in (client._manager_token, *client._cookies.values()):
+        assert secret
+        assert secret not in stored
+
+
+async def test_gateway_that_follows_in_another_order_is_shown(start: StartHouse) -> None:
+    house = await start()
+    for value, delay in ((45, 20), (60, 8)):
+        house.cloud.batteries.delay = delay
+        await house.call("number", "reserve_soc", "set_value", value=value)
+    await house.installation.pass_time(11)
+    assert float(house.state("number", "reserve_soc").state) == 60
+    assert "pending" not in house.state("number", "reserve_soc").attributes
+    await house.installation.pass_time(20)
+    assert float(house.state("number", "reserve_soc").state) == 45
+
+
+@pytest.mark.parametrize("option", ["savings", "ai_optimization"])
+async def test_change_of_the_mode_ends_what_is_pending(start: StartHouse, option: str) -> None:
+    """Each mode has a reserve of its own: the gateway never reports the one of before."""
+    house = await start()
+    await house.call("number", "reserve_soc", "set_value", value=45)
+    await house.call("select", "storage_mode", "select_option", option="backup")
+    await house.call("select", "storage_mode", "select_option", option=option)
+    for _ in range(8):
+        await house.installation.pass_time(61)
+    assert not house.issues()
+    assert "pending" not in house.state("select", "storage_mode").attributes
+
+
+async def test_diagnostics_contain_shapes_alone(start: StartHouse, caplog: pytest.LogCaptureFixture) -> None:
+    house = await start()
+    service, entry = house.cloud.batteries, house.installation.entry
+    service.settings["ownerNote"] = "private text"
+    service.schedules["one"] = {"scheduleType": "CFG", "scheduleId": "one", "createdBy": "owner@example.com"}
+    await house.installation.pass_time(901)
+    report = await async_get_config_entry_diagnostics(house.hass, entry)
+    properties: Any = report["envoy_properties"]
+    answers = properties["battery_cloud"]["answers"]
+    assert answers["batterySettings"]["data"]["ownerNote"] == "str"
+    assert answers["batterySettings"]["data"]["batteryBackupPercentage"] == "int"
+    assert answers["siteSettings"]["data"]["featureDetails"] == {"…": "bool"}
+    assert answers["schedules"]["cfg"]["details"] == [{"scheduleType": "str", "scheduleId": "str", "createdBy": "str"}]
+    text = json.dumps(properties["battery_cloud"])
+    for content in ("private text", "owner@example.com", "Europe/Berlin", SITE):
+        assert content not in text
+    # After a change of the shape as well, which is logged once.
+    caplog.clear()
+    service.trouble = "shape"
+    for _ in range(40):
+        await house.installation.pass_time(60)
+    report = await async_get_config_entry_diagnostics(house.hass, entry)
+    properties = report["envoy_properties"]
+    assert properties["battery_cloud"]["answers"]["batterySettings"] == {"type": "str", "data": ["str"]}
+    assert [record.getMessage().count("another shape") for record in caplog.records if record.levelno > 20] == [1]
 
 
 async def test_schedules_by_actions_and_in_the_calendar(start: StartHouse) -> None:

@@ -15,6 +15,7 @@ from .models import (
     ScheduleKind,
     Setting,
     SiteSettings,
+    has_settings,
     schedules_from_api,
 )
 
@@ -44,6 +45,11 @@ class BatteryCloud:
         #: The entry was unloaded: nothing is read or changed any more.
         self.is_closed = False
 
+    def continue_from(self, other: BatteryCloud) -> None:
+        """Take over what another one read of the same site: the site is not read again because of a reload."""
+        self.latest, self.answers = other.latest, other.answers
+        self._next_read, self._failure = other._next_read, other._failure
+
     async def read(self) -> CloudBattery:
         """Return the settings; they are requested at most every five minutes. Raises CloudError."""
         if self._clock() < self._next_read:
@@ -59,8 +65,11 @@ class BatteryCloud:
             if err.reason is CloudReason.UNREACHABLE:
                 self._next_read, self._failure = self._clock() + READ_PAUSE, err
             raise
-        self._next_read, self._failure = self._clock() + READ_PAUSE, None
         self.answers = {"batterySettings": settings, "siteSettings": site, "schedules": schedules}
+        self._next_read, self._failure = self._clock() + READ_PAUSE, None
+        if not has_settings(settings):
+            self._failure = CloudError(CloudReason.UNREACHABLE, "the answer has another shape")
+            raise self._failure
         self.latest = CloudBattery(
             BatterySettings.from_api(settings), SiteSettings.from_api(site), schedules_from_api(schedules)
         )

@@ -137,6 +137,13 @@ class SiteSettings:
         )
 
 
+def has_settings(document: object) -> bool:
+    """Return whether an answer contains battery settings in the shape that is read here."""
+    return not {"profile", "batteryBackupPercentage", "veryLowSoc", "chargeFromGrid"}.isdisjoint(
+        _object(document, "data")
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class BatterySettings:
     """Battery settings of a site. Levels are percentages of the batteries' capacity."""
