@@ -172,6 +172,11 @@ def read(path: str, content: object) -> object:
     result = _read(content, shape)
     if shape is _GROUPS:
         return _grouped(result)
+    if shape is _REPORT:
+        for entry in result["storage"]:
+            if entry.get("type") == "acb":
+                # By this key the library finds AC batteries.
+                entry.setdefault("percentFull")
     if path == URL_DEVICE_DATA and content:
         # Without one of these the library does not read the devices, which are not listed beyond the limit.
         result["deviceCount"] = result["deviceCount"] or sum(isinstance(item, dict) for item in result.values())

@@ -89,11 +89,7 @@ class ProductionReader(EnvoyProductionUpdater):
         if features & (SupportedFeatures.NET_CONSUMPTION | SupportedFeatures.TOTAL_CONSUMPTION):
             self._read_consumption(document, envoy_data)
         if features & SupportedFeatures.ACB:
-            try:
-                envoy_data.acb_power = EnvoyACBPower.from_production(cast(dict[str, Any], document))
-            except LookupError, TypeError, ValueError, AttributeError:
-                # It has no fields that could be left out.
-                envoy_data.acb_power = None
+            envoy_data.acb_power = EnvoyACBPower.from_production(cast(dict[str, Any], document))
 
     def _read_production(self, document: object, data: EnvoyData) -> None:
         entries = list(_entries(document, "production"))

@@ -1,7 +1,7 @@
 """Updaters for endpoints that pyenphase does not read, or gives up on for another's sake, written as its own are."""
 
 from contextlib import suppress
-from typing import Any, Final, override
+from typing import Any, ClassVar, Final, override
 
 from pyenphase.const import (
     ENSEMBLE_MIN_VERSION,
@@ -28,70 +28,66 @@ from pyenphase.updaters.base import EnvoyUpdater
 from pyenphase.updaters.ensemble import EnvoyEnembleUpdater
 from pyenphase.updaters.generator import EnvoyGeneratorUpdater
 
-from .models import BatteryController, BatteryScheduler, GatewayData, LiveDataStatus
+from .models import BatteryController, BatteryScheduler, LiveDataStatus
 from .paths import URL_BATTERY_SCHEDULER, URL_LIVE_DATA_STATUS
 
-
-class LiveDataStatusUpdater(EnvoyUpdater):
-    """State of the live data stream, on systems with IQ batteries."""
-
-    @override
-    async def probe(self, discovered_features: SupportedFeatures) -> SupportedFeatures | None:
-        """Return None where the gateway has no live data."""
-        if SupportedFeatures.ENCHARGE not in discovered_features:
-            return None
-        try:
-            document = await self._json_probe_request(URL_LIVE_DATA_STATUS)
-        except (*ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired):
-            return None
-        return SupportedFeatures(0) if document["connection"] or document["meters"] else None
-
-    @override
-    async def update(self, envoy_data: EnvoyData) -> None:
-        """Parse the state."""
-        document = await self._json_request(URL_LIVE_DATA_STATUS)
-        envoy_data.raw[URL_LIVE_DATA_STATUS] = document
-        if isinstance(envoy_data, GatewayData):
-            envoy_data.live_data_status = LiveDataStatus.from_api(document)
+#: By path: the field of the object, its class, and the feature that it is.
+type Objects = dict[str, tuple[str, Any, SupportedFeatures]]
 
 
-class BatteryControllerUpdater(EnvoyUpdater):
-    """Figures of the battery controller that the library leaves out, on systems with IQ batteries."""
+class ObjectReader(EnvoyUpdater):
+    """Reads endpoints with one object each; one that fails or is empty costs no other."""
+
+    #: The feature that a gateway must have.
+    REQUIRED: ClassVar[SupportedFeatures]
+    OBJECTS: ClassVar[Objects]
 
     @override
     async def probe(self, discovered_features: SupportedFeatures) -> SupportedFeatures | None:
-        """Return None where there are no IQ batteries."""
-        return SupportedFeatures(0) if SupportedFeatures.ENCHARGE in discovered_features else None
+        """Return the features whose endpoints have a document, None without any."""
+        self._paths: list[str] = []
+        if self.REQUIRED not in discovered_features:
+            return None
+        for path, (_, _, feature) in self.OBJECTS.items():
+            with suppress(*ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired):
+                if await self._json_probe_request(path):
+                    self._paths.append(path)
+                    self._supported_features |= feature
+                elif path == URL_GEN_CONFIG:
+                    # There is no generator.
+                    break
+        return self._supported_features if self._paths else None
 
     @override
     async def update(self, envoy_data: EnvoyData) -> None:
-        """Parse the figures."""
-        document = await self._json_request(URL_ENSEMBLE_SECCTRL)
-        if isinstance(envoy_data, GatewayData):
-            envoy_data.battery_controller = BatteryController.from_api(document)
+        """Parse the documents."""
+        for path in self._paths:
+            field, model, _ = self.OBJECTS[path]
+            envoy_data.raw[path] = document = await self._json_request(path)
+            setattr(envoy_data, field, model.from_api(document))
 
 
-class BatterySchedulerUpdater(EnvoyUpdater):
-    """State of the battery scheduler, on systems with IQ batteries."""
+class BatteryReader(ObjectReader):
+    """Endpoints of systems with IQ batteries that the library does not read, or not completely."""
 
-    @override
-    async def probe(self, discovered_features: SupportedFeatures) -> SupportedFeatures | None:
-        """Return None where the gateway has no scheduler."""
-        if SupportedFeatures.ENCHARGE not in discovered_features:
-            return None
-        try:
-            document = await self._json_probe_request(URL_BATTERY_SCHEDULER)
-        except (*ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired):
-            return None
-        return SupportedFeatures(0) if document else None
+    REQUIRED = SupportedFeatures.ENCHARGE
+    OBJECTS: ClassVar[Objects] = {
+        URL_LIVE_DATA_STATUS: ("live_data_status", LiveDataStatus, SupportedFeatures(0)),
+        URL_ENSEMBLE_SECCTRL: ("battery_controller", BatteryController, SupportedFeatures(0)),
+        URL_BATTERY_SCHEDULER: ("battery_scheduler", BatteryScheduler, SupportedFeatures(0)),
+    }
 
-    @override
-    async def update(self, envoy_data: EnvoyData) -> None:
-        """Parse the state."""
-        document = await self._json_request(URL_BATTERY_SCHEDULER)
-        envoy_data.raw[URL_BATTERY_SCHEDULER] = document
-        if isinstance(envoy_data, GatewayData):
-            envoy_data.battery_scheduler = BatteryScheduler.from_api(document)
+
+class GeneratorReader(ObjectReader):
+    """The endpoints of a generator, in place of the library's updater, which gives up on all without one of them."""
+
+    REQUIRED = SupportedFeatures.ENPOWER
+    OBJECTS: ClassVar[Objects] = {
+        URL_GEN_CONFIG: ("generator_config", EnvoyGeneratorConfig, SupportedFeatures.GENERATOR),
+        URL_GENERATOR: ("generator", EnvoyGenerator, SupportedFeatures.GENERATOR),
+        URL_GEN_SCHEDULE: ("generator_schedule", EnvoyGeneratorSchedule, SupportedFeatures.GENERATOR_SCHEDULE),
+        URL_GEN_MODE: ("generator_mode", EnvoyGeneratorMode, SupportedFeatures.GENERATOR),
+    }
 
 
 class EnsembleReader(EnvoyEnembleUpdater):
@@ -126,48 +122,10 @@ class EnsembleReader(EnvoyEnembleUpdater):
         return self._supported_features
 
 
-class GeneratorReader(EnvoyUpdater):
-    """The generator's endpoints, each read by itself, in place of the library's updater."""
-
-    _OBJECTS: Final[dict[str, tuple[str, Any, SupportedFeatures]]] = {
-        URL_GEN_CONFIG: ("generator_config", EnvoyGeneratorConfig, SupportedFeatures.GENERATOR),
-        URL_GENERATOR: ("generator", EnvoyGenerator, SupportedFeatures.GENERATOR),
-        URL_GEN_SCHEDULE: ("generator_schedule", EnvoyGeneratorSchedule, SupportedFeatures.GENERATOR_SCHEDULE),
-        URL_GEN_MODE: ("generator_mode", EnvoyGeneratorMode, SupportedFeatures.GENERATOR),
-    }
-
-    @override
-    async def probe(self, discovered_features: SupportedFeatures) -> SupportedFeatures | None:
-        """Return what there is of a generator; none without a configuration, unless that fails."""
-        self._paths: list[str] = []
-        if SupportedFeatures.ENPOWER not in discovered_features:
-            return None
-        for path, (_, _, feature) in self._OBJECTS.items():
-            with suppress(*ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired):
-                if await self._json_probe_request(path):
-                    self._paths.append(path)
-                    self._supported_features |= feature
-                elif path == URL_GEN_CONFIG:
-                    break
-        return self._supported_features
-
-    @override
-    async def update(self, envoy_data: EnvoyData) -> None:
-        """Parse the documents."""
-        for path in self._paths:
-            field, model, _ = self._OBJECTS[path]
-            envoy_data.raw[path] = document = await self._json_request(path)
-            setattr(envoy_data, field, model.from_api(document))
-
-
 #: In place of the library's.
 REPLACED: Final[dict[type[EnvoyUpdater], type[EnvoyUpdater]]] = {
     EnvoyEnembleUpdater: EnsembleReader,
     EnvoyGeneratorUpdater: GeneratorReader,
 }
 #: Probed after the library's own, which they may build on.
-UPDATERS: Final[tuple[type[EnvoyUpdater], ...]] = (
-    LiveDataStatusUpdater,
-    BatteryControllerUpdater,
-    BatterySchedulerUpdater,
-)
+UPDATERS: Final[tuple[type[EnvoyUpdater], ...]] = (BatteryReader,)
