@@ -19,7 +19,7 @@ assumption (see `limits`), which the power that the same object reports and stea
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
 from typing import Final, NamedTuple
@@ -349,20 +349,26 @@ class Counter:
     def _way_back(self, held: Candidate, power: float, capacity: Capacity) -> Checkpoint | None:
         """Return the checkpoint that the readings go on from: the changes since then turned out to be wrong."""
         change, is_up = held.value - self.value, capacity.direction is Direction.UP
+        # A computed consumption can't fall while its power is positive, unless it did so in a silence.
+        only_rises = is_up or (
+            capacity.direction is Direction.UP_COMPUTED
+            and min(power, self.power) >= 0
+            and held.since - self.at <= _SILENCE
+        )
         watts = _CERTAIN * max(abs(power), abs(self.power))
         for checkpoint in reversed(self.checkpoints):
             moved = self.value - self.offset - checkpoint.value + checkpoint.offset
             if change * moved >= 0:
                 continue
             grown = change + moved
-            if is_up:
+            if only_rises:
                 most = _energy(self.limit(capacity), held.at - checkpoint.at + capacity.late)
                 if not -_NOISE <= grown <= most:
                     continue
-                if change < 0 and abs(moved - self.total + checkpoint.total) < 1:
+                if change < 0 and self._is_same_counter(checkpoint):
                     return checkpoint
             # Wrong readings may rise by half or three times of what flows.
-            since = max(self.at - HOUR, checkpoint.at) if is_up else self.at
+            since = max(self.at - HOUR, checkpoint.at) if only_rises else self.at
             near = _NOISE + _PART_NEAR * abs(change) + _energy(watts, held.at - since)
             is_back = abs(grown - self.flowed + checkpoint.flowed - held.gained) <= near
             if is_back:
@@ -370,6 +376,11 @@ class Counter:
         if is_up and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
             return Checkpoint(self.value, self.total, self.at, 0.0, self.offset, self.flowed)
         return None
+
+    def _is_same_counter(self, checkpoint: Checkpoint) -> bool:
+        """Return whether all changes since a checkpoint were counted as energy."""
+        moved = self.value - self.offset - checkpoint.value + checkpoint.offset
+        return abs(moved - self.total + checkpoint.total) < 1
 
     def _take_back(self, back: Checkpoint, held: Candidate, reading: Reading, capacity: Capacity) -> Step:
         """Go on from a checkpoint; what was counted since then is what the readings add up to."""
@@ -380,9 +391,9 @@ class Counter:
         total = back.total + value - back.value
         step = Step(StepCause.TAKEN_BACK, self.value, value, self._flowed(held), total - self.total, back.at)
         if back in self.checkpoints:
-            # Only a part of a rise may have been wrong so far.
-            is_same = abs(back.value - back.total - self.value + self.total) < 1
-            del self.checkpoints[self.checkpoints.index(back) + is_same :]
+            # More of the same rise may be wrong.
+            is_kept = capacity.direction is Direction.UP and self._is_same_counter(back)
+            del self.checkpoints[self.checkpoints.index(back) + is_kept :]
         self._mark(held.value - self.value, reading.at)
         self.total, self.offset = total, value - raw
         self._publish(value, reading)
