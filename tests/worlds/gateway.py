@@ -11,7 +11,7 @@ from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
 from custom_components.enphase_envoy.energy.counter import WRAP
-from custom_components.enphase_envoy.energy.counter_filter import COUNTERS
+from custom_components.enphase_envoy.energy.counter_filter import COUNTERS, POWER
 from custom_components.enphase_envoy.model.snapshot import Address, CounterKey
 
 from .system import DAY, REPORT, Plan, System
@@ -64,6 +64,15 @@ class Fault:
     when: Interval
     kind: str
     address: Address | None = None
+    #: Right readings come in between: one of so many is wrong, every so many seconds.
+    every: int = 1
+    poll: float = 60.0
+    #: The reported power is wrong as well, in the same way or in another.
+    power: str | None = None
+
+    def __contains__(self, time: float) -> bool:
+        """Return whether a reading is wrong."""
+        return time in self.when and int((time - self.when.start) / self.poll) % self.every == 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ class Gateway:
             right[PRODUCTION] = zeros if time in self.upgrade else replace(report, watt_hours_lifetime=round(lifetime))
         wrong = {PRODUCTION} if self.upgrade and time in self.upgrade else set()
         for fault in self.faults:
-            if time in fault.when:
+            if time in fault:
                 wrong |= self._distort(right, fault)
         return right, plain, frozenset(wrong)
 
@@ -135,6 +144,8 @@ class Gateway:
                 right = getattr(value, name)
                 first = self._frozen.setdefault((fault, (address, name)), right)
                 new[name] = round(distort(right, first))
+            if fault.power:
+                new[POWER[type(value)]] = round(WRONG[fault.power](getattr(value, POWER[type(value)]), 0.0))
             if any(getattr(value, name) != number for name, number in new.items()):
                 objects[address] = replace(value, **new)
                 wrong.add(address)
@@ -155,7 +166,12 @@ class Gateway:
                 self._report(group, at, one, power)
         yield from self._inverters.items()
         yield from self._others()
-        yield PRODUCTION, EnvoySystemProduction(round(plan.lifetime + energy), 0, 0, round(watts))
+        energy, watts = energy * (1 + plan.unlisted), watts * (1 + plan.unlisted)
+        yield PRODUCTION, EnvoySystemProduction(round(plan.lifetime + energy), 0, 0, self._watts(watts))
+
+    def _watts(self, power: float) -> int:
+        """Return the power as reported."""
+        return round(power) if self.plan.reports_power else 0
 
     def _report_time(self, group: int, time: float) -> float:
         """Return when a group reported last, as far as it reached the gateway."""
@@ -193,24 +209,25 @@ class Gateway:
         base = plan.lifetime
         produced, power = base + system.production.at(time), system.production.power(time)
         yield from self._meter(CtType.PRODUCTION, produced, 3.0, power)
-        yield PRODUCTION, EnvoySystemProduction(round(produced), 0, 0, round(power))
+        yield PRODUCTION, EnvoySystemProduction(round(produced), 0, 0, self._watts(power))
         if plan.total_consumption:
             used, need = 0.8 * base + system.load.at(time), system.load.power(time)
             yield from self._meter(CtType.TOTAL_CONSUMPTION, used, 0.0, need)
-            yield NET, EnvoySystemConsumption(round(used - produced), 0, 0, round(need - power))
+            yield NET, EnvoySystemConsumption(round(used - produced), 0, 0, self._watts(need - power))
         else:
             taken, given = 0.7 * base + system.imported.at(time), 0.4 * base + system.exported.at(time)
             watts = system.net.power(time)
             yield from self._meter(CtType.NET_CONSUMPTION, taken, given, watts)
-            yield NET, EnvoySystemConsumption(round(taken - given), 0, 0, round(watts))
+            yield NET, EnvoySystemConsumption(round(taken - given), 0, 0, self._watts(watts))
             used, need = produced + taken - given, power + watts
-        yield CONSUMPTION, EnvoySystemConsumption(round(used), 0, 0, round(need))
+        yield CONSUMPTION, EnvoySystemConsumption(round(used), 0, 0, self._watts(need))
         if plan.battery:
             out, into = 0.2 * base + system.discharged.at(time), 0.25 * base + system.charged.at(time)
             watts = system.discharged.power(time) - system.charged.power(time)
             yield from self._meter(CtType.STORAGE, out, into, watts)
 
     def _meter(self, kind: CtType, delivered: float, received: float, watts: float) -> Iterator[tuple[Address, Any]]:
+        watts = self._watts(watts)
         yield ("ctmeters", kind), meter(delivered, received, watts)
         for phase in range(self.plan.phases if self.plan.phases > 1 else 0):
             share = (0.45, 0.31, 0.24)[phase] if self.plan.phases == 3 else 0.5

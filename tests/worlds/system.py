@@ -41,6 +41,13 @@ class Plan:
     day: int = 0
     cloudless: bool = False
     lifetime: float = 9_000_000.0
+    #: Peak in W of solar that is added in the middle of the day, and in which minute of the day.
+    added: float = 0.0
+    added_at: int = 720
+    #: Inverters that the gateway counts and does not list, as part of those that it lists.
+    unlisted: float = 0.0
+    #: Whether a power is reported beside the energy.
+    reports_power: bool = True
 
 
 @dataclass
@@ -72,7 +79,8 @@ class System:
         self.plan = plan
         solar = [self._sun(minute) for minute in range(MINUTES)]
         roof = [plan.inverters * plan.rated * sun for sun in solar]
-        produced = [own + plan.foreign * sun for own, sun in zip(roof, solar, strict=True)]
+        foreign = (plan.foreign + plan.added * (minute >= plan.added_at) for minute in range(MINUTES))
+        produced = [own + other * sun for own, sun, other in zip(roof, solar, foreign, strict=True)]
         times = (DAY + plan.day * 86400 + minute * MINUTE for minute in range(MINUTES))
         used = [
             load(plan.seed, time, minute * MINUTE, plan.base_load, plan.extra_load) for minute, time in enumerate(times)

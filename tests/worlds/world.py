@@ -1,7 +1,7 @@
 """One world: a random day, what the component records of it, and what Home Assistant's own integration would."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 import json
 import random
@@ -13,7 +13,7 @@ from custom_components.enphase_envoy.energy.pipeline import ProcessingContext
 from custom_components.enphase_envoy.model.snapshot import Address, CounterKey, Freshness, TimedValue
 from custom_components.enphase_envoy.statistics.recorder import recorded_change
 
-from .gateway import CONSUMPTION, NET, Gateway, Interval, NewMeter, random_faults
+from .gateway import CONSUMPTION, NET, WRONG, Fault, Gateway, Interval, NewMeter, random_faults
 from .recorder import RecordedCounter
 from .system import DAY, System, random_plan
 
@@ -160,6 +160,49 @@ def _intervals(rng: random.Random, chances: list[int], longest: float, apart: li
         if all(end + 1800 < each.start or each.end + 1800 < start for each in (*found, *apart)):
             found.append(Interval(start, end))
     return found
+
+
+def mixed_world(seed: int) -> World:
+    """Return the world of a seed with much more at the same time, and with power beyond the assumed limits."""
+    world, rng = random_world(seed), random.Random(f"mixed {seed}")
+    gateway, poll = world.gateway, world.poll
+    # Hardware reports a power beside each counter; without it, energy is compared with the assumed limit alone.
+    plan = replace(gateway.plan, reports_power=bool(gateway.meters) or gateway.plan.feeds or rng.random() < 0.8)
+    if plan.metered:
+        plan = replace(plan, added=rng.choice([0, 0, 30e3, 120e3, 400e3]), added_at=rng.randrange(420, 960))
+    else:
+        plan = replace(plan, unlisted=rng.choice([0, 0, 1, 3, 8]) if plan.inverters < 60 else 0)
+    gateway.system = System(plan)
+    busy = [Interval(meter.at - 7200, meter.at + 7200) for meter in gateway.meters]
+    if gateway.upgrade:
+        busy.append(Interval(gateway.upgrade.start - 3600, gateway.upgrade.end + 3600))
+    addresses = [address for address in gateway.objects(DAY)[0] if not address[-1].startswith("4823")]
+    time, mixed = DAY + rng.uniform(600, 14_400), list[Fault]()
+    while time < QUIET - 3600:
+        when = Interval(time, time + rng.randint(1, 10) * poll)
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            mixed.append(
+                Fault(
+                    Interval(rng.choice([time, rng.uniform(time, when.end)]), when.end),
+                    rng.choice([*WRONG]),
+                    rng.choice([None, rng.choice(addresses)]),
+                    rng.choice([1, 1, 1, 2, 3]),
+                    poll,
+                    rng.choice([None, None, "zero", "triple", "plus 2^32", "negative"]),
+                )
+            )
+        time = when.end + rng.uniform(900, 10_800)
+    gateway.faults = [each for each in mixed if not any(each.when.start in one or each.when.end in one for one in busy)]
+    if not plan.reports_power:
+        gateway.faults = []
+    if not gateway.meters:
+        for start in (rng.uniform(DAY, QUIET) for _ in range(rng.choice([0, 2, 4]))):
+            world.stops.append(Interval(start, start + rng.choice([1.0, 3 * poll])))
+    for _ in range(rng.choice([0, 0, 1, 2])):
+        start = rng.uniform(DAY, QUIET)
+        seconds = rng.choice([-86400.0, -3600.0, -120.0, 120.0, 3600.0, 86400.0])
+        world.clocks.append((Interval(start, start + rng.choice([poll, 5 * poll, 1800.0])), seconds))
+    return world
 
 
 def random_world(seed: int) -> World:

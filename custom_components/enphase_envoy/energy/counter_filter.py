@@ -30,12 +30,14 @@ COUNTERS: Final[Mapping[type, tuple[str, ...]]] = {
     EnvoyInverter: ("lifetime_energy",),
 }
 #: The fields with the power of the same objects, in W.
-_POWER: Final[Mapping[type, str]] = {
+POWER: Final[Mapping[type, str]] = {
     EnvoySystemProduction: "watts_now",
     EnvoySystemConsumption: "watts_now",
     EnvoyMeterData: "active_power",
     EnvoyInverter: "last_report_watts",
 }
+#: Watts from which on a reported power is no evidence.
+_IMPLAUSIBLE: Final = 1e6
 #: Seconds for which a capacity is kept.
 _CAPACITY_KEPT: Final = 900.0
 #: Wh by which a recorded value may differ from the stored one.
@@ -245,9 +247,9 @@ def _numbers(data: Json) -> list[float]:
 
 
 def _power(value: object, field: str, direction: Direction) -> float:
-    """Return the power in W that moves a counter of an object, as far as the object reports it."""
-    power = getattr(value, _POWER[type(value)])
-    if not is_number(power):
+    """Return the power in W that moves a counter of an object, as far as the object reports a plausible one."""
+    power = getattr(value, POWER[type(value)])
+    if not is_number(power) or abs(power) > _IMPLAUSIBLE:
         return 0.0
     if direction is Direction.BOTH:
         return abs(power)
