@@ -63,6 +63,8 @@ from .live_flow import LivePowerSteps, async_source_text
 from .migration import async_take_over, shared_devices
 from .model.validation import is_serial_number
 from .session import async_fingerprint, async_session_to_try
+from .statistics.recorder import async_recorder
+from .statistics_flow import StatisticsSteps
 
 #: Field with which the user confirms a certificate.
 FINGERPRINT = "fingerprint"
@@ -504,8 +506,8 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
         return await self.async_step_user(user_input)
 
 
-class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], OptionsFlowWithReload):
-    """Options flow: options of the entry, the sources of the Energy dashboard, and battery settings in the cloud."""
+class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], StatisticsSteps[ConfigFlowResult], OptionsFlowWithReload):
+    """Options flow: options of the entry, the sources of the Energy dashboard, battery settings, statistics."""
 
     async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show the menu if the Energy dashboard can be filled, else the options."""
@@ -514,6 +516,8 @@ class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], OptionsFlowWithReloa
             steps.insert(0, "energy_dashboard")
         if is_enabled(self.config_entry) or self._may_use_cloud:
             steps.append("battery_cloud")
+        if self._is_loaded and async_recorder(self.hass):
+            steps.append("repair_statistics")
         return (
             self.async_show_menu(step_id="init", menu_options=steps) if steps[1:] else await self.async_step_options()
         )

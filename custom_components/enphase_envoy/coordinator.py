@@ -245,6 +245,9 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
 
         Raises what `Gateway.editing` raises.
         """
+        if not self.gateway.is_authenticated:
+            # After a restart without the gateway, what it stored is shown: the login fails for the actual reason.
+            await self.authentication.async_log_in()
         self._schedule_rechecks(field := address[0])
         with ExitStack() as stack:
             async with self.gateway.editing(field) as edit:

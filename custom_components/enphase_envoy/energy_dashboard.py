@@ -145,7 +145,10 @@ async def async_proposals(hass: HomeAssistant, entry: EnvoyConfigEntry) -> list[
     sensors = _GatewaySensors(hass, entry)
     names = await _async_names(hass, entry)
     by_kind = groupby(_TEMPLATES, lambda template: template.kind)
-    proposals = (_proposal(sensors, list(templates), sources, names.get(kind)) for kind, templates in by_kind)
+    proposals = (
+        _proposal(sensors, list(templates), sources, names.get("grid" if kind == BALANCED else kind))
+        for kind, templates in by_kind
+    )
     return [proposal for proposal in proposals if proposal]
 
 

@@ -5,14 +5,14 @@ they belong, and the descriptions that turn such an object into the states of en
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, Final, override
 
 import aiohttp
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
-from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import entity_registry as er, translation
 from homeassistant.helpers.entity import Entity
 from homeassistant.helpers.entity_platform import (
     AddConfigEntryEntitiesCallback,
@@ -30,7 +30,7 @@ from .battery_control import PENDING, BatteryControl
 from .client.errors import GatewayBusyError, GatewayError, Reason, RelayTypeError
 from .client.writing import Edit
 from .cloud.errors import CloudError
-from .const import DOMAIN
+from .const import DOMAIN, LOGGER
 from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions.base import EntitySet, EnvoyEntityDescription
 from .model import identifiers
@@ -194,6 +194,24 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
             await change(edit, source)
 
 
+def _error(key: str, texts: Mapping[str, str]) -> HomeAssistantError:
+    """Return a translated exception."""
+    return HomeAssistantError(translation_domain=DOMAIN, translation_key=key, translation_placeholders={**texts})
+
+
+def _reason_text(hass: HomeAssistant, err: Exception, texts: Mapping[str, str]) -> str:
+    """Return the reason of a failure in the language of Home Assistant."""
+    key = "change_refused"
+    if isinstance(err, GatewayError):
+        key = err.reason
+    elif isinstance(err, (aiohttp.ClientError, OSError)):
+        key = Reason.CANNOT_CONNECT
+    elif isinstance(err, ValueError):
+        key = "value_not_possible"
+    messages = translation.async_get_cached_translations(hass, hass.config.language, "exceptions", DOMAIN)
+    return messages.get(f"component.{DOMAIN}.exceptions.{key}.message", key).format_map(texts)
+
+
 def gateway_action[E: EnvoyEntity[Any], **P](
     method: Callable[Concatenate[E, P], Awaitable[None]],
 ) -> Callable[Concatenate[E, P], Coroutine[Any, Any, None]]:
@@ -201,35 +219,20 @@ def gateway_action[E: EnvoyEntity[Any], **P](
 
     @wraps(method)
     async def run(self: E, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        state = self.hass.states.get(self.entity_id)
+        texts = {**self.coordinator.texts, "entity": state.name if state else self.entity_id}
         try:
             await method(self, *args, **kwargs)
         except CloudError as err:
-            raise HomeAssistantError(
-                translation_domain=DOMAIN,
-                translation_key=err.reason,
-                translation_placeholders={
-                    "entity": self.entity_id,
-                    "name": self.coordinator.name,
-                    "reason": err.detail,
-                },
-            ) from err
-        except (GatewayBusyError, RelayTypeError) as err:
-            raise HomeAssistantError(
-                translation_domain=DOMAIN,
-                translation_key="gateway_busy" if isinstance(err, GatewayBusyError) else "relay_action_ignored",
-                translation_placeholders={"host": self.coordinator.gateway.host, "entity": self.entity_id},
-            ) from err
+            raise _error(err.reason, {**texts, "reason": err.detail}) from err
+        except GatewayBusyError as err:
+            raise _error("gateway_busy", texts) from err
+        except RelayTypeError as err:
+            raise _error("relay_action_ignored", texts) from err
         except (GatewayError, EnvoyError, aiohttp.ClientError, OSError, ValueError, LookupError, RuntimeError) as err:
-            raise HomeAssistantError(
-                translation_domain=DOMAIN,
-                translation_key="action_failed",
-                translation_placeholders={
-                    "host": self.coordinator.gateway.host,
-                    "action": method.__name__.removeprefix("async_"),
-                    "entity": self.entity_id,
-                    "error": str(err) or type(err).__name__,
-                },
-            ) from err
+            # Path and status are of no use in a message to the user.
+            LOGGER.warning("%s: %s failed: %s", self.entity_id, method.__name__, str(err) or type(err).__name__)
+            raise _error("action_failed", {**texts, "reason": _reason_text(self.hass, err, texts)}) from err
 
     return run
 

@@ -1,12 +1,12 @@
 """Actions of the integration itself, beside those of its platforms."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
 
 from homeassistant.components.recorder import Recorder
-from homeassistant.const import ATTR_CONFIG_ENTRY_ID, ATTR_ENTITY_ID, WEEKDAYS
+from homeassistant.const import ATTR_CONFIG_ENTRY_ID, ATTR_ENTITY_ID, WEEKDAYS, UnitOfEnergy
 from homeassistant.core import HomeAssistant, ServiceCall, ServiceResponse, SupportsResponse, callback
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv, service
@@ -27,6 +27,8 @@ REPAIR_STATISTICS: Final = "repair_statistics"
 ATTR_START: Final = "start"
 ATTR_END: Final = "end"
 ATTR_APPLY: Final = "apply"
+
+_BEGINNING: Final = dt_util.utc_from_timestamp(0)
 
 _REPAIR_STATISTICS: Final = vol.Schema(
     {
@@ -91,8 +93,32 @@ async def _repair_statistics(call: ServiceCall) -> ServiceResponse:
     if (recorder := async_recorder(hass)) is None:
         raise HomeAssistantError(translation_domain=DOMAIN, translation_key="no_recorder")
     start, end = _period(call)
-    counters = _counters(call, entry)
-    coordinator = entry.runtime_data
+    applies = call.data[ATTR_APPLY]
+    spikes = await async_repair(hass, entry, recorder, _counters(call, entry), lambda *_: applies, start, end)
+    jumps = [_response(entity_id, spike) for entity_id, found in spikes.items() for spike in found]
+    return {
+        "applied": applies,
+        "found": len(jumps),
+        "correction": round(sum(spike.correction for found in spikes.values() for spike in found), 3),
+        "unit": UnitOfEnergy.WATT_HOUR,
+        "jumps": jumps,
+    }
+
+
+async def async_repair(
+    hass: HomeAssistant,
+    entry: EnvoyConfigEntry,
+    recorder: Recorder,
+    counters: Mapping[str, float],
+    is_selected: Callable[[str, Spike], bool],
+    start: datetime = _BEGINNING,
+    end: datetime | None = None,
+) -> dict[str, list[Spike]]:
+    """Return the spikes of counters, and correct the selected ones.
+
+    Raises HomeAssistantError if the entry is unloaded meanwhile, or if the statistics cannot be read.
+    """
+    coordinator, end = entry.runtime_data, end or dt_util.utcnow()
     # What is found is corrected before another call, or a correction of the entry's own, can find it again.
     async with coordinator.energy_manager.correcting:
         try:
@@ -102,18 +128,19 @@ async def _repair_statistics(call: ServiceCall) -> ServiceResponse:
             }
         except DATABASE_ERRORS as err:
             raise HomeAssistantError(translation_domain=DOMAIN, translation_key="statistics_unreadable") from err
-        if call.data[ATTR_APPLY]:
+        selected = {
+            entity_id: [spike for spike in found if is_selected(entity_id, spike)]
+            for entity_id, found in spikes.items()
+        }
+        if any(selected.values()):
             if coordinator.is_closed:
                 raise HomeAssistantError(
                     translation_domain=DOMAIN,
                     translation_key="unloaded",
                     translation_placeholders={"name": entry.title},
                 )
-            await _apply(recorder, spikes)
-    return {
-        "applied": call.data[ATTR_APPLY],
-        "jumps": [_response(entity_id, spike) for entity_id, found in spikes.items() for spike in found],
-    }
+            await _apply(recorder, selected)
+    return spikes
 
 
 async def _get_schedules(call: ServiceCall) -> ServiceResponse:
@@ -184,19 +211,25 @@ def _schedule_response(schedule: Schedule) -> dict[str, JsonValueType]:
 def _period(call: ServiceCall) -> tuple[datetime, datetime]:
     """Return start and end of the period to check; times without a time zone are in Home Assistant's."""
     end = dt_util.as_utc(call.data.get(ATTR_END, dt_util.utcnow()))
-    start = dt_util.as_utc(call.data.get(ATTR_START, dt_util.utc_from_timestamp(0)))
+    start = dt_util.as_utc(call.data.get(ATTR_START, _BEGINNING))
     if start >= end:
         raise ServiceValidationError(translation_domain=DOMAIN, translation_key="end_before_start")
     return start, end
 
 
+@callback
+def async_counters(hass: HomeAssistant, entry: EnvoyConfigEntry) -> dict[str, float]:
+    """Return the counters of an entry, each with the maximum power in watts that it can count."""
+    snapshot = entry.runtime_data.data
+    return {
+        entity_id: entry.runtime_data.energy_manager.limit(snapshot, address)
+        for address, _, entity_id in async_energy_sensors(hass, snapshot)
+    }
+
+
 def _counters(call: ServiceCall, entry: EnvoyConfigEntry) -> dict[str, float]:
     """Return the entities to check, each with the maximum power in watts that it can count."""
-    snapshot = entry.runtime_data.data
-    counters = {
-        entity_id: entry.runtime_data.energy_manager.limit(snapshot, address)
-        for address, _, entity_id in async_energy_sensors(call.hass, snapshot)
-    }
+    counters = async_counters(call.hass, entry)
     requested = call.data.get(ATTR_ENTITY_ID, counters)
     if unknown := [entity_id for entity_id in requested if entity_id not in counters]:
         raise ServiceValidationError(

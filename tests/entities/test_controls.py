@@ -191,7 +191,11 @@ async def test_control_changes_the_setting_and_its_state(hass: HomeAssistant, se
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.id)
 async def test_rejected_change_raises_and_keeps_the_state(
-    hass: HomeAssistant, set_up: SetUp, monkeypatch: pytest.MonkeyPatch, control: Control
+    hass: HomeAssistant,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    control: Control,
 ) -> None:
     installation = await set_up(control.profile)
     entity = entity_id(hass, control.domain, control.unique_id)
@@ -203,9 +207,11 @@ async def test_rejected_change_raises_and_keeps_the_state(
     monkeypatch.setitem(WRITES, (control.method, control.path), refuse)
     with pytest.raises(HomeAssistantError) as raised:
         await use(hass, control)
-    assert entity in str(raised.value)
-    assert installation.gateway.host in str(raised.value)
-    assert control.service in str(raised.value) or control.domain in ("number", "time", "button")
+    (named,) = [each for each in hass.states.async_all() if each.entity_id == entity]
+    host = installation.gateway.host
+    assert str(raised.value) == f"{named.name}: The gateway at {host} refused the change."
+    assert f"{entity}: " in caplog.text
+    assert control.path in caplog.text
     assert len(installation.gateway.writes) == 1, "a rejected change is not sent again"
     assert control.setting(installation.gateway.house) == control.before
     if control.state is not None:
@@ -228,6 +234,30 @@ async def test_change_while_the_gateway_is_unreachable_raises_and_is_not_sent_la
     await installation.pass_time(60)
     assert not installation.gateway.writes
     assert control.setting(installation.gateway.house) == control.before
+
+
+@pytest.mark.parametrize(
+    ("language", "message"),
+    [("en", "Failed to connect to {host}. Check"), ("de", "Die Verbindung zu {host} ist fehlgeschlagen.")],
+)
+async def test_the_reason_is_the_actual_one_after_a_restart_without_the_gateway(
+    hass: HomeAssistant, set_up: SetUp, language: str, message: str
+) -> None:
+    installation = await set_up("full_battery")
+    await hass.config.async_update(language=language)
+    await hass.async_block_till_done()
+    await installation.gateway.go_away()
+    await hass.config_entries.async_reload(installation.entry.entry_id)
+    await hass.async_block_till_done()
+    control = next(each for each in CONTROLS if each.unique_id == f"{RELAY}_relay_status")
+    with pytest.raises(HomeAssistantError) as raised:
+        await use(hass, control)
+    assert (placeholders := raised.value.translation_placeholders)
+    assert placeholders["reason"].startswith(message.format(host=installation.gateway.host))
+    # As soon as it is there again, the change is made.
+    await installation.gateway.come_back()
+    await use(hass, control)
+    assert len(installation.gateway.writes) == 1
 
 
 async def test_change_keeps_settings_that_were_just_changed_in_the_app(hass: HomeAssistant, set_up: SetUp) -> None:

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 from homeassistant.components.number import NumberMode
 from homeassistant.components.number.const import DEVICE_CLASS_UNITS
-from homeassistant.const import Platform
+from homeassistant.const import EntityCategory, Platform
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr, entity_registry as er
 from homeassistant.helpers.translation import async_get_translations
@@ -99,6 +99,32 @@ async def test_entities_enabled_by_default(hass: HomeAssistant, set_up: SetUp, s
     entities = er.async_entries_for_config_entry(er.async_get(hass), installation.entry.entry_id)
     enabled = [entity.entity_id for entity in entities if not entity.disabled_by and is_listed(entity, hidden)]
     assert sorted(enabled) == snapshot
+
+
+async def test_an_entity_that_repeats_another_is_disabled_only_if_it_is_new(hass: HomeAssistant, set_up: SetUp) -> None:
+    """So are the units of the energy in batteries, and the times of reports."""
+    registry = er.async_get(hass)
+    serial = "202328041177"
+    kept = registry.async_get_or_create(
+        "sensor", DOMAIN, f"{serial}_production_ct_power", suggested_object_id="roof_power"
+    )
+    stored = registry.async_get_or_create(
+        "sensor", DOMAIN, f"{serial}_available_energy", unit_of_measurement="Wh", suggested_object_id="stored"
+    )
+    installation = await set_up("full_battery")
+    assert installation.gateway.serial == serial
+    assert (entity := registry.async_get(kept.entity_id))
+    assert not entity.disabled_by
+    assert hass.states.get(kept.entity_id)
+    assert (state := hass.states.get(stored.entity_id))
+    assert state.attributes["unit_of_measurement"] == "Wh"
+    new = {entity.unique_id: entity for entity in registry.entities.values()}
+    assert new[f"{serial}_production_ct_energy_delivered"].disabled_by is er.RegistryEntryDisabler.INTEGRATION
+    assert new[f"{serial}_reserve_energy"].unit_of_measurement == "kWh"
+    reports = [entity for unique_id, entity in new.items() if unique_id.endswith("_last_reported")]
+    assert reports
+    assert {entity.entity_category for entity in reports} == {EntityCategory.DIAGNOSTIC}
+    assert all(entity.disabled_by for entity in reports)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)

@@ -231,7 +231,8 @@ async def test_action_of_a_relay_without_a_load_is_refused(hass: HomeAssistant, 
             "select", "select_option", {"entity_id": select, "option": "not_powered"}, blocking=True
         )
     assert raised.value.translation_key == "relay_action_ignored"
-    assert select in str(raised.value)
+    assert (state := hass.states.get(select))
+    assert str(raised.value).startswith(f"{state.name}: ")
     assert "load" in str(raised.value)
     assert not installation.gateway.writes
     assert installation.states()[select] == before

@@ -3,6 +3,7 @@
 from asyncio import Event, gather
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
+import re
 from typing import Any
 from unittest.mock import patch
 
@@ -30,6 +31,8 @@ LIFETIME = 65_000_000.0
 #: Watt-hours that flow in a minute.
 FLOW = 50.0
 ROWS = 30
+#: The response where nothing was found.
+NOTHING = {"applied": False, "found": 0, "correction": 0, "unit": "Wh", "jumps": []}
 #: Minutes of a fault: in the middle of a row, and at its end.
 MIDDLE, LAST = 13 * 5 + 2, 13 * 5 + 4
 
@@ -146,14 +149,16 @@ async def test_a_fault_is_shown_then_corrected(installation: RecordedSystem, fau
     before = await installation.statistics.changes(installation.solar)
     shown = await installation.repair()
     assert shown["applied"] is False
+    assert (shown["found"], shown["unit"]) == (len(shown["jumps"]), "Wh")
+    assert shown["correction"] == pytest.approx(sum(spike["correction"] for spike in shown["jumps"]), abs=0.01)
     assert {spike["entity_id"] for spike in shown["jumps"]} == {installation.solar}
     assert await installation.statistics.changes(installation.solar) == before
     applied = await installation.repair(apply=True)
     assert applied == {**shown, "applied": True}
     after = await installation.statistics.changes(installation.solar)
     hours = await installation.statistics.changes(installation.solar, "hour")
-    assert await installation.repair() == {"applied": False, "jumps": []}
-    assert await installation.repair(apply=True) == {"applied": True, "jumps": []}
+    assert await installation.repair() == NOTHING
+    assert await installation.repair(apply=True) == {**NOTHING, "applied": True}
     assert await installation.statistics.changes(installation.solar) == after
     touched = range(minutes.start // 5, minutes.stop // 5 + 1)
     assert [change for row, change in enumerate(after) if row not in touched] == pytest.approx(
@@ -274,7 +279,7 @@ async def test_correct_statistics_have_nothing_to_repair(installation: RecordedS
     await installation.record(
         {installation.solar: away, installation.grid: true, installation.today: [state - LIFETIME for state in true]}
     )
-    assert await installation.repair(apply=True) == {"applied": True, "jumps": []}
+    assert await installation.repair(apply=True) == {**NOTHING, "applied": True}
     assert sum(await installation.statistics.changes(installation.solar)) == pytest.approx(
         FLOW * (ROWS * 5 - 1), abs=0.01
     )
@@ -381,3 +386,35 @@ async def test_two_calls_at_the_same_time_correct_once(installation: RecordedSys
     assert await installation.statistics.changes(installation.solar) == pytest.approx(
         [200, *[250] * (ROWS - 1)], abs=0.01
     )
+
+
+async def test_the_dialog_corrects_what_is_selected(installation: RecordedSystem, hass: HomeAssistant) -> None:
+    await hass.config.async_set_time_zone("Europe/Amsterdam")
+    await installation.record(
+        {
+            installation.solar: faulty(counter(), MINUTES["in a row"], FAULTS["zero"]),
+            installation.grid: faulty(counter(), MINUTES["in a row"], FAULTS["zero"]),
+        }
+    )
+    shown = await installation.repair()
+    assert shown["found"] == 2
+    options = hass.config_entries.options
+
+    async def opened() -> dict[str, Any]:
+        menu = await options.async_init(installation.house.entry.entry_id)
+        return dict(await options.async_configure(menu["flow_id"], {"next_step_id": "repair_statistics"}))
+
+    form = await opened()
+    assert form["description_placeholders"] == {"count": "2"}
+    ((field, selector),) = form["data_schema"].schema.items()
+    assert field.default() == [option["value"] for option in selector.config["options"]]
+    (solar,) = [option for option in selector.config["options"] if installation.solar in option["value"]]
+    assert re.fullmatch(r"2026-06-21 13:05 · .*lifetime energy production: 650\d\d\.\d kWh → 0\.3 kWh", solar["label"])
+    done = await options.async_configure(form["flow_id"], {"jumps": [solar["value"]]})
+    assert (done["reason"], done["description_placeholders"]) == ("repaired", {"count": "1"})
+    await async_wait_recording_done(hass)
+    assert sum(await installation.statistics.changes(installation.solar)) == pytest.approx(200 + 250 * (ROWS - 1))
+    (spike,) = (await installation.repair())["jumps"]
+    assert spike["entity_id"] == installation.grid
+    await installation.repair(apply=True)
+    assert (await opened())["reason"] == "no_jumps"

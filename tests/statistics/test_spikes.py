@@ -210,3 +210,12 @@ def test_a_fault_within_the_first_row_is_found() -> None:
 def test_empty_statistics_have_no_spikes() -> None:
     assert find_spikes(recorded_changes([], []), WATTS) == []
     assert find_spikes(recorded_changes([StatisticsRow(0, 3600, 5.0, 5.0)], []), WATTS) == []
+
+
+def test_a_first_row_with_a_negative_sum_is_no_fall() -> None:
+    """Imported statistics may have their zero point later."""
+    hours = [
+        StatisticsRow(3600.0 * hour, 3600.0 * (hour + 1), 1e6 + 500 * hour, -9e5 + 500 * hour) for hour in range(9)
+    ]
+    assert not find_spikes(recorded_changes(hours, []), 5_000)
+    assert not find_spikes(recorded_changes([], hours), 5_000)

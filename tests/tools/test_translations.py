@@ -208,3 +208,9 @@ def test_a_placeholder_that_is_not_given_is_found(shown_texts: TextCheck) -> Non
     shown_texts.check({}, "config", "abort", "none")
     findings, shown_texts.findings = shown_texts.findings, []
     assert findings == ["config/flow_title is not given {host}", "config/abort/none is missing"]
+
+
+def test_the_table_of_sensors_has_names_of_entities() -> None:
+    named = re.findall(r"\*([A-Z][^*]+)\*", (Path(__file__).parents[2] / "docs" / "sensors.md").read_text("utf-8"))
+    assert len(named) > 20
+    assert set(named) <= set(names("en").values())

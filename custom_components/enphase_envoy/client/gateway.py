@@ -372,7 +372,8 @@ class Gateway:
             serial=self.serial,
             firmware=str(self.envoy.firmware),
             part_number=self.envoy.info.part_number,
-            model=clean(self.envoy.envoy_model),
+            # With the meter of one phase alone, the mode that was configured for all of them is a contradiction.
+            model=clean(self.envoy.envoy_model.replace("phases: 1, phase mode: three", "phases: 1")),
             objects=objects,
             unread_meters=frozenset(("ctmeters", kind) for kind in self._meters() - cache.members("ctmeters")),
         )

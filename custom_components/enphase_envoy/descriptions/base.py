@@ -126,10 +126,28 @@ CHARGE = Quantity(
     state_class=SensorStateClass.MEASUREMENT,
     native_unit_of_measurement=PERCENTAGE,
 )
-STORED_ENERGY = Quantity(
+STORED_ENERGY = Measure(
     device_class=SensorDeviceClass.ENERGY_STORAGE,
     state_class=SensorStateClass.MEASUREMENT,
     native_unit_of_measurement=UnitOfEnergy.WATT_HOUR,
+    suggested_unit_of_measurement=UnitOfEnergy.KILO_WATT_HOUR,
+    suggested_display_precision=2,
+)
+
+
+class Appearance(TypedDict):
+    """How an entity is registered where it was not registered before."""
+
+    device_class: SensorDeviceClass
+    entity_category: EntityCategory
+    entity_registry_enabled_default: bool
+
+
+#: The time of a device's last report. It changes every few minutes, and would fill the activity of each device.
+LAST_REPORT = Appearance(
+    device_class=SensorDeviceClass.TIMESTAMP,
+    entity_category=EntityCategory.DIAGNOSTIC,
+    entity_registry_enabled_default=False,
 )
 
 

@@ -12,6 +12,7 @@ from ..model.ac_batteries import AcbFleet
 from . import sources
 from .base import (
     CHARGE,
+    LAST_REPORT,
     STORED_ENERGY,
     EntitySet,
     EnvoySensorEntityDescription,
@@ -50,7 +51,7 @@ _ENCHARGE: Final = (
     ),
     EnvoySensorEntityDescription[EnvoyEncharge](
         key="last_reported",
-        device_class=SensorDeviceClass.TIMESTAMP,
+        **LAST_REPORT,
         value_fn=lambda battery: reported_at(battery.last_report_date),
     ),
     *communication_levels(EnvoyEncharge),
@@ -168,8 +169,7 @@ _ACB: Final = (
     ),
     EnvoySensorEntityDescription[EnvoyACB](
         key="acb_battery_last_reported",
-        device_class=SensorDeviceClass.TIMESTAMP,
-        entity_category=EntityCategory.DIAGNOSTIC,
+        **LAST_REPORT,
         value_fn=lambda acb: reported_at(acb.last_report_date),
     ),
 )

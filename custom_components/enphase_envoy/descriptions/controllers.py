@@ -9,7 +9,7 @@ from pyenphase.models.collar import EnvoyCollar
 from pyenphase.models.enpower import EnvoyEnpower
 
 from . import sources
-from .base import EntitySet, EnvoySensorEntityDescription, SensorSets, communication_levels, reported_at
+from .base import LAST_REPORT, EntitySet, EnvoySensorEntityDescription, SensorSets, communication_levels, reported_at
 
 _ENPOWER: Final = (
     EnvoySensorEntityDescription[EnvoyEnpower](
@@ -22,7 +22,7 @@ _ENPOWER: Final = (
     ),
     EnvoySensorEntityDescription[EnvoyEnpower](
         key="last_reported",
-        device_class=SensorDeviceClass.TIMESTAMP,
+        **LAST_REPORT,
         value_fn=lambda enpower: reported_at(enpower.last_report_date),
     ),
     *communication_levels(EnvoyEnpower),
@@ -41,7 +41,7 @@ _COLLAR: Final = (
     ),
     EnvoySensorEntityDescription[EnvoyCollar](
         key="last_reported",
-        device_class=SensorDeviceClass.TIMESTAMP,
+        **LAST_REPORT,
         value_fn=lambda collar: reported_at(collar.last_report_date),
     ),
     EnvoySensorEntityDescription[EnvoyCollar](key="grid_state", value_fn=lambda collar: collar.grid_state),
@@ -55,7 +55,7 @@ _COLLAR: Final = (
 _C6_COMBINER: Final = (
     EnvoySensorEntityDescription[EnvoyC6CC](
         key="last_reported",
-        device_class=SensorDeviceClass.TIMESTAMP,
+        **LAST_REPORT,
         value_fn=lambda c6cc: reported_at(c6cc.last_report_date),
     ),
 )

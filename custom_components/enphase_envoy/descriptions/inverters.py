@@ -16,7 +16,7 @@ from homeassistant.const import (
 from pyenphase.models.inverter import EnvoyInverter
 
 from . import sources
-from .base import EntitySet, EnvoySensorEntityDescription, SensorSets, reported_at
+from .base import LAST_REPORT, EntitySet, EnvoySensorEntityDescription, SensorSets, reported_at
 
 #: The first three are in every list of inverters, the others only in the detailed one of firmware 8.
 _INVERTER: Final = (
@@ -31,8 +31,7 @@ _INVERTER: Final = (
     ),
     EnvoySensorEntityDescription[EnvoyInverter](
         key="last_reported",
-        device_class=SensorDeviceClass.TIMESTAMP,
-        entity_registry_enabled_default=False,
+        **LAST_REPORT,
         value_fn=lambda inverter: reported_at(inverter.last_report_date),
     ),
     EnvoySensorEntityDescription[EnvoyInverter](

@@ -104,11 +104,26 @@ _HISTORIC_KEYS: Final[Mapping[CtType, Mapping[str, str]]] = {
 }
 
 
+#: Metrics that repeat the sensors of the production, or do not move; those of total consumption repeat its sensors.
+_DOUBLES: Final[Mapping[CtType, frozenset[str]]] = {
+    CtType.PRODUCTION: frozenset({"energy_delivered", "energy_received", "power"}),
+    CtType.TOTAL_CONSUMPTION: frozenset({"energy_delivered", "energy_received", "power"}),
+}
+
+
 def _descriptions(ct_type: CtType) -> tuple[EnvoySensorEntityDescription[EnvoyMeterData], ...]:
     """Return the metrics under the keys they have at one place."""
     historic = _HISTORIC_KEYS.get(ct_type, {})
     name = ct_type.replace("-", "_")
-    return tuple(replace(row, key=historic.get(row.key, f"{name}_ct_{row.key}")) for row in _METRICS)
+    doubles = _DOUBLES.get(ct_type, ())
+    return tuple(
+        replace(
+            row,
+            key=historic.get(row.key, f"{name}_ct_{row.key}"),
+            entity_registry_enabled_default=row.entity_registry_enabled_default and row.key not in doubles,
+        )
+        for row in _METRICS
+    )
 
 
 METERS: Final[SensorSets] = tuple(

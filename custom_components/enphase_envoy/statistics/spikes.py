@@ -77,10 +77,11 @@ def recorded_changes(hours: Sequence[StatisticsRow], short: Sequence[StatisticsR
 
     Both sequences are sorted by time. The recorder keeps short rows for some days only.
     """
-    if (begin := min((row.start for row in (*hours[:1], *short[:1])), default=None)) is None:
+    first = min((*short[:1], *hours[:1]), key=lambda row: row.start, default=None)
+    if first is None:
         return []
-    # The sum before the first row is zero.
-    origin = StatisticsRow(begin, begin, None, 0.0)
+    # The sum before the first row is zero. Imported rows may begin with a negative one, which is no fall.
+    origin = StatisticsRow(first.start, first.start, None, min(0.0, first.sum))
     if not hours:
         return list(_changes([origin, *short]))
     last = hours[-1]
