@@ -23,7 +23,7 @@ from custom_components.enphase_envoy.model.live import LIVE_INVERTERS, LiveInver
 from custom_components.enphase_envoy.model.snapshot import Address
 from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Body, Held, Status
-from tests.simulator.faults import Fault, Freeze, Replace, Stall, Zeros
+from tests.simulator.faults import AllZeros, Fault, Freeze, Replace, Stall
 
 PRODUCTION: Address = ("system_production",)
 type Live = Callable[..., Awaitable[Installation]]
@@ -483,7 +483,7 @@ async def test_stream_is_closed_with_the_entry(streaming: Installation) -> None:
     assert URL_METER_STREAM not in streaming.gateway._in_flight
 
 
-@pytest.mark.parametrize("fault", [Status(401), Zeros(), Body("data: {}\n\n"), Freeze()], ids=repr)
+@pytest.mark.parametrize("fault", [Status(401), AllZeros(), Body("data: {}\n\n"), Freeze()], ids=repr)
 async def test_unusable_stream_is_no_source(streaming: Installation, fault: Fault) -> None:
     with streaming.gateway.fault(URL_METER_STREAM, fault):
         await events(streaming, 8)
@@ -523,7 +523,7 @@ async def test_silent_and_endless_streams_are_closed() -> None:
         await stream.latest()
 
 
-@pytest.mark.parametrize("fault", [Zeros(), Freeze()], ids=repr)
+@pytest.mark.parametrize("fault", [AllZeros(), Freeze()], ids=repr)
 async def test_another_source_takes_over_from_zeros_and_frozen_values(live: Live, fault: Fault) -> None:
     installation = await live()
     await frames(installation)

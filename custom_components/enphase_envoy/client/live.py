@@ -283,8 +283,9 @@ class LivePower:
         self._shown: dict[Address, TimedValue] = {}
 
     def retry(self) -> None:
-        """End all pauses, because a poll succeeded; a source that fails again pauses for longer."""
-        self._resume_at = dict.fromkeys(self.sources, float("-inf"))
+        """End all pauses while there is no source, because a poll succeeded; the next failure pauses for longer."""
+        if self.source is None:
+            self._resume_at = dict.fromkeys(self.sources, float("-inf"))
 
     async def find(self) -> str | None:
         """Return the path of the best source with usable values, without objects of polls; None without one."""
