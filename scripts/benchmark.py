@@ -17,6 +17,7 @@ import sys
 import time
 from typing import Any, Final
 
+from .bench import freshness
 from .bench.plan import POLLS, QUICK, ROUNDS, ROUNDS_QUICK, SUBJECTS, SYSTEMS, Case, Run, Subject, cases, order
 from .bench.report import report
 
@@ -105,6 +106,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--polls", type=positive, default=POLLS, metavar="N", help="polls a run (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers there")
     parser.add_argument("--read", type=Path, metavar="FILE", help="show a file written by --json instead of measuring")
+    parser.add_argument(
+        "--freshness", action="store_true", help="only the seconds between a step of power and the state"
+    )
+    parser.add_argument(
+        "--steps", type=positive, default=100, metavar="N", help="steps for that (default: %(default)s)"
+    )
     return parser.parse_args(arguments)
 
 
@@ -118,6 +125,9 @@ def positive(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print a report, and return an exit code."""
     options = parse(arguments)
+    if options.freshness:
+        print("\n\n".join(freshness.report(system, options.steps) for system in options.system or freshness.SENSORS))
+        return 0
     if options.read:
         found: dict[str, Any] = json.loads(options.read.read_text())
     else:

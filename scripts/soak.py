@@ -19,8 +19,9 @@ def main() -> None:
     parser.add_argument("--days", type=float, default=7, help="simulated days (default 7; one takes about a minute)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the faults (default 1)")
     parser.add_argument("--profile", default="full_battery", help="simulated system (default full_battery)")
+    parser.add_argument("--live", type=int, default=0, help="seconds between readings of live power (default: off)")
     options = parser.parse_args()
-    variables = {"DAYS": options.days, "SEED": options.seed, "PROFILE": options.profile}
+    variables = {"LIVE": options.live, "DAYS": options.days, "SEED": options.seed, "PROFILE": options.profile}
     environment = os.environ | {f"ENVOY_SOAK_{name}": str(value) for name, value in variables.items()}
     test = ["tests/resilience/test_soak.py", "-n0", "-q", "--capture=no", "--show-capture=no", "--tb=short"]
     os.chdir(ROOT)

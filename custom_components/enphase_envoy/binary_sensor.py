@@ -61,6 +61,7 @@ _ENPOWER: Final = (
     EnvoyBinarySensorEntityDescription[EnvoyEnpower](
         key="mains_oper_state",
         translation_key="grid_status",
+        field="mains_oper_state",
         value_fn=lambda enpower: enpower.mains_oper_state == "closed",
     ),
 )
@@ -99,6 +100,7 @@ _GENERATOR: Final = (
         key="connected",
         translation_key="generator_connected",
         device_class=BinarySensorDeviceClass.POWER,
+        field="oper_state",
         value_fn=lambda generator: generator.oper_state == "closed",
     ),
     EnvoyBinarySensorEntityDescription[EnvoyGenerator](

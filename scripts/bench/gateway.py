@@ -14,13 +14,19 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.simulator import Clock, Simulator
+from tests.simulator import Clock, Simulator, house, weather
 from tests.simulator.faults import Answer
 
 #: A sunny noon: all inverters produce, and every minute differs from the last.
 START = "2026-06-21T12:00:00+02:00"
 #: Days of validity of its tokens, independent of the date of the benchmark.
 LONG = 36500
+
+
+#: A line of its input that adds a load to the house, or removes it.
+STEP = "step"
+#: Watts added to the load of the house.
+_extra = {"watts": 0.0}
 
 
 class Counted(Simulator):
@@ -33,8 +39,16 @@ class Counted(Simulator):
         return await super()._send(request, answer)
 
 
+def step(simulator: Simulator) -> None:
+    """Add a load to the house, or remove it."""
+    _extra["watts"] = 2000.0 - _extra["watts"]
+    simulator.house.reconsider()
+
+
 async def serve(profile: str, inverters: int | None) -> None:
     """Serve until the input ends."""
+    # The house takes it from there.
+    vars(house)["load"] = lambda *args: weather.load(*args) + _extra["watts"]
     simulator = Counted(profile, inverters=inverters, clock=Clock(START, running=False))
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -47,6 +61,9 @@ async def serve(profile: str, inverters: int | None) -> None:
             password=simulator.password,
         )
         async for line in lines:
+            if line.decode().strip() == STEP:
+                step(simulator)
+                continue
             paths = Counter(f"{request.path} {request.status}" for request in simulator.requests)
             answered = simulator.answered
             simulator.requests.clear()
@@ -87,11 +104,15 @@ class Remote:
         received: dict[str, Any] = json.loads(self._process.stdout.readline())
         return received
 
+    def send(self, line: str) -> None:
+        """Send a line that is not answered."""
+        assert self._process.stdin  # noqa: S101
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
     def advance(self, seconds: float) -> dict[str, Any]:
         """Advance the clock, and return the requests since the last time."""
-        assert self._process.stdin  # noqa: S101
-        self._process.stdin.write(f"{seconds}\n")
-        self._process.stdin.flush()
+        self.send(str(seconds))
         self.now += seconds
         return self.receive()
 

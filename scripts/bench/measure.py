@@ -172,6 +172,25 @@ class Integration:
         if not coordinator.last_update_success:
             raise RuntimeError(f"a poll failed: {coordinator.last_exception}")
 
+    def set_options(self, **options: object) -> None:
+        """Set options before the set-up."""
+        self._hass.config_entries.async_update_entry(self._entry, options=options)
+
+    async def read_live(self) -> None:
+        """Read live power as its timer would."""
+        await self._entry.runtime_data.gateway.read_live()
+        await self._hass.async_block_till_done()
+
+    def watts(self, unique_id: str) -> float:
+        """Return the power that a sensor shows."""
+        from homeassistant.helpers import entity_registry as er  # noqa: PLC0415
+
+        entity_id = er.async_get(self._hass).async_get_entity_id("sensor", DOMAIN, unique_id)
+        state = self._hass.states.get(entity_id or "")
+        if state is None:
+            raise RuntimeError(f"{unique_id} has no state")
+        return float(state.state) * (1000 if state.attributes["unit_of_measurement"] == "kW" else 1)
+
     def entities(self) -> int:
         """Return the number of entities with a value."""
         return sum(state.state not in ("unavailable", "unknown") for state in self._hass.states.async_all())

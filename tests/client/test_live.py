@@ -19,10 +19,11 @@ from custom_components.enphase_envoy.client.live import LiveError, status_frame
 from custom_components.enphase_envoy.client.meter_stream import SILENT_AFTER, MeterStream
 from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
 from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
+from custom_components.enphase_envoy.model.live import LIVE_INVERTERS, LiveInverters
 from custom_components.enphase_envoy.model.snapshot import Address
 from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Body, Held, Status
-from tests.simulator.faults import Fault, Freeze, Stall, Zeros
+from tests.simulator.faults import AllZeros, Fault, Freeze, Replace, Stall
 
 PRODUCTION: Address = ("system_production",)
 type Live = Callable[..., Awaitable[Installation]]
@@ -169,6 +170,44 @@ async def test_a_small_change_of_live_power_is_written_once_a_minute(live: Live)
     assert float(state.state) == 5.01
 
 
+async def test_inverters_running_and_in_total(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    inverters = installation.coordinator.data.get(LiveInverters, LIVE_INVERTERS)
+    count = len(installation.gateway.house.inverters)
+    assert inverters == LiveInverters(count, count)
+    await installation.pass_time(60)
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_inverters_running")
+    entry = er.async_get(installation.hass).async_get(name)
+    assert entry
+    assert entry.disabled
+
+
+async def test_grid_and_generator_relays_are_live(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    grid = entity_id(installation.hass, "binary_sensor", "202226050419_mains_oper_state")
+
+    def position(address: Address, field: str) -> Any:
+        return getattr(installation.coordinator.data.objects[address].value, field)
+
+    assert position(("enpower",), "mains_oper_state") == "closed"
+    changes = Replace("meters.main_relay_state", 0), Replace("meters.gen_relay_state", 1)
+    with (
+        installation.gateway.fault(URL_LIVE_DATA_STATUS, changes[0]),
+        installation.gateway.fault(URL_LIVE_DATA_STATUS, changes[1]),
+    ):
+        await frames(installation, 1)
+        assert position(("enpower",), "mains_oper_state") == "open"
+        assert position(("generator",), "oper_state") == "closed"
+        state = installation.hass.states.get(grid)
+        assert state
+        assert state.state == "off"
+    await frames(installation, 1)
+    assert position(("enpower",), "mains_oper_state") == "closed"
+    assert position(("generator",), "oper_state") == "open"
+
+
 async def test_sensor_shows_the_source(live: Live) -> None:
     installation = await live()
     await frames(installation)
@@ -227,6 +266,7 @@ async def test_values_that_stand_still_are_not_fresh(live: Live) -> None:
     with (
         installation.gateway.fault(URL_LIVE_DATA_STATUS, Body(document.text)),
         installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, Status(503)),
+        installation.gateway.fault(URL_METER_STREAM, Status(503)),
     ):
         await frames(installation, 8)
         # Until the next poll, whose values are newer.
@@ -255,7 +295,8 @@ async def test_a_poll_goes_on_where_live_power_ends(live: Live) -> None:
     await frames(installation)
     with (
         installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(503)),
-        installation.gateway.fault("/ivp/meters/readings", Status(503)),
+        installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, Status(503)),
+        installation.gateway.fault(URL_METER_STREAM, Status(503)),
     ):
         for _ in range(2):
             await installation.pass_time(60)
@@ -376,7 +417,7 @@ async def test_poll_ends_the_pauses_of_live_power(live: Live) -> None:
     installation = await live()
     gateway = installation.coordinator.gateway
     await frames(installation)
-    with installation.gateway.fault("/ivp/*", Status(503)):
+    with installation.gateway.fault("/ivp/*", Status(503)), installation.gateway.fault("/stream/*", Status(503)):
         await frames(installation, 40)
     assert gateway.live.source is None
     await gateway.poll()
@@ -444,7 +485,7 @@ async def test_stream_is_closed_with_the_entry(streaming: Installation) -> None:
     assert URL_METER_STREAM not in streaming.gateway._in_flight
 
 
-@pytest.mark.parametrize("fault", [Status(401), Zeros(), Body("data: {}\n\n"), Freeze()], ids=repr)
+@pytest.mark.parametrize("fault", [Status(401), AllZeros(), Body("data: {}\n\n"), Freeze()], ids=repr)
 async def test_unusable_stream_is_no_source(streaming: Installation, fault: Fault) -> None:
     with streaming.gateway.fault(URL_METER_STREAM, fault):
         await events(streaming, 8)
@@ -484,7 +525,7 @@ async def test_silent_and_endless_streams_are_closed() -> None:
         await stream.latest()
 
 
-@pytest.mark.parametrize("fault", [Zeros(), Freeze()], ids=repr)
+@pytest.mark.parametrize("fault", [AllZeros(), Freeze()], ids=repr)
 async def test_another_source_takes_over_from_zeros_and_frozen_values(live: Live, fault: Fault) -> None:
     installation = await live()
     await frames(installation)

@@ -139,7 +139,7 @@ class Freeze(Fault):
         return self._first
 
 
-class Zeros(Fault):
+class AllZeros(Fault):
     """A document with zeros in place of all its powers, voltages and currents."""
 
     def edit(self, _path: str, document: Json, gateway: Gateway) -> Json:

@@ -149,6 +149,11 @@ class House:
         """Update the flows after a change of settings."""
         self.flow = self._flows()
 
+    def reconsider(self) -> None:
+        """Update the flows after a change of the load within a cell."""
+        self._weather = (-1.0, 0.0, 0.0)
+        self.refresh()
+
     # -- flows --------------------------------------------------------------------------------------------------
 
     def _flows(self) -> PerPhase:

@@ -283,12 +283,14 @@ class Gateway:
         if not self._parser.needs:
             return {path for path, endpoint in endpoints.items() if endpoint.good}
         in_use, late = self._parser.paths, self._scheduler.late
-        due = in_use
+        due, spared = in_use, set[str]()
         if self._parser.cache.objects:
             now, slack = self.clock(), self.poll_interval / 2
-            due = {path for path in in_use if endpoints[path].is_due(now, slack)} - self._spared()
+            spared = self._spared()
+            due = {path for path in in_use if endpoints[path].is_due(now, slack)} - spared
             due |= self._parser.cache.unconfirmed & in_use
-        if due - late and not self._lost:
+        # With live power nothing may be due in a small system, whose gateway answers nevertheless.
+        if (due - late or spared) and not self._lost:
             return due
         # All others pause after failures, or are still under way: the fastest shows whether that is over.
         free = sorted(in_use - late, key=lambda path: (endpoints[path].duration, path))

@@ -22,9 +22,11 @@ from pyenphase.const import (
 )
 from pyenphase.exceptions import EnvoyClientClosedError, EnvoyError
 from pyenphase.json import json_loads
+from pyenphase.models.enpower import EnvoyEnpower
+from pyenphase.models.generator import EnvoyGenerator
 from pyenphase.models.meters import CtState, CtType, EnvoyMeterData
 
-from ..model.live import LIVE_BATTERY, LiveBattery
+from ..model.live import LIVE_BATTERY, LIVE_INVERTERS, LiveBattery, LiveInverters
 from ..model.snapshot import Address, Freshness, TimedValue
 from ..model.validation import is_number
 from .backoff import Backoff
@@ -65,6 +67,13 @@ _STATUS: Final = (
     ("load", "system_consumption", CtType.TOTAL_CONSUMPTION),
     ("storage", None, CtType.STORAGE),
 )
+#: Relays in the live data status, with the objects of the polls and their fields.
+_RELAYS: Final = (
+    ("main_relay_state", ("enpower",), EnvoyEnpower, "mains_oper_state"),
+    ("gen_relay_state", ("generator",), EnvoyGenerator, "oper_state"),
+)
+#: Objects that only frames contain.
+_OWN: Final[Mapping[Address, type]] = {LIVE_BATTERY: LiveBattery, LIVE_INVERTERS: LiveInverters}
 #: Where no CT measures the consumption, the gateway reports production plus import, which includes what batteries
 #: charge: `load` of the live data is another figure. Where one does, it reports the net consumption as the difference.
 #: CT meters with the object of the production report that shows the same power.
@@ -121,7 +130,28 @@ def status_frame(document: dict[str, Any], objects: Objects) -> Frame:
     for key, address in (("soc", ("battery_aggregate",)), ("enc_agg_soc", ("encharge_aggregate",))):
         if is_number(percent := meters.get(key)) and 0 <= percent <= 100:  # noqa: PLR2004
             values[address] = {"state_of_charge": percent}
+    values |= _relays(meters, objects)
+    inverters = document.get("iqpm") or {}
+    running, count = inverters.get("running_PCU_count"), inverters.get("total_PCU_count")
+    if is_number(running) and is_number(count) and 0 <= running <= count:
+        values[LIVE_INVERTERS] = {"running": running, "total": count}
     return Frame(values, meters["last_update"])
+
+
+def _relays(meters: dict[str, Any], objects: Objects) -> Values:
+    """Return the positions of the relays of grid and generator that are others than in the last poll.
+
+    A poll distinguishes more positions, such as `open synchronizing`.
+    """
+    values: Values = {}
+    for key, address, kind, field in _RELAYS:
+        position = {0: "open", 1: "closed"}.get(meters.get(key, -1))
+        timed = objects.get(address)
+        if position and timed and isinstance(timed.value, kind):
+            polled = getattr(timed.value, field)
+            if (polled == "closed") != (position == "closed"):
+                values[address] = {field: position}
+    return values
 
 
 def readings_frame(document: list[dict[str, Any]], objects: Objects) -> Frame:
@@ -253,8 +283,9 @@ class LivePower:
         self._shown: dict[Address, TimedValue] = {}
 
     def retry(self) -> None:
-        """End all pauses, because a poll succeeded; a source that fails again pauses for longer."""
-        self._resume_at = dict.fromkeys(self.sources, float("-inf"))
+        """End all pauses while there is no source, because a poll succeeded; the next failure pauses for longer."""
+        if self.source is None:
+            self._resume_at = dict.fromkeys(self.sources, float("-inf"))
 
     async def find(self) -> str | None:
         """Return the path of the best source with usable values, without objects of polls; None without one."""
@@ -296,7 +327,7 @@ class LivePower:
                 return set()
             self._succeed(path)
             self._values, self._freshness = frame.values, Freshness(self._clock())
-            return frame.values.keys() & objects.keys()
+            return frame.values.keys() & (objects.keys() | _OWN.keys())
         return set()
 
     async def _read(self, path: str, objects: Objects) -> Frame | None:
@@ -415,12 +446,16 @@ class LivePower:
             self._shown[SOURCE] = objects[SOURCE] = shown.renewed(name, now)
         at = self._freshness.updated_at
         is_current = self.is_current
-        if is_current and LIVE_BATTERY in self._values and any(address[0] == "encharge_power" for address in objects):
-            battery, fields = LiveBattery(**self._values[LIVE_BATTERY]), {"power": self._freshness}
-            objects[LIVE_BATTERY] = TimedValue(battery, self._freshness, fields)
+        for address in self._values.keys() & _OWN.keys() if is_current else ():
+            if address == LIVE_BATTERY and not any(each[0] == "encharge_power" for each in objects):
+                continue
+            own: Any = _OWN[address](**self._values[address])
+            fields = dict.fromkeys(self._values[address], self._freshness)
+            shown = self._shown.get(address, TimedValue(own, self._freshness))
+            self._shown[address] = objects[address] = shown.renewed(own, self._freshness, fields)
         for address, values in self._values.items():
             timed = objects.get(address)
-            if timed is None or not (is_current or timed.updated_at < at):
+            if address in _OWN or timed is None or not (is_current or timed.updated_at < at):
                 continue
             value: Any = replace(cast("Any", timed.value), **values)
             last = self._shown.get(address, timed)

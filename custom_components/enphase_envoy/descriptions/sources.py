@@ -28,8 +28,9 @@ from ..cloud.models import CloudBattery
 from ..energy.virtual_meters.battery import BATTERY, BatteryEnergy
 from ..energy.virtual_meters.grid import BALANCED, GRID, GridEnergy
 from ..energy.virtual_meters.house import HOUSE, HouseEnergy
-from ..model import identifiers
+from ..model import identifiers, live
 from ..model.ac_batteries import FLEET, AcbFleet
+from ..model.live import LiveInverters
 from ..model.relays import GRID_RELAY as GRID_RELAY_ADDRESS, GridRelay
 from ..model.snapshot import Address, Snapshot
 
@@ -87,6 +88,7 @@ PRODUCTION: Final = Source(EnvoySystemProduction, ("system_production",))
 CONSUMPTION: Final = Source(EnvoySystemConsumption, ("system_consumption",))
 NET_CONSUMPTION: Final = Source(EnvoySystemConsumption, ("system_net_consumption",))
 LIVE_SOURCE: Final = Source(LiveSource, SOURCE)
+LIVE_INVERTERS: Final = Source(LiveInverters, live.LIVE_INVERTERS)
 INVERTERS: Final = Source(
     EnvoyInverter, ("inverters",), 1, identifiers.own, object_id_fn=identifiers.listed_as_inverter
 )

@@ -5,8 +5,9 @@ from typing import Final
 
 from .snapshot import Address
 
-#: Where the power of all batteries together is found.
+#: Where the power of all batteries together is found, and the number of inverters.
 LIVE_BATTERY: Final[Address] = ("live_battery",)
+LIVE_INVERTERS: Final[Address] = ("live_inverters",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +16,11 @@ class LiveBattery:
 
     #: Watts, + is discharge.
     power: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveInverters:
+    """Number of inverters, and of those that produce."""
+
+    running: int
+    total: int

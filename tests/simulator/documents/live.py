@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from .devices import inverter_summary
+
 if TYPE_CHECKING:
     from tests.simulator.counters import Flow
     from tests.simulator.gateway import Gateway, Json
@@ -36,6 +38,7 @@ def live_status(gateway: Gateway, _query: dict[str, str]) -> Json:
         },
         "meters": gateway.last_live,
         "tasks": {"task_id": 0, "timestamp": 0},
+        **_iqpm(gateway),
         "counters": {"main_CfgLoad": 1, "main_taskUpdate": int(gateway.now) // 60 % 100_000},
         "dry_contacts": {
             relay.id: {
@@ -47,6 +50,14 @@ def live_status(gateway: Gateway, _query: dict[str, str]) -> Json:
             for relay in gateway.house.relays
         },
     }
+
+
+def _iqpm(gateway: Gateway) -> dict[str, Json]:
+    """Return the numbers of inverters, which firmware 8 reports."""
+    if gateway.version < (8,):
+        return {}
+    count, _newest, watts, _energy = inverter_summary(gateway)
+    return {"iqpm": {"total_PCU_count": count, "running_PCU_count": count if watts else 0}}
 
 
 def _live_meters(gateway: Gateway) -> Json:
