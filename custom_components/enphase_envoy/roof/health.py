@@ -221,15 +221,8 @@ class RoofHealth:
 
     def dump(self) -> dict[str, Json]:
         """Return the state to store; 0.5 KB for each panel."""
-        panels: dict[str, Json] = {
-            serial: [
-                *(panel.reported_at, panel.full_watts, list(map(round, panel.today)), panel.covered),
-                *([[round(1000 * s) for s in day] for day in days] for days in (panel.recent, panel.reference)),
-                *(panel.problem, list(panel.problem_days), panel.snow_days),
-            ]
-            for serial, panel in self.panels.items()
-        }
-        return {"day": self._day, "totals": list(map(round, self._totals)), "panels": panels}
+        panels: dict[str, Json] = {serial: _stored(panel) for serial, panel in self.panels.items()}
+        return {"day": self._day, "totals": [round(total) for total in self._totals], "panels": panels}
 
     def load(self, data: Mapping[str, object]) -> None:
         """Restore the state; panels that are not valid are left out."""
@@ -243,9 +236,18 @@ class RoofHealth:
                 self.panels[str(serial)] = panel
 
 
-def _restored(stored: Any) -> Panel | None:
+def _stored(panel: Panel) -> Json:
+    recent, reference = (
+        [[round(1000 * share) for share in day] for day in days] for days in (panel.recent, panel.reference)
+    )
+    values: list[Any] = [panel.reported_at, panel.full_watts, [round(energy) for energy in panel.today], panel.covered]
+    return [*values, recent, reference, panel.problem, list(panel.problem_days), panel.snow_days]
+
+
+def _restored(stored: Json) -> Panel | None:
+    values: Any = stored
     try:
-        at, full, today, covered, recent, reference, problem, problem_days, snow_days = stored
+        at, full, today, covered, recent, reference, problem, problem_days, snow_days = values
         panel = Panel(float(at), float(full), [float(energy) for energy in today], float(covered))
         for days, shares in ((panel.recent, recent), (panel.reference, reference)):
             days.extend(tuple(share / 1000 for share in day) for day in shares)
