@@ -5,7 +5,7 @@ documents, so that an endpoint which fails, or whose document is invalid, affect
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 import logging
@@ -13,7 +13,7 @@ import time
 from typing import Final
 
 import aiohttp
-from pyenphase.const import AUTH_TOKEN_MIN_VERSION, URL_PRODUCTION_INVERTERS
+from pyenphase.const import AUTH_TOKEN_MIN_VERSION, URL_INVENTORY, URL_PRODUCTION_INVERTERS, SupportedFeatures
 from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyClientClosedError, EnvoyProbeFailed
 from pyenphase.models.meters import CtType
 
@@ -27,7 +27,7 @@ from .envoy import PARSE_ERRORS, Discovery, LibraryEnvoy
 from .errors import GatewayBusyError, GatewayError, Reason
 from .live import LivePower
 from .parser import DocumentParser
-from .paths import ALL_PATHS, COUNTER_PATHS, FED_BY, URL_INFO
+from .paths import ALL_PATHS, COUNTER_PATHS, FED_BY, INVENTORY_PERIOD_WITH_BATTERIES, UNHURRIED, URL_INFO
 from .persistence import ClockPair
 from .probe import ProbeSchedule
 from .scheduler import PollCycle, RawResponse, RequestScheduler
@@ -244,7 +244,7 @@ class Gateway:
         """Request what is due and return all objects. Raises GatewayError when no endpoint answered."""
         async with self._polling:
             cycle = self._scheduler.new_cycle()
-            await self._fetch(cycle, await self._due(cycle), self._timeout)
+            await self._fetch_all(cycle, await self._due(cycle))
             if probes := not self._lost and (not self._parser.needs or self._probes.is_due):
                 await self._probe(cycle)
             await self._parse(cycle)
@@ -310,6 +310,11 @@ class Gateway:
             task.add_done_callback(partial(self._merge_late, cycle, path))
         self._require_open()
 
+    async def _fetch_all(self, cycle: PollCycle, paths: AbstractSet[str]) -> None:
+        """Request endpoints in a cycle, and wait for those that may take long only briefly, after all others."""
+        await self._fetch(cycle, paths - UNHURRIED, self._timeout)
+        await self._fetch(cycle, paths & UNHURRIED, self.timeouts.unhurried)
+
     def _require_open(self) -> None:
         """Raise GatewayError when closed."""
         if self.is_closed:
@@ -339,7 +344,7 @@ class Gateway:
         """Parse the answers of a cycle, and request the documents that the updaters read and that are still missing."""
         self._merge(cycle)
         while missing := self._missing() - cycle.requested - self._scheduler.late:
-            await self._fetch(cycle, missing, self._timeout)
+            await self._fetch_all(cycle, missing)
             self._merge(cycle)
 
     def _missing(self) -> set[str]:
@@ -392,7 +397,8 @@ class Gateway:
     def _log_failures(self) -> None:
         """Log one line when an endpoint starts to fail, and one when it answers again."""
         for path in self._parser.paths:
-            failure = self._scheduler.endpoints[path].failure
+            endpoint = self._scheduler.endpoints[path]
+            failure = None if endpoint.is_absent and endpoint.good is None else endpoint.failure
             if failure and path not in self._failing:
                 self._failing.add(path)
                 _LOGGER.warning("%s: %s fails (%s); its last values are kept", self.host, path, failure)
@@ -438,6 +444,8 @@ class Gateway:
         if firmware == self.envoy.firmware and self._probes.accept(found.fingerprint):
             self.envoy.adopt(found)
             self._parser.use(found.updaters)
+            if found.features and SupportedFeatures.ACB in found.features:
+                self._scheduler.endpoints[URL_INVENTORY].period = INVENTORY_PERIOD_WITH_BATTERIES
 
     async def _discover(self, cycle: PollCycle) -> Discovery:
         """Have the library probe. Raises GatewayError."""

@@ -13,6 +13,7 @@ from pyenphase.const import (
     URL_GEN_MODE,
     URL_GEN_SCHEDULE,
     URL_GENERATOR,
+    URL_INVENTORY,
     SupportedFeatures,
 )
 from pyenphase.exceptions import ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired
@@ -28,7 +29,7 @@ from pyenphase.updaters.base import EnvoyUpdater
 from pyenphase.updaters.ensemble import EnvoyEnembleUpdater
 from pyenphase.updaters.generator import EnvoyGeneratorUpdater
 
-from .models import BatteryController, BatteryScheduler, GatewayData, LiveDataStatus
+from .models import BatteryController, BatteryScheduler, GatewayData, LiveDataStatus, panel_statuses
 from .paths import URL_BATTERY_SCHEDULER, URL_LIVE_DATA_STATUS
 
 
@@ -165,9 +166,28 @@ REPLACED: Final[dict[type[EnvoyUpdater], type[EnvoyUpdater]]] = {
     EnvoyEnembleUpdater: EnsembleReader,
     EnvoyGeneratorUpdater: GeneratorReader,
 }
+
+
+class PanelStatusUpdater(EnvoyUpdater):
+    """Status of the microinverters."""
+
+    @override
+    async def probe(self, discovered_features: SupportedFeatures) -> SupportedFeatures | None:
+        """Return None where there are no microinverters. The inventory is not requested: a probe would wait for it."""
+        return SupportedFeatures(0) if SupportedFeatures.INVERTERS in discovered_features else None
+
+    @override
+    async def update(self, envoy_data: EnvoyData) -> None:
+        """Parse the statuses."""
+        document = await self._json_request(URL_INVENTORY)
+        if isinstance(envoy_data, GatewayData):
+            envoy_data.panels = panel_statuses(document) or None
+
+
 #: Probed after the library's own, which they may build on.
 UPDATERS: Final[tuple[type[EnvoyUpdater], ...]] = (
     LiveDataStatusUpdater,
     BatteryControllerUpdater,
     BatterySchedulerUpdater,
+    PanelStatusUpdater,
 )

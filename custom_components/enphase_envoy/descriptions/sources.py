@@ -30,6 +30,16 @@ from ..energy.virtual_meters.grid import BALANCED, GRID, GridEnergy
 from ..energy.virtual_meters.house import HOUSE, HouseEnergy
 from ..model import identifiers
 from ..model.ac_batteries import FLEET, AcbFleet
+from ..model.panels import (
+    COUNTS,
+    HEALTH,
+    ROOF as ROOF_ADDRESS,
+    STATUSES,
+    PanelCounts,
+    PanelHealth,
+    PanelStatus,
+    RoofState,
+)
 from ..model.relays import GRID_RELAY as GRID_RELAY_ADDRESS, GridRelay
 from ..model.snapshot import Address, Snapshot
 
@@ -90,6 +100,10 @@ LIVE_SOURCE: Final = Source(LiveSource, SOURCE)
 INVERTERS: Final = Source(
     EnvoyInverter, ("inverters",), 1, identifiers.own, object_id_fn=identifiers.listed_as_inverter
 )
+PANEL_STATUSES: Final = Source(PanelStatus, (STATUSES,), 1, identifiers.inverter)
+PANEL_HEALTH: Final = Source(PanelHealth, (HEALTH,), 1, identifiers.own)
+PANEL_COUNTS: Final = Source(PanelCounts, COUNTS)
+ROOF: Final = Source(RoofState, ROOF_ADDRESS)
 
 ENCHARGES: Final = Source(EnvoyEncharge, ("encharge_inventory",), 1, identifiers.own)
 ENCHARGE_POWER: Final = Source(EnvoyEnchargePower, ("encharge_power",), 1, identifiers.own)
