@@ -86,7 +86,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self.is_closed = False
         entry.async_on_unload(self.async_close)
         self.energy_manager = energy_manager
-        self.roof = RoofManager(hass, entry)
+        self.roof = RoofManager(hass, entry, gateway.wall)
         self.authentication = Authentication(hass, entry, gateway, gateway.clock)
         self.published = PublishedObjects(interval, gateway.clock)
         #: Changes battery settings through the cloud, where the user chose that.

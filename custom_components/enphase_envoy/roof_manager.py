@@ -1,6 +1,6 @@
 """The panels of an entry: their stored state, the darkness at the system's place, and repair issues."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
 
@@ -35,8 +35,9 @@ _USUAL_BELOW: Final = 600.0
 class RoofManager:
     """Follows the panels of a gateway."""
 
-    def __init__(self, hass: HomeAssistant, entry: ConfigEntry) -> None:
-        """Prepare to process snapshots."""
+    def __init__(self, hass: HomeAssistant, entry: ConfigEntry, wall: Callable[[], float]) -> None:
+        """Prepare to process snapshots; `wall` returns seconds since the epoch."""
+        self._wall = wall
         self._hass = hass
         self._entry = entry
         self._store = EntryStore(hass, entry, ROOF)
@@ -56,9 +57,9 @@ class RoofManager:
         """Return the snapshot with the objects of the panels; with `addresses`, only these have changed."""
         if addresses is not None and _FIELDS.isdisjoint(address[0] for address in addresses):
             return replace(snapshot, objects=self.monitor.process(snapshot.objects, None))
-        now = dt_util.utcnow()
-        is_dark = elevation(get_astral_observer(self._hass), now) < _DARK_BELOW
-        moment = Moment(now.timestamp(), dt_util.get_default_time_zone(), is_dark)
+        now = self._wall()
+        is_dark = elevation(get_astral_observer(self._hass), dt_util.utc_from_timestamp(now)) < _DARK_BELOW
+        moment = Moment(now, dt_util.get_default_time_zone(), is_dark)
         objects = self.monitor.process(snapshot.objects, moment)
         if self.monitor.health.panels and self._is_loaded:
             self._store.keep(self.monitor.dump, _SAVE_DELAY)
@@ -75,14 +76,14 @@ class RoofManager:
                 lasting[panel.problem].append(serial)
         for problem, serials in lasting.items():
             if serials != self._reported.get(problem):
-                async_report_panels(self._hass, self._entry, problem, [self._name(serial) for serial in serials])
+                async_report_panels(self._hass, self._entry, problem, [self.name(serial) for serial in serials])
         self._reported = lasting
         if health.report_interval >= _SLOW_FROM:
             async_report_slow_reports(self._hass, self._entry, round(health.report_interval / 60))
         elif 0 < health.report_interval < _USUAL_BELOW:
             async_clear(self._hass, self._entry, SLOW_REPORTS)
 
-    def _name(self, serial: str) -> str:
+    def name(self, serial: str) -> str:
         """Return the name of a panel's device."""
         device = dr.async_get(self._hass).async_get_device_by_identifier((DOMAIN, serial), self._entry.entry_id)
         return (device and (device.name_by_user or device.name)) or serial

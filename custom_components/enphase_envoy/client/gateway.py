@@ -65,7 +65,7 @@ class Gateway:
         self.poll_interval: float = 60.0
         #: pyenphase's object, for its properties and its commands.
         self.envoy = LibraryEnvoy(host, session, self.timeouts)
-        self._wall = wall
+        self.wall = wall
         self._pinned = pinned
         self._scheduler = RequestScheduler(self.envoy, self.timeouts, clock)
         self.envoy.slot = self._scheduler.slot
@@ -197,7 +197,7 @@ class Gateway:
         """Return identification and documents, to be stored as JSON."""
         cache = self._parser.cache
         known = set[Address]().union(*cache.known.values())
-        now = ClockPair(self.clock(), self._wall())
+        now = ClockPair(self.clock(), self.wall())
         endpoints, counting = self._scheduler.endpoints, self.envoy.counting
         return persistence.dump(
             self.envoy.info, self._parser.sources, endpoints, now, known, absent=cache.absent, counting=counting
@@ -205,7 +205,7 @@ class Gateway:
 
     def load(self, stored: Mapping[str, object], expected: str | None) -> None:
         """Restore what `dump` returned in an earlier session, if it is about the `expected` serial number."""
-        found = persistence.load(stored, ClockPair(self.clock(), self._wall()))
+        found = persistence.load(stored, ClockPair(self.clock(), self.wall()))
         if found and expected in (None, found.info.serial):
             self.envoy.restore_info(found.info)
             self._parser.sources = found.sources

@@ -286,6 +286,10 @@ class RoofHealth:
         }
         return {serial: alike.get(serial) or [each for each in self.panels if each != serial] for serial in self.panels}
 
+    def energy_on(self, serial: str, day: int) -> float | None:
+        """Return the energy of a panel on a day, in Wh; None for another day than that of the reports."""
+        return sum(self.panels[serial].today) if day == self.day else None
+
     def recent_problem_days(self, serial: str) -> int:
         """Return the number of days with a problem among the last 30, today included."""
         panel = self.panels[serial]

@@ -124,6 +124,9 @@ class RoofMonitor:
             oldest |= {serial: _REMOVED_UNLISTED for serial in reports if serial not in self._statuses}
             oldest |= dict.fromkeys(self._statuses, float("inf"))
         removed = [serial for serial, at in reports.items() if newest - at > oldest[serial]]
+        if 2 * len(removed) > len(reports):
+            # The clock of the gateway may have been set: the dates of most panels are no sign of anything.
+            removed = []
         self._removed = frozenset((field, serial) for serial in removed for field in (_INVERTERS, HEALTH))
 
     def _show_health(self) -> None:
