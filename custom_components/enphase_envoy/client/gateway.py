@@ -256,6 +256,8 @@ class Gateway:
             if is_empty and not self._was_production_empty:
                 self.request_probe()
             self._was_production_empty = is_empty
+            if self._parser.lists_too_few_inverters:
+                self.request_probe()
             if new := self._parser.signs_of_new_hardware() - cycle.requested:
                 await self._fetch(cycle, new, self.timeouts.poll)
                 await self._parse(cycle)

@@ -59,6 +59,7 @@ ALL_PATHS: Final = (
 
 #: The endpoint that determines the freshness of a field, where an updater reads several or the field can be written.
 FED_BY: Final = {
+    "inverters": URL_PRODUCTION_INVERTERS,
     "ctmeters": ENDPOINT_URL_METERS_READINGS,
     "ctmeters_phases": ENDPOINT_URL_METERS_READINGS,
     "encharge_inventory": URL_ENSEMBLE_INVENTORY,

@@ -25,10 +25,12 @@ from pyenphase.models.generator import (
     EnvoyGeneratorMode,
     EnvoyGeneratorSchedule,
 )
+from pyenphase.updaters.api_v1_production_inverters import EnvoyApiV1ProductionInvertersUpdater
 from pyenphase.updaters.base import EnvoyUpdater
 from pyenphase.updaters.ensemble import EnvoyEnembleUpdater
 from pyenphase.updaters.generator import EnvoyGeneratorUpdater
 
+from .inverters import InverterReader
 from .models import BatteryController, BatteryScheduler, GatewayData, LiveDataStatus, panel_statuses
 from .paths import URL_BATTERY_SCHEDULER, URL_LIVE_DATA_STATUS
 
@@ -165,6 +167,7 @@ class GeneratorReader(EnvoyUpdater):
 REPLACED: Final[dict[type[EnvoyUpdater], type[EnvoyUpdater]]] = {
     EnvoyEnembleUpdater: EnsembleReader,
     EnvoyGeneratorUpdater: GeneratorReader,
+    EnvoyApiV1ProductionInvertersUpdater: InverterReader,
 }
 
 
