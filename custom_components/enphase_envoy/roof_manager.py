@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
 
+from astral import Observer  # type: ignore[import-untyped]
 from astral.sun import elevation  # type: ignore[import-untyped]
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
-from homeassistant.helpers.sun import get_astral_observer
 from homeassistant.util import dt as dt_util
 
 from .const import DOMAIN
@@ -58,7 +58,8 @@ class RoofManager:
         if addresses is not None and _FIELDS.isdisjoint(address[0] for address in addresses):
             return replace(snapshot, objects=self.monitor.process(snapshot.objects, None))
         now = self._wall()
-        is_dark = elevation(get_astral_observer(self._hass), dt_util.utc_from_timestamp(now)) < _DARK_BELOW
+        place = Observer(self._hass.config.latitude, self._hass.config.longitude)
+        is_dark = elevation(place, dt_util.utc_from_timestamp(now)) < _DARK_BELOW
         moment = Moment(now, dt_util.get_default_time_zone(), is_dark)
         objects = self.monitor.process(snapshot.objects, moment)
         if self.monitor.health.panels and self._is_loaded:

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final, override
+from typing import Any, override
 
 from pyenphase import EnvoyData
 from pyenphase.const import URL_DEVICE_DATA, SupportedFeatures
@@ -11,9 +11,6 @@ from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.updaters.api_v1_production_inverters import EnvoyApiV1ProductionInvertersUpdater
 
 from ..model.validation import is_number
-
-#: Seconds by which details may be older than the last report of their inverter; older ones are left out.
-_OUTDATED_AFTER: Final = 900
 
 
 def is_full(device_data: object) -> bool:
@@ -62,9 +59,9 @@ def _details(device: Any) -> EnvoyInverter | None:  # noqa: ANN401  (a part of a
 
 
 def _combined(inverter: EnvoyInverter, details: EnvoyInverter) -> EnvoyInverter:
-    """Return an inverter with its details, if these are not outdated."""
+    """Return an inverter with its details, which stay while the document with them cannot be read."""
     at, detailed_at = inverter.last_report_date, details.last_report_date
-    if not (is_number(at) and is_number(detailed_at)) or at - detailed_at > _OUTDATED_AFTER:
+    if not (is_number(at) and is_number(detailed_at)):
         return inverter
     if detailed_at >= at:
         return details
