@@ -51,7 +51,8 @@ _CONDITIONS: Final = {
 }
 #: All statuses, the gravest first.
 STATUSES: Final = tuple(_CONDITIONS)
-_STATUS: Final = {condition: status for status, conditions in _CONDITIONS.items() for condition in conditions}
+#: The status of each flag.
+FLAGS: Final = {condition: status for status, conditions in _CONDITIONS.items() for condition in conditions}
 _GRAVITY: Final = {status: place for place, status in enumerate(STATUSES)}
 #: The gateway commands these: such a panel is not judged.
 _COMMANDED: Final = frozenset({"off_by_command", "power_limited"})
@@ -62,7 +63,7 @@ _AT_NIGHT: Final = frozenset({"low_light", "not_reporting"})
 def _statuses(codes: Collection[str]) -> set[str]:
     """Return the statuses of codes such as `envoy.cond_flags.pcu_ctrl.dc-pwr-low`, as far as they are in the table."""
     conditions = (code.rsplit(".", 1)[-1] for code in codes if code.startswith(_PREFIXES))
-    return {_STATUS[condition] for condition in conditions if condition in _STATUS}
+    return {FLAGS[condition] for condition in conditions if condition in FLAGS}
 
 
 def gravest(codes: Collection[str], *, is_dark: bool = False) -> str | None:
