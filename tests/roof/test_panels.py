@@ -153,6 +153,7 @@ async def test_entities_of_many_panels_are_disabled(
     await hass.config_entries.async_unload(entry.entry_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["W", "kWh"])
 async def test_report_of_the_panels(hass: HomeAssistant, statistics: Statistics, set_up: SetUp, unit: str) -> None:
     """A month of statistics of power, or of energy with a first panel that made half as much."""
