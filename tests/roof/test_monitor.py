@@ -67,6 +67,14 @@ def test_ac_battery_among_the_inverters_is_no_panel() -> None:
     assert serials(shown, "panel_health") == {"1"}
 
 
+def test_panels_of_a_system_with_ac_batteries_are_those_in_the_inventory() -> None:
+    battery: dict[Address, TimedValue] = {("acb_power",): TimedValue(None, Freshness(0.0))}
+    shown = dict(RoofMonitor().process(objects_of({"1": 0, "2": 0}) | battery, NOON))
+    assert not serials(shown, "panel_health")
+    shown = dict(RoofMonitor().process(objects_of({"1": 0, "2": 0}, {"1": OK}) | battery, NOON))
+    assert serials(shown, "panel_health") == {"1"}
+
+
 def test_status_counts_and_darkness() -> None:
     monitor = RoofMonitor()
     objects = objects_of({"1": 0, "2": 0}, {"1": OK, "2": replace(OK, producing=False)})

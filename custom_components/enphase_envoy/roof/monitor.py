@@ -14,9 +14,10 @@ from ..model.validation import is_number
 from .conditions import is_commanded
 from .health import RoofHealth
 
-#: Field of the inverters, and of the AC batteries, which some gateways list as inverters as well.
+#: Fields of the inverters and of AC batteries, and the power of these.
 _INVERTERS: Final = "inverters"
 _BATTERIES: Final = "acb_inventory"
+_BATTERY_POWER: Final[Address] = ("acb_power",)
 #: Seconds between two evaluations.
 _PERIOD: Final = 900.0
 #: Seconds that the report of a removed microinverter is older than the newest: one that the inventory does not list,
@@ -70,8 +71,10 @@ class RoofMonitor:
         for address, timed in objects.items():
             if address[0] in found and len(address) > 1:
                 found[address[0]][address[1]] = timed
-        inverters = {serial: timed for serial, timed in found[_INVERTERS].items() if serial not in found[_BATTERIES]}
         statuses = found[STATUSES]
+        # Some gateways list AC batteries as inverters as well: only the inventory distinguishes them.
+        others = found[_INVERTERS].keys() - statuses.keys() if _BATTERY_POWER in objects else found[_BATTERIES]
+        inverters = {serial: timed for serial, timed in found[_INVERTERS].items() if serial not in others}
         if _differ(statuses, self._statuses) or self._is_dark != moment.is_dark:
             self._statuses, self._is_dark = statuses, moment.is_dark
             self._show_statuses()
