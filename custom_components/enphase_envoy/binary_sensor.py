@@ -22,7 +22,9 @@ from pyenphase.models.generator import EnvoyGenerator
 from .coordinator import EnvoyConfigEntry
 from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription
+from .descriptions.inverters import has_few_panels
 from .entity import EnvoyEntity, async_setup_entity_sets
+from .model.panels import PanelHealth, RoofState
 from .model.relays import GridRelay
 
 PARALLEL_UPDATES = 0
@@ -95,6 +97,28 @@ _ACB: Final = (
     EnvoyBinarySensorEntityDescription[EnvoyACB](key="producing", value_fn=lambda acb: acb.producing),
 )
 
+_PANEL: Final = (
+    EnvoyBinarySensorEntityDescription[PanelHealth](
+        key="problem",
+        translation_key="panel_problem",
+        device_class=BinarySensorDeviceClass.PROBLEM,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        enabled_fn=has_few_panels,
+        value_fn=lambda panel: panel.problem is not None,
+        attributes_fn=lambda panel: {"reason": panel.problem},
+    ),
+)
+
+_ROOF: Final = (
+    EnvoyBinarySensorEntityDescription[RoofState](
+        key="roof_problem",
+        device_class=BinarySensorDeviceClass.PROBLEM,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value_fn=lambda roof: bool(roof.problems),
+        attributes_fn=lambda roof: {"panels": dict(roof.problems)},
+    ),
+)
+
 _GENERATOR: Final = (
     EnvoyBinarySensorEntityDescription[EnvoyGenerator](
         key="connected",
@@ -120,6 +144,8 @@ BINARY_SENSORS: Final[tuple[EntitySet[Any, EnvoyBinarySensorEntityDescription[An
     EntitySet(sources.C6_COMBINER, (_communicating(EnvoyC6CC),)),
     EntitySet(sources.ACBS, _ACB),
     EntitySet(sources.GENERATOR, _GENERATOR),
+    EntitySet(sources.PANEL_HEALTH, _PANEL),
+    EntitySet(sources.ROOF, _ROOF),
 )
 
 

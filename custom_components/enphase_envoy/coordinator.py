@@ -27,6 +27,7 @@ from .energy.settings_monitor import RECHECK_DELAYS, STORAGE_SETTINGS
 from .energy_manager import EnergyManager
 from .issues import async_report_certificate
 from .model.snapshot import Address, Snapshot
+from .roof_manager import RoofManager
 from .storage import DOCUMENTS, EntryStore
 
 type EnvoyConfigEntry = ConfigEntry[EnvoyCoordinator]
@@ -86,6 +87,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self.is_closed = False
         entry.async_on_unload(self.async_close)
         self.energy_manager = energy_manager
+        self.roof = RoofManager(hass, entry, gateway.wall)
         self.authentication = Authentication(hass, entry, gateway, gateway.clock)
         self.published = PublishedObjects(interval, gateway.clock)
         #: Changes battery settings through the cloud, where the user chose that.
@@ -133,9 +135,10 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             self._shows_stored = False
             self._schedule_save()
         await self.energy_manager.async_load(snapshot)
+        await self.roof.async_load()
         if self.is_closed:
             return snapshot
-        return self.energy_manager.process(self._with_cloud(snapshot))
+        return self.roof.process(self.energy_manager.process(self._with_cloud(snapshot)))
 
     def _with_cloud(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot with the settings of the cloud."""
@@ -215,6 +218,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._stop_rechecks()
         await self.async_shutdown()
         await self.energy_manager.async_close()
+        await self.roof.async_close()
         if self.data is not None and self.gateway.has_documents:
             await self._store.async_close(self.gateway.dump())
         self._store.is_closed = True
@@ -305,7 +309,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         if self.is_closed or self.data is None:
             return
         snapshot = self._with_cloud(self.gateway.snapshot())
-        self.data = self.energy_manager.process(snapshot, addresses)
+        self.data = self.roof.process(self.energy_manager.process(snapshot, addresses), addresses)
         if addresses is None:
             self.async_update_listeners()
             return

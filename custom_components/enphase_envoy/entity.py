@@ -52,6 +52,8 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     _hold = HoldTime.SHORT
     #: Whether the entity is available, and the value of its description, as of the last update.
     _current: tuple[bool, Any] = (False, None)
+    #: The attributes of its description.
+    _attributes: Mapping[str, Any] | None = None
     _is_added = False
 
     def __init__(
@@ -65,6 +67,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         super().__init__(coordinator, context=address)
         self.entity_description = description
         self._value_fn: Callable[[T], object] | None = getattr(description, "value_fn", None)
+        self._attributes_fn = description.attributes_fn
         self._field = description.field
         self._kind = entity_set.source.kind
         self._address = address
@@ -86,6 +89,8 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
             self._attr_translation_key += "_phase"
             self._attr_translation_placeholders = {"phase": phase}
             self._attr_entity_registry_enabled_default = False
+        elif not description.enabled_fn(snapshot):
+            self._attr_entity_registry_enabled_default = False
 
     @override
     @callback
@@ -100,7 +105,7 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
     async def async_added_to_hass(self) -> None:
         await super().async_added_to_hass()
         self._is_added = True
-        self._current = self._read()
+        self._current, self._attributes = self._read(), self._read_attributes()
         if self._cloud_setting:
             self.async_on_remove(self.coordinator.async_add_listener(self.async_write_ha_state, PENDING))
 
@@ -145,12 +150,18 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         except TypeError, ValueError, ArithmeticError, AttributeError, LookupError, OSError:
             return available, None
 
+    def _read_attributes(self) -> Mapping[str, Any] | None:
+        """Return the attributes of the description."""
+        value = self._published.value if self._attributes_fn else None
+        return self._attributes_fn(value) if self._attributes_fn and isinstance(value, self._kind) else None
+
     @override
     @callback
     def _handle_coordinator_update(self) -> None:
         """Write the state if it changed: most fields of an object stay the same from poll to poll."""
-        if (current := self._read()) != self._current:
-            self._current = current
+        current, attributes = self._read(), self._read_attributes()
+        if current != self._current or attributes != self._attributes:
+            self._current, self._attributes = current, attributes
             self.async_write_ha_state()
 
     @property
@@ -167,10 +178,10 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
 
     @property
     @override
-    def extra_state_attributes(self) -> dict[str, Any] | None:
-        """Return the value that was requested through the cloud and that the gateway does not have yet."""
+    def extra_state_attributes(self) -> Mapping[str, Any] | None:
+        """Return those of the description, or the value requested through the cloud that the gateway has not yet."""
         if not self._cloud_setting or not (control := self._battery_control):
-            return None
+            return self._attributes
         wanted = control.wanted(self._cloud_setting)
         return {} if wanted is None else {ATTR_PENDING: self._shown(wanted)}
 

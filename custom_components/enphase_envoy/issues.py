@@ -1,6 +1,6 @@
 """Repair issues: each is created once and deleted when its cause is resolved."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -24,12 +24,16 @@ CLOUD_CODE = "cloud_code"
 CLOUD_ACCOUNT = "cloud_account"
 LOCAL_PASSWORD = "local_password"  # noqa: S105
 NO_SUCCESSOR = "no_successor"
+SLOW_REPORTS = "slow_reports"
 
 #: README of the component, as in the manifest; sections are its anchors.
 README = "https://github.com/enphase-envoy/enphase-envoy#"
 
 #: Whether an issue can name its entry, on whose page it is shown then: from Home Assistant 2026.11 on.
 _LINKED_TO_ENTRY = "config_entry_id" in signature(ir.async_create_issue).parameters
+
+#: Panels that an issue lists.
+_MOST_PANELS = 20
 
 #: Watt-hours from which on energy is shown in kWh.
 _KILOWATT_HOURS_FROM = 10_000
@@ -169,6 +173,28 @@ def async_report_no_successor(hass: HomeAssistant, entry: ConfigEntry[Any], enti
     """Create an issue for the entities of another component that have no successor, by their kind."""
     lines = (f"- `{ids[0]}`" + (f" (+{len(ids) - 1})" if len(ids) > 1 else "") for ids in entities.values())
     _create(hass, entry, NO_SUCCESSOR, NO_SUCCESSOR, "switch-from-another-component", {"entities": "\n".join(lines)})
+
+
+@callback
+def async_report_panels(hass: HomeAssistant, entry: ConfigEntry[Any], problem: str, names: Sequence[str]) -> None:
+    """Create an issue for panels with a problem that lasts; delete it when there are none.
+
+    `problem` is `not_producing`, `no_reports` or `degraded`.
+    """
+    key = f"panels_{problem}"
+    if not names:
+        async_clear(hass, entry, key)
+        return
+    lines = [f"- {escape_markdown(name)}" for name in names[:_MOST_PANELS]]
+    more = [f"- + {len(names) - _MOST_PANELS}"] if len(names) > _MOST_PANELS else []
+    texts = {"count": str(len(names)), "panels": "\n".join([*lines, *more])}
+    _create(hass, entry, key, key, "panels", texts)
+
+
+@callback
+def async_report_slow_reports(hass: HomeAssistant, entry: ConfigEntry[Any], minutes: int) -> None:
+    """Create an issue for panels whose reports come too rarely."""
+    _create(hass, entry, SLOW_REPORTS, SLOW_REPORTS, "panels", {"minutes": str(minutes)})
 
 
 @callback

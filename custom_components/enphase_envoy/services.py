@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from statistics import median
 from typing import Final
 
 from homeassistant.components.recorder import Recorder
@@ -19,7 +20,8 @@ from .cloud.errors import CloudError
 from .cloud.models import Schedule, ScheduleKind
 from .const import DOMAIN, LOGGER
 from .coordinator import EnvoyConfigEntry
-from .statistics.entities import async_energy_sensors
+from .statistics.entities import async_energy_sensors, async_panel_sensors
+from .statistics.panels import async_panel_energies
 from .statistics.recorder import DATABASE_ERRORS, Correction, async_correct, async_recorder, async_spikes
 from .statistics.spikes import Spike
 
@@ -39,6 +41,10 @@ _REPAIR_STATISTICS: Final = vol.Schema(
         vol.Optional(ATTR_APPLY, default=False): cv.boolean,
     }
 )
+
+PANEL_REPORT: Final = "panel_report"
+#: Days, today included, whose energy the report has.
+_REPORT_DAYS: Final = (30, 7, 1)
 
 GET_SCHEDULES: Final = "get_battery_schedules"
 SET_SCHEDULE: Final = "set_battery_schedule"
@@ -70,6 +76,7 @@ _DELETE_SCHEDULE: Final = _ENTRY.extend({vol.Required(ATTR_SCHEDULE_ID): cv.stri
 def async_register(hass: HomeAssistant) -> None:
     """Register the actions."""
     for name, action, schema, response in (
+        (PANEL_REPORT, _panel_report, _ENTRY, SupportsResponse.ONLY),
         (GET_SCHEDULES, _get_schedules, _ENTRY, SupportsResponse.ONLY),
         (SET_SCHEDULE, _set_schedule, _SET_SCHEDULE, SupportsResponse.OPTIONAL),
         (DELETE_SCHEDULE, _delete_schedule, _DELETE_SCHEDULE, SupportsResponse.NONE),
@@ -141,6 +148,43 @@ async def async_repair(
                 )
             await _apply(recorder, selected)
     return spikes
+
+
+async def _panel_report(call: ServiceCall) -> ServiceResponse:
+    """Return the energy of each panel, its share of the energy of its neighbours, and its days with a problem."""
+    hass = call.hass
+    entry: EnvoyConfigEntry = service.async_get_config_entry(hass, DOMAIN, call.data[ATTR_CONFIG_ENTRY_ID])
+    roof = entry.runtime_data.roof
+    health = roof.monitor.health
+    now, today = dt_util.utcnow(), dt_util.start_of_local_day()
+    starts = [dt_util.as_utc(today - timedelta(days=days - 1)) for days in _REPORT_DAYS]
+    energies: dict[str, list[float]] = {}
+    if recorder := async_recorder(hass):
+        sensors = async_panel_sensors(hass, health.panels)
+        try:
+            energies = await async_panel_energies(hass, recorder, sensors, starts, now)
+        except DATABASE_ERRORS as err:
+            raise HomeAssistantError(translation_domain=DOMAIN, translation_key="statistics_unreadable") from err
+    neighbours = health.neighbours()
+    panels: dict[str, JsonValueType] = {}
+    for serial in health.panels:
+        month, week, day = energies.get(serial) or (None, None, health.energy_on(serial, today.toordinal()))
+        usual = median(
+            [energies[other][1] for other in neighbours[serial] if other in energies] or [0.0],
+        )
+        panels[serial] = {
+            "name": roof.name(serial),
+            "energy_today": _rounded(day),
+            "energy_7_days": _rounded(week),
+            "energy_30_days": _rounded(month),
+            "share": round(week / usual, 3) if week is not None and usual > 0 else None,
+            "problem_days": health.recent_problem_days(serial),
+        }
+    return {"panels": panels}
+
+
+def _rounded(watt_hours: float | None) -> float | None:
+    return None if watt_hours is None else round(watt_hours, 1)
 
 
 async def _get_schedules(call: ServiceCall) -> ServiceResponse:

@@ -18,8 +18,10 @@ from .const import DOMAIN, LOGGER
 DOCUMENTS: Final = "documents"
 #: State of the energy pipeline.
 COUNTERS: Final = "counters"
+#: Health of the panels.
+ROOF: Final = "roof"
 #: All subjects; their files are removed with the entry.
-STORES: Final = (DOCUMENTS, COUNTERS)
+STORES: Final = (DOCUMENTS, COUNTERS, ROOF)
 
 _VERSION: Final = 1
 #: Raised for a file that cannot be read, is no JSON, or was written by a newer version.

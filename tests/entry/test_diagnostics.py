@@ -245,15 +245,20 @@ async def test_names_are_left_out(hass: HomeAssistant, hass_client: ClientSessio
         house.entry, title="Annas Dach", data={**house.entry.data, "name": "Annas Dach"}
     )
     devices, entities = dr.async_get(hass), er.async_get(hass)
+
+    def sensor_of(device: dr.DeviceEntry) -> er.RegistryEntry:
+        registered = er.async_entries_for_device(entities, device.id)
+        return next(entity for entity in registered if entity.domain == "sensor")
+
     (inverter, other) = [
         device
         for device in dr.async_entries_for_config_entry(devices, house.entry.entry_id)
         if device.model == "Inverter"
     ][:2]
     devices.async_update_device(inverter.id, name_by_user="Bertas Zimmer")
-    entity = er.async_entries_for_device(entities, inverter.id)[0]
+    entity = sensor_of(inverter)
     entities.async_update_entity(entity.entity_id, new_entity_id="sensor.bertas_zimmer", name="Bertas Strom")
-    entity = er.async_entries_for_device(entities, other.id)[0]
+    entity = sensor_of(other)
     entities.async_update_entity(entity.entity_id, new_entity_id="sensor.claras_dach")
     await hass.async_block_till_done()
     report: Report = await get_diagnostics_for_config_entry(hass, hass_client, house.entry)

@@ -31,6 +31,14 @@ class Inverter:
     producing: bool = True
     communicating: bool = True
     deleted: bool = False
+    #: Part of its power that it produces: less than 1 for a degraded, dirty or covered panel.
+    factor: float = 1.0
+    #: Part of its power in the afternoon.
+    afternoon: float = 1.0
+    #: Condition flags that the inventory reports.
+    conditions: tuple[str, ...] = ()
+    #: When it lost its connection over the power line, in epoch seconds: it produces without reporting.
+    silent_since: float | None = None
 
     @property
     def offset(self) -> int:
@@ -39,6 +47,7 @@ class Inverter:
 
     def last_report(self, now: float) -> float:
         """Epoch second of the newest report."""
+        now = now if self.silent_since is None else min(now, self.silent_since)
         return (now - self.offset) // REPORT_PERIOD * REPORT_PERIOD + self.offset
 
 

@@ -34,6 +34,8 @@ CELL: Final = 60.0
 #: The days before the start are simulated in coarser cells: they only have to be plausible.
 WARM_UP_CELL: Final = 300.0
 WARM_UP_DAYS: Final = 8
+#: Local second at which the shade of the afternoon begins.
+_AFTERNOON: Final = 13 * 3600
 LOG_PERIOD: Final = 900.0
 LOG_KEPT: Final = 10_000
 #: One way; a round trip loses about 10 %.
@@ -129,6 +131,7 @@ class House:
         self.roof.produced = self.total("production")
         if self.grid.wanted != self.grid.closed and until >= self.grid.at:
             self.grid.closed = self.grid.wanted
+        self.roof.shade(self.roof.produced, is_afternoon=self.local_second >= _AFTERNOON)
         if until >= self.next_midnight:
             self._midnight()
         if until % LOG_PERIOD == 0:
@@ -330,6 +333,17 @@ class House:
     def break_inverter(self, serial: str, *, communicating: bool = True) -> None:
         """Let an inverter fail: it produces nothing, and reports that or stops communicating."""
         self.roof.change(serial, self.total("production"), producing=False, communicating=communicating)
+        self.refresh()
+
+    def change_inverter(self, serial: str, **changes: object) -> None:
+        """Change a panel: `factor`, `afternoon`, `conditions` or `silent_since` of its inverter."""
+        self.roof.change(serial, self.total("production"), **changes)
+        self.refresh()
+
+    def change_roof(self, factor: float) -> None:
+        """Let all panels produce a part of their power: covered by snow, or curtailed."""
+        for inverter in self.inverters:
+            self.roof.change(inverter.serial, self.total("production"), factor=factor)
         self.refresh()
 
     def add_battery(self, battery: Battery, *, soc: float | None = None) -> None:

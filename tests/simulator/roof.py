@@ -30,19 +30,32 @@ class Roof:
         #: More than the last ten minutes, so that it includes the last report of each inverter.
         self._cells: deque[_Cell] = deque(maxlen=14)
         self._weight = 0.0
+        self._is_afternoon = False
         self._count()
 
     def _count(self) -> None:
         """Add up the ratings: both legs of a split phase share every inverter, each of three phases has its own."""
         working = [inverter for inverter in self.inverters if inverter.producing]
-        self._weight = sum(inverter.weight * inverter.rated for inverter in working)
+        self._weight = sum(self._watts(inverter) for inverter in working)
         if self.phases == 3:
-            self.rated = [sum(i.weight * i.rated for i in working if i.phase == p) for p in range(3)]
+            self.rated = [sum(self._watts(i) for i in working if i.phase == p) for p in range(3)]
         else:
             self.rated = [self._weight / self.phases] * self.phases
 
+    def _watts(self, inverter: Inverter) -> float:
+        """Return the power of an inverter in full sun."""
+        shade = inverter.afternoon if self._is_afternoon else 1.0
+        return inverter.weight * inverter.rated * inverter.factor * shade
+
     def _share(self, inverter: Inverter) -> float:
-        return inverter.weight * inverter.rated / self._weight if inverter.producing and self._weight else 0.0
+        return self._watts(inverter) / self._weight if inverter.producing and self._weight else 0.0
+
+    def shade(self, produced: float, *, is_afternoon: bool) -> None:
+        """Let the shade of the afternoon begin or end."""
+        if is_afternoon != self._is_afternoon:
+            self.bank(produced)
+            self._is_afternoon = is_afternoon
+            self._count()
 
     def begin(self, now: float, produced: float, power: float) -> None:
         """Record the power from now on."""
@@ -74,8 +87,8 @@ class Roof:
         self.inverters.append(inverter)
         self._count()
 
-    def change(self, serial: str, produced: float, **changes: bool) -> None:
-        """Let an inverter fail, be removed or recover."""
+    def change(self, serial: str, produced: float, **changes: object) -> None:
+        """Let an inverter fail, degrade, be removed or recover."""
         inverter = self[serial]
         self.bank(produced)
         for name, value in changes.items():

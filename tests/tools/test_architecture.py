@@ -15,6 +15,7 @@ FORBIDDEN: Final = {
     "model": ("homeassistant", "."),
     "client": ("homeassistant", "energy", "statistics", "descriptions", "coordinator", "entity", "const"),
     "energy": ("homeassistant", "client", "statistics", "descriptions", "coordinator", "entity", "const"),
+    "roof": ("homeassistant", "client", "energy", "statistics", "descriptions", "coordinator", "entity", "const"),
     "statistics": ("issues", "coordinator", "entity", "client"),
     "descriptions": ("entity", "coordinator", "devices", *PLATFORMS),
     "issues": ("statistics", "coordinator"),

@@ -20,6 +20,7 @@ from custom_components.enphase_envoy.client.errors import Reason
 from custom_components.enphase_envoy.cloud.errors import CloudReason
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.energy.settings_monitor import SettingOutcome, SettingResult
+from custom_components.enphase_envoy.roof.health import Problem
 from custom_components.enphase_envoy.statistics.recorder import Correction
 from tests.helpers.texts import TextCheck
 
@@ -166,6 +167,9 @@ def create_issues(hass: HomeAssistant) -> list[ir.IssueEntry]:
     issues.async_report_no_successor(hass, entry, {"inverters": ["sensor.inverters"]})
     for setting, outcome in (("reserved_soc", SettingOutcome.OVERWRITTEN), ("mode", SettingOutcome.IGNORED)):
         issues.async_report_setting(hass, entry, "8.2.4225", SettingResult(setting, "number.reserve", outcome, 1, 2))
+    for problem in Problem:
+        issues.async_report_panels(hass, entry, problem, ["Inverter 1"])
+    issues.async_report_slow_reports(hass, entry, 15)
     issues.async_report_step(hass, entry, asdict(Correction("sensor.solar", 0, -19e6)), 65e6, 84e6)
     return [issue for (domain, _), issue in ir.async_get(hass).issues.items() if domain == DOMAIN]
 

@@ -189,10 +189,12 @@ class Endpoint:
     def is_due(self, now: float, slack: float) -> bool:
         """Return whether to request it now; what comes due within `slack` seconds does not wait for the next poll.
 
-        After a quick failure it is requested in every poll, after slow ones with growing pauses.
+        After a quick failure it is requested in every poll, after slow ones with growing pauses; one that the gateway
+        never had, in its period.
         """
         elapsed = now - self.requested_at
-        return elapsed >= (self.backoff.pause if self.failure else self.period) - slack
+        is_failing = self.failure and not (self.is_absent and self.good is None)
+        return elapsed >= (self.backoff.pause if is_failing else self.period) - slack
 
     def accept(self, document: Document) -> bool:
         """Store an answer as the latest document, if it is usable."""

@@ -5,7 +5,7 @@ documents, so that an endpoint which fails, or whose document is invalid, affect
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 import logging
@@ -13,7 +13,7 @@ import time
 from typing import Final
 
 import aiohttp
-from pyenphase.const import AUTH_TOKEN_MIN_VERSION, URL_PRODUCTION_INVERTERS
+from pyenphase.const import AUTH_TOKEN_MIN_VERSION, URL_INVENTORY, URL_PRODUCTION_INVERTERS, SupportedFeatures
 from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyClientClosedError, EnvoyProbeFailed
 from pyenphase.models.meters import CtType
 
@@ -27,7 +27,7 @@ from .envoy import PARSE_ERRORS, Discovery, LibraryEnvoy
 from .errors import GatewayBusyError, GatewayError, Reason
 from .live import LivePower
 from .parser import DocumentParser
-from .paths import ALL_PATHS, COUNTER_PATHS, FED_BY, URL_INFO
+from .paths import ALL_PATHS, COUNTER_PATHS, FED_BY, INVENTORY_PERIOD_WITH_BATTERIES, UNHURRIED, URL_INFO
 from .persistence import ClockPair
 from .probe import ProbeSchedule
 from .scheduler import PollCycle, RawResponse, RequestScheduler
@@ -65,7 +65,7 @@ class Gateway:
         self.poll_interval: float = 60.0
         #: pyenphase's object, for its properties and its commands.
         self.envoy = LibraryEnvoy(host, session, self.timeouts)
-        self._wall = wall
+        self.wall = wall
         self._pinned = pinned
         self._scheduler = RequestScheduler(self.envoy, self.timeouts, clock)
         self.envoy.slot = self._scheduler.slot
@@ -197,7 +197,7 @@ class Gateway:
         """Return identification and documents, to be stored as JSON."""
         cache = self._parser.cache
         known = set[Address]().union(*cache.known.values())
-        now = ClockPair(self.clock(), self._wall())
+        now = ClockPair(self.clock(), self.wall())
         endpoints, counting = self._scheduler.endpoints, self.envoy.counting
         return persistence.dump(
             self.envoy.info, self._parser.sources, endpoints, now, known, absent=cache.absent, counting=counting
@@ -205,7 +205,7 @@ class Gateway:
 
     def load(self, stored: Mapping[str, object], expected: str | None) -> None:
         """Restore what `dump` returned in an earlier session, if it is about the `expected` serial number."""
-        found = persistence.load(stored, ClockPair(self.clock(), self._wall()))
+        found = persistence.load(stored, ClockPair(self.clock(), self.wall()))
         if found and expected in (None, found.info.serial):
             self.envoy.restore_info(found.info)
             self._parser.sources = found.sources
@@ -244,7 +244,7 @@ class Gateway:
         """Request what is due and return all objects. Raises GatewayError when no endpoint answered."""
         async with self._polling:
             cycle = self._scheduler.new_cycle()
-            await self._fetch(cycle, await self._due(cycle), self._timeout)
+            await self._fetch_all(cycle, await self._due(cycle))
             if probes := not self._lost and (not self._parser.needs or self._probes.is_due):
                 await self._probe(cycle)
             await self._parse(cycle)
@@ -256,6 +256,8 @@ class Gateway:
             if is_empty and not self._was_production_empty:
                 self.request_probe()
             self._was_production_empty = is_empty
+            if self._parser.lists_too_few_inverters:
+                self.request_probe()
             if new := self._parser.signs_of_new_hardware() - cycle.requested:
                 await self._fetch(cycle, new, self.timeouts.poll)
                 await self._parse(cycle)
@@ -312,6 +314,11 @@ class Gateway:
             task.add_done_callback(partial(self._merge_late, cycle, path))
         self._require_open()
 
+    async def _fetch_all(self, cycle: PollCycle, paths: AbstractSet[str]) -> None:
+        """Request endpoints in a cycle, and wait for those that may take long only briefly, after all others."""
+        await self._fetch(cycle, paths - UNHURRIED, self._timeout)
+        await self._fetch(cycle, paths & UNHURRIED, self.timeouts.unhurried)
+
     def _require_open(self) -> None:
         """Raise GatewayError when closed."""
         if self.is_closed:
@@ -341,7 +348,7 @@ class Gateway:
         """Parse the answers of a cycle, and request the documents that the updaters read and that are still missing."""
         self._merge(cycle)
         while missing := self._missing() - cycle.requested - self._scheduler.late:
-            await self._fetch(cycle, missing, self._timeout)
+            await self._fetch_all(cycle, missing)
             self._merge(cycle)
 
     def _missing(self) -> set[str]:
@@ -395,7 +402,8 @@ class Gateway:
     def _log_failures(self) -> None:
         """Log one line when an endpoint starts to fail, and one when it answers again."""
         for path in self._parser.paths:
-            failure = self._scheduler.endpoints[path].failure
+            endpoint = self._scheduler.endpoints[path]
+            failure = None if endpoint.is_absent and endpoint.good is None else endpoint.failure
             if failure and path not in self._failing:
                 self._failing.add(path)
                 _LOGGER.warning("%s: %s fails (%s); its last values are kept", self.host, path, failure)
@@ -441,6 +449,8 @@ class Gateway:
         if firmware == self.envoy.firmware and self._probes.accept(found.fingerprint):
             self.envoy.adopt(found)
             self._parser.use(found.updaters)
+            if found.features and SupportedFeatures.ACB in found.features:
+                self._scheduler.endpoints[URL_INVENTORY].period = INVENTORY_PERIOD_WITH_BATTERIES
 
     async def _discover(self, cycle: PollCycle) -> Discovery:
         """Have the library probe. Raises GatewayError."""

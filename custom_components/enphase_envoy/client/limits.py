@@ -17,7 +17,13 @@ _VALUES: Final = 60_000
 
 
 #: Devices of a kind, and of all other kinds. Gateways support 600 inverters and 60 batteries at most.
-DEVICES: Final = {"inverters": 2000, "encharge_inventory": 200, "encharge_power": 200, "acb_inventory": 200}
+DEVICES: Final = {
+    "inverters": 2000,
+    "panels": 2000,
+    "encharge_inventory": 200,
+    "encharge_power": 200,
+    "acb_inventory": 200,
+}
 OTHER_DEVICES: Final = 50
 
 

@@ -5,9 +5,17 @@ on it is requested, parsed, stored and expires like everything else.
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pyenphase import EnvoyData
+
+from ..model.panels import PanelStatus
+from ..model.text import clean
+
+#: `admin_state` of a device that was removed.
+_REMOVED: Final = 0
+#: Condition flags of one device at most.
+_MOST_CODES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +93,25 @@ class GatewayData(EnvoyData):
     live_data_status: LiveDataStatus | None = None
     battery_controller: BatteryController | None = None
     battery_scheduler: BatteryScheduler | None = None
+    panels: dict[str, PanelStatus] | None = None
+
+
+def panel_statuses(inventory: list[dict[str, Any]]) -> dict[str, PanelStatus]:
+    """Return the statuses of the microinverters that an inventory lists, without removed ones, by serial number.
+
+    Raises one of TypeError, AttributeError and LookupError for a document of another kind.
+    """
+    devices = [device for group in inventory if group["type"] == "PCU" for device in group["devices"]]
+    return {
+        str(device["serial_num"]): _panel_status(device)
+        for device in devices
+        if device.get("admin_state") != _REMOVED and device.get("serial_num")
+    }
+
+
+def _panel_status(device: dict[str, Any]) -> PanelStatus:
+    codes = device.get("device_status")
+    texts = [clean(code) for code in codes if isinstance(code, str)] if isinstance(codes, list) else []
+    flags = (device.get("producing"), device.get("communicating"))
+    producing, communicating = (flag if isinstance(flag, bool) else None for flag in flags)
+    return PanelStatus(tuple(texts[:_MOST_CODES]), producing, communicating)

@@ -245,7 +245,7 @@ def _identity(address: Address, value: object) -> Address | None:
 
 def _feeding(field: str, needs: Mapping[str, Endpoint]) -> AbstractSet[str]:
     """Return the endpoint that feeds a field, or all that may."""
-    return {FED_BY[field]} & needs.keys() if field in FED_BY else needs.keys()
+    return ({FED_BY[field]} & needs.keys() if field in FED_BY else None) or needs.keys()
 
 
 def _freshness(field: str, needs: Mapping[str, Endpoint]) -> Freshness:

@@ -15,10 +15,12 @@ from pyenphase.const import (
     URL_PRODUCTION_JSON,
 )
 from pyenphase.updaters.base import EnvoyUpdater
+from pyenphase.updaters.device_data_inverters import EnvoyDeviceDataInvertersUpdater
 
 from ..model.snapshot import Address, flatten
 from .endpoints import Endpoint
 from .envoy import LibraryEnvoy
+from .inverters import is_full
 from .models import GatewayData
 from .object_cache import ObjectCache
 from .paths import COUNTER_FIELDS
@@ -124,6 +126,12 @@ class DocumentParser:
                 signs.update((URL_DEVICE_DATA, URL_PRODUCTION_INVERTERS))
             self._inverter_count = count
         return signs & self.paths
+
+    @property
+    def lists_too_few_inverters(self) -> bool:
+        """Whether the list of inverters is full that is in use: there may be more of them."""
+        is_used = any(isinstance(updater, EnvoyDeviceDataInvertersUpdater) for updater in self.needs)
+        return is_used and is_full(self.data.raw.get(URL_DEVICE_DATA))
 
     def _reported_inverters(self) -> int | None:
         """Return the number of inverters in the production report, None where there is none."""

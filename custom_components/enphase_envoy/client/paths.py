@@ -59,6 +59,7 @@ ALL_PATHS: Final = (
 
 #: The endpoint that determines the freshness of a field, where an updater reads several or the field can be written.
 FED_BY: Final = {
+    "inverters": URL_PRODUCTION_INVERTERS,
     "ctmeters": ENDPOINT_URL_METERS_READINGS,
     "ctmeters_phases": ENDPOINT_URL_METERS_READINGS,
     "encharge_inventory": URL_ENSEMBLE_INVENTORY,
@@ -70,6 +71,7 @@ FED_BY: Final = {
     "c6cc": URL_ENSEMBLE_INVENTORY,
     "dry_contact_status": URL_DRY_CONTACT_STATUS,
     "dry_contact_settings": URL_DRY_CONTACT_SETTINGS,
+    "panels": URL_INVENTORY,
     "acb_inventory": URL_INVENTORY,
     "acb_fleet": URL_INVENTORY,
     "storage_settings": URL_TARIFF,
@@ -95,12 +97,19 @@ PERIODS: Final = {
     URL_TARIFF: 300,
     URL_BATTERY_SCHEDULER: 300,
     URL_DRY_CONTACT_SETTINGS: 300,
-    URL_INVENTORY: 300,
     URL_GEN_CONFIG: 600,
     URL_GEN_SCHEDULE: 600,
     ENDPOINT_URL_METERS: 600,
     URL_LIVE_DATA_STATUS: 600,
+    # Firmware 8.3.6086 takes 20 s for it.
+    URL_INVENTORY: 900,
 }
+
+#: Seconds between requests of the inventory where it has AC batteries, whose charge it contains.
+INVENTORY_PERIOD_WITH_BATTERIES: Final = 300
+
+#: Endpoints that may take long, without which all others are published.
+UNHURRIED: Final = frozenset({URL_INVENTORY})
 
 #: The gateway's report of production and consumption.
 REPORTS: Final = frozenset({URL_PRODUCTION, URL_PRODUCTION_JSON})

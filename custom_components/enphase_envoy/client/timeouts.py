@@ -11,6 +11,8 @@ class Timeouts:
 
     #: A poll waits so long for answers; slower ones are published when they arrive.
     poll: float = 8
+    #: A poll waits so long for an endpoint whose values may come late.
+    unhurried: float = 1
     #: One request: `/production.json` of firmware 8.3.6086 takes up to 55 s.
     request: float = 90
     #: One request of live power, which is read again soon.

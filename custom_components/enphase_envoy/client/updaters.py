@@ -13,6 +13,7 @@ from pyenphase.const import (
     URL_GEN_MODE,
     URL_GEN_SCHEDULE,
     URL_GENERATOR,
+    URL_INVENTORY,
     SupportedFeatures,
 )
 from pyenphase.exceptions import ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired
@@ -24,11 +25,13 @@ from pyenphase.models.generator import (
     EnvoyGeneratorMode,
     EnvoyGeneratorSchedule,
 )
+from pyenphase.updaters.api_v1_production_inverters import EnvoyApiV1ProductionInvertersUpdater
 from pyenphase.updaters.base import EnvoyUpdater
 from pyenphase.updaters.ensemble import EnvoyEnembleUpdater
 from pyenphase.updaters.generator import EnvoyGeneratorUpdater
 
-from .models import BatteryController, BatteryScheduler, LiveDataStatus
+from .inverters import InverterReader
+from .models import BatteryController, BatteryScheduler, GatewayData, LiveDataStatus, panel_statuses
 from .paths import URL_BATTERY_SCHEDULER, URL_LIVE_DATA_STATUS
 
 #: By path: the field of the object, its class, and the feature that it is.
@@ -126,6 +129,25 @@ class EnsembleReader(EnvoyEnembleUpdater):
 REPLACED: Final[dict[type[EnvoyUpdater], type[EnvoyUpdater]]] = {
     EnvoyEnembleUpdater: EnsembleReader,
     EnvoyGeneratorUpdater: GeneratorReader,
+    EnvoyApiV1ProductionInvertersUpdater: InverterReader,
 }
+
+
+class PanelStatusUpdater(EnvoyUpdater):
+    """Status of the microinverters."""
+
+    @override
+    async def probe(self, discovered_features: SupportedFeatures) -> SupportedFeatures | None:
+        """Return None where there are no microinverters. The inventory is not requested: a probe would wait for it."""
+        return SupportedFeatures(0) if SupportedFeatures.INVERTERS in discovered_features else None
+
+    @override
+    async def update(self, envoy_data: EnvoyData) -> None:
+        """Parse the statuses."""
+        document = await self._json_request(URL_INVENTORY)
+        if isinstance(envoy_data, GatewayData):
+            envoy_data.panels = panel_statuses(document) or None
+
+
 #: Probed after the library's own, which they may build on.
-UPDATERS: Final[tuple[type[EnvoyUpdater], ...]] = (BatteryReader,)
+UPDATERS: Final[tuple[type[EnvoyUpdater], ...]] = (BatteryReader, PanelStatusUpdater)

@@ -1,6 +1,6 @@
 """Descriptions of entities, and the sets that connect them with the objects of the snapshot."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
@@ -27,6 +27,10 @@ class EnvoyEntityDescription[T](EntityDescription):
     exists_fn: Callable[[T], bool] = lambda _: True
     #: The field of the object that is shown, where it may have a source of its own, faster than that of the object.
     field: str | None = None
+    #: Attributes of the state.
+    attributes_fn: Callable[[T], Mapping[str, Any]] | None = None
+    #: Whether the entity is enabled when it is added.
+    enabled_fn: Callable[[Snapshot], bool] = lambda _: True
     #: The setting that is changed through the cloud, where the user chose that.
     cloud_setting: Setting | None = None
 

@@ -15,6 +15,9 @@ from homeassistant.const import (
 )
 from pyenphase.models.inverter import EnvoyInverter
 
+from ..model.panels import ROOF, PanelCounts, PanelStatus, RoofState
+from ..model.snapshot import Snapshot
+from ..roof.conditions import STATUSES, gravest
 from . import sources
 from .base import LAST_REPORT, EntitySet, EnvoySensorEntityDescription, SensorSets, reported_at
 
@@ -136,4 +139,49 @@ _INVERTER: Final = (
     ),
 )
 
-INVERTERS: Final[SensorSets] = (EntitySet(sources.INVERTERS, _INVERTER),)
+#: Panels of a roof above which the status and the problem of each are disabled at first.
+_FEW_PANELS: Final = 50
+
+
+def has_few_panels(snapshot: Snapshot) -> bool:
+    """Return whether each panel of the roof has enabled entities about its health."""
+    roof = snapshot.get(RoofState, ROOF)
+    return roof is None or roof.total <= _FEW_PANELS
+
+
+_STATUS: Final = (
+    EnvoySensorEntityDescription[PanelStatus](
+        key="status",
+        translation_key="panel_status",
+        device_class=SensorDeviceClass.ENUM,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        options=list(STATUSES),
+        enabled_fn=has_few_panels,
+        value_fn=lambda panel: gravest(panel.codes, is_dark=panel.is_dark),
+        attributes_fn=lambda panel: {
+            "codes": list(panel.codes),
+            "producing": panel.producing,
+            "communicating": panel.communicating,
+        },
+    ),
+)
+
+_COUNTS: Final = tuple(
+    EnvoySensorEntityDescription[PanelCounts](
+        key=key,
+        state_class=SensorStateClass.MEASUREMENT,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value_fn=value_fn,
+    )
+    for key, value_fn in (
+        ("panels_total", lambda counts: counts.total),
+        ("panels_producing", lambda counts: counts.producing),
+        ("panels_reporting", lambda counts: counts.communicating),
+    )
+)
+
+INVERTERS: Final[SensorSets] = (
+    EntitySet(sources.INVERTERS, _INVERTER),
+    EntitySet(sources.PANEL_STATUSES, _STATUS),
+    EntitySet(sources.PANEL_COUNTS, _COUNTS),
+)

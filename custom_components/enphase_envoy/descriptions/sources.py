@@ -31,6 +31,16 @@ from ..energy.virtual_meters.house import HOUSE, HouseEnergy
 from ..model import identifiers, live
 from ..model.ac_batteries import FLEET, AcbFleet
 from ..model.live import LiveInverters
+from ..model.panels import (
+    COUNTS,
+    HEALTH,
+    ROOF as ROOF_ADDRESS,
+    STATUSES,
+    PanelCounts,
+    PanelHealth,
+    PanelStatus,
+    RoofState,
+)
 from ..model.relays import GRID_RELAY as GRID_RELAY_ADDRESS, GridRelay
 from ..model.snapshot import Address, Snapshot
 
@@ -92,6 +102,10 @@ LIVE_INVERTERS: Final = Source(LiveInverters, live.LIVE_INVERTERS)
 INVERTERS: Final = Source(
     EnvoyInverter, ("inverters",), 1, identifiers.own, object_id_fn=identifiers.listed_as_inverter
 )
+PANEL_STATUSES: Final = Source(PanelStatus, (STATUSES,), 1, identifiers.inverter)
+PANEL_HEALTH: Final = Source(PanelHealth, (HEALTH,), 1, identifiers.own)
+PANEL_COUNTS: Final = Source(PanelCounts, COUNTS)
+ROOF: Final = Source(RoofState, ROOF_ADDRESS)
 
 ENCHARGES: Final = Source(EnvoyEncharge, ("encharge_inventory",), 1, identifiers.own)
 ENCHARGE_POWER: Final = Source(EnvoyEnchargePower, ("encharge_power",), 1, identifiers.own)

@@ -18,6 +18,11 @@ def own(_snapshot: Snapshot, address: Address) -> str:
     return address[-1]
 
 
+def inverter(snapshot: Snapshot, address: Address) -> str | None:
+    """Identify a microinverter by its serial number; None for one that does not report."""
+    return address[-1] if ("inverters", address[-1]) in snapshot.objects else None
+
+
 def relay(snapshot: Snapshot, address: Address) -> str | None:
     """Identify a relay by its id; None without the Enpower to which it belongs."""
     return own(snapshot, address) if enpower(snapshot, address) else None

@@ -1,6 +1,6 @@
 """Maps energy counters to the entities that show them."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from homeassistant.components.sensor import DOMAIN as SENSOR_DOMAIN, SensorDeviceClass, SensorStateClass
@@ -36,6 +36,20 @@ def async_energy_sensors(
     for address, description, entity_id in _async_sensors(hass, snapshot, addresses):
         if description.state_class is SensorStateClass.TOTAL_INCREASING:
             yield address, description, entity_id
+
+
+@callback
+def async_panel_sensors(hass: HomeAssistant, serials: Iterable[str]) -> dict[str, list[str]]:
+    """Return the registered sensors of the energy of each panel, and of its power last."""
+    registry = er.async_get(hass)
+    return {
+        serial: [
+            entity_id
+            for unique_id in (f"{serial}_lifetime_energy", f"{serial}_energy_today", serial)
+            if (entity_id := registry.async_get_entity_id(SENSOR_DOMAIN, DOMAIN, unique_id))
+        ]
+        for serial in serials
+    }
 
 
 @callback

@@ -181,14 +181,15 @@ def _common(
 
 def _inventory_row(gateway: Gateway, inverter: Inverter, index: int, *, dark: bool) -> Json:
     failed = not inverter.producing and not inverter.deleted
-    status = [flag for flag, on in ((FAILURE, failed), (DARK, dark)) if on] or [OK]
+    reported = [flag for flag, on in ((FAILURE, failed), (DARK, dark)) if on]
+    status = [*inverter.conditions, *reported] or [OK]
     parts = ("800-01331-r02", "521-00005-r06-v02.61.01")
     row = _common(gateway, inverter.serial, parts, inverter.last_report(gateway.house.now), status)
     return row | {
         "admin_state": 0 if inverter.deleted else 2,
         "chaneid": FIRST_CHANNEL + EID_STEP * index,
         "producing": inverter.producing and not dark,
-        "communicating": inverter.communicating,
+        "communicating": inverter.communicating and inverter.silent_since is None,
         "operating": inverter.producing,
         "phase": PHASE_NAMES[inverter.phase],
     }

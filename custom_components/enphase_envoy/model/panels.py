@@ -1,0 +1,50 @@
+"""Microinverters and the roof, beside what pyenphase models."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from .snapshot import Address
+
+#: Field of the statuses, of the health of each panel, and the objects of the roof.
+STATUSES: Final = "panels"
+HEALTH: Final = "panel_health"
+COUNTS: Final[Address] = ("panel_counts",)
+ROOF: Final[Address] = ("roof",)
+
+
+@dataclass(frozen=True, slots=True)
+class PanelStatus:
+    """Status of a microinverter, from `/inventory.json`."""
+
+    #: Condition flags such as `envoy.cond_flags.pcu_ctrl.dc-pwr-low`.
+    codes: tuple[str, ...]
+    producing: bool | None
+    communicating: bool | None
+    #: Whether the sun is too low for the panel to produce.
+    is_dark: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PanelCounts:
+    """How many microinverters there are, and how many of them produce and communicate, from `/inventory.json`."""
+
+    total: int
+    producing: int
+    communicating: int
+
+
+@dataclass(frozen=True, slots=True)
+class PanelHealth:
+    """Whether a panel produces what it should."""
+
+    #: Key of the reason: `not_producing`, `no_reports` or `degraded`; None without a problem.
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoofState:
+    """All panels together."""
+
+    total: int
+    #: Serial numbers of the panels with a problem, and its reason.
+    problems: tuple[tuple[str, str], ...]

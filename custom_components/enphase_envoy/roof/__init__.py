@@ -1,0 +1,1 @@
+"""Health of the panels: pure logic over their reports, without Home Assistant."""

@@ -1,0 +1,182 @@
+"""The panels of a snapshot: which are part of the roof, their status, and whether they have a problem."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, tzinfo
+from typing import Final, NamedTuple
+
+from pyenphase.models.inverter import EnvoyInverter
+
+from ..model.json_data import Json
+from ..model.panels import COUNTS, HEALTH, ROOF, STATUSES, PanelCounts, PanelHealth, PanelStatus, RoofState
+from ..model.snapshot import Address, TimedValue
+from ..model.validation import is_number
+from .conditions import is_commanded
+from .health import RoofHealth
+
+#: Fields of the inverters and of AC batteries, and the power of these.
+_INVERTERS: Final = "inverters"
+_BATTERIES: Final = "acb_inventory"
+_BATTERY_POWER: Final[Address] = ("acb_power",)
+#: Seconds between two evaluations.
+_PERIOD: Final = 900.0
+#: Seconds that the report of a removed microinverter is older than the newest: one that the inventory does not list,
+#: and any where there is no inventory. The gateway continues to list it with its last report.
+_REMOVED_UNLISTED: Final = 86400.0
+_REMOVED: Final = 30 * 86400.0
+
+type Objects = Mapping[Address, TimedValue]
+
+
+class Moment(NamedTuple):
+    """When a snapshot is processed."""
+
+    #: Seconds since the epoch.
+    now: float
+    zone: tzinfo
+    #: Whether the sun is too low for panels to produce.
+    is_dark: bool
+
+
+class RoofMonitor:
+    """Follows the reports of the panels of one gateway."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self.health = RoofHealth()
+        #: The objects that this adds or replaces, and the addresses of removed panels.
+        self._objects: dict[Address, TimedValue] = {}
+        self._removed: frozenset[Address] = frozenset()
+        #: The reports and statuses as processed last.
+        self._inverters: dict[str, TimedValue] = {}
+        self._statuses: dict[str, TimedValue] = {}
+        self._is_dark = False
+        self._evaluated_at = 0.0
+
+    def process(self, objects: Objects, moment: Moment | None) -> Objects:
+        """Return the objects with those of the panels, and without removed panels.
+
+        Without a moment, no reports of panels have changed since the last call.
+        """
+        if moment:
+            self._update(objects, moment)
+        if not self._removed:
+            return {**objects, **self._objects} if self._objects else objects
+        return {
+            address: timed for address, timed in {**objects, **self._objects}.items() if address not in self._removed
+        }
+
+    def _update(self, objects: Objects, moment: Moment) -> None:
+        found: dict[str, dict[str, TimedValue]] = {_INVERTERS: {}, STATUSES: {}, _BATTERIES: {}}
+        for address, timed in objects.items():
+            if address[0] in found and len(address) > 1:
+                found[address[0]][address[1]] = timed
+        statuses = found[STATUSES]
+        # Some gateways list AC batteries as inverters as well: only the inventory distinguishes them.
+        others = found[_INVERTERS].keys() - statuses.keys() if _BATTERY_POWER in objects else found[_BATTERIES]
+        inverters = {serial: timed for serial, timed in found[_INVERTERS].items() if serial not in others}
+        if _differ(statuses, self._statuses) or self._is_dark != moment.is_dark:
+            self._statuses, self._is_dark = statuses, moment.is_dark
+            self._show_statuses()
+            self._inverters = {}
+        if _differ(inverters, self._inverters):
+            before, self._inverters = self._inverters, inverters
+            self._add_reports(before, moment)
+        if self.health.panels and moment.now - self._evaluated_at >= _PERIOD:
+            self._evaluated_at = moment.now
+            commanded = {serial for serial, timed in statuses.items() if is_commanded(_codes(timed))}
+            self.health.evaluate(moment.now, commanded=commanded)
+            self._show_health()
+
+    def _show_statuses(self) -> None:
+        """Add the darkness to the statuses, and count them."""
+        producing = communicating = 0
+        for serial, timed in self._statuses.items():
+            address: Address = (STATUSES, serial)
+            if isinstance(value := timed.value, PanelStatus):
+                producing += bool(value.producing)
+                communicating += bool(value.communicating)
+                shown = replace(value, is_dark=self._is_dark) if self._is_dark else value
+                self._objects[address] = self._objects.get(address, timed).renewed(shown, timed.freshness)
+        for address in [each for each in self._objects if each[0] == STATUSES and each[1] not in self._statuses]:
+            del self._objects[address]
+        if self._statuses:
+            counts = PanelCounts(len(self._statuses), producing, communicating)
+            self._put(COUNTS, counts, next(iter(self._statuses.values())))
+
+    def _add_reports(self, before: Mapping[str, TimedValue], moment: Moment) -> None:
+        """Add new reports to the health of the panels that are part of the roof."""
+        self._find_removed(moment)
+        for serial, timed in self._inverters.items():
+            value, at = timed.value, _reported_at(timed, moment)
+            if (HEALTH, serial) in self._removed or before.get(serial) is timed or not at:
+                continue
+            if isinstance(value, EnvoyInverter) and is_number(value.last_report_watts):
+                local = datetime.fromtimestamp(at, moment.zone)
+                full = value.max_report_watts if is_number(value.max_report_watts) else 0.0
+                hour = local.hour + local.minute / 60
+                self.health.add(serial, local.toordinal(), hour, at, value.last_report_watts, full)
+        self.health.keep({serial for serial in self._inverters if (HEALTH, serial) not in self._removed})
+        self._show_health()
+
+    def _find_removed(self, moment: Moment) -> None:
+        reports = {serial: at for serial, timed in self._inverters.items() if (at := _reported_at(timed, moment))}
+        newest = max(reports.values(), default=0.0)
+        oldest = dict.fromkeys(reports, _REMOVED)
+        if self._statuses:
+            oldest |= {serial: _REMOVED_UNLISTED for serial in reports if serial not in self._statuses}
+            oldest |= dict.fromkeys(self._statuses, float("inf"))
+        removed = [serial for serial, at in reports.items() if newest - at > oldest[serial]]
+        if 2 * len(removed) > len(reports):
+            # The clock of the gateway may have been set: the dates of most panels are no sign of anything.
+            removed = []
+        self._removed = frozenset((field, serial) for serial in removed for field in (_INVERTERS, HEALTH))
+
+    def _show_health(self) -> None:
+        problems = []
+        for serial, panel in self.health.panels.items():
+            if timed := self._inverters.get(serial):
+                self._put((HEALTH, serial), PanelHealth(panel.problem), timed)
+                if panel.problem:
+                    problems.append((serial, str(panel.problem)))
+        for address in [each for each in self._objects if each[0] == HEALTH and each[1] not in self.health.panels]:
+            del self._objects[address]
+        if self.health.panels and (timed := next(iter(self._inverters.values()), None)):
+            self._put(ROOF, RoofState(len(self.health.panels), tuple(problems)), timed)
+
+    def _put(self, address: Address, value: object, source: TimedValue) -> None:
+        """Show an object that is as fresh as another."""
+        shown = self._objects.get(address) or TimedValue(value, source.freshness)
+        self._objects[address] = shown.renewed(value, source.freshness)
+
+    def dump(self) -> dict[str, Json]:
+        """Return the state to store."""
+        return self.health.dump()
+
+    def load(self, data: Mapping[str, object]) -> None:
+        """Restore the state."""
+        self.health.load(data)
+
+
+def _differ(new: Mapping[str, TimedValue], old: Mapping[str, TimedValue]) -> bool:
+    """Return whether the objects changed, or come from another document."""
+    if len(new) != len(old):
+        return True
+    return any(
+        (before := old.get(key)) is not timed and (before is None or _is_other(timed, before))
+        for key, timed in new.items()
+    )
+
+
+def _is_other(new: TimedValue, old: TimedValue) -> bool:
+    return new.value is not old.value or new.freshness is not old.freshness
+
+
+def _codes(timed: TimedValue) -> tuple[str, ...]:
+    return timed.value.codes if isinstance(timed.value, PanelStatus) else ()
+
+
+def _reported_at(timed: TimedValue, moment: Moment) -> float:
+    """Return when a microinverter reported last, in seconds since the epoch; 0 if never, or for an invalid time."""
+    at = timed.value.last_report_date if isinstance(timed.value, EnvoyInverter) else 0
+    return float(at) if is_number(at) and 0 < at <= moment.now + _REMOVED_UNLISTED else 0.0

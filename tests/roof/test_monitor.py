@@ -1,0 +1,126 @@
+"""The objects of the panels in a snapshot, from reports and the inventory."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pyenphase.models.inverter import EnvoyInverter
+import pytest
+
+from custom_components.enphase_envoy.client.models import panel_statuses
+from custom_components.enphase_envoy.model.panels import COUNTS, ROOF, PanelCounts, PanelHealth, PanelStatus, RoofState
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
+from custom_components.enphase_envoy.roof.health import Problem
+from custom_components.enphase_envoy.roof.monitor import Moment, RoofMonitor
+
+NOW: Final = datetime(2026, 6, 21, 12, tzinfo=UTC).timestamp()
+NOON: Final = Moment(NOW, UTC, is_dark=False)
+DAY: Final = 86400
+OK: Final = PanelStatus(("envoy.global.ok",), producing=True, communicating=True)
+
+
+def objects_of(
+    ages: dict[str, float], statuses: dict[str, PanelStatus] | None = None, watts: int = 200
+) -> dict[Address, TimedValue]:
+    """Return a snapshot of panels that reported some seconds ago, and an inventory."""
+    fresh, listed = Freshness(0.0), Freshness(0.0)
+    panels: dict[Address, TimedValue] = {
+        ("inverters", serial): TimedValue(EnvoyInverter(serial, int(NOW - age), watts, 300), fresh)
+        for serial, age in ages.items()
+    }
+    return panels | {("panels", serial): TimedValue(value, listed) for serial, value in (statuses or {}).items()}
+
+
+def serials(objects: dict[Address, TimedValue], field: str = "inverters") -> set[str]:
+    """Return the panels of a field."""
+    return {address[1] for address in objects if address[0] == field}
+
+
+@pytest.mark.parametrize(
+    ("listed", "age", "is_removed"),
+    [
+        ("1234", 40 * DAY, False),
+        ("123", 2 * DAY, True),
+        ("123", DAY / 2, False),
+        ("", 2 * DAY, False),
+        ("", 31 * DAY, True),
+    ],
+)
+def test_removed_panel(listed: str, age: float, is_removed: bool) -> None:
+    ages = {"1": 0.0, "2": 100.0, "3": 200.0, "4": age}
+    monitor = RoofMonitor()
+    shown = dict(monitor.process(objects_of(ages, dict.fromkeys(listed, OK)), NOON))
+    assert serials(shown) == serials(shown, "panel_health") == set("123" if is_removed else "1234")
+    assert dict(monitor.process(objects_of(ages, dict.fromkeys(listed, OK)), None)).keys() == shown.keys()
+
+
+def test_old_dates_of_most_panels_remove_none() -> None:
+    shown = dict(RoofMonitor().process(objects_of({"1": 0, "2": 40 * DAY, "3": 40 * DAY}), NOON))
+    assert serials(shown) == set("123")
+
+
+def test_ac_battery_among_the_inverters_is_no_panel() -> None:
+    objects = objects_of({"1": 0, "2": 0})
+    objects["acb_inventory", "2"] = TimedValue(None, Freshness(0.0))
+    shown = dict(RoofMonitor().process(objects, NOON))
+    assert serials(shown) == set("12")
+    assert serials(shown, "panel_health") == {"1"}
+
+
+def test_panels_of_a_system_with_ac_batteries_are_those_in_the_inventory() -> None:
+    battery: dict[Address, TimedValue] = {("acb_power",): TimedValue(None, Freshness(0.0))}
+    shown = dict(RoofMonitor().process(objects_of({"1": 0, "2": 0}) | battery, NOON))
+    assert not serials(shown, "panel_health")
+    shown = dict(RoofMonitor().process(objects_of({"1": 0, "2": 0}, {"1": OK}) | battery, NOON))
+    assert serials(shown, "panel_health") == {"1"}
+
+
+def test_status_counts_and_darkness() -> None:
+    monitor = RoofMonitor()
+    objects = objects_of({"1": 0, "2": 0}, {"1": OK, "2": replace(OK, producing=False)})
+    shown = monitor.process(objects, NOON)
+    assert shown[COUNTS].value == PanelCounts(2, 1, 2)
+    assert shown["panels", "1"].value == OK
+    assert shown["panels", "1"].freshness is objects["panels", "1"].freshness
+    dark = monitor.process(objects, NOON._replace(is_dark=True))
+    assert dark["panels", "1"].value == replace(OK, is_dark=True)
+    assert monitor.process(objects, NOON)["panels", "1"].value == OK
+
+
+def test_objects_stay_the_same_while_nothing_changes() -> None:
+    monitor = RoofMonitor()
+    first = monitor.process(objects_of({"1": 0, "2": 0, "3": 0}, dict.fromkeys("123", OK)), NOON)
+    second = monitor.process(objects_of({"1": 0, "2": 0, "3": 0}, dict.fromkeys("123", OK)), NOON)
+    added = [address for address in first if address[0] not in ("inverters", "panels")]
+    assert len(added) == 5
+    assert all(second[address].value is first[address].value for address in added)
+
+
+def test_problem_of_a_panel_is_one_of_the_roof() -> None:
+    monitor = RoofMonitor()
+    monitor.process(objects_of({"1": 0, "2": 0, "3": 0}), NOON)
+    monitor.health.panels["2"].set(Problem.DEGRADED, 1)
+    shown = monitor.process(objects_of({"1": -60, "2": 0, "3": 0}), NOON._replace(now=NOW + 60))
+    assert shown["panel_health", "2"].value == PanelHealth("degraded")
+    assert shown["panel_health", "1"].value == PanelHealth(None)
+    assert shown[ROOF].value == RoofState(3, (("2", "degraded"),))
+    restored = RoofMonitor()
+    restored.load(monitor.dump())
+    assert restored.process(objects_of({"1": 0, "2": 0, "3": 0}), NOON)[ROOF].value == shown[ROOF].value
+
+
+def test_invalid_records_of_an_inventory() -> None:
+    devices: list[dict[str, object]] = [
+        {"serial_num": "1", "admin_state": 0, "device_status": ["envoy.global.ok"]},
+        {"serial_num": "2", "device_status": "envoy.global.ok", "producing": "yes"},
+        {"serial_num": None},
+        {"serial_num": "3", "device_status": ["x" * 9, 5], "producing": True, "communicating": False},
+    ]
+    inventory: list[dict[str, Any]] = [
+        {"type": "PCU", "devices": devices},
+        {"type": "ACB", "devices": [{"serial_num": "4"}]},
+    ]
+    assert panel_statuses(inventory) == {
+        "2": PanelStatus((), None, None),
+        "3": PanelStatus(("x" * 9,), producing=True, communicating=False),
+    }
