@@ -18,8 +18,10 @@ from .const import DOMAIN, LOGGER
 DOCUMENTS: Final = "documents"
 #: State of the energy pipeline.
 COUNTERS: Final = "counters"
+#: Arrangement of the panels on the array card.
+ARRANGEMENT: Final = "arrangement"
 #: All subjects; their files are removed with the entry.
-STORES: Final = (DOCUMENTS, COUNTERS)
+STORES: Final = (DOCUMENTS, COUNTERS, ARRANGEMENT)
 
 _VERSION: Final = 1
 #: Raised for a file that cannot be read, is no JSON, or was written by a newer version.
