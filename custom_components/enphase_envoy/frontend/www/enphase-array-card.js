@@ -108,10 +108,11 @@ const CSS = `
     color: var(--primary-text-color, #212121); font-family: var(--ha-font-family-body, Roboto, Noto, sans-serif); }
   [hidden] { display: none !important; }
   .head { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; }
-  .title { flex: 1 1 auto; min-width: 0; }
+  .title { flex: 1 1 0; min-width: 160px; }
   .title h2 { margin: 0; font-size: 14px; font-weight: 500; line-height: 20px; color: var(--secondary-text-color, #727272);
     overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .total { font-size: 28px; line-height: 34px; font-weight: 400; font-variant-numeric: tabular-nums; }
+  .total.words { font-size: 18px; }
   button, input { font: inherit; color: inherit; }
   button { border: 0; background: none; cursor: pointer; border-radius: 18px; min-height: 36px; padding: 0 14px; font-size: 14px; }
   button:hover { background: color-mix(in srgb, currentColor 8%, transparent); }
@@ -131,10 +132,13 @@ const CSS = `
     var(--secondary-text-color, #727272); border-radius: 4px 4px 0 0; padding: 6px 8px; width: 130px; font-size: 16px; color: var(--primary-text-color, #212121); }
   .label input[type=number] { width: 70px; }
   .array > svg { display: block; overflow: visible; max-width: 100%; }
+  /* Halves the time of a frame in which all of 600 panels change. */
+  .arrays:not(.editing) .array > svg { contain: strict; will-change: transform; }
   .panel { cursor: pointer; outline: none; }
   .cell { stroke: color-mix(in srgb, var(--primary-text-color, #212121) 25%, transparent); stroke-width: .06; }
   .wires { stroke: #fff; stroke-opacity: .13; stroke-width: .05; fill: none; pointer-events: none; }
   .value { font-size: 1.15px; font-weight: 500; text-anchor: middle; dominant-baseline: central; pointer-events: none; font-variant-numeric: tabular-nums; }
+  .value.long { font-size: .98px; }
   .mark { font-size: .95px; font-weight: 700; text-anchor: middle; dominant-baseline: central; pointer-events: none; }
   .small .value, .small .mark, .small .wires { display: none; }
   .panel:hover .cell { stroke: var(--primary-text-color, #212121); stroke-width: .12; }
@@ -146,7 +150,7 @@ const CSS = `
   .marquee { fill: var(--primary-color, #03a9f4); fill-opacity: .15; stroke: var(--primary-color, #03a9f4); stroke-width: .08; }
   .timeline { display: flex; align-items: center; gap: 4px; font-size: 14px; }
   .timeline input { flex: 1 1 80px; min-width: 60px; accent-color: var(--primary-color, #03a9f4); height: 36px; margin: 0 4px; }
-  .timeline output { flex: none; min-width: 96px; text-align: end; font-variant-numeric: tabular-nums; color: var(--secondary-text-color, #727272); }
+  .timeline output { flex: none; min-width: 60px; text-align: end; font-variant-numeric: tabular-nums; color: var(--secondary-text-color, #727272); }
   .foot { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 16px; min-height: 20px; font-size: 13px; line-height: 18px;
     color: var(--secondary-text-color, #727272); }
   .detail { flex: 1 1 160px; min-width: 0; }
@@ -283,6 +287,7 @@ class EnphaseArrayCard extends HTMLElement {
     this._nodes = new Map();
     this._selection = new Set();
     this._days = new Map();
+    this._formats = {};
     this._at = null;
     this._width = 0;
     this._resized = new ResizeObserver(([entry]) => this._onResize(entry.contentRect.width));
@@ -334,7 +339,10 @@ class EnphaseArrayCard extends HTMLElement {
   }
 
   _number(value, digits = 0) {
-    return new Intl.NumberFormat(this._hass.locale?.language ?? this._hass.language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+    // To create a format takes longer than to use it a hundred times.
+    const language = this._hass.locale?.language ?? this._hass.language;
+    const format = (this._formats[`${language} ${digits}`] ??= new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+    return format.format(value);
   }
 
   // Data
@@ -663,6 +671,7 @@ class EnphaseArrayCard extends HTMLElement {
     }
     const total = health ? this._healthTotal() : this._total1(finite);
     if (this._total.textContent !== total) this._total.textContent = total;
+    this._total.classList.toggle("words", health);
     this._drawLegend(health, end);
     if (this._detailOf) this._showDetail(this._detailOf);
   }
@@ -721,7 +730,10 @@ class EnphaseArrayCard extends HTMLElement {
         node.mark.setAttribute("fill", ink);
       }
     }
-    if (node.text !== text) node.value.textContent = node.text = text;
+    if (node.text !== text) {
+      node.value.textContent = node.text = text;
+      node.value.classList.toggle("long", text.length > 3);
+    }
     if (node.marked !== mark) node.mark.textContent = node.marked = mark;
     node.number = known ? value : NaN;
     if (!this._playing) {
