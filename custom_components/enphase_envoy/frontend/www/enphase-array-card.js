@@ -1206,12 +1206,16 @@ class EnphaseArrayCard extends HTMLElement {
   }
 }
 
-if (!customElements.get("enphase-array-card")) {
-  customElements.define("enphase-array-card", EnphaseArrayCard);
-  window.customCards = window.customCards ?? [];
+window.customCards = window.customCards ?? [];
+if (!window.customCards.some((card) => card.type === "enphase-array-card")) {
   window.customCards.push({
     type: "enphase-array-card", name: "Enphase solar array", preview: true,
     description: "Power, energy and health of each solar panel, as they are on the roof.",
     documentationURL: "https://github.com/enphase-envoy/enphase-envoy/blob/main/docs/array_card.md",
   });
 }
+// Home Assistant's frontend replaces the registry of elements while it starts; elements defined before are lost.
+const started = document.querySelector("home-assistant") ? customElements.whenDefined("home-assistant") : Promise.resolve();
+started.then(() => {
+  if (!customElements.get("enphase-array-card")) customElements.define("enphase-array-card", EnphaseArrayCard);
+});
