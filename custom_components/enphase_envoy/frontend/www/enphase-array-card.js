@@ -15,7 +15,7 @@ const TEXTS = {
     problem: "Problem", not_producing: "Does not produce", no_reports: "Does not report", degraded: "Produces less than before",
     share: "{n} of its neighbours", selected: "{n} selected", saved: "Arrangement saved", noHistory: "No history of this day",
     loading: "Loading…", failed: "Failed: {n}", invalid: "The file contains no arrangement", display: "Show at first",
-    gateway: "Gateway", slider: "Show the slider of the day", noEntry: "The integration is not set up",
+    heading: "Title", percent: "% of neighbours", gateway: "Gateway", slider: "Show the slider of the day", noEntry: "The integration is not set up",
     help: "Drag panels, or move them with Shift and the arrow keys. R rotates, Space selects. Drag beside the panels to select several.",
   },
   de: {
@@ -27,7 +27,7 @@ const TEXTS = {
     problem: "Problem", not_producing: "Produziert nicht", no_reports: "Meldet sich nicht", degraded: "Produziert weniger als früher",
     share: "{n} der Nachbarn", selected: "{n} ausgewählt", saved: "Anordnung gespeichert", noHistory: "Keine Daten für diesen Tag",
     loading: "Wird geladen …", failed: "Fehlgeschlagen: {n}", invalid: "Die Datei enthält keine Anordnung", display: "Zuerst anzeigen",
-    gateway: "Gateway", slider: "Schieberegler für den Tag anzeigen", noEntry: "Die Integration ist nicht eingerichtet",
+    heading: "Titel", percent: "% der Nachbarn", gateway: "Gateway", slider: "Schieberegler für den Tag anzeigen", noEntry: "Die Integration ist nicht eingerichtet",
     help: "Module ziehen oder mit Umschalt und Pfeiltasten verschieben. R dreht, Leertaste wählt aus. Neben den Modulen ziehen, um mehrere auszuwählen.",
   },
   fr: {
@@ -39,7 +39,7 @@ const TEXTS = {
     problem: "Problème", not_producing: "Ne produit pas", no_reports: "N’envoie pas de données", degraded: "Produit moins qu’avant",
     share: "{n} de ses voisins", selected: "{n} sélectionnés", saved: "Disposition enregistrée", noHistory: "Aucun historique pour ce jour",
     loading: "Chargement…", failed: "Échec : {n}", invalid: "Le fichier ne contient pas de disposition", display: "Afficher d’abord",
-    gateway: "Passerelle", slider: "Afficher le curseur de la journée", noEntry: "L’intégration n’est pas configurée",
+    heading: "Titre", percent: "% des voisins", gateway: "Passerelle", slider: "Afficher le curseur de la journée", noEntry: "L’intégration n’est pas configurée",
     help: "Faites glisser les panneaux ou déplacez-les avec Maj et les flèches. R fait pivoter, Espace sélectionne. Glissez à côté des panneaux pour en sélectionner plusieurs.",
   },
   nl: {
@@ -51,7 +51,7 @@ const TEXTS = {
     problem: "Probleem", not_producing: "Produceert niet", no_reports: "Meldt zich niet", degraded: "Produceert minder dan vroeger",
     share: "{n} van de buren", selected: "{n} geselecteerd", saved: "Indeling opgeslagen", noHistory: "Geen geschiedenis van deze dag",
     loading: "Laden…", failed: "Mislukt: {n}", invalid: "Het bestand bevat geen indeling", display: "Eerst tonen",
-    gateway: "Gateway", slider: "Schuifregelaar van de dag tonen", noEntry: "De integratie is niet ingesteld",
+    heading: "Titel", percent: "% van de buren", gateway: "Gateway", slider: "Schuifregelaar van de dag tonen", noEntry: "De integratie is niet ingesteld",
     help: "Sleep panelen of verplaats ze met Shift en de pijltoetsen. R draait, spatie selecteert. Sleep naast de panelen om er meer te selecteren.",
   },
   es: {
@@ -63,7 +63,7 @@ const TEXTS = {
     problem: "Problema", not_producing: "No produce", no_reports: "No envía datos", degraded: "Produce menos que antes",
     share: "{n} de sus vecinos", selected: "{n} seleccionados", saved: "Disposición guardada", noHistory: "Sin historial de este día",
     loading: "Cargando…", failed: "Error: {n}", invalid: "El archivo no contiene ninguna disposición", display: "Mostrar primero",
-    gateway: "Puerta de enlace", slider: "Mostrar el control del día", noEntry: "La integración no está configurada",
+    heading: "Título", percent: "% de los vecinos", gateway: "Puerta de enlace", slider: "Mostrar el control del día", noEntry: "La integración no está configurada",
     help: "Arrastra los paneles o muévelos con Mayús y las flechas. R gira, Espacio selecciona. Arrastra junto a los paneles para seleccionar varios.",
   },
   it: {
@@ -75,7 +75,7 @@ const TEXTS = {
     problem: "Problema", not_producing: "Non produce", no_reports: "Non invia dati", degraded: "Produce meno di prima",
     share: "{n} dei vicini", selected: "{n} selezionati", saved: "Disposizione salvata", noHistory: "Nessuna cronologia di questo giorno",
     loading: "Caricamento…", failed: "Errore: {n}", invalid: "Il file non contiene una disposizione", display: "Mostra per primo",
-    gateway: "Gateway", slider: "Mostra il cursore della giornata", noEntry: "L’integrazione non è configurata",
+    heading: "Titolo", percent: "% dei vicini", gateway: "Gateway", slider: "Mostra il cursore della giornata", noEntry: "L’integrazione non è configurata",
     help: "Trascina i pannelli o spostali con Maiusc e le frecce. R ruota, Spazio seleziona. Trascina accanto ai pannelli per selezionarne più di uno.",
   },
 };
@@ -154,7 +154,7 @@ const CSS = `
   .foot { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 16px; min-height: 20px; font-size: 13px; line-height: 18px;
     color: var(--secondary-text-color, #727272); }
   .detail { flex: 1 1 160px; min-width: 0; }
-  .legend { display: flex; align-items: center; gap: 8px; font-variant-numeric: tabular-nums; }
+  .legend { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 8px; font-variant-numeric: tabular-nums; }
   .ramp { width: 96px; height: 8px; border-radius: 4px; }
   .key { display: inline-flex; align-items: center; gap: 4px; }
   .key i { width: 14px; height: 14px; border-radius: 3px; font: 700 10px/14px sans-serif; text-align: center; }
@@ -269,7 +269,7 @@ class EnphaseArrayCard extends HTMLElement {
 
   static getConfigForm() {
     const texts = { ...TEXTS.en, ...TEXTS[(document.querySelector("home-assistant")?.hass?.language ?? "en").split("-")[0]] };
-    const labels = { entry: "gateway", title: "title", mode: "display", timeline: "slider" };
+    const labels = { entry: "gateway", title: "heading", mode: "display", timeline: "slider" };
     return {
       schema: [
         { name: "title", selector: { text: {} } },
@@ -277,7 +277,7 @@ class EnphaseArrayCard extends HTMLElement {
         { name: "mode", selector: { select: { mode: "dropdown", options: MODES.map((mode) => ({ value: mode, label: texts[mode] })) } } },
         { name: "timeline", default: true, selector: { boolean: {} } },
       ],
-      computeLabel: (field) => (field.name === "title" ? undefined : texts[labels[field.name]]) ?? field.name,
+      computeLabel: (field) => texts[labels[field.name]] ?? field.name,
     };
   }
 
@@ -772,7 +772,7 @@ class EnphaseArrayCard extends HTMLElement {
         const rgb = this._healthColour(kind);
         return htmlNode("span", { class: "key" }, htmlNode("i", { style: `background: rgb(${rgb}); color: ${inkOn(rgb)}`, "aria-hidden": "true" }, MARKS[kind]),
           this._text(kind === "none" ? "noData" : kind));
-      }));
+      }), this._text("percent"));
       return;
     }
     const unit = this._mode === "power" ? "W" : "Wh";
