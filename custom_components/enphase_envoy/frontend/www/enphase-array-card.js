@@ -112,7 +112,7 @@ const CSS = `
   .title h2 { margin: 0; font-size: 14px; font-weight: 500; line-height: 20px; color: var(--secondary-text-color, #727272);
     overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .total { font-size: 28px; line-height: 34px; font-weight: 400; font-variant-numeric: tabular-nums; }
-  .total.words { font-size: 18px; }
+  .total.words { font-size: 18px; line-height: 24px; }
   button, input { font: inherit; color: inherit; }
   button { border: 0; background: none; cursor: pointer; border-radius: 18px; min-height: 36px; padding: 0 14px; font-size: 14px; }
   button:hover { background: color-mix(in srgb, currentColor 8%, transparent); }
@@ -137,7 +137,7 @@ const CSS = `
   .panel { cursor: pointer; outline: none; }
   .cell { stroke: color-mix(in srgb, var(--primary-text-color, #212121) 25%, transparent); stroke-width: .06; }
   .wires { stroke: #fff; stroke-opacity: .13; stroke-width: .05; fill: none; pointer-events: none; }
-  .value { font-size: 1.15px; font-weight: 500; text-anchor: middle; dominant-baseline: central; pointer-events: none; font-variant-numeric: tabular-nums; }
+  .value { font-size: 1.15px; font-weight: 500; text-anchor: middle; dominant-baseline: central; pointer-events: none; }
   .value.long { font-size: .98px; }
   .mark { font-size: .95px; font-weight: 700; text-anchor: middle; dominant-baseline: central; pointer-events: none; }
   .small .value, .small .mark, .small .wires { display: none; }
@@ -285,6 +285,7 @@ class EnphaseArrayCard extends HTMLElement {
     super();
     this.attachShadow({ mode: "open" });
     this._nodes = new Map();
+    this._labels = new Map();
     this._selection = new Set();
     this._days = new Map();
     this._formats = {};
@@ -375,7 +376,7 @@ class EnphaseArrayCard extends HTMLElement {
         this._report = null;
       }
     }
-    const needsEnergy = this._mode !== "power" && [...this._panels.values()].some((panel) => !panel.energy && !this._report?.[panel.serial]);
+    const needsEnergy = this._mode !== "power" && [...this._panels.values()].some((panel) => !panel.energy && (this._report?.[panel.serial]?.energy_today ?? null) === null);
     if (needsEnergy || (this._at !== null && this._day === this._today())) await this._readDay(this._today());
     this._schedule();
   }
@@ -561,6 +562,7 @@ class EnphaseArrayCard extends HTMLElement {
   _draw() {
     if (!this._root) return;
     this._nodes.clear();
+    this._labels.clear();
     this._sums = [];
     const arrays = this._arrays ?? [];
     const margin = this._editing ? LONG : 0;
@@ -624,8 +626,8 @@ class EnphaseArrayCard extends HTMLElement {
   _drawPanel(place, array) {
     const [w, h] = [widthOf(place), heightOf(place)];
     const cell = svgNode("rect", { class: "cell", x: 0.07, y: 0.07, width: w - 0.14, height: h - 0.14, rx: 0.22 });
-    const value = svgNode("text", { class: "value", x: w / 2, y: h / 2 });
-    const mark = svgNode("text", { class: "mark", x: w / 2, y: h / 2 + 1.25 });
+    const value = svgNode("text", { class: "value", x: w / 2, y: h / 2 }, "");
+    const mark = svgNode("text", { class: "mark", x: place.landscape ? w - 0.75 : w / 2, y: place.landscape ? h / 2 : h / 2 + 1.25 });
     const group = svgNode("g", {
       class: "panel", role: "button", tabindex: -1, "data-serial": place.serial, transform: `translate(${place.x} ${place.y})`,
     }, cell);
@@ -664,16 +666,29 @@ class EnphaseArrayCard extends HTMLElement {
       const own = array.panels.map((place) => values.get(place.serial)).filter(Number.isFinite);
       const median = own.length ? [...own].sort((a, b) => a - b)[Math.floor(own.length / 2)] : NaN;
       for (const place of array.panels) this._paint(place.serial, values.get(place.serial), end, health, median);
-      const text = health ? "" : this._total1(own);
+      const text = health ? "" : this._sum(own);
       if (sum.textContent !== text) sum.textContent = text;
       const label = `${array.name || this._text("array")}, ${array.panels.length === 1 ? this._text("one") : this._text("panels", array.panels.length)}${text && `, ${text}`}`;
-      if (!this._playing && svg.getAttribute("aria-label") !== label) svg.setAttribute("aria-label", label);
+      this._labels.set(svg, label);
     }
-    const total = health ? this._healthTotal() : this._total1(finite);
+    const total = health ? this._healthTotal() : this._sum(finite);
     if (this._total.textContent !== total) this._total.textContent = total;
     this._total.classList.toggle("words", health);
     this._drawLegend(health, end);
+    // Labels are read by assistive technology only, and are written when nothing else is to be done.
+    this._idle ??= (window.requestIdleCallback ?? setTimeout)(() => this._writeLabels());
     if (this._detailOf) this._showDetail(this._detailOf);
+  }
+
+  _writeLabels() {
+    this._idle = null;
+    if (this._playing) return;
+    for (const [svg, label] of this._labels) if (svg.getAttribute("aria-label") !== label) svg.setAttribute("aria-label", label);
+    for (const [serial, node] of this._nodes) {
+      const label = this._describe(serial);
+      if (node.label !== label) node.group.setAttribute("aria-label", (node.label = label));
+      if (this._editing) node.group.setAttribute("aria-pressed", String(this._selection.has(serial)));
+    }
   }
 
   _dayHighest() {
@@ -685,7 +700,7 @@ class EnphaseArrayCard extends HTMLElement {
     return day.highest;
   }
 
-  _total1(values) {
+  _sum(values) {
     if (!values.length) return "–";
     const sum = values.reduce((a, b) => a + b, 0);
     const unit = this._mode === "power" ? "W" : "Wh";
@@ -731,17 +746,11 @@ class EnphaseArrayCard extends HTMLElement {
       }
     }
     if (node.text !== text) {
-      node.value.textContent = node.text = text;
+      node.value.firstChild.data = node.text = text;
       node.value.classList.toggle("long", text.length > 3);
     }
     if (node.marked !== mark) node.mark.textContent = node.marked = mark;
     node.number = known ? value : NaN;
-    if (!this._playing) {
-      const label = this._describe(serial);
-      if (node.label !== label) node.group.setAttribute("aria-label", (node.label = label));
-      const selected = this._editing ? String(this._selection.has(serial)) : null;
-      if (selected !== null) node.group.setAttribute("aria-pressed", selected);
-    }
   }
 
   _healthColour(kind) {
