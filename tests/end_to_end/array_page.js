@@ -1,5 +1,5 @@
 /** Creates `hass` with panels, of which the last three have a warning, a problem and no data, and the card. */
-({ count, admin, language, config, arrangement, statistics }) => {
+({ count, admin, language, config, arrangement, statistics, history, report }) => {
   const panels = [];
   const states = {};
   window.calls = [];
@@ -18,7 +18,7 @@
     const serial = String(482243030000 + at * 7);
     const power = `sensor.inverter_${serial}`;
     const [energy, status, problem] = [`${power}_energy_today`, `${power}_status`, `binary_sensor.inverter_${serial}_problem`];
-    panels.push({ serial, name: `Inverter ${serial}`, device_id: serial, max_power: 349, power, energy, status, problem, last_reported: null });
+    panels.push({ serial, name: `Inverter ${serial}`, device_id: serial, max_power: 349, power, energy: report ? null : energy, status, problem, last_reported: null });
     const noon = count > 2 && at === count - 2 ? 0 : powerOf(at, 12.5 * 60);
     set(power, at === count - 1 ? "unavailable" : noon, { unit_of_measurement: "W" });
     set(energy, at === count - 1 ? "unavailable" : Math.round(powerOf(at, 12.5 * 60) * 4.1), { unit_of_measurement: "Wh" });
@@ -34,6 +34,7 @@
     return rows;
   };
   const answers = {
+    call_service: () => ({ response: { panels: report } }),
     "enphase_envoy/array/get": () => ({
       entry_id: "entry", title: "Envoy 1234", arrangement: window.stored ?? arrangement, roof_problem: null, panels,
     }),
@@ -48,7 +49,7 @@
     },
     "history/history_during_period": (message) => {
       const start = Date.parse(message.start_time) / 1000;
-      return Object.fromEntries(message.entity_ids.map((id) => [id, [{ s: "0", lu: start }, { s: "123", lu: start + 3 * 3600 }]]));
+      return Object.fromEntries((history ? message.entity_ids : []).map((id) => [id, [{ s: "0", lu: start }, { s: "123", lu: start + 3 * 3600 }]]));
     },
   };
   window.hass = {
@@ -57,7 +58,7 @@
     locale: { language, time_zone: "local" },
     config: { time_zone: "UTC" },
     user: { is_admin: admin },
-    services: {},
+    services: report ? { enphase_envoy: { panel_report: {} } } : {},
     formatEntityState: (state) => ({ normal: "Normal", over_temperature: "Too hot" })[state.state] ?? state.state,
     callWS: async (message) => {
       window.calls.push(message);

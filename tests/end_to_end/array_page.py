@@ -52,8 +52,14 @@ def show_card(
     config: dict[str, Any] | None = None,
     arrangement: dict[str, Any] | None = None,
     statistics: bool = True,
+    history: bool | None = None,
+    report: dict[str, Any] | None = None,
 ) -> None:
-    """Show the card with that many panels."""
+    """Show the card with that many panels.
+
+    The recorder has statistics or history or, with `history=False`, neither. With a report of the panels, their sensors
+    of the energy are disabled.
+    """
     page.emulate_media(color_scheme="dark" if dark else "light")
     page.set_content(_HTML % _THEMES[dark])
     page.add_script_tag(content=CARD.read_text(encoding="utf-8"), type="module")
@@ -66,7 +72,9 @@ def show_card(
             "language": language,
             "config": config or {},
             "arrangement": arrangement,
-            "statistics": statistics,
+            "statistics": statistics and history is None,
+            "history": history is not False,
+            "report": report,
         },
     )
     page.locator(".panel").nth(count - 1).wait_for()

@@ -277,6 +277,50 @@ def test_arrangement_is_exported_and_imported(page: Page, tmp_path: Path) -> Non
     assert stored(page) == exported
 
 
+def test_fingers_select_panels_one_after_another_and_drag_them() -> None:
+    """On a phone there is no key for a selection."""
+    with browser_page(viewport={"width": 390, "height": 844}, has_touch=True) as page:
+        show_card(page, 24)
+        edit(page)
+        for number in (0, 5, 5, 6):
+            panel(page, number).tap()
+        page.get_by_text("2 selected").wait_for()
+        page.get_by_role("button", name="Rotate").tap()
+        save(page)
+        assert [place(page, number)["landscape"] for number in (0, 5, 6)] == [True, False, True]
+
+
+def test_card_that_is_attached_again_follows_the_width(page: Page) -> None:
+    """Views of a dashboard are detached while another one is open."""
+    show_card(page, 24)
+    page.evaluate(
+        "{ const card = document.querySelector('enphase-array-card'); card.remove(); document.body.append(card); }"
+    )
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    reads = "calls.filter((call) => call.type === 'enphase_envoy/array/get').length"
+    assert page.evaluate(reads) == 2
+
+
+def test_day_without_data_is_read_once(page: Page) -> None:
+    show_card(page, 24, history=False)
+    page.get_by_role("button", name="Previous day").click()
+    page.get_by_text("No history of this day").wait_for()
+    for slot in ("10", "20", "30"):
+        page.locator("input[type=range]").fill(slot)
+    page.wait_for_timeout(100)
+    assert page.evaluate("calls.filter((call) => call.type.startsWith('recorder/')).length") == 1
+
+
+def test_energy_of_the_report_is_used_where_the_sensor_is_disabled(page: Page) -> None:
+    show_card(page, 3, report={str(FIRST): {"energy_today": 432, "share": 0.87}})
+    page.get_by_role("radio", name="Energy").click()
+    assert panel(page, 0).locator(".value").text_content() == "432"
+    page.get_by_role("radio", name="Health").click()
+    assert panel(page, 0).locator(".value").text_content() == "87"
+
+
 def test_new_and_removed_panels_beside_a_stored_arrangement(page: Page) -> None:
     serials = [str(FIRST), "999"]
     panels = [{"serial": serial, "x": 0, "y": 5 * at, "landscape": False} for at, serial in enumerate(serials)]

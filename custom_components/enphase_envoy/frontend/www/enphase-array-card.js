@@ -318,7 +318,9 @@ class EnphaseArrayCard extends HTMLElement {
   }
 
   connectedCallback() {
-    if (this._hass) this._load();
+    if (!this._hass) return;
+    this._resized.observe(this._body);
+    this._load();
   }
 
   disconnectedCallback() {
@@ -350,7 +352,7 @@ class EnphaseArrayCard extends HTMLElement {
 
   async _load() {
     clearInterval(this._refresh);
-    this._refresh = setInterval(() => this._readAgain(), SLOT);
+    this._refresh = setInterval(() => (this._panels?.size ? this._readAgain() : this._load()), SLOT);
     try {
       this._data = await this._hass.callWS({ type: "enphase_envoy/array/get", entry_id: this._config.entry || null });
       this._error = null;
@@ -392,11 +394,13 @@ class EnphaseArrayCard extends HTMLElement {
   /** Return the powers of each panel in the slots of a day. What was read before is not read again. */
   async _readDay(start) {
     const end = startOfDay(start + 36 * 3600000, this._zone());
-    const day = this._days.get(start) ?? { slots: Math.round((end - start) / SLOT), from: start, powers: new Map() };
+    const day = this._days.get(start) ?? { slots: Math.round((end - start) / SLOT), from: start, readAt: 0, powers: new Map(), histories: new Set() };
     if (!this._days.has(start)) this._days.set(start, day);
     const until = Math.min(end, Date.now());
     if (day.reading) return day.reading;
-    if (until - day.from < SLOT) return day;
+    // Days without data are not read with each movement of the slider.
+    if (until - day.from < SLOT || Date.now() - day.readAt < SLOT) return day;
+    day.readAt = Date.now();
     const ids = new Map([...this._panels.values()].filter((panel) => panel.power).map((panel) => [panel.power, panel.serial]));
     const put = (id, from, to, value) => {
       let powers = day.powers.get(ids.get(id));
@@ -424,7 +428,8 @@ class EnphaseArrayCard extends HTMLElement {
             last = Math.max(last, row.end);
           }
         }
-        const without = some.filter((id) => !rows[id]?.length && !day.powers.has(ids.get(id)));
+        const without = some.filter((id) => !rows[id]?.length && (!day.powers.has(ids.get(id)) || day.histories.has(id)));
+        for (const id of without) day.histories.add(id);
         if (without.length) last = Math.max(last, await this._readHistory(without, start, until, put, slotOf));
       }
       day.from = last;
@@ -1077,7 +1082,7 @@ class EnphaseArrayCard extends HTMLElement {
 
   /** Rotate the selected panels, or one. Together they keep their rows. */
   _rotate(serial) {
-    const rotated = this._selection.size && (!serial || this._selection.has(serial)) ? this._selection : new Set(serial ? [serial] : [this._focused]);
+    const rotated = this._selection.size && (!serial || this._selection.has(serial)) ? this._selection : new Set(serial ? [serial] : []);
     for (const array of this._arrays) {
       const places = array.panels.filter((place) => rotated.has(place.serial));
       if (!places.length) continue;
@@ -1111,11 +1116,11 @@ class EnphaseArrayCard extends HTMLElement {
     svg.setPointerCapture(event.pointerId);
     const drag = { x: event.clientX, y: event.clientY, svg, array, serial, moved: false };
     if (serial) {
+      // A finger selects when it is lifted, one panel after another.
+      drag.toggles = event.pointerType === "touch";
       if (event.shiftKey || event.ctrlKey || event.metaKey) this._select([serial], this._selection.has(serial) ? "remove" : "add");
-      else if (!this._selection.has(serial)) this._select([serial], "only");
+      else if (!drag.toggles && !this._selection.has(serial)) this._select([serial], "only");
       this._focus(serial);
-      drag.places = array.panels.filter((place) => this._selection.has(place.serial));
-      drag.others = array.panels.filter((place) => !this._selection.has(place.serial));
     } else if (!event.shiftKey) this._select([], "only");
     this._drag = drag;
   }
@@ -1125,7 +1130,12 @@ class EnphaseArrayCard extends HTMLElement {
     if (!drag) return;
     const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
     if (!drag.moved && Math.hypot(dx, dy) < 4) return;
-    if (!drag.moved && drag.places) for (const place of drag.places) drag.svg.append(this._nodes.get(place.serial).group);
+    if (!drag.moved && drag.serial) {
+      if (!this._selection.has(drag.serial)) this._select([drag.serial], "only");
+      drag.places = drag.array.panels.filter((place) => this._selection.has(place.serial));
+      drag.others = drag.array.panels.filter((place) => !this._selection.has(place.serial));
+      for (const place of drag.places) drag.svg.append(this._nodes.get(place.serial).group);
+    }
     drag.moved = true;
     if (!drag.serial) {
       drag.marquee ??= drag.svg.appendChild(svgNode("rect", { class: "marquee" }));
@@ -1150,7 +1160,7 @@ class EnphaseArrayCard extends HTMLElement {
       for (const y of [-1, 0, 1].map((step) => Math.round(dy) + step)) {
         const at = { ...held, x: held.x + x, y: held.y + y };
         let edges = 0;
-        for (const other of drag.others ?? []) {
+        for (const other of drag.others) {
           if (Math.abs(other.x - at.x) > 2 * LONG || Math.abs(other.y - at.y) > 2 * LONG) continue;
           const beside = at.x === other.x + widthOf(other) || at.x + widthOf(at) === other.x;
           const under = at.y === other.y + heightOf(other) || at.y + heightOf(at) === other.y;
@@ -1175,6 +1185,7 @@ class EnphaseArrayCard extends HTMLElement {
       this._select(inside.map((place) => place.serial), "add");
       return;
     }
+    if (!drag.moved && drag.toggles) this._select([drag.serial], this._selection.has(drag.serial) ? "remove" : "add");
     if (!drag.moved || !drag.serial) return;
     const under = this.shadowRoot.elementsFromPoint(event.clientX, event.clientY).map((node) => node.closest?.("svg[data-array]")).find((svg) => svg);
     const target = under ? this._arrays[Number(under.dataset.array)] : drag.array;
