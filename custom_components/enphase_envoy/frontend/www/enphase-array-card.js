@@ -103,7 +103,7 @@ const ICONS = {
 };
 
 const CSS = `
-  :host { display: block; height: 100%; }
+  :host { display: block; height: 100%; container-type: inline-size; }
   ha-card { display: flex; flex-direction: column; gap: 12px; padding: 16px; height: 100%; box-sizing: border-box;
     color: var(--primary-text-color, #212121); font-family: var(--ha-font-family-body, Roboto, Noto, sans-serif); }
   [hidden] { display: none !important; }
@@ -162,7 +162,7 @@ const CSS = `
   .tools button { background: color-mix(in srgb, var(--primary-text-color, #212121) 8%, transparent); }
   .tools .save { background: var(--primary-color, #03a9f4); color: var(--text-primary-color, #fff); }
   .message { font-size: 14px; line-height: 20px; color: var(--secondary-text-color, #727272); }
-  @media (max-width: 480px) { .modes { flex: 1 1 100%; order: 3; } .modes button { flex: 1; padding: 0 6px; } ha-card { padding: 12px; } }
+  @container (max-width: 520px) { .modes { flex: 1 1 100%; order: 3; } .modes button { flex: 1; padding: 0 6px; } ha-card { padding: 12px; } }
 `;
 
 const svgNode = (name, attributes = {}, ...children) => {
@@ -1232,6 +1232,9 @@ if (!window.customCards.some((card) => card.type === "enphase-array-card")) {
     type: "enphase-array-card", name: "Enphase solar array", preview: true,
     description: "Power, energy and health of each solar panel, as they are on the roof.",
     documentationURL: "https://github.com/enphase-envoy/enphase-envoy/blob/main/docs/array_card.md",
+    // Suggested for the power of the gateway and of panels.
+    getEntitySuggestion: (hass, entityId) => hass.entities?.[entityId]?.platform === "enphase_envoy" && hass.states[entityId]?.attributes.device_class === "power"
+      ? { config: { type: "custom:enphase-array-card" } } : null,
   });
 }
 // Home Assistant's frontend replaces the registry of elements while it starts; elements defined before are lost.
