@@ -9,7 +9,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from .instance import Json
 
-_FLAGS = (
+FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -29,7 +29,7 @@ def executable() -> str | None:
 def logged_in(tokens: Json, *, width: int = 1280, height: int = 900, language: str = "en") -> Generator[Page]:
     """Open a page with tokens and language in the frontend's local storage."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable(), args=[*_FLAGS])
+        browser = playwright.chromium.launch(executable_path=executable(), args=[*FLAGS])
         context = browser.new_context(
             viewport={"width": width, "height": height}, base_url=tokens["hassUrl"], locale="en-US"
         )

@@ -27,6 +27,8 @@ from .instance import CONFIGURED, DOMAIN, PASSWORD, ROOT, USER, Instance, Instan
 
 READY_WITHIN: Final = 180
 STOPPED_WITHIN: Final = 30
+#: Path of the dashboard with the array card.
+ARRAY_DASHBOARD: Final = "solar-panels"
 #: Exit code of Home Assistant for a restart.
 RESTART: Final = 100
 
@@ -294,6 +296,21 @@ async def fill_dashboard(home_assistant: Instance) -> None:
         await home_assistant.post(f"{path}/{shown['flow_id']}", defaults)
 
 
+async def add_array_dashboard(home_assistant: Instance) -> None:
+    """Add a dashboard with the array card, unless it exists."""
+    if any(row["url_path"] == ARRAY_DASHBOARD for row in await home_assistant.rows("lovelace/dashboards/list")):
+        return
+    await home_assistant.command(
+        "lovelace/dashboards/create", url_path=ARRAY_DASHBOARD, title="Solar panels", icon="mdi:solar-panel-large"
+    )
+    card = {"type": "custom:enphase-array-card"}
+    await home_assistant.command(
+        "lovelace/config/save",
+        url_path=ARRAY_DASHBOARD,
+        config={"views": [{"title": "Solar panels", "type": "panel", "cards": [card]}]},
+    )
+
+
 async def while_running[T](work: Coroutine[Any, Any, T], running: Mapping[asyncio.Task[int], Child]) -> T:
     """Wait for work while all children run. Raises Stop when one of them exits."""
     task = asyncio.create_task(work)
@@ -409,6 +426,7 @@ class DevelopmentInstance:
         if history := await asyncio.to_thread(self._history):
             log("importing statistics")
             await import_history(home_assistant, gateway["serial"], history)
+        await add_array_dashboard(home_assistant)
         if not self._options.empty_dashboard:
             await fill_dashboard(home_assistant)
         return table

@@ -6,7 +6,7 @@ from homeassistant.exceptions import ConfigEntryNotReady
 from homeassistant.helpers import config_validation as cv, device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
-from . import address, battery_control, devices, issues, maintenance, migration, services
+from . import address, battery_control, devices, frontend, issues, maintenance, migration, services
 from .client.errors import GatewayError
 from .client.gateway import Gateway
 from .const import DOMAIN, OPTION_PIN_CERTIFICATE, PLATFORMS
@@ -19,8 +19,9 @@ CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 
 
 async def async_setup(hass: HomeAssistant, _config: ConfigType) -> bool:
-    """Register the actions, which exist without a loaded entry as well."""
+    """Register the actions and the array card, which exist without a loaded entry as well."""
     services.async_register(hass)
+    await frontend.async_register(hass)
     return True
 
 

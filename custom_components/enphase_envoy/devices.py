@@ -6,6 +6,7 @@ The only module that builds them. Entities refer to their device by its identifi
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from functools import cache
+from typing import Final
 
 from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant, callback
@@ -25,6 +26,7 @@ from .model.snapshot import Address, Snapshot
 from .model.text import LONGEST_NAME, clean
 
 _MANUFACTURER = "Enphase"
+INVERTER_MODEL: Final = "Inverter"
 #: Seconds for which a device must be missing from all documents before the user may delete it.
 _REMOVABLE_AFTER = 3600.0
 
@@ -135,7 +137,7 @@ def _connected(snapshot: Snapshot) -> Iterator[tuple[str, DeviceInfo]]:
     for serial in snapshot.members("inverters"):
         # The gateway lists AC batteries among the inverters as well.
         if serial not in batteries:
-            yield snapshot.serial, _numbered(serial, "Inverter", "Inverter")
+            yield snapshot.serial, _numbered(serial, "Inverter", INVERTER_MODEL)
 
 
 def _controllers(snapshot: Snapshot) -> Iterator[tuple[str, DeviceInfo]]:

@@ -20,8 +20,10 @@ DOCUMENTS: Final = "documents"
 COUNTERS: Final = "counters"
 #: Health of the panels.
 ROOF: Final = "roof"
+#: Arrangement of the panels on the array card.
+ARRANGEMENT: Final = "arrangement"
 #: All subjects; their files are removed with the entry.
-STORES: Final = (DOCUMENTS, COUNTERS, ROOF)
+STORES: Final = (DOCUMENTS, COUNTERS, ROOF, ARRANGEMENT)
 
 _VERSION: Final = 1
 #: Raised for a file that cannot be read, is no JSON, or was written by a newer version.

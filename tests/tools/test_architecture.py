@@ -19,6 +19,7 @@ FORBIDDEN: Final = {
     "statistics": ("issues", "coordinator", "entity", "client"),
     "descriptions": ("entity", "coordinator", "devices", *PLATFORMS),
     "issues": ("statistics", "coordinator"),
+    "frontend": ("client", "energy", "statistics", "descriptions", "coordinator", "entity", *PLATFORMS),
     "session": ("coordinator",),
     "services": ("config_flow", "repairs"),
 }
