@@ -183,17 +183,19 @@ def free_port() -> int:
         return port
 
 
-def write_configuration(config: Path, port: int) -> bool:
-    """Write Home Assistant's configuration. Return whether this is its first start."""
+def write_configuration(config: Path, port: int, cloud: str | None = None) -> bool:
+    """Write Home Assistant's configuration. Return whether this is its first start. `cloud` is the simulated one."""
     storage = config / ".storage"
     storage.mkdir(parents=True, exist_ok=True)
     (config / "custom_components").mkdir(exist_ok=True)
-    for component in (ROOT / "custom_components" / DOMAIN, ROOT / "scripts" / "statistics_import"):
+    helpers = ("statistics_import", *(["simulated_cloud"] if cloud else []))
+    for component in (ROOT / "custom_components" / DOMAIN, *(ROOT / "scripts" / name for name in helpers)):
         link = config / "custom_components" / component.name
         link.unlink(missing_ok=True)
         link.symlink_to(component, target_is_directory=True)
     configured = "\n".join(f"{name}:" for name in CONFIGURED)
-    (config / "configuration.yaml").write_text(CONFIGURATION.format(configured=configured))
+    settings = CONFIGURATION.format(configured=configured) + (f"simulated_cloud: {cloud}\n" if cloud else "")
+    (config / "configuration.yaml").write_text(settings)
 
     def store(key: str, version: tuple[int, int], data: Json) -> None:
         content = {"version": version[0], "minor_version": version[1], "key": key, "data": data}
@@ -233,10 +235,13 @@ def live_values(entities: Iterable[Json], states: Mapping[str, Json]) -> list[tu
 
 async def add_or_update_entry(home_assistant: Instance, gateway: Json) -> None:
     """Add the gateway with the config flow, or update its entry, and wait until it is loaded. Raises Stop."""
-    # With name and password the component would request a token from the cloud, which has no simulated gateways.
-    access = ("token",) if gateway.get("token") else ("username", "password")
+    if "cloud" in gateway:
+        access = {"account": "", "username": gateway["account"], "password": gateway["account_password"]}
+    else:
+        # With name and password the component would request a token from the cloud, which has no simulated gateways.
+        access = {key: gateway[key] for key in (("token",) if gateway.get("token") else ("username", "password"))}
     # Names of fields, and of steps in menus.
-    form: Json = {key: gateway[key] for key in ("host", *access)} | {"local": "", "live_power": True}
+    form: Json = {"host": gateway["host"], "local": "", "live_power": True} | access
     entries = await home_assistant.rows("config_entries/get", domain=DOMAIN)
     start: Json | None = None if entries else {"handler": DOMAIN}
     while True:
@@ -338,7 +343,8 @@ class DevelopmentInstance:
         self._state = self.folder / "gateway.json"
         #: A copy of the state from before the start, because the simulator updates its file.
         self._previous_state = self.folder / "gateway-before.json"
-        simulator = ("--profile", options.profile, "--port", str(options.gateway_port), "--json")
+        simulator = ["--profile", options.profile, "--port", str(options.gateway_port), "--json"]
+        simulator += {"password": ["--cloud"], "code": ["--code"]}.get(options.account, [])
         self.gateway = Child(
             "the simulated gateway",
             (*python, "tests.simulator", *simulator, "--state", str(self._state), *options.simulator),
@@ -366,7 +372,7 @@ class DevelopmentInstance:
         """Start both, connect them, print the values, and continue until interrupted. Raises Stop."""
         start = time.monotonic()
         gateway = await self._start_gateway()
-        first = write_configuration(self.folder / "config", self._options.port)
+        first = write_configuration(self.folder / "config", self._options.port, gateway.get("cloud"))
         log(f"waiting for Home Assistant{' (its first start takes longer)' if first else ''}")
         self._start(self.home_assistant)
         async with aiohttp.ClientSession() as session:
@@ -478,6 +484,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--empty-dashboard",
         action="store_true",
         help="do not fill the Energy dashboard",
+    )
+    parser.add_argument(
+        "--account",
+        choices=("password", "code"),
+        help="use an account of a simulated cloud, with a password or also a one-time code for battery settings",
     )
     parser.add_argument(
         "--once", action="store_true", help="print the values and stop; fails when the log contains an error"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 import errno
 import json
 from pathlib import Path
@@ -12,6 +12,7 @@ import signal
 import sys
 
 from .clock import Clock
+from .cloud import Cloud
 from .profiles import DEFAULT, PROFILES
 from .recording import Recording
 from .server import Simulator
@@ -34,6 +35,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--start", metavar="ISO", help="simulated time to begin at (default now)")
     parser.add_argument("--state", type=Path, metavar="FILE", help="keep counters and settings across runs")
     parser.add_argument("--recording", type=Path, metavar="FOLDER", help="serve a recorded gateway instead")
+    parser.add_argument("--cloud", action="store_true", help="serve a cloud with the account of the system as well")
+    parser.add_argument(
+        "--code", action="store_true", help="the account requires a one-time code for battery settings: 123456"
+    )
     parser.add_argument("--json", action="store_true", help="print address and credentials as one line of JSON")
     return parser.parse_args(argv)
 
@@ -79,8 +84,12 @@ async def serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        async with simulator:
-            announce(simulator, as_json=options.json)
+        async with simulator, AsyncExitStack() as stack:
+            cloud = await stack.enter_async_context(Cloud()) if options.cloud or options.code else None
+            if cloud:
+                cloud.requires_code = options.code
+                cloud.batteries.gateway = simulator.gateway if isinstance(simulator, Simulator) else None
+            announce(simulator, cloud, as_json=options.json)
             await stop.wait()
     except OSError as err:
         if err.errno in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
@@ -90,7 +99,7 @@ async def serve(options: argparse.Namespace) -> None:
         raise UsageError(f"{options.port} is not a port.") from err
 
 
-def announce(simulator: Simulator | Recording, *, as_json: bool) -> None:
+def announce(simulator: Simulator | Recording, cloud: Cloud | None = None, *, as_json: bool) -> None:
     """Print address and credentials."""
     values = {
         "host": simulator.host,
@@ -101,6 +110,8 @@ def announce(simulator: Simulator | Recording, *, as_json: bool) -> None:
         "username": simulator.username,
         "password": simulator.password,
     }
+    if cloud:
+        values |= {"cloud": cloud.base_url, "account": cloud.username, "account_password": cloud.password}
     lines = [json.dumps(values)] if as_json else [f"{name:9} {value}" for name, value in values.items()]
     print(*lines, sep="\n", flush=True)  # noqa: T201 - this is its purpose
 

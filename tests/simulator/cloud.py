@@ -46,6 +46,8 @@ class Cloud:
         self.batteries.is_authorized = self._is_authorized  # type: ignore[method-assign]
         #: The code that users of a multi-factor account receive.
         self.code = "123456"
+        #: The login for battery settings requires a code; the one for tokens does not.
+        self.requires_code = False
         self.codes_sent = 0
         self._nonces: set[str] = set()
 
@@ -105,7 +107,8 @@ class Cloud:
         form = await request.post()
         if (form.get("user[email]"), form.get("user[password]")) != (self.username, self.password):
             return web.json_response({"message": "Invalid email or password"}, status=401)
-        if self.login_trouble == "mfa":
+        for_batteries = request.headers.get("User-Agent") == "enphase_envoy"
+        if self.login_trouble == "mfa" or (self.requires_code and for_batteries):
             nonce = secrets.token_hex(8)
             self._nonces.add(nonce)
             response = web.json_response({"message": "success", "requires_mfa": True})

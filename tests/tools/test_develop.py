@@ -5,8 +5,12 @@ from pathlib import Path
 import socket
 from typing import Any
 
+from homeassistant.core import HomeAssistant
+from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
+from custom_components.enphase_envoy.cloud import client
+from scripts import simulated_cloud
 from scripts.develop import Log, Stop, check_port, format_table, live_values, main, parse, write_configuration
 from scripts.frontend_requirements import development_requirements, requirements
 
@@ -97,6 +101,20 @@ def test_configuration_has_port_and_component_and_detects_the_first_start(tmp_pa
     (tmp_path / ".storage" / "auth").touch()
     assert not write_configuration(tmp_path, 4712)
     assert json.loads((tmp_path / ".storage" / "http").read_text())["data"]["server_port"] == 4712
+
+
+async def test_component_uses_the_simulated_cloud(
+    hass: HomeAssistant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "http://127.0.0.1:4713"
+    write_configuration(tmp_path, 4711, address)
+    assert f"\nsimulated_cloud: {address}\n" in (tmp_path / "configuration.yaml").read_text()
+    assert (tmp_path / "custom_components" / "simulated_cloud" / "manifest.json").exists()
+    monkeypatch.setattr(client, "BASE_URL", client.BASE_URL)
+    monkeypatch.setattr(EnvoyTokenAuth, "JSON_LOGIN_URL", EnvoyTokenAuth.JSON_LOGIN_URL)
+    monkeypatch.setattr(EnvoyTokenAuth, "TOKEN_URL", EnvoyTokenAuth.TOKEN_URL)
+    assert await simulated_cloud.async_setup(hass, {"simulated_cloud": address})
+    assert {url.removeprefix(address) for url in (client.BASE_URL, EnvoyTokenAuth.TOKEN_URL)} == {"", "/tokens"}
 
 
 @pytest.mark.parametrize(
