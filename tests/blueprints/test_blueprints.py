@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from freezegun.api import FrozenDateTimeFactory
-from homeassistant.core import HomeAssistant
+from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.setup import async_setup_component
 from homeassistant.util.yaml import load_yaml_dict
 import pytest
@@ -125,6 +125,23 @@ async def test_battery_is_filled_until_the_next_day(hass: HomeAssistant, changes
     await changes.at(local(1, 23))
     await changes.at(local(2, 5))
     assert changes.taken() == {}
+
+
+@pytest.mark.parametrize(
+    ("hour", "level", "expected"),
+    [(14, "20", FULL), (14, "100", {}), (17, "100", USUAL), (17, "20", {}), (17, "50", {}), (17, "unavailable", {})],
+)
+async def test_battery_is_filled_or_released_after_a_restart(
+    hass: HomeAssistant, changes: Changes, hour: int, level: str, expected: dict[str, Any]
+) -> None:
+    """The start or the end was missed; a level that was set by hand remains."""
+    changes.freezer.move_to(local(0, hour))
+    hass.set_state(CoreState.not_running)
+    await automate(hass, "fill_battery", **FILL, weekdays=["mon"])
+    hass.states.async_set("number.reserve", level)
+    await hass.async_start()
+    await hass.async_block_till_done()
+    assert changes.taken() == expected
 
 
 async def test_battery_is_filled_while_a_warning_is_active(hass: HomeAssistant, changes: Changes) -> None:
