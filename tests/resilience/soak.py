@@ -363,7 +363,8 @@ class Soak:
             return Incident(kind, rejections, minutes, whole=True, wait=RARE)
         if kind == "counter":
             path = draw.choice([path for path in COUNTER_PATHS if path in self._paths] or self._paths)
-            return Incident(kind, ((path, draw.choice(COUNTER_FAULTS)()),), 2 * minutes)
+            # A step that lasts for 14 minutes is shown as a new meter.
+            return Incident(kind, ((path, draw.choice(COUNTER_FAULTS)()),), minutes)
         path, record = draw.choice([row for row in RECORDS if row[0] in self._paths])
         return Incident(kind, ((path, Missing(record)),), 5 * minutes, missing=True, wait=RARE)
 
