@@ -36,6 +36,34 @@ async def test_a_wrong_local_password_costs_the_inverters_alone(hass: HomeAssist
     assert not ir.async_get(hass).async_get_issue(DOMAIN, issue)
 
 
+@pytest.mark.parametrize("username", ["envoy", "owner", None])
+@pytest.mark.parametrize("password", ["", None, "no key"])
+async def test_an_entry_without_a_local_password_loads(
+    hass: HomeAssistant,
+    simulate: Simulate,
+    monkeypatch: pytest.MonkeyPatch,
+    username: str | None,
+    password: str | None,
+) -> None:
+    """The well-known passwords are used; a user that has none sees no inverters, which is reported once."""
+    gateway = await simulate("legacy_5")
+    use_clock_of(gateway, monkeypatch)
+    data = {"host": gateway.host, "name": "Envoy", "username": username, "password": password}
+    if password == "no key":
+        del data["password"]
+    entry = MockConfigEntry(domain=DOMAIN, unique_id=gateway.serial, data=data)
+    entry.add_to_hass(hass)
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    await hass.async_block_till_done()
+    assert entry.state is ConfigEntryState.LOADED
+    assert hass.states.get(entity_id(hass, "sensor", f"{gateway.serial}_production"))
+    assert not hass.config_entries.flow.async_progress()
+    is_reported = ir.async_get(hass).async_get_issue(DOMAIN, f"local_password_{entry.entry_id}") is not None
+    assert is_reported == (username == "owner")
+    assert any(entry.runtime_data.data.members("inverters")) != is_reported
+    assert await hass.config_entries.async_unload(entry.entry_id)
+
+
 async def test_an_entry_of_another_component(
     hass: HomeAssistant, simulate: Simulate, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

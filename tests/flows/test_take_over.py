@@ -1,14 +1,16 @@
 """A gateway was replaced: its entry, devices, entities and counters continue with another serial number."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from homeassistant.config_entries import ConfigEntryState, ConfigFlowResult
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import device_registry as dr, entity_registry as er, issue_registry as ir
+import pytest
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 
 from custom_components.enphase_envoy.const import DOMAIN
+from tests.flows.test_pinning import pin
 from tests.helpers.flows import fill_in
 from tests.helpers.integration import LONG, Installation, SetUp, Simulate, entity_id
 from tests.helpers.statistics import Statistics
@@ -62,6 +64,67 @@ async def test_a_replaced_gateway_is_taken_over(hass: HomeAssistant, set_up: Set
     # The entry is loaded again with the new serial number.
     assert await hass.config_entries.async_reload(house.entry.entry_id)
     assert house.coordinator.data.serial == gateway.serial
+
+
+async def test_the_certificate_of_the_new_gateway_is_pinned(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate
+) -> None:
+    house = await set_up(PROFILE)
+    old = await pin(hass, house)
+    gateway = await simulate(NEW)
+    trust = await reconfigure(hass, house, gateway)
+    assert trust["step_id"] == "trust"
+    shown = trust["description_placeholders"]
+    assert shown
+    form = await fill_in(hass, trust, fingerprint=shown["new"], token=gateway.token(LONG))
+    assert form["step_id"] == "take_over"
+    assert house.entry.data["certificate_fingerprint"] == old != shown["new"]
+    await hass.config_entries.flow.async_configure(form["flow_id"], {})
+    await hass.async_block_till_done()
+    assert house.entry.state is ConfigEntryState.LOADED
+    assert house.entry.unique_id == gateway.serial
+    assert house.entry.options["pin_certificate"]
+    assert house.entry.data["certificate_fingerprint"] == shown["new"]
+    await house.poll()
+    assert house.coordinator.last_update_success
+
+
+@pytest.mark.parametrize("profile", ["full_battery", "battery_total", "three_phase"])
+async def test_virtual_meters_and_days_have_no_step(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate, profile: str
+) -> None:
+    """The meters of the new gateway start anew. Simulated inverters have serial numbers by that of it modulo 97."""
+    house = await set_up(profile)
+    old = house.gateway.serial
+    for _ in range(5):
+        await house.pass_time(60)
+    meters = ("battery_energy", "grid_energy", "house_energy")
+    before = {address: timed.value for address, timed in house.coordinator.data.objects.items() if address[0] in meters}
+    days = {
+        key: float(state.state)
+        for key in ("daily_production", "daily_consumption")
+        if (state := hass.states.get(entity_id(hass, "sensor", f"{old}_{key}")))
+    }
+    system = PROFILES[profile]
+    lifetime = replace(system.lifetime, production=5_000, load=7_000, exported=2_000, charged=500, discharged=100)
+    gateway = await simulate(replace(system, serial=str(int(system.serial) + 97), lifetime=lifetime))
+    gateway.clock.advance(300)
+    form = await reconfigure(hass, house, gateway)
+    assert form["step_id"] == "take_over"
+    await hass.config_entries.flow.async_configure(form["flow_id"], {})
+    await hass.async_block_till_done()
+    for _ in range(5):
+        gateway.clock.advance(60)
+        await house.pass_time(60)
+    after = house.coordinator.data.objects
+    for address, value in before.items():
+        for field in fields(value):  # type: ignore[arg-type]
+            then, now = getattr(value, field.name), getattr(after[address].value, field.name)
+            assert field.name == "power" or 0 <= now - then < 200, (address, field.name, then, now)
+    for key, then in days.items():
+        state = hass.states.get(entity_id(hass, "sensor", f"{gateway.serial}_{key}"))
+        assert state
+        assert abs(float(state.state) - then) < 1, key
 
 
 async def test_the_gateway_of_another_entry_is_not_taken_over(

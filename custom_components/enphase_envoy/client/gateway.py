@@ -150,7 +150,7 @@ class Gateway:
     async def log_in(self, credentials: Credentials, *, accept_partial: bool = False) -> None:
         """Authenticate, and fetch a token when there is none. Raises GatewayError.
 
-        With `accept_partial` a wrong password of firmware before 7 is no error, because its production is public.
+        With `accept_partial` a wrong or missing password of firmware before 7 is no error: its production is public.
         """
         if not self.uses_tokens:
             await self._log_in_locally(credentials, accept_partial)
@@ -169,8 +169,11 @@ class Gateway:
         """
         if "@" in (credentials.username or ""):
             raise GatewayError(Reason.CLOUD_ACCOUNT)
+        has_password = credentials.password or credentials.username in (None, "", "envoy", "installer")
+        # The library requires a password of other users, also for what is public.
+        password = credentials.password if has_password or not accept_partial else "-"
         try:
-            await self.envoy.authenticate(credentials.username, credentials.password)
+            await self.envoy.authenticate(credentials.username, password)
         except EnvoyAuthenticationRequired as err:
             raise GatewayError(Reason.PASSWORD_REJECTED) from err
         cycle = self._scheduler.new_cycle()
