@@ -12,10 +12,38 @@ from tests.helpers.statistics import ROW, Statistics
 from .recorder import RecordedCounter
 from .system import DAY
 from .table import METER, Day, days
-from .world import World, random_world
+from .world import World, mixed_world, random_world
 
 #: Seeds that failed while the counter filter was written.
 FAILED = (11, 54, 57, 60, 81, 108, 123, 161, 181, 213, 216, 272, 287, 303, 305, 333, 361, 482, 483, 576, 608, 910, 984)
+#: Seeds of mixed worlds that failed.
+FAILED_MIXED = (
+    1,
+    8,
+    9,
+    16,
+    17,
+    35,
+    36,
+    38,
+    45,
+    58,
+    59,
+    76,
+    81,
+    84,
+    90,
+    96,
+    117,
+    143,
+    164,
+    175,
+    182,
+    189,
+    197,
+    199,
+    382,
+)
 #: Counters whose states are given to a real recorder.
 SAMPLE = 12
 
@@ -40,6 +68,11 @@ def test_the_recorded_energy_is_what_flowed(seed: int) -> None:
 @pytest.mark.parametrize("seed", FAILED)
 def test_what_failed_once_does_not_fail_again(seed: int) -> None:
     check(random_world(seed))
+
+
+@pytest.mark.parametrize("seed", FAILED_MIXED)
+def test_what_failed_once_in_mixed_worlds_does_not_fail_again(seed: int) -> None:
+    check(mixed_world(seed))
 
 
 @pytest.mark.slow

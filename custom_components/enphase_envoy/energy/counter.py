@@ -371,7 +371,8 @@ class Counter:
             since = max(self.at - HOUR, checkpoint.at) if only_rises else self.at
             near = _NOISE + _PART_NEAR * abs(change) + _energy(watts, held.at - since)
             is_back = abs(grown - self.flowed + checkpoint.flowed - held.gained) <= near
-            if is_back:
+            # Only a counter that may fall rises to less than it was.
+            if is_back and (change < 0 or grown >= -_NOISE or capacity.direction is Direction.BOTH):
                 return checkpoint
         if is_up and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
             return Checkpoint(self.value, self.total, self.at, 0.0, self.offset, self.flowed)
