@@ -22,10 +22,14 @@ from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.energy.settings_monitor import SettingOutcome, SettingResult
 from custom_components.enphase_envoy.roof.health import Problem
 from custom_components.enphase_envoy.statistics.recorder import Correction
+from scripts.entity_names import COMPLETE, merged
 from tests.helpers.texts import TextCheck
 
 TRANSLATIONS = Path(__file__).parents[2] / "custom_components" / DOMAIN / "translations"
-LANGUAGES = sorted(path.stem for path in TRANSLATIONS.glob("*.json") if path.stem != "en")
+ALL = {path.stem for path in TRANSLATIONS.glob("*.json")}
+#: Languages with all texts; the others have names of entities alone.
+LANGUAGES = sorted(COMPLETE - {"en"})
+NAMES_ONLY = sorted(ALL - COMPLETE)
 PLACEHOLDER = re.compile(r"\{\w+\}")
 
 in_every_language = pytest.mark.parametrize("language", LANGUAGES)
@@ -218,3 +222,31 @@ def test_the_table_of_sensors_has_names_of_entities() -> None:
     named = re.findall(r"\*([A-Z][^*]+)\*", (Path(__file__).parents[2] / "docs" / "sensors.md").read_text("utf-8"))
     assert len(named) > 20
     assert set(named) <= set(names("en").values())
+
+
+@pytest.mark.parametrize("language", NAMES_ONLY)
+def test_a_language_without_all_texts_has_names_of_entities(language: str) -> None:
+    texts = flat(language)
+    assert texts
+    for path, name in texts.items():
+        assert re.fullmatch(r"entity/\w+/\w+/name", path)
+        assert set(PLACEHOLDER.findall(name)) == set(PLACEHOLDER.findall(ENGLISH[path])), path
+    assert list(texts) == [path for path in ENGLISH if path in texts]
+    written = (TRANSLATIONS / f"{language}.json").read_text(encoding="utf-8")
+    assert written == json.dumps(tree(language), ensure_ascii=False, indent=2) + "\n"
+
+
+def test_languages_of_home_assistants_own_integration_keep_their_names() -> None:
+    """Texts of a custom component replace the integration's."""
+    complete = {"cs", "et", "ga", "hu", "ko", "lt", "pt", "sk", "sr-Latn", "sv", "tr", "zh-Hant"}
+    assert complete | {"da", "nb", "pl", "pt-BR", "ja", "zh-Hans", "ru", "el", "fi", "ca"} <= set(NAMES_ONLY)
+    for language in complete:
+        assert len(flat(language)) > 150, language
+
+
+def test_the_own_names_are_kept_when_names_are_added() -> None:
+    english = {"sensor": {"new": {"name": "New"}, "old": {"name": "Old"}, "old_phase": {"name": "Old {phase}"}}}
+    own = {"sensor": {"new": {"name": "Neu"}}}
+    other = {"sensor": {"old": {"name": "Alt"}, "new": {"name": "x"}, "other": {"name": "y"}}}
+    names = {"new": {"name": "Neu"}, "old": {"name": "Alt"}, "old_phase": {"name": "Alt {phase}"}}
+    assert merged(english, own, other) == {"sensor": names}

@@ -1,0 +1,79 @@
+"""Add the names of entities in languages that have no texts of their own here: those of Home Assistant's integration.
+
+Texts of a custom component replace those of the integration of the same domain: without these names, users of these
+languages would see English ones. Names that are in a file already are kept, so that the component's own entities can
+be named there; all other texts are English.
+"""
+
+from importlib.resources import files
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+from .instance import DOMAIN, ROOT
+
+#: Languages with all texts.
+COMPLETE = frozenset({"en", "de", "fr", "nl", "es", "it"})
+TRANSLATIONS = ROOT / "custom_components" / DOMAIN / "translations"
+_PLACEHOLDER = re.compile(r"\{\w+\}")
+
+type Names = dict[str, dict[str, dict[str, Any]]]
+
+
+def entities(file: Any) -> Names:  # noqa: ANN401
+    """Return the texts of entities in a file, none if it does not exist."""
+    # The placeholder of phases has another name here.
+    text = file.read_text("utf-8").replace("{phase_name}", "{phase}") if file.is_file() else "{}"
+    names: Names = json.loads(text).get("entity", {})
+    return names
+
+
+def renamed(english: Names, original: Names, other: Names) -> Names:
+    """Return the names of the other component under the keys here: those of the entity with the same English name."""
+    keys = {(platform, text.get("name")): key for platform, texts in original.items() for key, text in texts.items()}
+    return {
+        platform: {
+            key: other.get(platform, {}).get(keys.get((platform, text.get("name")), key), {})
+            for key, text in texts.items()
+        }
+        for platform, texts in english.items()
+    }
+
+
+def merged(english: Names, own: Names, other: Names) -> Names:
+    """Return the names of the entities of English, in its order: own ones before those of the other component."""
+    found: Names = {}
+    for platform, keys in english.items():
+        for key, text in keys.items():
+            name = next((each[platform][key]["name"] for each in (own, other) if has_name(each, platform, key)), None)
+            base = found.get(platform, {}).get(key.removesuffix("_phase"), {}).get("name")
+            if name is None and key.endswith("_phase") and base:
+                name = f"{base} {{phase}}"
+            if name and set(_PLACEHOLDER.findall(name)) == set(_PLACEHOLDER.findall(text.get("name", ""))):
+                found.setdefault(platform, {})[key] = {"name": name}
+    return found
+
+
+def has_name(names: Names, platform: str, key: str) -> bool:
+    """Return whether an entity has a name."""
+    return bool(names.get(platform, {}).get(key, {}).get("name"))
+
+
+def main() -> None:
+    """Write the files."""
+    source = files("homeassistant.components") / DOMAIN / "translations"
+    english = entities(TRANSLATIONS / "en.json")
+    for file in sorted(source.iterdir(), key=lambda file: file.name):
+        language = Path(file.name).stem
+        if language in COMPLETE or language == "en-GB":
+            continue
+        target = TRANSLATIONS / file.name
+        other = renamed(english, entities(source / "en.json"), entities(file))
+        if found := merged(english, entities(target), other):
+            target.write_text(json.dumps({"entity": found}, ensure_ascii=False, indent=2) + "\n", "utf-8")
+            print(f"{language}: {sum(map(len, found.values()))} names")
+
+
+if __name__ == "__main__":
+    main()
