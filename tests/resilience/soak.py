@@ -384,6 +384,11 @@ class Soak:
         while self._night:
             await self._step()
         await self._wait_for(incident)
+        if self.installation.coordinator.gateway.live.interval:
+            # Two polls: what live power covers is read by every second one.
+            await self.installation.poll()
+            self._move(2 * STEP)
+            self._move(60)
         await self._check()
         self._incident = None
 
