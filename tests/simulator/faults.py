@@ -42,6 +42,10 @@ class Answer:
 class Fault:
     """Base class, which changes nothing."""
 
+    def __repr__(self) -> str:
+        """Return the name, which is the same in each process: it names parameters of tests."""
+        return type(self).__name__
+
     @property
     def blocks(self) -> bool:
         """Whether a write has no effect; otherwise it takes effect and only the answer is changed."""
