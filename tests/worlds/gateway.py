@@ -144,7 +144,7 @@ class Gateway:
                 right = getattr(value, name)
                 first = self._frozen.setdefault((fault, (address, name)), right)
                 new[name] = round(distort(right, first))
-            # With a negative power, a fall of a computed consumption looks like one that batteries cause.
+            # With a negative power, a fall of a computed consumption is like one that batteries cause.
             if fault.power and (fault.power != "negative" or address != CONSUMPTION):
                 new[POWER[type(value)]] = round(WRONG[fault.power](getattr(value, POWER[type(value)]), 0.0))
             if any(getattr(value, name) != number for name, number in new.items()):
