@@ -354,9 +354,8 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
     async def _async_validate(self, step: str, credentials: Credentials, entry: ConfigEntry | None) -> ConfigFlowResult:
         """Log in, and finish or show the error."""
         found, reason = await validate(self.hass, self._host, credentials, entry, self._fingerprint)
-        if self._is_removed(entry):
-            return self.async_abort(reason="removed")
-        if reason is Reason.CERTIFICATE_CHANGED:
+        if reason is Reason.CERTIFICATE_CHANGED or self._is_removed(entry):
+            # That step aborts the flow of an entry that was removed.
             return await self.async_step_trust()
         if found.serial:
             self._gateway = found
