@@ -276,6 +276,8 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
         except UnknownEntry:
             return self.async_abort(reason="removed")
         found, reason = await validate(self.hass, self._host, None, entry, self._fingerprint)
+        if self._is_removed(entry):
+            return self.async_abort(reason="removed")
         if reason is Reason.CERTIFICATE_CHANGED:
             return await self.async_step_trust()
         if reason:
@@ -296,6 +298,10 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
         if not steps[1:]:
             return self._login_form(steps[0])
         return self.async_show_menu(step_id="login", menu_options=steps, description_placeholders=self._texts)
+
+    def _is_removed(self, entry: ConfigEntry | None) -> bool:
+        """Return whether the entry to be changed was removed meanwhile."""
+        return entry is not None and self.hass.config_entries.async_get_entry(entry.entry_id) is None
 
     def _is_same_gateway(self, entry: ConfigEntry) -> bool:
         """Return whether the gateway at the address is the one of the entry."""
@@ -348,7 +354,8 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
     async def _async_validate(self, step: str, credentials: Credentials, entry: ConfigEntry | None) -> ConfigFlowResult:
         """Log in, and finish or show the error."""
         found, reason = await validate(self.hass, self._host, credentials, entry, self._fingerprint)
-        if reason is Reason.CERTIFICATE_CHANGED:
+        if reason is Reason.CERTIFICATE_CHANGED or self._is_removed(entry):
+            # That step aborts the flow of an entry that was removed.
             return await self.async_step_trust()
         if found.serial:
             self._gateway = found

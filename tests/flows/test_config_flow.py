@@ -452,7 +452,7 @@ async def test_live_power_that_is_not_selected_stays_off(hass: HomeAssistant, si
     ("profile", "text"),
     [
         ("full_battery", "/ivp/livedata/status"),
-        ("standard_7_6", "- (/ivp/livedata/status: HTTP 404; /ivp/meters/readings: HTTP 404)"),
+        ("standard_7_6", "- (/ivp/livedata/status: HTTP 404; /ivp/meters/readings: HTTP 404; /stream/meter: HTTP 404)"),
     ],
 )
 async def test_options_show_the_source_of_live_power(
@@ -465,14 +465,19 @@ async def test_options_show_the_source_of_live_power(
     assert result["description_placeholders"] == {"live_source": text}
 
 
+@pytest.mark.parametrize("step", ["user", "token"])
 async def test_an_entry_that_is_removed_while_its_form_is_checked_is_not_changed(
-    hass: HomeAssistant, set_up: SetUp
+    hass: HomeAssistant, set_up: SetUp, step: str
 ) -> None:
     house = await set_up("full_battery")
     opened = await house.entry.start_reconfigure_flow(hass)
+    form = {"host": house.gateway.host}
+    if step == "token":
+        menu = await hass.config_entries.flow.async_configure(opened["flow_id"], form)
+        opened = await hass.config_entries.flow.async_configure(menu["flow_id"], {"next_step_id": step})
+        form = {"token": house.gateway.token(days=LONG)}
     held = Held()
     house.gateway.fault("/info", held)
-    form = {"host": house.gateway.host, "token": house.gateway.token(days=LONG)}
     checking = hass.async_create_task(hass.config_entries.flow.async_configure(opened["flow_id"], form))
     await held.waiting.wait()
     await hass.config_entries.async_remove(house.entry.entry_id)
