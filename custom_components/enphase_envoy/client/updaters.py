@@ -138,8 +138,8 @@ class PanelStatusUpdater(EnvoyUpdater):
 
     @override
     async def probe(self, discovered_features: SupportedFeatures) -> SupportedFeatures | None:
-        """Return None where there are no microinverters. The inventory is not requested: a probe would wait for it."""
-        return SupportedFeatures(0) if SupportedFeatures.INVERTERS in discovered_features else None
+        """Find it in any gateway: a probe would wait for the inventory, and the list of inverters may fail."""
+        return SupportedFeatures(0)
 
     @override
     async def update(self, envoy_data: EnvoyData) -> None:
