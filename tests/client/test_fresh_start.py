@@ -46,8 +46,8 @@ FIELDS: Final[dict[str, set[str]]] = {
     "/production.json": {"acb_power", "acb_fleet", *_PRODUCTION},
     "/production.json?details=1": {"acb_power", "acb_fleet", *_PRODUCTION},
     URL_DEVICE_DATA: {"inverters"},
-    # The reports of AC batteries, too.
-    URL_PRODUCTION_INVERTERS: {"inverters", "acb_inventory"},
+    # The reports of AC batteries, too; the status of panels is read where there are inverters.
+    URL_PRODUCTION_INVERTERS: {"inverters", "acb_inventory", "panels"},
 }
 #: Where an empty document means that the gateway has none of the kind; then nothing else of that kind is read.
 NONE_IF_EMPTY: Final = {URL_ENSEMBLE_INVENTORY, URL_GEN_CONFIG}
