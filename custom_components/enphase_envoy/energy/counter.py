@@ -19,7 +19,7 @@ assumption (see `limits`), which the power that the same object reports and stea
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
 from typing import Final, NamedTuple
@@ -56,7 +56,6 @@ _LONGEST_REPORT: Final = 86400.0
 #: Seconds of the gap before a step that are filled with the mean of what flowed after it.
 _FILLED: Final = 600.0
 #: Seconds for which a change can be taken back, and how many of such changes are kept.
-_PART_NEAR: Final = 0.02
 _CHECKED: Final = 2 * 86400.0
 _CHECKPOINTS: Final = 8
 
@@ -123,12 +122,10 @@ class Checkpoint:
 
     value: float
     total: float
-    #: When that was, by how many Wh the readings changed, and what was added to them before.
+    #: When that was, the Wh of the change, and what it subtracted from the offset.
     at: float
     jump: float
-    offset: float
-    #: What had certainly flowed until then.
-    flowed: float
+    offset: float = 0.0
 
 
 @dataclass(slots=True)
@@ -149,8 +146,6 @@ class Counter:
     #: Energy that was counted, and that can have flowed besides.
     total: float = 0.0
     budget: float = 0.0
-    #: Changes of its readings that are certainly energy.
-    flowed: float = 0.0
     #: Watts that it has proved to count.
     learned: float = 0.0
     #: Since when every reading is held back; 0 while none is.
@@ -243,16 +238,12 @@ class Counter:
         energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
         gap = reading.at - self.at
         if offset != self.offset:
-            self._mark(reading.value + self.offset - self.value, reading.at)
-        elif abs(change) > self._likely(reading, gap):
+            self._mark(reading.value + self.offset - self.value, reading.at, self.offset - offset)
+        elif abs(change) > _NOISE and (gap > _SILENCE or abs(change) > self._likely(reading, gap)):
             series = self._series(reading)
             if back := self._way_back(series, reading.power, capacity):
                 return self._take_back(back, series, reading, capacity)
-            self._mark(change, reading.at)
-        elif abs(change) > _NOISE and gap > _SILENCE:
-            self._mark(change, reading.at)
-        else:
-            self.flowed += change
+            self._mark(change, reading.at, change if falls else 0.0)
         if energy and (needed := 3600 * abs(energy) / (max(seconds, 0.0) + _SLACK)) > self.limit(capacity):
             self.learned = needed
         self.offset = offset - change if falls and change < -_ROUNDING else offset
@@ -319,7 +310,7 @@ class Counter:
     def _catch_up(self, change: float, is_late: bool, held: Candidate, reading: Reading, capacity: Capacity) -> None:
         """Publish energy that was late, or beyond the limit; of a computed consumption that fell, its rises."""
         energy = held.gained if change < 0 and capacity.direction is Direction.UP_COMPUTED else change
-        self._mark(change, reading.at)
+        self._mark(change, reading.at, change - energy)
         if not is_late:
             self.learned = max(self.learned, _POSSIBLE * 3600 * change / (reading.at - self.at))
         self.offset += energy - change
@@ -331,7 +322,7 @@ class Counter:
         # Zero is the first reading of a gateway that is starting.
         since = held.since if self.value else None
         step = Step(StepCause.LASTING, self.value, reading.value, gained, gained, since)
-        self._mark(reading.value + self.offset - self.value, reading.at)
+        self._mark(reading.value + self.offset - self.value, reading.at, self.offset)
         self.offset = self.budget = 0.0
         self.total += gained
         self._publish(reading.value, reading)
@@ -339,64 +330,50 @@ class Counter:
 
     # Changes that turn out to be wrong
 
-    def _mark(self, jump: float, at: float) -> None:
+    def _mark(self, jump: float, at: float, offset: float = 0.0) -> None:
         """Keep the state before a change that may be wrong; the largest changes are kept."""
         kept = [each for each in self.checkpoints if at - each.at <= _CHECKED]
         if len(kept) == _CHECKPOINTS:
             kept.remove(min(kept, key=lambda each: abs(each.jump)))
-        self.checkpoints = [*kept, Checkpoint(self.value, self.total, at, jump, self.offset, self.flowed)]
+        self.checkpoints = [*kept, Checkpoint(self.value, self.total, at, jump, offset)]
 
     def _way_back(self, held: Candidate, power: float, capacity: Capacity) -> Checkpoint | None:
-        """Return the checkpoint that the readings go on from: the changes since then turned out to be wrong."""
-        change, is_up = held.value - self.value, capacity.direction is Direction.UP
-        # A computed consumption can't fall while its power is positive, unless it did so in a silence.
-        only_rises = is_up or (
-            capacity.direction is Direction.UP_COMPUTED
-            and min(power, self.power) >= 0
-            and held.since - self.at <= _SILENCE
-        )
-        watts = _CERTAIN * max(abs(power), abs(self.power))
-        for checkpoint in reversed(self.checkpoints):
-            moved = self.value - self.offset - checkpoint.value + checkpoint.offset
-            if change * moved >= 0:
-                continue
-            grown = change + moved
-            if only_rises:
-                most = _energy(self.limit(capacity), held.at - checkpoint.at + capacity.late)
-                if not -_NOISE <= grown <= most:
-                    continue
-                if change < 0 and self._is_same_counter(checkpoint):
-                    return checkpoint
-            # Wrong readings may rise by half or three times of what flows.
-            since = max(self.at - HOUR, checkpoint.at) if only_rises else self.at
-            near = _NOISE + _PART_NEAR * abs(change) + _energy(watts, held.at - since)
-            is_back = abs(grown - self.flowed + checkpoint.flowed - held.gained) <= near
-            # Only a counter that may fall rises to less than it was.
-            if is_back and (change < 0 or grown >= -_NOISE or capacity.direction is Direction.BOTH):
-                return checkpoint
-        if is_up and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
-            return Checkpoint(self.value, self.total, self.at, 0.0, self.offset, self.flowed)
-        return None
+        """Return the checkpoint that the readings go on from, with what has to be added to the offset.
 
-    def _is_same_counter(self, checkpoint: Checkpoint) -> bool:
-        """Return whether all changes since a checkpoint were counted as energy."""
-        moved = self.value - self.offset - checkpoint.value + checkpoint.offset
-        return abs(moved - self.total + checkpoint.total) < 1
+        The changes since that checkpoint turned out to be wrong.
+        """
+        change, jump, offset = held.value - held.gained - self.value, 0.0, 0.0
+        is_up, watts = capacity.direction is Direction.UP, _CERTAIN * max(abs(power), abs(self.power))
+        for checkpoint in reversed(self.checkpoints):
+            jump, offset = jump + checkpoint.jump, offset + checkpoint.offset
+            grown = held.value + offset - checkpoint.value
+            # It may have begun anew meanwhile.
+            wrap = WRAP if capacity.by_inverters and change < 0 and grown < -_NOISE else 0.0
+            back = change + wrap
+            # Wrong readings may rise by half or three times of what flows.
+            since = max(self.at - HOUR, checkpoint.at) if is_up else self.at
+            near = _NOISE + 0.1 * abs(jump) + _energy(watts, held.at - since)
+            is_undone = abs(back + jump) <= near and abs(jump) >= abs(back) / 2
+            # Part of a rise may have been energy that was late.
+            is_part = not offset and capacity.direction is not Direction.BOTH and -jump - near <= back < 0
+            most = _energy(self.limit(capacity), held.at - checkpoint.at + capacity.late)
+            is_on_path = -(_NOISE if is_up else most) <= grown + wrap <= most
+            if is_on_path and back * jump < 0 and (is_undone or is_part):
+                return replace(checkpoint, offset=offset + wrap)
+        if is_up and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
+            return Checkpoint(self.value, self.total, self.at, 0.0)
+        return None
 
     def _take_back(self, back: Checkpoint, held: Candidate, reading: Reading, capacity: Capacity) -> Step:
         """Go on from a checkpoint; what was counted since then is what the readings add up to."""
-        raw = held.value - self.offset
-        value = raw + back.offset
+        value = held.value + back.offset
         if capacity.direction is Direction.UP_COMPUTED:
             value = max(value, back.value)
         total = back.total + value - back.value
         step = Step(StepCause.TAKEN_BACK, self.value, value, self._flowed(held), total - self.total, back.at)
-        if back in self.checkpoints:
-            # More of the same rise may be wrong.
-            is_kept = capacity.direction is Direction.UP and self._is_same_counter(back)
-            del self.checkpoints[self.checkpoints.index(back) + is_kept :]
-        self._mark(held.value - self.value, reading.at)
-        self.total, self.offset = total, value - raw
+        offset = value - held.value
+        self._mark(held.value - self.value, reading.at, -offset)
+        self.total, self.offset = total, self.offset + offset
         self._publish(value, reading)
         return step
 
