@@ -61,9 +61,7 @@ def _details(device: Any) -> EnvoyInverter | None:  # noqa: ANN401  (a part of a
 def _combined(inverter: EnvoyInverter, details: EnvoyInverter) -> EnvoyInverter:
     """Return an inverter with its details, which stay while the document with them cannot be read."""
     at, detailed_at = inverter.last_report_date, details.last_report_date
-    if not (is_number(at) and is_number(detailed_at)):
-        return inverter
-    if detailed_at >= at:
+    if is_number(at) and is_number(detailed_at) and detailed_at >= at:
         return details
     return replace(
         details,

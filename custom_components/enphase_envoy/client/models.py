@@ -103,9 +103,9 @@ def panel_statuses(inventory: list[dict[str, Any]]) -> dict[str, PanelStatus]:
     """
     devices = [device for group in inventory if group["type"] == "PCU" for device in group["devices"]]
     return {
-        str(device["serial_num"]): _panel_status(device)
+        device["serial_num"]: _panel_status(device)
         for device in devices
-        if device.get("admin_state") != _REMOVED and device.get("serial_num")
+        if device.get("admin_state") != _REMOVED and isinstance(device.get("serial_num"), str)
     }
 
 
