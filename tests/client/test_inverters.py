@@ -1,6 +1,7 @@
 """More inverters than one document has details of, and the inventory, which may take long."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any, Final
 
 from homeassistant.core import HomeAssistant
@@ -62,6 +63,15 @@ def test_details_that_are_older_than_the_report() -> None:
     assert _combined(inverter, EnvoyInverter("1", 1000, 190, 300, 30.0)).last_report_watts == 190
     combined = _combined(inverter, EnvoyInverter("1", 700, 190, 300, 30.0))
     assert (combined.last_report_watts, combined.last_report_date, combined.dc_voltage) == (200, 1000, 30.0)
+
+
+def test_details_without_a_date_have_their_counters() -> None:
+    details = EnvoyInverter("1", None, 190, 300, lifetime_energy=5000, energy_today=400)  # type: ignore[arg-type]
+    combined = _combined(EnvoyInverter("1", 1000, 200, 300), details)
+    assert (combined.last_report_watts, combined.last_report_date) == (200, 1000)
+    assert (combined.lifetime_energy, combined.energy_today) == (5000, 400)
+    without_date = EnvoyInverter("1", None, 200, 300)  # type: ignore[arg-type]
+    assert _combined(without_date, replace(details, last_report_date=1000)).last_report_date == 1000
 
 
 @pytest.mark.parametrize("device", [None, 50, {}, {"devName": "pcu", "active": False}, {"devName": "pcu", "active": 1}])

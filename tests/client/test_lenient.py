@@ -68,7 +68,9 @@ def test_places_of_channels_are_those_of_their_phases() -> None:
 def test_an_invalid_number_is_none_after_calculations() -> None:
     values = {"ENC_agg_avail_energy": "n/a", "ACB_agg_energy": 5, "agg_soc": 3}
     aggregate = EnvoyBatteryAggregate.from_api(read("/ivp/ensemble/secctrl", values))  # type: ignore[arg-type]
-    valid: Any = validated(aggregate, None)
+    valid: Any
+    valid, _, invalid = validated(aggregate, None)
+    assert invalid == {"available_energy"}
     assert (valid.available_energy, valid.state_of_charge) == (None, 3)
 
 

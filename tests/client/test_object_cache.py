@@ -1,6 +1,7 @@
 """Which objects are accepted: identities of absent hardware are discarded, those of silent hardware are not."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from pyenphase import EnvoyInverter
@@ -177,3 +178,41 @@ def test_all_is_new_where_no_identities_are_stored() -> None:
     system.restart()
     system.answer(TRUE)
     assert system.serials == set(TRUE)
+
+
+def poll(cache: ObjectCache, at: float, **values: object) -> EnvoyInverter:
+    """Let the gateway report an inverter, and return it as shown."""
+    endpoint, address = Endpoint.of(PATH), (FIELD, TRUE[0])
+    endpoint.freshness = Freshness(at)
+    cache.merge({FIELD: {address: replace(inverter(TRUE[0]), **values)}}, {PATH: endpoint}, {FIELD}, {PATH})  # type: ignore[arg-type]
+    timed = cache.objects[address]
+    assert timed.updated_at == at
+    assert isinstance(timed.value, EnvoyInverter)
+    return timed.value
+
+
+@pytest.mark.parametrize("value", ["n/a", None, 1e300])
+@pytest.mark.parametrize(
+    ("period", "kept"), [(5, 41), (60, 3), (300, 3), (900, 3), (7200, 0)], ids=lambda number: f"{number}"
+)
+def test_an_invalid_field_keeps_its_last_value_for_some_time(value: object, period: int, kept: int) -> None:
+    """The others are up to date; it is unknown afterwards, and shown at once when it is valid again."""
+    cache = ObjectCache()
+    poll(cache, 0)
+    for number in range(1, 50):
+        shown = poll(cache, number * period, max_report_watts=value, last_report_watts=100 + number)
+        assert shown.last_report_watts == 100 + number
+        assert shown.max_report_watts == (300 if number <= kept else None), number
+    assert poll(cache, 50 * period, max_report_watts=310).max_report_watts == 310
+
+
+def test_invalid_values_of_a_kind_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    cache = ObjectCache("192.0.2.1")
+    for at in range(5):
+        poll(cache, at, max_report_watts="n/a")
+    (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert (
+        line.getMessage()
+        == "192.0.2.1: the gateway reports an invalid EnvoyInverter.max_report_watts, which is not used"
+    )
+    assert f"invalid EnvoyInverter.max_report_watts of inverters/{TRUE[0]}" in caplog.text

@@ -8,7 +8,7 @@ import pytest
 from custom_components.enphase_envoy.client.endpoints import Document, Endpoint
 from custom_components.enphase_envoy.client.errors import GatewayError, RelayTypeError
 from custom_components.enphase_envoy.client.object_cache import ObjectCache
-from custom_components.enphase_envoy.client.writing import Edit
+from custom_components.enphase_envoy.client.writing import Edit, WrittenValues
 
 
 class Sender:
@@ -24,14 +24,17 @@ class Sender:
         return None
 
 
-def edit(sender: Sender, document: object) -> Edit:
+def edit(sender: Sender, document: object, written: WrittenValues | None = None) -> Edit:
     """Return an edit of a document as it was received."""
+    written = written or WrittenValues(lambda: 0.0)
     endpoint = Endpoint()
     if document is not None:
-        endpoint.accept(Document("/path", json.dumps(document).encode()))
-    return Edit(sender, endpoint, None, ObjectCache())  # type: ignore[arg-type]
+        endpoint.accept(Document(TARIFF_PATH, json.dumps(document).encode()))
+        written.confirm(TARIFF_PATH, endpoint.latest)
+    return Edit(sender, endpoint, None, ObjectCache(), written)  # type: ignore[arg-type]
 
 
+TARIFF_PATH = "/admin/lib/tariff"
 TARIFF = {"tariff": {"storage_settings": {"mode": "ai-optimization", "reserved_soc": 20}}, "schedule": {}}
 CONTACT = {"id": "NC1", "type": "3RD-PV-X", "mode": "new-mode", "soc_low": 30.0, "grid_action": "new-action"}
 
@@ -67,3 +70,47 @@ async def test_action_of_a_relay_without_a_load_is_refused(relay_type: str | Non
     await edit(sender, contacts).relay_action("NC2", grid_action="shed")
     await edit(sender, contacts).relay("NC1", soc_low=25)
     assert len(sender.sent) == 2
+
+
+def tariff(**values: object) -> dict[str, Any]:
+    """Return a document with settings of the batteries."""
+    return {"tariff": {"storage_settings": {"mode": "backup", "reserved_soc": 20, "charge_from_grid": False} | values}}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reported", "sent"),
+    [
+        (5, tariff(), 45),
+        (5, tariff(reserved_soc=45), 45),
+        (5, tariff(reserved_soc=30), 30),
+        (61, tariff(), 20),
+    ],
+    ids=["not reported yet", "reported", "changed in the app", "ignored"],
+)
+async def test_written_value_is_sent_again_until_it_is_reported(
+    seconds: float, reported: dict[str, Any], sent: int
+) -> None:
+    sender, now = Sender(), [0.0]
+    written = WrittenValues(lambda: now[0])
+    await edit(sender, tariff(), written).storage_settings(reserved_soc=45)
+    now[0] += seconds
+    await edit(sender, reported, written).storage_settings(charge_from_grid=True)
+    assert sender.sent[-1] == tariff(reserved_soc=sent, charge_from_grid=True)
+
+
+async def test_reported_value_is_not_sent_again() -> None:
+    """The gateway reported it, and then another value again, as after a change in the app."""
+    sender, written = Sender(), WrittenValues(lambda: 0.0)
+    await edit(sender, tariff(), written).storage_settings(reserved_soc=45)
+    edit(sender, tariff(reserved_soc=45), written)
+    await edit(sender, tariff(), written).storage_settings(charge_from_grid=True)
+    assert sender.sent[-1] == tariff(charge_from_grid=True)
+
+
+async def test_value_that_was_written_twice_is_sent_as_written_last() -> None:
+    """The gateway reports the first of the two."""
+    sender, written = Sender(), WrittenValues(lambda: 0.0)
+    for reserve in (45, 50):
+        await edit(sender, tariff(), written).storage_settings(reserved_soc=reserve)
+    await edit(sender, tariff(reserved_soc=45), written).storage_settings(charge_from_grid=True)
+    assert sender.sent[-1] == tariff(reserved_soc=50, charge_from_grid=True)

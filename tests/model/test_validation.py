@@ -30,42 +30,49 @@ def but(**changes: Any) -> EnvoyInverter:
 
 
 @pytest.mark.parametrize("value", INVALID, ids=repr)
-def test_invalid_value_after_a_valid_one_rejects_the_object(value: Any) -> None:
-    assert validated(but(last_report_watts=value), GOOD) is None
+def test_invalid_value_after_a_valid_one_costs_that_field_only(value: Any) -> None:
+    new = but(last_report_watts=value, last_report_date=1_750_000_300)
+    invalid = set() if value is None else {"last_report_watts"}
+    assert validated(new, GOOD) == (but(last_report_date=1_750_000_300), {"last_report_watts"}, invalid)
+    expired = {"last_report_watts"}
+    assert validated(new, GOOD, expired) == (
+        but(last_report_date=1_750_000_300, last_report_watts=None), set(), invalid
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("value", INVALID, ids=repr)
 def test_invalid_value_of_a_new_object_becomes_none(value: Any) -> None:
-    accepted = validated(but(last_report_watts=value), None)
+    accepted, kept, _ = validated(but(last_report_watts=value), None)
     assert accepted == but(last_report_watts=None)
+    assert not kept
 
 
 @pytest.mark.parametrize("value", [0, -5, 12.5, 2**32])
 def test_plausible_numbers_are_accepted(value: float) -> None:
-    assert validated(but(last_report_watts=value), GOOD) == but(last_report_watts=value)
+    assert validated(but(last_report_watts=value), GOOD)[0] == but(last_report_watts=value)
 
 
 def test_none_may_stay_none_and_become_a_number() -> None:
-    assert validated(but(temperature=None), GOOD) == GOOD
-    assert validated(but(temperature=30), GOOD) == but(temperature=30)
-    assert validated(but(temperature="hot"), GOOD) == GOOD
+    assert validated(but(temperature=None), GOOD) == (GOOD, set(), set())
+    assert validated(but(temperature=30), GOOD)[0] == but(temperature=30)
+    assert validated(but(temperature="hot"), GOOD) == (GOOD, set(), {"temperature"})
 
 
 def test_flags_and_texts_must_have_their_type() -> None:
-    assert validated(replace(BATTERY, communicating=None), BATTERY) is None  # type: ignore[arg-type]
-    assert validated(replace(BATTERY, communicating=1), BATTERY) is None  # type: ignore[arg-type]
-    assert validated(replace(BATTERY, firmware_version=7), BATTERY) is None  # type: ignore[arg-type]
-    assert validated(BATTERY, None) == BATTERY
+    wrong: dict[str, Any]
+    for wrong in ({"communicating": None}, {"communicating": 1}, {"firmware_version": 7}):
+        assert validated(replace(BATTERY, **wrong), BATTERY)[:2] == (BATTERY, set(wrong))
+    assert validated(BATTERY, None)[0] == BATTERY
     # Some firmware reports null where others report whether the DC switch is off.
     without_switch: EnvoyEncharge = replace(BATTERY, dc_switch_off=None)  # type: ignore[arg-type]
-    assert validated(without_switch, None) == without_switch
-    assert validated(without_switch, without_switch) == without_switch
+    assert validated(without_switch, None)[0] == without_switch
+    assert validated(without_switch, without_switch)[0] == without_switch
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(0, 2 * 10**9))
 def test_valid_object_is_always_accepted(watts: int, date: int) -> None:
     new = but(last_report_watts=watts, last_report_date=date)
-    assert validated(new, GOOD) is new
+    assert validated(new, GOOD)[0] is new
 
 
 @pytest.mark.parametrize("key", ["482213010021", "NC1", "L1", CtType.PRODUCTION])

@@ -499,14 +499,16 @@ class LibraryEnvoy(Envoy):
         if self.auth is None:
             raise EnvoyAuthenticationRequired("not logged in")
         url = self.auth.get_endpoint_url(endpoint)
+        method = method or ("POST" if data else "GET")
+        login = (self.auth.auth,) if self.auth.auth else ()
         with _closed_translated(self._client):
             async with self._client.request(
-                method or ("POST" if data else "GET"),
+                method,
                 url,
                 headers={**DEFAULT_HEADERS, **self.auth.headers},
                 timeout=self._timeouts.http,
                 data=json_dumps(data) if data else None,
-                middlewares=(self.auth.auth,) if self.auth.auth else None,
+                middlewares=login if method == "GET" else (*login, _send_once),
                 allow_redirects=False,
             ) as response:
                 if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -520,6 +522,19 @@ class LibraryEnvoy(Envoy):
         """Write, or request what is not polled. Raises GatewayBusyError, or what the library raises."""
         async with self.slot(end_point):
             return await super()._json_request(end_point, data, method)
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a request, as a middleware of aiohttp, which sends a PUT or DELETE again after the errors handled here.
+
+    The gateway may have carried out what was sent before the connection broke.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as err:
+        raise aiohttp.ClientConnectionError(str(err) or type(err).__name__) from err
 
 
 def _check_count(data: GatewayData) -> None:

@@ -32,7 +32,7 @@ from .persistence import ClockPair
 from .probe import ProbeSchedule
 from .scheduler import PollCycle, RawResponse, RequestScheduler
 from .timeouts import Timeouts
-from .writing import Edit
+from .writing import Edit, WrittenValues
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Gateway:
         self._lost = False
         self._polling = asyncio.Lock()
         self._writing = asyncio.Lock()
+        self._written = WrittenValues(clock)
 
     @property
     def is_closed(self) -> bool:
@@ -518,7 +519,7 @@ class Gateway:
                 raise GatewayError(self._reason(cycle), cycle.failures())
             tariff = self._parser.data.tariff
             settings = tariff.storage_settings if tariff else None
-            yield Edit(self.envoy, self._scheduler.endpoints[path], settings, self._parser.cache)
+            yield Edit(self.envoy, self._scheduler.endpoints[path], settings, self._parser.cache, self._written)
             await self._read(path)
 
     async def refresh(self, field: str) -> None:
@@ -530,6 +531,8 @@ class Gateway:
         cycle = self._scheduler.new_cycle()
         await self._fetch(cycle, [path], 2 * self.timeouts.poll)
         self._merge(cycle)
+        if path in cycle.answered:
+            self._written.confirm(path, self._scheduler.endpoints[path].latest)
         return cycle
 
     # Reading outside of the poll

@@ -59,9 +59,12 @@ def _details(device: Any) -> EnvoyInverter | None:  # noqa: ANN401  (a part of a
 
 
 def _combined(inverter: EnvoyInverter, details: EnvoyInverter) -> EnvoyInverter:
-    """Return an inverter with its details, which stay while the document with them cannot be read."""
+    """Return an inverter with its details, which stay while the document with them cannot be read.
+
+    Each has the report with the later date; one without a valid date is the older one.
+    """
     at, detailed_at = inverter.last_report_date, details.last_report_date
-    if is_number(at) and is_number(detailed_at) and detailed_at >= at:
+    if is_number(detailed_at) and not (is_number(at) and at > detailed_at):
         return details
     return replace(
         details,

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, replace
+import logging
 from typing import Final
 
 from pyenphase.models.c6combiner import EnvoyC6CC
@@ -16,6 +17,8 @@ from .confirmation import Confirmation
 from .endpoints import Endpoint, Failure, FailureKind
 from .paths import FED_BY
 
+_LOGGER: Final = logging.getLogger(__name__)
+
 #: Good answers in a row without an object after which it is removed: lists are incomplete now and then.
 _REMOVED_AFTER: Final = 5
 #: The fields of batteries, from two documents.
@@ -25,8 +28,10 @@ _INVENTORY: Final = "encharge_inventory"
 _ADDED_AFTER: Final = 2
 #: Good answers in a row with another controller after which it has replaced the one before.
 _EXCHANGED_AFTER: Final = 5
-#: Answers in a row after which an object that lost a field for good, as with new firmware, is accepted without it.
-_ACCEPTED_AFTER: Final = 20
+#: A field that is invalid keeps its last value for that many answers in a row and seconds; not beyond the longest time.
+_KEPT_ANSWERS: Final = 3
+_KEPT_FOR: Final = 210.0
+_LONGEST_KEPT: Final = 3600.0
 #: Seconds of good answers without an object after which its identity is discarded: it is then accepted as a new one.
 #: Limits apply to all identities, so wrong serial numbers would otherwise use them up for good.
 _DISCARDED_AFTER: Final = 30 * 86400.0
@@ -34,11 +39,34 @@ _DISCARDED_AFTER: Final = 30 * 86400.0
 _LONGEST_GAP: Final = 3600.0
 
 
+@dataclass(slots=True)
+class _Kept:
+    """A field with its last valid value."""
+
+    #: When it was valid, and the time of the last answer in which it was not, in seconds of the polls' clock.
+    since: float
+    at: float
+    #: Such answers in a row.
+    answers: int = 1
+
+    def count(self, at: float) -> _Kept:
+        """Count an answer, if it is a new one."""
+        self.answers += at != self.at
+        self.at = at
+        return self
+
+    def is_expired(self, at: float) -> bool:
+        """Return whether an answer ends this."""
+        age = at - self.since
+        return age >= _LONGEST_KEPT or (age >= _KEPT_FOR and self.answers >= _KEPT_ANSWERS and at != self.at)
+
+
 class ObjectCache:
     """The objects of the snapshots to come."""
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, host: str = "") -> None:
+        """Start empty; `host` is for the log."""
+        self._host = host
         self.objects: dict[Address, TimedValue] = {}
         #: The same addresses, field by field.
         self._addresses: defaultdict[str, dict[Address, None]] = defaultdict(dict)
@@ -58,8 +86,10 @@ class ObjectCache:
         self._counted: dict[Address, Freshness] = {}
         #: Endpoints to request again soon, because their last answers contained new objects.
         self.unconfirmed: set[str] = set()
-        #: Answers in a row in which an object was not valid.
-        self._invalid: Confirmation[Address] = Confirmation(_ACCEPTED_AFTER)
+        #: Fields of objects that are not valid at present, but were.
+        self._kept: dict[Address, dict[str, _Kept]] = {}
+        #: Classes and fields of which an invalid value was logged.
+        self._logged: set[str] = set()
 
     def members(self, field: str) -> set[str]:
         """Return the keys of a dictionary of EnvoyData, such as the serial numbers of the batteries."""
@@ -113,9 +143,8 @@ class ObjectCache:
                 self._count_absent(field, reported, _freshness(field, needs).updated_at)
             freshness, addresses = _freshness(field, needs), self._addresses[field]
             for address, value in objects.items():
-                if (valid := self._validated(address, value)) is not None:
-                    self.objects[address] = TimedValue(valid, freshness)
-                    addresses[address] = None
+                self.objects[address] = TimedValue(self._validated(address, value, freshness.updated_at), freshness)
+                addresses[address] = None
             self._missing.reset_all(reported.keys())
             merged.update(objects)
         for field in list(fields):
@@ -197,19 +226,34 @@ class ObjectCache:
             self._new.reset(identity)
             self._exchanged.reset(identity)
 
-    def _validated(self, address: Address, value: object) -> object:
-        """Return an object as far as it is valid; None to keep the last valid one, for some time."""
-        timed = self.objects.get(address)
-        if timed is not None and timed.value == value:
+    def _validated(self, address: Address, value: object, at: float) -> object:
+        """Return an object as far as it is valid, and for some time its last values where it is not."""
+        timed, kept = self.objects.get(address), self._kept.pop(address, {})
+        if timed is None:
+            valid, _, invalid = validated(value, None)
+        elif timed.value == value:
             # The same object where nothing changed, so that a comparison by identity is enough.
-            self._invalid.reset(address)
             return timed.value
-        old = timed.value if timed and not self._invalid.is_confirmed(address) else None
-        if (valid := validated(value, old)) is None:
-            self._invalid.add(address)
-            return None
-        self._invalid.reset(address)
-        return timed.value if timed is not None and timed.value == valid else valid
+        else:
+            expired = {name for name, field in kept.items() if field.is_expired(at)}
+            old = timed.value if at - timed.updated_at < _LONGEST_KEPT else None
+            valid, names, invalid = validated(value, old, expired)
+            if names:
+                self._kept[address] = {
+                    name: kept[name].count(at) if name in kept else _Kept(timed.updated_at, at) for name in names
+                }
+            if timed.value == valid:
+                valid = timed.value
+        for name in invalid:
+            self._log_invalid(address, f"{type(value).__name__}.{name}")
+        return valid
+
+    def _log_invalid(self, address: Address, field: str) -> None:
+        """Log an invalid value of a field: one line for all objects of a kind, and their addresses for debugging."""
+        _LOGGER.debug("%s: invalid %s of %s", self._host, field, "/".join(address))
+        if field not in self._logged:
+            self._logged.add(field)
+            _LOGGER.warning("%s: the gateway reports an invalid %s, which is not used", self._host, field)
 
     def _count_missing(
         self, field: str, parsed: Mapping[Address, object], needs: Mapping[str, Endpoint], fields: set[str]

@@ -45,7 +45,7 @@ class DocumentParser:
         #: All that was parsed, as the library's writing calls need it.
         self.data = GatewayData()
         #: All valid objects that were parsed.
-        self.cache = ObjectCache()
+        self.cache = ObjectCache(envoy.host)
         #: The updater that feeds each field with counters.
         self.sources: dict[str, str] = {}
         #: The endpoints that each updater reads and the fields that it fills, as observed.

@@ -5,8 +5,9 @@ added, texts are sent as other types. A partial object can crash a gateway, and 
 library sends these changes, but does not build them.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -27,12 +28,57 @@ from pyenphase.models.tariff import EnvoyStorageMode, EnvoyStorageSettings
 
 from ..model.ac_batteries import SLEEP_BAND, AcbFleet, SleepBand
 from ..model.validation import is_number
-from .endpoints import Endpoint
+from .endpoints import Document, Endpoint
 from .envoy import LibraryEnvoy
 from .errors import GatewayError, Reason, RelayTypeError
 from .object_cache import ObjectCache
 
+#: The path of a document, and the keys of an object in it; an object of a list is found by its `id`.
+type Place = tuple[str, ...]
+
+#: Seconds for which a gateway may report the document from before a change.
+_HOLD_TIME: Final = 60.0
 _ABSENT: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    value: object
+    #: What the gateway reported before it, and was written before it.
+    earlier: tuple[object, ...]
+    until: float
+
+
+class WrittenValues:
+    """Values that were written and are not reported yet: a second change sends them again, as it sends all values."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Start without any; `clock` returns seconds."""
+        self._clock = clock
+        self._values: defaultdict[Place, dict[str, _Written]] = defaultdict(dict)
+
+    def add(self, place: Place, values: Mapping[str, object], reported: Mapping[str, object] | None) -> None:
+        """Hold values that were written to an object, given what was reported of it before."""
+        held, until = self._values[place], self._clock() + _HOLD_TIME
+        for name, value in values.items():
+            earlier = (*held[name].earlier, held[name].value) if name in held else ()
+            held[name] = _Written(value, (*earlier, (reported or {}).get(name)), until)
+
+    def confirm(self, path: str, document: Document | None) -> None:
+        """Discard the values of which a new document reports another value than before, and those of long ago."""
+        for place in [place for place in self._values if place[0] == path and document]:
+            reported = _object_at(_content(document), place[1:]) or {}
+            self._values[place] = {
+                name: written
+                for name, written in self._values[place].items()
+                if written.value != reported.get(name) in written.earlier and self._clock() < written.until
+            }
+            if not self._values[place]:
+                del self._values[place]
+
+    def unconfirmed(self, place: Place) -> dict[str, object]:
+        """Return the values of an object that are not reported yet."""
+        return {name: written.value for name, written in self._values.get(place, {}).items()}
 
 
 class Edit:
@@ -43,32 +89,48 @@ class Edit:
     """
 
     def __init__(
-        self, envoy: LibraryEnvoy, endpoint: Endpoint, settings: EnvoyStorageSettings | None, cache: ObjectCache
+        self,
+        envoy: LibraryEnvoy,
+        endpoint: Endpoint,
+        settings: EnvoyStorageSettings | None,
+        cache: ObjectCache,
+        written: WrittenValues,
     ) -> None:
         """Prepare to change the latest document of an endpoint; `settings` are those of the batteries at present."""
         #: For commands, which are no documents.
         self.envoy = envoy
         self._endpoint = endpoint
         self._cache = cache
+        self._written = written
+        #: The place of what is changed, its new values, and the object as reported.
+        self._changes: tuple[Place, Mapping[str, object], Mapping[str, object] | None] = ((), {}, None)
         #: The battery settings before the change, and as wanted.
         self.before = self.wanted = settings
 
     @property
-    def _document(self) -> object:
-        latest = self._endpoint.latest
-        document: object = latest and json_loads(latest.url, latest.body)
-        return document
+    def _document(self) -> Any:  # noqa: ANN401  (a JSON document)
+        return _content(self._endpoint.latest)
+
+    def _object(self, path: str, values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+        """Return the object at some keys of the document, with other values. Raises GatewayError when there is none."""
+        reported, place = _object_at(self._document, keys), (path, *keys)
+        self._changes = (place, values, reported)
+        return _changed(reported, {**self._written.unconfirmed(place), **values})
+
+    async def _send(self, path: str, body: dict[str, Any], method: str | None = None) -> None:
+        """Send a document with an object that was changed."""
+        await self.envoy.send(path, body, method)
+        self._written.add(*self._changes)
 
     async def storage_settings(self, **values: object) -> None:
         """Change settings of the batteries.
 
         `schedule`, which the gateway reports beside the tariff, is the result of its settings, and is not sent.
         """
-        document = _changed(self._document, values, "tariff", "storage_settings")
+        wanted = self._object(URL_TARIFF, values, "tariff", "storage_settings")
         if self.before:
-            wanted = document["tariff"]["storage_settings"]
             self.wanted = replace(self.before, **{name: wanted[name] for name in values})
-        await self.envoy.send(URL_TARIFF, {"tariff": document["tariff"]}, "PUT")
+        await self._send(URL_TARIFF, {"tariff": self._document["tariff"] | {"storage_settings": wanted}}, "PUT")
 
     async def storage_mode(self, mode: EnvoyStorageMode) -> None:
         """Change the mode of the batteries.
@@ -80,13 +142,13 @@ class Edit:
 
     async def relay(self, relay_id: str, **values: object) -> None:
         """Change settings of a relay, whose whole object is sent."""
-        contact = _changed(_rows(self._document, "dry_contacts", "id").get(relay_id), values)
-        await self.envoy.send(URL_DRY_CONTACT_SETTINGS, {"dry_contacts": contact})
+        contact = self._object(URL_DRY_CONTACT_SETTINGS, values, "dry_contacts", relay_id)
+        await self._send(URL_DRY_CONTACT_SETTINGS, {"dry_contacts": contact})
 
     async def relay_action(self, relay_id: str, **values: object) -> None:
         """Change actions of a relay. Raises RelayTypeError where it switches no load: there they are ignored."""
-        contact = _rows(self._document, "dry_contacts", "id").get(relay_id, {})
-        if contact.get("type") != DryContactType.LOAD:
+        contact = _object_at(self._document, ("dry_contacts", relay_id))
+        if contact is None or contact.get("type") != DryContactType.LOAD:
             raise RelayTypeError
         await self.relay(relay_id, **values)
 
@@ -97,20 +159,20 @@ class Edit:
 
     async def generator_mode(self, mode: str) -> None:
         """Change the mode of the generator."""
-        await self.envoy.send(URL_GEN_MODE, _changed(self._document, {"gen_cmd": mode}))
+        await self._send(URL_GEN_MODE, self._object(URL_GEN_MODE, {"gen_cmd": mode}))
 
     async def generator_config(self, **values: object) -> None:
         """Change the configuration of the generator."""
-        await self.envoy.send(URL_GEN_CONFIG, _changed(self._document, values))
+        await self._send(URL_GEN_CONFIG, self._object(URL_GEN_CONFIG, values))
 
     async def generator_schedule(self, part: str, **values: object) -> None:
         """Change a part of the generator's schedule. Raises ValueError if it would stop before it starts."""
-        document = _changed(self._document, values, part)
+        document = self._document | {part: self._object(URL_GEN_SCHEDULE, values, part)}
         charge = document.get("default_soc") or {}
         start, stop = charge.get("start_soc"), charge.get("stop_soc")
         if is_number(start) and is_number(stop) and start >= stop:
             raise ValueError(f"start at {start} % must be below stop at {stop} %")
-        await self.envoy.send(URL_GEN_SCHEDULE, document)
+        await self._send(URL_GEN_SCHEDULE, document)
 
     async def sleep_band(self, fleet: AcbFleet, band: SleepBand) -> None:
         """Choose the state of charge at which AC batteries sleep; it is sent at once to batteries that are asleep."""
@@ -139,24 +201,35 @@ class Edit:
         self._cache.remove(SLEEP_BAND)
 
 
-def _rows(document: object, key: str, identifier: str = "serial_num") -> dict[object, dict[str, Any]]:
-    """Return the objects that a document lists, by their identifiers."""
+def _content(document: Document | None) -> Any:  # noqa: ANN401  (a JSON document)
+    return document and json_loads(document.url, document.body)
+
+
+def _object_at(content: Any, keys: Sequence[str]) -> dict[str, Any] | None:  # noqa: ANN401  (a JSON document)
+    """Return the object at some keys of a document, in lists by its `id`; None when there is none."""
+    for key in keys:
+        if isinstance(content, list):
+            content = next((item for item in content if isinstance(item, dict) and item.get("id") == key), None)
+        else:
+            content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else None
+
+
+def _rows(document: object, key: str) -> dict[object, dict[str, Any]]:
+    """Return the objects that a document lists, by their serial numbers."""
     rows = document.get(key) if isinstance(document, dict) else None
-    return {row.get(identifier): row for row in rows or () if isinstance(row, dict)}
+    return {row.get("serial_num"): row for row in rows or () if isinstance(row, dict)}
 
 
-def _changed(document: object, values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """Return a document with other values in the object at some keys. Raises GatewayError when there is none.
+def _changed(reported: object, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object with other values. Raises GatewayError when there is none.
 
     Integers become floating-point numbers where the gateway reports such.
     """
-    if not isinstance(document, dict):
+    if not isinstance(reported, dict):
         raise GatewayError(Reason.NO_DATA, "the settings are incomplete")
-    if keys:
-        key, *rest = keys
-        return {**document, key: _changed(document.get(key), values, *rest)}
     as_reported = {
-        name: float(value) if type(value) is int and isinstance(document.get(name), float) else value
+        name: float(value) if type(value) is int and isinstance(reported.get(name), float) else value
         for name, value in values.items()
     }
-    return document | as_reported
+    return reported | as_reported

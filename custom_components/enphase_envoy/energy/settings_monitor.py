@@ -25,6 +25,8 @@ _CONTROLLER: Final[Address] = ("encharge_aggregate",)
 WATCH_TIME: Final = 300
 #: Seconds after a write at which to read the stored settings again.
 RECHECK_DELAYS: Final = (60, 120, 180, 240, WATCH_TIME + 1)
+#: Seconds for which a gateway may still report the setting from before.
+_STALE_TIME: Final = 30
 #: Seconds that the controller needs at most to apply what is stored.
 _CONTROLLER_LAG: Final = 90
 
@@ -57,6 +59,7 @@ class SettingResult:
 @dataclass(frozen=True, slots=True)
 class _Written:
     entity_id: str
+    before: object
     wanted: object
     at: float
 
@@ -85,7 +88,7 @@ class SettingsMonitor:
         for setting in _SETTINGS:
             value: object = getattr(wanted, setting)
             if value != getattr(before, setting) or (setting == _RESERVE and self._in_use):
-                self._written[setting] = _Written(entity_id, value, now)
+                self._written[setting] = _Written(entity_id, getattr(before, setting), value, now)
                 if setting == _RESERVE:
                     self._in_use = None
 
@@ -123,6 +126,8 @@ class SettingsMonitor:
                         continue
                     self._in_use, actual = controller, float(controller[0])
                 outcome = SettingOutcome.KEPT if applied else SettingOutcome.IGNORED
+            elif actual == written.before and now - written.at < _STALE_TIME:
+                continue
             del self._written[setting]
             yield SettingResult(setting, written.entity_id, outcome, written.wanted, actual)
 

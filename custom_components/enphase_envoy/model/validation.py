@@ -3,6 +3,7 @@
 The library puts into its objects whatever a document holds: a null, a string or 1e18 where a number belongs.
 """
 
+from collections.abc import Collection
 from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -76,17 +77,16 @@ def _fits(value: object, allowed: tuple[type, ...]) -> bool:
     return isinstance(value, allowed)
 
 
-def validated[T](new: T, old: object) -> T | None:
-    """Return a new object with its invalid fields set to None and its texts fit to be shown.
+def validated[T](new: T, old: object, expired: Collection[str] = ()) -> tuple[T, set[str], set[str]]:
+    """Return a new object as far as it is valid, the fields that were kept, and those with an invalid value.
 
-    Returns None where the old one should be kept.
-
-    The old one should be kept while one of its fields is valid and that of the new one invalid, or null where the old
-    one had a value.
+    A field that is invalid, or null where the old object had a value, is kept as it was in the old one, unless its
+    value there has expired; otherwise it is None. Texts are made fit to be shown.
     """
+    kept, invalid = set[str](), set[str]()
     if not is_dataclass(new) or isinstance(new, type):
-        return new
-    changed: dict[str, str | None] = {}
+        return new, kept, invalid
+    changed: dict[str, object] = {}
     for name, allowed in _expected(type(new)).items():
         value = getattr(new, name)
         # The quick path: nearly all fields are numbers in range. NaN is in no range.
@@ -101,8 +101,10 @@ def validated[T](new: T, old: object) -> T | None:
             continue
         if _fits(value, allowed) and not (value == "" and isinstance(value, StrEnum)):
             continue
-        if type(old) is type(new) and _fits(getattr(old, name), allowed):
-            return None
         if value is not None:
+            invalid.add(name)
             changed[name] = None
-    return replace(new, **changed) if changed else new
+        if type(old) is type(new) and name not in expired and _fits(before := getattr(old, name), allowed):
+            kept.add(name)
+            changed[name] = before
+    return replace(new, **changed) if changed else new, kept, invalid
