@@ -51,13 +51,22 @@ class Instance:
         form = {**client, "grant_type": "authorization_code", "code": finished["result"]}
         async with self._session.post(f"{self.address}/auth/token", data=form) as response:
             tokens: Json = await _json(response)
-        self._headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+        self.use(tokens)
         return {**tokens, "hassUrl": self.address, "clientId": f"{self.address}/", "expires": 2**53}
+
+    def use(self, tokens: Json) -> None:
+        """Send the access token of an earlier login from now on."""
+        self._headers = {"Authorization": f"Bearer {tokens['access_token']}"}
 
     async def post(self, path: str, body: Json) -> Json:
         """Send JSON to a path of the REST interface and return its answer."""
         async with self._session.post(self.address + path, json=body, headers=self._headers) as response:
             return await _json(response)
+
+    async def delete(self, path: str) -> None:
+        """Delete the object at a path of the REST interface."""
+        async with self._session.delete(self.address + path, headers=self._headers) as response:
+            await _json(response)
 
     async def command(self, kind: str, **fields: object) -> object:
         """Send a command over the websocket and return its result. Raises InstanceError."""

@@ -1,0 +1,155 @@
+"""Home Assistant with an onboarded user and a simulated system, without an entry of the component."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import re
+import subprocess
+import sys
+import threading
+from typing import Final
+
+import aiohttp
+
+from scripts.develop import free_port, write_configuration
+from scripts.instance import DOMAIN, PASSWORD, USER, Instance, Json, retry_until_up
+
+from .system import System, simulated_system
+
+FOLDER: Final = Path(__file__).parent
+#: Seconds for the start and the stop of Home Assistant, and for all that is waited for.
+WITHIN: Final = 120
+#: Home Assistant warns of every custom integration.
+_PROBLEM: Final = re.compile(r"^Traceback |^\S+ \S+ (?:ERROR|CRITICAL|WARNING) \((?!.*We found a custom integration)")
+
+
+@dataclass
+class Home:
+    """A running Home Assistant and the simulated system."""
+
+    address: str
+    system: System
+    log: Path
+    #: Tokens for the frontend.
+    tokens: Json
+
+    def __post_init__(self) -> None:
+        """Read addresses and credentials of the system."""
+        self.facts = self.system.facts()
+
+    def call[T](self, work: Callable[[Instance], Awaitable[T]]) -> T:
+        """Return the result of work with a client."""
+
+        async def connected() -> T:
+            async with aiohttp.ClientSession() as session:
+                instance = Instance(session, self.address)
+                instance.use(self.tokens)
+                return await work(instance)
+
+        # The browser's own event loop runs in the thread of the test.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, connected()).result()
+
+    def wait_until[T](self, work: Callable[[Instance], Awaitable[T]]) -> T:
+        """Repeat work until its result is true, and return it."""
+
+        async def repeated(instance: Instance) -> T:
+            async with asyncio.timeout(WITHIN):
+                while True:
+                    if result := await work(instance):
+                        return result
+                    await asyncio.sleep(0.2)
+
+        return self.call(repeated)
+
+    def rows(self, kind: str, **fields: object) -> list[Json]:
+        """Return the rows of a command."""
+        return self.call(lambda instance: instance.rows(kind, **fields))
+
+    def entries(self) -> list[Json]:
+        """Return the entries of the component."""
+        return self.rows("config_entries/get", domain=DOMAIN)
+
+    def remove_entries(self) -> None:
+        """Delete all entries of the component."""
+
+        async def remove(instance: Instance) -> None:
+            for entry in await instance.rows("config_entries/get", domain=DOMAIN):
+                await instance.delete(f"/api/config/config_entries/entry/{entry['entry_id']}")
+
+        self.call(remove)
+
+    def loaded_entry(self) -> Json:
+        """Return the entry of the gateway once it is loaded; it is added with the account if it is missing."""
+        facts = self.facts
+        form: Json = {key: facts[key] for key in ("host", "username", "password")} | {"account": "", "live_power": True}
+
+        async def loaded(instance: Instance) -> Json | None:
+            (entry,) = await instance.rows("config_entries/get", domain=DOMAIN)
+            return entry if entry["state"] == "loaded" else None
+
+        if not self.entries():
+            self.call(lambda instance: instance.finish_flow({"handler": DOMAIN}, form))
+        entry = self.wait_until(loaded)
+        assert entry
+        return entry
+
+    def stored_entry(self) -> Json:
+        """Return the stored data of the entry."""
+        stored = json.loads((self.log.parent / "config" / ".storage" / "core.config_entries").read_text())
+        return next(entry for entry in stored["data"]["entries"] if entry["domain"] == DOMAIN)
+
+    def problems(self) -> list[str]:
+        """Return the warnings and errors in the log."""
+        return [line for line in self.log.read_text().splitlines() if _PROBLEM.search(line)]
+
+
+@contextmanager
+def running_home(folder: Path, profile: str = "full_battery") -> Generator[Home]:
+    """Run both with all files in a folder."""
+    config, port = folder / "config", free_port()
+    write_configuration(config, port)
+    (config / "custom_components" / "announce_gateway").symlink_to(FOLDER / "announce_gateway")
+    with (config / "configuration.yaml").open("a") as configuration:
+        configuration.write("announce_gateway:\n")
+    address, log = f"http://127.0.0.1:{port}", folder / "home-assistant.log"
+    with simulated_system(profile) as system, log.open("w") as output:
+        facts = system.facts()
+        command = [sys.executable, str(FOLDER / "start_home_assistant.py"), facts["login_url"], facts["token_url"]]
+        with subprocess.Popen(
+            [*command, "--log-no-color", "--config", str(config)],
+            # In the folder of the checkout it would load custom components from there only.
+            cwd=config,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process:
+            try:
+                yield Home(address, system, log, asyncio.run(_create_user(address, process)))
+            finally:
+                timer = threading.Timer(WITHIN, process.kill)
+                timer.start()
+                process.terminate()
+                code = process.wait()
+                timer.cancel()
+        assert code == 0, f"Home Assistant exits with {code}; its log is {log}"
+
+
+async def _create_user(address: str, process: subprocess.Popen[bytes]) -> Json:
+    """Wait until Home Assistant is up, create its user, and return tokens for the frontend."""
+
+    async def pause() -> None:
+        assert process.poll() is None, "Home Assistant does not start"
+        await asyncio.sleep(0.2)
+
+    async with asyncio.timeout(WITHIN), aiohttp.ClientSession() as session:
+        instance = Instance(session, address)
+        await retry_until_up(lambda: instance.create_user(USER, PASSWORD), pause)
+        tokens = await retry_until_up(lambda: instance.log_in(USER, PASSWORD), pause)
+        await retry_until_up(lambda: instance.command("get_services"), pause)
+        return tokens
