@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 import json
 from pathlib import Path
 import re
@@ -66,6 +67,14 @@ class Home:
 
         return self.call(repeated)
 
+    def wait_for(self, is_true: Callable[[], bool]) -> None:
+        """Wait until a condition is true."""
+
+        async def work(_instance: Instance) -> bool:
+            return await asyncio.to_thread(is_true)
+
+        self.wait_until(work)
+
     def rows(self, kind: str, **fields: object) -> list[Json]:
         """Return the rows of a command."""
         return self.call(lambda instance: instance.rows(kind, **fields))
@@ -83,10 +92,11 @@ class Home:
 
         self.call(remove)
 
-    def loaded_entry(self) -> Json:
-        """Return the entry of the gateway once it is loaded; it is added with the account if it is missing."""
+    def loaded_entry(self, token: str | None = None) -> Json:
+        """Return the entry of the gateway once it is loaded; it is added if it is missing, with a token or account."""
         facts = self.facts
-        form: Json = {key: facts[key] for key in ("host", "username", "password")} | {"account": "", "live_power": True}
+        access = {"token": token} if token else {"account": "", "username": facts["username"]}
+        form: Json = {"host": facts["host"], "password": facts["password"], "live_power": True, **access}
 
         async def loaded(instance: Instance) -> Json | None:
             (entry,) = await instance.rows("config_entries/get", domain=DOMAIN)
@@ -99,9 +109,58 @@ class Home:
         return entry
 
     def stored_entry(self) -> Json:
-        """Return the stored data of the entry."""
-        stored = json.loads((self.log.parent / "config" / ".storage" / "core.config_entries").read_text())
-        return next(entry for entry in stored["data"]["entries"] if entry["domain"] == DOMAIN)
+        """Return the stored entry, without data while it is not stored yet: Home Assistant writes it after a second."""
+        stored: Json = json.loads((self.log.parent / "config" / ".storage" / "core.config_entries").read_text())
+        nothing: Json = {"data": {}, "options": {}}
+        return next((entry for entry in stored["data"]["entries"] if entry["domain"] == DOMAIN), nothing)
+
+    def wait_for_stored(self, **data: str) -> None:
+        """Wait until the stored entry has these data."""
+        self.wait_for(lambda: self.stored_entry()["data"].items() >= data.items())
+
+    def is_reauthenticating_after_poll(self, entity_id: str) -> bool:
+        """Poll the gateway of an entity, and return whether new credentials are requested."""
+        service: Json = {"domain": "homeassistant", "service": "update_entity"}
+        target = {"entity_id": entity_id}
+        self.call(lambda instance: instance.command("call_service", **service, target=target))
+        flows = self.rows("config_entries/flow/progress")
+        return any(flow["handler"] == DOMAIN and flow["context"]["source"] == "reauth" for flow in flows)
+
+    def devices(self) -> list[Json]:
+        """Return the devices of the component."""
+        ids = {entry["entry_id"] for entry in self.entries()}
+        return [row for row in self.rows("config/device_registry/list") if ids & set(row["config_entries"])]
+
+    def entity_id(self, unique_id: str) -> str:
+        """Return the entity id of a unique id of the component."""
+        rows = self.rows("config/entity_registry/list")
+        ids: dict[str, str] = {row["unique_id"]: row["entity_id"] for row in rows if row["platform"] == DOMAIN}
+        return ids[unique_id]
+
+    def reload(self, entry: Json) -> None:
+        """Reload an entry."""
+        self.call(lambda instance: instance.post(f"/api/config/config_entries/entry/{entry['entry_id']}/reload", {}))
+
+    def import_counter(self, entity_id: str, start: int, energies: list[float]) -> None:
+        """Import hours of a counter: recorded energies in kWh, while its states rise to the current one by 2 kWh."""
+        state = next(row for row in self.rows("get_states") if row["entity_id"] == entity_id)
+        unit, last = state["attributes"]["unit_of_measurement"], float(state["state"])
+        factor = {"Wh": 1000, "kWh": 1, "MWh": 0.001}[unit]
+        rows = [
+            {"start": start + 3600 * hour, "state": last - 2 * factor * (len(energies) - hour), "sum": total * factor}
+            for hour, total in enumerate(accumulate(energies))
+        ]
+        metadata = {
+            "has_sum": True,
+            "mean_type": 0,
+            "name": None,
+            "source": "recorder",
+            "statistic_id": entity_id,
+            "unit_class": "energy",
+            "unit_of_measurement": unit,
+        }
+        command: Json = {"metadata": metadata, "period": "hour", "rows": rows}
+        self.call(lambda instance: instance.command("statistics_import/import", **command))
 
     def problems(self) -> list[str]:
         """Return the warnings and errors in the log."""
