@@ -96,7 +96,7 @@ class Home:
         """Return the entry of the gateway once it is loaded; it is added if it is missing, with a token or account."""
         facts = self.facts
         access = {"token": token} if token else {"account": "", "username": facts["username"]}
-        form: Json = {"host": facts["host"], "password": facts["password"], "live_power": True, **access}
+        form: Json = {"host": facts["host"], "password": facts["password"], "live_power": False, **access}
 
         async def loaded(instance: Instance) -> Json | None:
             (entry,) = await instance.rows("config_entries/get", domain=DOMAIN)

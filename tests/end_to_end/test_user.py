@@ -12,6 +12,7 @@ pytest.importorskip("playwright", reason="Playwright is missing: run scripts/set
 
 from playwright.sync_api import Locator, Page, expect
 
+from custom_components.enphase_envoy.const import CONF_FINGERPRINT
 from scripts.browser import executable, logged_in
 from scripts.screenshot import device_path
 
@@ -31,7 +32,6 @@ pytestmark = [
 def page(home: Home) -> Iterator[Page]:
     """Return an empty page with a login."""
     with logged_in(home.tokens) as page:
-        page.set_default_timeout(12000)
         yield page
 
 
@@ -82,6 +82,14 @@ def open_device(home: Home, page: Page, name: str) -> None:
     """Open the page of a device."""
     home.loaded_entry()
     page.goto(device_path(next(device for device in home.devices() if device["name"] == name)))
+
+
+def new_fingerprint(home: Home, *earlier: str) -> str:
+    """Return the fingerprint of the trusted certificate once it is another one, and the entry is loaded."""
+    home.wait_for(lambda: home.stored_entry()["data"].get(CONF_FINGERPRINT) not in (None, *earlier))
+    home.loaded_entry()
+    fingerprint: str = home.stored_entry()["data"][CONF_FINGERPRINT]
+    return fingerprint
 
 
 def test_add_by_hand(home: Home, page: Page) -> None:
@@ -266,6 +274,36 @@ def test_energy_dashboard(home: Home, page: Page) -> None:
         distribution.get_by_text(name, exact=True).wait_for()
     choose_in_configure(home, page, "Add to the Energy dashboard")
     expect_text(page, "The Energy dashboard already contains all sources of this system.")
+
+
+@pytest.mark.logs(r"Error fetching Envoy \d+ data: ")
+def test_certificate_change(home: Home, page: Page) -> None:
+    """Pin the certificate; trust the next ones in the repair, and while reconfiguring. A poll may be due meanwhile."""
+    home.remove_entries()
+    entry = home.loaded_entry()
+    choose_in_configure(home, page, "Options")
+    toggle(page, "Trust only the stored certificate")
+    submit(page)
+    expect_text(page, "Options successfully saved.")
+
+    first = new_fingerprint(home)
+    home.system.change_certificate()
+    home.reload(entry)
+    page.goto("/config/repairs")
+    page.get_by_text(f"The certificate of {entry['title']} has changed").first.click()
+    expect_text(page, first)
+    submit(page)
+    expect_text(page, "The issue is repaired")
+    second = new_fingerprint(home, first)
+
+    home.system.change_certificate()
+    choose_in_menu(home, page, "Reconfigure")
+    submit(page, host=home.facts["host"])
+    expect_text(page, second)
+    submit(page)
+    page.get_by_text("As before").click()
+    expect_text(page, "Reconfiguration was successful")
+    new_fingerprint(home, first, second)
 
 
 def test_delete(home: Home, page: Page) -> None:
