@@ -253,7 +253,7 @@ def test_repair_statistics(home: Home, page: Page) -> None:
     choose_in_configure(home, page, "Repair statistics")
     expect_text(page, "Lifetime energy production: 10002.0 kWh → 2.0 kWh")
     submit(page)
-    expect_text(page, "changes in the statistics were corrected.")
+    expect_text(page, "Changes corrected in the statistics: ")
     page.get_by_role("button", name="Close").last.click()
     choose_in_configure(home, page, "Repair statistics")
     expect_text(page, "The statistics contain no implausible change.")
