@@ -1,8 +1,9 @@
 """Config flow: the address, then the login; reauthentication and reconfiguration share their steps. Options flow."""
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+import sys
 from typing import Any, override
 
 from homeassistant.components.energy.const import DOMAIN as ENERGY
@@ -66,9 +67,15 @@ from .session import async_fingerprint, async_session_to_try
 from .statistics.recorder import async_recorder
 from .statistics_flow import StatisticsSteps
 
+#: Makes the key of a schema for a password or token, which errors of the schema do not contain: that of probatio,
+#: with which Home Assistant replaces voluptuous from 2026.10 on.
+secret_key: Callable[[str], Any] = getattr(sys.modules.get("probatio"), "Secret", str)
+
 #: Field with which the user confirms a certificate.
 FINGERPRINT = "fingerprint"
 SECRET = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
+#: Page on which tokens are created. hassfest accepts no URLs in translations.
+ENTREZ = "https://entrez.enphaseenergy.com"
 
 #: Fields at which errors are shown, where the form has them; other errors are shown for the form as a whole.
 _ERROR_FIELDS: Mapping[Reason, str] = {
@@ -267,7 +274,7 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
     def _texts(self) -> dict[str, str]:
         """The placeholders of all steps."""
         serial, firmware = self._gateway.serial or self.unique_id or "-", self._gateway.firmware or "-"
-        return {"host": self._host, "serial": serial, "firmware": firmware}
+        return {"host": self._host, "serial": serial, "firmware": firmware, "entrez": ENTREZ}
 
     async def _async_identify(self) -> ConfigFlowResult:
         """Identify the gateway at the address; continue with its login, or show the error."""
@@ -380,7 +387,14 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
         if reason and reason in _WRONG:
             self._suggested.pop(_WRONG[reason], None)
         fields = _LOGIN_STEPS[step] + (_OTHER_FIELDS[step] if reason else ())
-        schema = vol.Schema({vol.Optional(key): TextSelector() if key == CONF_USERNAME else SECRET for key in fields})
+        schema = vol.Schema(
+            {
+                vol.Optional(secret_key(key) if key != CONF_USERNAME else key): (
+                    SECRET if key != CONF_USERNAME else TextSelector()
+                )
+                for key in fields
+            }
+        )
         field = _ERROR_FIELDS.get(reason) if reason else None
         return self.async_show_form(
             step_id=step,

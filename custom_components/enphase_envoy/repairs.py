@@ -16,7 +16,16 @@ from .authentication import uses_tokens
 from .battery_control import has_account
 from .battery_flow import BatteryCloudSteps
 from .client.errors import GatewayError, Reason
-from .config_flow import FINGERPRINT, SECRET, async_certificate, certificate_schema, credentials_of, validate
+from .config_flow import (
+    ENTREZ,
+    FINGERPRINT,
+    SECRET,
+    async_certificate,
+    certificate_schema,
+    credentials_of,
+    secret_key,
+    validate,
+)
 from .const import CONF_FINGERPRINT, CONF_USE_MANUAL_TOKEN
 from .coordinator import EnvoyConfigEntry
 from .statistics.recorder import Correction, async_correct, async_recorder, restore_corrections
@@ -76,12 +85,13 @@ class NewToken(_EntryRepairFlow):
                 return self.async_create_entry(data={})
         return self.async_show_form(
             step_id="token",
-            data_schema=vol.Schema({vol.Required(CONF_TOKEN): SECRET}),  # type: ignore[arg-type]
+            data_schema=vol.Schema({vol.Required(secret_key(CONF_TOKEN)): SECRET}),  # type: ignore[arg-type]
             errors=errors,
             description_placeholders={
                 "name": self._entry.title,
                 "host": self._entry.data[CONF_HOST],
                 "serial": self._entry.unique_id or "-",
+                "entrez": ENTREZ,
             },
         )
 

@@ -7,7 +7,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import entity_registry as er, issue_registry as ir
 from pyenphase.const import ENDPOINT_URL_METERS_READINGS
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.meters import CtType, EnvoyMeterData
@@ -18,7 +18,9 @@ import pytest
 from custom_components.enphase_envoy.client.live import LiveError, status_frame
 from custom_components.enphase_envoy.client.meter_stream import SILENT_AFTER, MeterStream
 from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
+from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
+from custom_components.enphase_envoy.migration import async_adopt_entities
 from custom_components.enphase_envoy.model.live import LIVE_INVERTERS, LiveInverters
 from custom_components.enphase_envoy.model.snapshot import Address
 from tests.helpers.integration import Installation, SetUp, entity_id
@@ -181,6 +183,10 @@ async def test_inverters_running_and_in_total(live: Live) -> None:
     entry = er.async_get(installation.hass).async_get(name)
     assert entry
     assert entry.disabled
+    # They are no entities of another component, as the names of its sensors could suggest.
+    async_adopt_entities(installation.hass, installation.entry)
+    issue = f"no_successor_{installation.entry.entry_id}"
+    assert not ir.async_get(installation.hass).async_get_issue(DOMAIN, issue)
 
 
 async def test_grid_and_generator_relays_are_live(live: Live) -> None:

@@ -256,5 +256,5 @@ async def test_an_entry_that_is_removed_meanwhile_is_not_moved(
     await held.waiting.wait()
     await hass.config_entries.async_remove(house.entry.entry_id)
     held.release()
-    assert (await announced)["type"] is FlowResultType.FORM
+    assert (await announced)["type"] is FlowResultType.MENU
     assert question(hass, house) is None

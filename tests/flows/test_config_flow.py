@@ -1,6 +1,7 @@
 """Config flow: its fields, errors and the data of the entry."""
 
 from ipaddress import ip_address
+import sys
 from typing import Any, override
 
 from homeassistant.config_entries import SOURCE_USER, SOURCE_ZEROCONF, ConfigEntryState, ConfigFlowResult
@@ -10,6 +11,7 @@ from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
+from custom_components.enphase_envoy import config_flow
 from custom_components.enphase_envoy.client.timeouts import Timeouts
 from custom_components.enphase_envoy.config_flow import host_of
 from custom_components.enphase_envoy.const import DOMAIN
@@ -122,6 +124,22 @@ async def test_the_field_that_was_wrong_is_empty(hass: HomeAssistant, simulate: 
     assert suggested(result) == {}
     result = await submit(hass, host=gateway.host, username="owner@example.com", password="rain")
     assert suggested(result) == {"username": "owner@example.com"}
+
+
+async def test_passwords_and_tokens_are_marked_as_secret_where_home_assistant_can(
+    hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = await simulate("metered_1phase")
+
+    async def keys() -> dict[str, type]:
+        result = await submit(hass, host=gateway.host, token=gateway.token(-LONG))
+        assert result["data_schema"] is not None
+        return {str(field): type(field.schema) for field in result["data_schema"].schema}
+
+    secret = getattr(sys.modules.get("probatio"), "Secret", str)
+    assert await keys() == {"token": secret, "username": str, "password": secret}
+    monkeypatch.setattr(config_flow, "secret_key", str)
+    assert await keys() == {"token": str, "username": str, "password": str}
 
 
 async def test_credentials_are_kept_after_an_error_of_something_else(
@@ -367,6 +385,7 @@ async def test_a_discovered_gateway_can_be_added(hass: HomeAssistant, simulate: 
         "host": gateway.host,
         "serial": gateway.serial,
         "firmware": gateway.firmware,
+        "entrez": config_flow.ENTREZ,
     }
     (flow,) = hass.config_entries.flow.async_progress()
     assert flow["context"]["title_placeholders"] == {"name": f"Envoy {gateway.serial}", "host": gateway.host}

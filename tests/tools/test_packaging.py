@@ -50,6 +50,7 @@ ALLOWED_IMPORTS = {
     "websocket_api",
     "zone",
 }
+URL = re.compile(r"(ftp|https?|mqtts?|socket)://|www\.")
 TRANSLATION_KEY = re.compile(r"^(?!.+[_-]{2})(?![_-])[a-z0-9-_]+(?<![_-])$")
 RULES_OF_THE_QUALITY_SCALE = 52
 
@@ -127,6 +128,7 @@ def test_texts_are_plain_and_have_valid_placeholders(language: str) -> None:
     for path, text in texts(read_json(COMPONENT / "translations" / f"{language}.json")):
         assert cv.string_with_no_html(text) == text.strip(), path
         assert not re.search(r"'{\w+}'", text), path
+        assert not URL.search(text), path
         assert all(field is None or field.isidentifier() for _, field, _, _ in string.Formatter().parse(text)), path
 
 

@@ -1,9 +1,9 @@
-"""Prints days with known energy, and the figures of random worlds: `python -m tests.worlds.table [worlds]`."""
+"""Prints days with known energy, and the figures of random worlds."""
 
+import argparse
 from collections.abc import Iterator
 from multiprocessing import Pool
 from statistics import median
-import sys
 from typing import Final, NamedTuple
 
 from custom_components.enphase_envoy.model.snapshot import CounterKey
@@ -125,5 +125,8 @@ def print_worlds(count: int) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="scripts/worlds", description=__doc__)
+    parser.add_argument("worlds", type=int, nargs="?", default=1000, help="number of random worlds (default: 1000)")
+    options = parser.parse_args()
     print_days()
-    print_worlds(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    print_worlds(options.worlds)
