@@ -1,4 +1,6 @@
-"""A fresh start with invalid values at any place of any document: nothing but the values that come from them is lost.
+"""Invalid values at any place of any document: nothing but the values that come from them is lost.
+
+That holds for a fresh start, and for a system that was read before.
 
 The values that come from a place are those that change when it has another valid value.
 """
@@ -127,9 +129,10 @@ class Figures:
 class Trial:
     """Documents of one system with invalid values."""
 
-    def __init__(self, profile: str, session: aiohttp.ClientSession) -> None:
-        """Prepare to read the documents of a simulated system."""
+    def __init__(self, profile: str, session: aiohttp.ClientSession, *, known: bool) -> None:
+        """Prepare to read the documents of a simulated system; a `known` one was read without invalid values before."""
         self.profile = profile
+        self._known = known
         self._start = FreshStarts(profile, session)
         self._expected: Values = {}
         self._documents: dict[str, Any] = {}
@@ -140,6 +143,7 @@ class Trial:
     async def prepare(self) -> None:
         """Read the valid documents."""
         self._expected = await self._start.values()
+        assert not self._known or self._expected == await self._start.later_values({})
         for path in sorted(self._start.requested & self._start.documents.keys()):
             self._documents[path] = json.loads(self._start.documents[path].body)
             self.places += [(path, keys) for keys in places(self._documents[path])]
@@ -161,24 +165,25 @@ class Trial:
         if (place := (path, keys)) not in self._changed:
             found: Fields = frozenset()
             for other in _valid(value_at(self._documents[path], keys)):
-                found |= lost(self._expected, await self._read({place: other}))
+                found |= lost(self._expected, await self._start.values(self._changed_documents({place: other})))
             self._changed[place] = found
         return self._changed[place]
 
-    async def _read(self, changes: dict[Place, object]) -> Values:
+    def _changed_documents(self, changes: dict[Place, object]) -> dict[str, bytes]:
         documents = {path: deepcopy(self._documents[path]) for path, _ in changes}
         # Items of lists are removed last, and from behind.
         removed = {place for place, value in changes.items() if value is MISSING}
         for path, keys in [place for place in changes if place not in removed] + sorted(removed, key=_order)[::-1]:
             put(documents[path], keys, changes[path, keys])
-        return await self._start.values({path: json.dumps(document).encode() for path, document in documents.items()})
+        return {path: json.dumps(document).encode() for path, document in documents.items()}
 
     async def attempt(self, changes: dict[Place, str]) -> None:
         """Read the documents with invalid values, and note what is lost without cause."""
         values = {
             (path, keys): INVALID[kind](value_at(self._documents[path], keys)) for (path, keys), kind in changes.items()
         }
-        found = lost(self._expected, await self._read(values))
+        read = self._start.later_values if self._known else self._start.values
+        found = lost(self._expected, await read(self._changed_documents(values)))
         self.figures.documents += 1
         self.figures.fields += len(found)
         for address, name in sorted(await self._without_cause(found, changes)):
@@ -186,11 +191,11 @@ class Trial:
             self.figures.without_cause.append(f"{self.profile}: {' '.join(address)} {name} lost with {where}")
 
 
-async def try_documents(profile: str, single: int | None, combined: int) -> Figures:
+async def try_documents(profile: str, single: int | None, combined: int, *, known: bool) -> Figures:
     """Try each kind of invalid value at each place, or a sample; then combinations of two to five."""
     random = Random(profile)
     async with aiohttp.ClientSession() as session:
-        trial = Trial(profile, session)
+        trial = Trial(profile, session, known=known)
         await trial.prepare()
         each = [(place, kind) for place in trial.places for kind in INVALID]
         for place, kind in each if single is None else random.sample(each, min(single, len(each))):
@@ -200,11 +205,11 @@ async def try_documents(profile: str, single: int | None, combined: int) -> Figu
     return trial.figures
 
 
-def check(profile: str, single: int | None, combined: int) -> None:
+def check(profile: str, single: int | None, combined: int, *, known: bool = False) -> None:
     """Fail if a field was lost without cause."""
     # Tasks take ten times as long in the loop of the other tests, which is one for debugging.
     with asyncio.Runner(debug=False) as runner:
-        figures = runner.run(try_documents(profile, single, combined))
+        figures = runner.run(try_documents(profile, single, combined, known=known))
     count = len(figures.without_cause)
     # Shown by pytest's option -s.
     print(f"{profile}: {figures.documents} documents, {figures.fields} fields lost, {count} without cause")  # noqa: T201
@@ -216,7 +221,13 @@ def test_an_invalid_value_costs_the_fields_that_come_from_it(profile: str) -> No
     check(profile, single=40, combined=20)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("profile", PROFILES)
-def test_every_invalid_value_costs_the_fields_that_come_from_it(profile: str) -> None:
-    check(profile, single=None, combined=COMBINATIONS)
+def test_an_invalid_value_in_a_known_system_costs_the_fields_that_come_from_it(profile: str) -> None:
+    check(profile, single=40, combined=20, known=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_invalid_value_costs_the_fields_that_come_from_it(profile: str, *, known: bool) -> None:
+    check(profile, single=None, combined=COMBINATIONS, known=known)

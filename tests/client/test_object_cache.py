@@ -65,7 +65,7 @@ def inverter(serial: str) -> EnvoyInverter:
 
 def fill(system: System) -> None:
     """Let the gateway report as many other inverters as are accepted, for some hours."""
-    system.answer([*TRUE, *INVENTED], 3)
+    system.answer([*TRUE, *INVENTED], 2 + len(INVENTED) // limits.ADDED)
     assert len(system.serials) == limits.DEVICES[FIELD]
     system.answer([*TRUE, "482230019999"], 12)
     assert system.serials == set(TRUE)
@@ -104,6 +104,18 @@ def test_a_device_that_the_user_deleted_is_no_longer_counted() -> None:
     assert system.serials == set(TRUE), "one answer is not enough"
     system.answer([*TRUE, "482230019999"])
     assert system.serials == {*TRUE, "482230019999"}
+
+
+def test_new_devices_are_added_few_at_a_time() -> None:
+    """Their entities are added without a pause of the event loop."""
+    system, new = System(), INVENTED[: 5 * limits.ADDED - 1]
+    counts = [len(TRUE)]
+    for _ in range(8):
+        system.answer([*TRUE, *new])
+        counts.append(len(system.serials))
+        # The list is requested again soon as long as there are more.
+        assert (PATH in system.cache.unconfirmed) == (len(system.serials) < len(TRUE) + len(new))
+    assert counts == [2, 2, 22, 42, 62, 82, 101, 101, 101]
 
 
 @pytest.mark.parametrize("restarts", [False, True])

@@ -1,11 +1,12 @@
 """Documents of a simulated gateway, and the values that a fresh start reads from them; without a server."""
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import fields, is_dataclass
 from functools import cache
 from http import HTTPStatus
 import json
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
@@ -18,6 +19,9 @@ from custom_components.enphase_envoy.model.snapshot import Address
 from tests.helpers.integration import NOON
 from tests.simulator import PROFILES, Clock, Simulator
 from tests.simulator.documents import ENDPOINTS
+
+#: Seconds after which all endpoints are requested again.
+_LATER: Final = 901.0
 
 #: The value of each field of each object.
 type Values = dict[tuple[Address, str], object]
@@ -51,18 +55,21 @@ class FreshStarts:
         self.documents = {path: Document(path, body) for path, body in bodies(profile).items()}
         #: The endpoints that were read at the last start.
         self.requested: set[str] = set()
+        #: Seconds of the polls' clock.
+        self.now = 0.0
 
     def gateway(self, changed: Answers | None = None) -> Gateway:
         """Return a new gateway, with some of the answers changed."""
-        given = changed or {}
-        gateway = Gateway("127.0.0.1", self._session, lambda: 0.0)
+        given = {} if changed is None else changed
+        gateway = Gateway("127.0.0.1", self._session, lambda: self.now)
         gateway.envoy.restore_info(self._info)
         self.requested = set()
 
         async def get(path: str, _data: dict[str, Any] | None = None) -> Document:
             self.requested.add(path)
             if path not in given and path in self.documents:
-                return self.documents[path]
+                # An answer of its own, with the same content.
+                return copy(self.documents[path])
             answer = given.get(path, HTTPStatus.NOT_FOUND)
             return Document(path, b"{}", answer) if isinstance(answer, int) else Document(path, answer)
 
@@ -76,6 +83,18 @@ class FreshStarts:
         except GatewayError:
             return {}
         return dict(_values({address: timed.value for address, timed in snapshot.objects.items()}))
+
+    async def later_values(self, changed: Answers) -> Values:
+        """Return the values that are up to date after six polls, of which all but the first had changed answers."""
+        answers: dict[str, bytes | int] = {}
+        gateway = self.gateway(answers)
+        await gateway.poll()
+        answers |= changed
+        for _ in range(5):
+            self.now += _LATER
+            snapshot = await gateway.poll()
+        objects = snapshot.objects.items()
+        return dict(_values({address: timed.value for address, timed in objects if timed.updated_at == self.now}))
 
 
 def _values(objects: Mapping[Address, object]) -> Iterator[tuple[tuple[Address, str], object]]:

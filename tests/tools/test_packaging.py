@@ -222,6 +222,14 @@ def test_workflows_use_actions_by_commit() -> None:
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), f"{path.name}: {action}"
 
 
+def test_packages_for_tests_have_versions_and_are_kept_up_to_date() -> None:
+    for path in ROOT.glob("requirements_*.txt"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert re.fullmatch(r"#.*|[a-z0-9-]+==[\w.]+", line), f"{path.name}: {line}"
+    updated = load_yaml_dict(str(ROOT / ".github" / "dependabot.yml"))["updates"]
+    assert {entry["package-ecosystem"] for entry in updated} == {"github-actions", "pip"}
+
+
 def test_archive_of_a_release_has_the_component_with_its_version(tmp_path: Path) -> None:
     archive = create_archive("v1.2.3", tmp_path)
     with zipfile.ZipFile(archive) as content:

@@ -25,6 +25,8 @@ DEVICES: Final = {
     "acb_inventory": 200,
 }
 OTHER_DEVICES: Final = 50
+#: New devices of a kind that one answer adds at most, after the first set-up.
+ADDED: Final = 20
 
 
 class AnswerTooLargeError(aiohttp.ClientPayloadError):

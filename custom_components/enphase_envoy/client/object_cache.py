@@ -159,12 +159,19 @@ class ObjectCache:
 
         A controller with another serial number is returned with the known one, to which its entities belong, until the
         other has lasted; also one whose serial number is invalid.
+
+        New ones are accepted few at a time: all their entities are added without a pause of the event loop.
         """
         known, is_first = self.known[field], self._is_first and not self.known[field]
+        most = len(known) + limits.ADDED if not is_first else len(objects)
         accepted = {}
         for address, value in objects.items():
             identity = _identity(address, value)
-            if identity in known or (identity and self._is_added(identity, address, needs, is_first=is_first)):
+            if identity in known:
+                accepted[address] = value
+            elif identity and len(known) >= most:
+                self.unconfirmed |= _feeding(field, needs)
+            elif identity and self._is_added(identity, address, needs, is_first=is_first):
                 accepted[address] = value
             elif known and identity != address:
                 accepted[address] = replace(value, serial_number=max(known, key=len)[-1])  # type: ignore[type-var]
