@@ -256,6 +256,7 @@ async def test_fresh_power_does_not_renew_counters(live: Live) -> None:
     assert installation.coordinator.data.objects[PRODUCTION].updated_at == before
 
 
+@pytest.mark.slow
 async def test_the_stream_is_kept_enabled(live: Live) -> None:
     installation = await live()
     for _ in range(4 * 60 * 20 // 60):
@@ -332,6 +333,7 @@ def test_phases_and_signs_of_a_status() -> None:
     assert frame.values[("battery_aggregate",)] == {"state_of_charge": 55}
 
 
+@pytest.mark.slow
 async def test_live_power_costs_at_most_twice_the_requests_of_polling_every_endpoint(live: Live) -> None:
     installation = await live()
     gateway = installation.coordinator.gateway
@@ -445,12 +447,27 @@ async def streaming(live: Live) -> AsyncIterator[Installation]:
         yield installation
 
 
+async def received(installation: Installation) -> None:
+    """Wait for two events of the stream, of which the second was sent after the call, or for the end of the stream."""
+    stream = installation.coordinator.gateway.live._stream
+    for _ in range(2):
+        latest = stream._latest
+        while stream._latest is latest and stream._task and not stream._task.done():  # noqa: ASYNC110  (the stream has no event)
+            await asyncio.sleep(0)
+
+
+async def closed(installation: Installation) -> None:
+    """Wait until the gateway sends no stream."""
+    while URL_METER_STREAM in installation.gateway._in_flight:  # noqa: ASYNC110  (the simulator has no event)
+        await asyncio.sleep(0)
+
+
 async def events(installation: Installation, count: int = 6) -> None:
-    """Read frames, with time for the stream to send events; Home Assistant's timers stand still."""
+    """Read frames, each after events of the stream; Home Assistant's timers stand still."""
     for _ in range(count):
         installation.gateway.clock.advance(5)
         await installation.coordinator.gateway.read_live()
-        await asyncio.sleep(0.05)
+        await received(installation)
 
 
 async def test_stream_is_the_last_source(streaming: Installation) -> None:
@@ -461,7 +478,7 @@ async def test_stream_is_the_last_source(streaming: Installation) -> None:
     assert requests(streaming, URL_METER_STREAM) == 1
     # The last event is that of the last five seconds.
     streaming.gateway.clock.advance(5)
-    await asyncio.sleep(0.05)
+    await received(streaming)
     await streaming.coordinator.gateway.read_live()
     assert watts(streaming) == pytest.approx(flow(streaming, "production"), abs=1)
     meter = streaming.coordinator.data.get(EnvoyMeterData, ("ctmeters", CtType.NET_CONSUMPTION))
@@ -470,6 +487,7 @@ async def test_stream_is_the_last_source(streaming: Installation) -> None:
     assert meter.active_power == pytest.approx(grid, abs=1)
 
 
+@pytest.mark.slow
 async def test_stream_is_closed_when_a_better_source_is_back(live: Live) -> None:
     installation = await live()
     installation.gateway.stream_period = 0.01
@@ -481,14 +499,13 @@ async def test_stream_is_closed_when_a_better_source_is_back(live: Live) -> None
         assert installation.coordinator.gateway.live.source == URL_METER_STREAM
     await events(installation, 30)
     assert installation.coordinator.gateway.live.source == URL_LIVE_DATA_STATUS
-    assert URL_METER_STREAM not in installation.gateway._in_flight
+    await closed(installation)
 
 
 async def test_stream_is_closed_with_the_entry(streaming: Installation) -> None:
     await events(streaming)
     await streaming.hass.config_entries.async_unload(streaming.entry.entry_id)
-    await asyncio.sleep(0.05)
-    assert URL_METER_STREAM not in streaming.gateway._in_flight
+    await closed(streaming)
 
 
 @pytest.mark.parametrize("fault", [Status(401), AllZeros(), Body("data: {}\n\n"), Freeze()], ids=repr)

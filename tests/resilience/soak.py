@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 import gc
 import logging
@@ -18,21 +18,23 @@ import resource
 import time
 import tracemalloc
 from typing import Final, cast, override
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 from freezegun.api import FrozenDateTimeFactory, StepTickTimeFactory, TickingDateTimeFactory
 from homeassistant.config_entries import ConfigEntryState
-from homeassistant.const import STATE_UNAVAILABLE
+from homeassistant.const import EVENT_HOMEASSISTANT_FINAL_WRITE, STATE_UNAVAILABLE
 from homeassistant.core import State, callback
 from homeassistant.exceptions import HomeAssistantError
-from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import entity_registry as er, issue_registry as ir
 from homeassistant.helpers.entity_component import async_update_entity
 from homeassistant.helpers.event import async_track_state_change_event
 from homeassistant.helpers.storage import Store
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.enphase_envoy.client.live import LivePower
-from custom_components.enphase_envoy.const import OPTION_DISABLE_KEEP_ALIVE
+from custom_components.enphase_envoy.const import DOMAIN, OPTION_DISABLE_KEEP_ALIVE
+from custom_components.enphase_envoy.issues import COUNTER_STEP
+from custom_components.enphase_envoy.statistics.recorder import ROW, Correction, PendingCorrections
 from tests.helpers.integration import Installation
 from tests.simulator import (
     Body,
@@ -59,6 +61,8 @@ from tests.worlds.recorder import RecordedCounter
 STEP: Final = 15
 #: Seconds by which it is advanced while an answer is awaited: a poll waits for 8.
 WAIT: Final = 9
+#: Seconds between two polls at most.
+POLL: Final = 75
 #: Seconds for which power stays available after its last update, and until it must be unavailable.
 AVAILABLE: Final = 210
 UNAVAILABLE: Final = AVAILABLE + 2 * STEP
@@ -66,6 +70,20 @@ UNAVAILABLE: Final = AVAILABLE + 2 * STEP
 RARE: Final = 720
 #: kWh by which a counter may be too high: rounding, and readings that were plausible and still wrong.
 TOLERANCE: Final = 1.0
+#: Seconds for which a wrong value that moves is held back at least: a quarter of an hour, without the last poll.
+HELD: Final = 840
+#: The same for a value that goes on from one which was shown before, and by what part these may differ.
+HELD_AGAIN: Final = 240
+SAME: Final = 0.05
+#: Seconds after the end of wrong values within which they are taken back: 4 minutes of right ones, and the polls.
+TAKEN_BACK: Final = 480
+#: Seconds for which another value is held back at most: a quarter of an hour, or an hour if it stands still; and polls.
+HELD_MOVING: Final = 900 + 300
+HELD_STANDING: Final = 3600 + 300
+#: Seconds after which a poll requests also what live power covers, and every small change of that was written.
+LIVE_POLL: Final = 91
+#: kWh that can flow in a row of statistics, if it contains the energy of an hour without readings.
+LARGEST_ROW: Final = 40.0
 
 FAULTS: Final[tuple[Callable[[], Fault], ...]] = (
     *(lambda: Status(500), lambda: Status(503), Drop, lambda: Drop(0.5), Truncated, Html, Null, EmptyObject),
@@ -86,6 +104,10 @@ EXPECTED: Final[Mapping[str, Callable[[House], float]]] = {
     "current_power_production": lambda house: house.power("production"),
     "current_net_power_consumption": lambda house: house.power("imported") - house.power("exported"),
     "current_battery_discharge": lambda house: house.power("discharged") - house.power("charged"),
+    "lifetime_balanced_net_energy_consumption": lambda house: house.total("imported") - house.total("exported"),
+    "lifetime_energy_consumption": lambda house: (
+        house.total("production") + house.total("imported") - house.total("exported")
+    ),
     "lifetime_energy_production": lambda house: house.total("production"),
     "lifetime_net_energy_consumption": lambda house: house.total("imported"),
     "lifetime_net_energy_production": lambda house: house.total("exported"),
@@ -114,6 +136,10 @@ class Incident:
     whole: bool = False
     missing: bool = False
     wait: float = 0
+    #: Wh by which counters are wrong.
+    step: float = 0
+    #: Another meter of the grid, with other counters.
+    new_meter: bool = False
 
     def __str__(self) -> str:
         """Describe the faults."""
@@ -158,6 +184,11 @@ class Report:
     #: Steps in which live power was read from each source.
     sources: Counter[str | None] = field(default_factory=Counter)
     incidents: Counter[str] = field(default_factory=Counter)
+    #: Incidents in which a wrong value was shown, and corrections of statistics.
+    shown: int = 0
+    corrections: int = 0
+    #: Messages about a new meter.
+    messages: int = 0
     first: Size | None = None
     last: Size | None = None
     #: Seconds between the two sizes.
@@ -198,6 +229,15 @@ class Soak:
         self._seed = seed
         self._random = Random(seed)
         self._incident: Incident | None = None
+        self._incident_begin = 0.0
+        #: Entities that showed a wrong value in this incident.
+        self._wrong: set[str] = set()
+        #: Seconds for which the wrong values are held back at least, and steps that were shown, in Wh.
+        self._held_for: float = HELD
+        self._shown_steps: list[float] = []
+        #: Corrections that are due, and those that were applied.
+        self._corrections: list[Correction] = []
+        self._applied: list[Correction] = []
         #: Times of the last poll that succeeded, and of the last that may have: the gateway restarts at night.
         self._last_success = self._last_possible_success = installation.gateway.clock.now
         self._begin = self._last_success
@@ -206,7 +246,9 @@ class Soak:
         self._highest: dict[str, float] = {}
         self._expected = dict(self._find_expected())
         #: The statistics of the counters with an expected value, which Home Assistant keeps when an entry is removed.
-        self._recorded = {name: RecordedCounter() for name in self._expected if "lifetime" in name}
+        self._recorded = {
+            name: RecordedCounter(is_total="balanced" in name) for name in self._expected if "lifetime" in name
+        }
         self._begun = {name: self._expected[name](installation.gateway.house) for name in self._recorded}
         for name in self._recorded:
             self._record(installation.hass.states.get(name), name)
@@ -248,8 +290,20 @@ class Soak:
         """Monitor the log and trace memory within the block."""
         logging.getLogger().addHandler(self._log_monitor)
         tracemalloc.start()
+        soak = self
+
+        def add(pending: PendingCorrections, *corrections: Correction) -> None:
+            """Correct what is recorded here, as there is no recorder."""
+            for correction in corrections:
+                soak.report.corrections += 1
+                soak._corrections.append(correction)
+                # The energy manager notes what to report only after it.
+                start = replace(correction, at=correction.at - correction.at % ROW)
+                soak.installation.hass.loop.call_soon(pending._on_done, start)
+
         try:
-            yield
+            with patch.object(PendingCorrections, "async_add", add):
+                yield
         finally:
             tracemalloc.stop()
             logging.getLogger().removeHandler(self._log_monitor)
@@ -321,6 +375,7 @@ class Soak:
             self.report.sources[live.source] += 1
         if polls and not self._incident:
             self._record_poll()
+        self._apply_corrections()
         self._check_states()
 
     def _record_poll(self) -> None:
@@ -351,7 +406,8 @@ class Soak:
     def _draw(self) -> Incident:
         """Return the next incident."""
         draw, minutes = self._random, self._random.choice((1, 2, 4, 8, 12))
-        kind = draw.choice(("one", "one", "one", "some", "whole", "unauthorized", "counter", "record"))
+        kinds = ("one", "one", "one", "some", "whole", "unauthorized", "counter", "counter", "record", "meter")
+        kind = draw.choice(kinds)
         if kind in {"one", "some"}:
             fault = draw.choice(FAULTS)()
             paths = draw.sample(self._paths, min(len(self._paths), 1 if kind == "one" else 3))
@@ -363,8 +419,11 @@ class Soak:
             return Incident(kind, rejections, minutes, whole=True, wait=RARE)
         if kind == "counter":
             path = draw.choice([path for path in COUNTER_PATHS if path in self._paths] or self._paths)
-            # A step that lasts for 14 minutes is shown as a new meter.
-            return Incident(kind, ((path, draw.choice(COUNTER_FAULTS)()),), minutes)
+            fault = draw.choice(COUNTER_FAULTS)()
+            step = fault.watt_hours if isinstance(fault, Step) else 0.0
+            return Incident(kind, ((path, fault),), draw.choice((minutes, 2 * minutes)), step=step)
+        if kind == "meter":
+            return Incident(kind, (), 0, new_meter=True)
         path, record = draw.choice([row for row in RECORDS if row[0] in self._paths])
         return Incident(kind, ((path, Missing(record)),), 5 * minutes, missing=True, wait=RARE)
 
@@ -376,8 +435,13 @@ class Soak:
         await self.installation.poll()
         self._record_poll()
         faults = self.installation.gateway.faults
-        self._incident = incident
+        self._incident, self._incident_begin = incident, self._now
+        self._wrong = set()
+        again = any(abs(incident.step - step) <= SAME * abs(step) for step in self._shown_steps)
+        self._held_for = HELD_AGAIN if again else HELD
         self.report.incidents[incident.name] += 1
+        if incident.new_meter:
+            await self._replace_meter()
         active = [faults.add(path, fault) for path, fault in incident.faults]
         await self._pass_time(incident.minutes * 60)
         for each in active:
@@ -385,13 +449,47 @@ class Soak:
         while self._night:
             await self._step()
         await self._wait_for(incident)
-        if self.installation.coordinator.gateway.live.interval:
-            # Two polls: what live power covers is read by every second one.
-            await self.installation.poll()
-            self._move(2 * STEP)
-            self._move(60)
+        if self._may_show_step(incident):
+            await self._pass_time(TAKEN_BACK)
+            while self._night:
+                await self._step()
+        if self._wrong:
+            self.report.shown += 1
+            self._shown_steps.append(incident.step)
         await self._check()
+        self._check_recorded()
         self._incident = None
+
+    async def _replace_meter(self) -> None:
+        """Replace the meter of the grid by one with another import, and wait until that is shown."""
+        house, names = self.installation.gateway.house, {name for name in self._recorded if "consumption" in name}
+        # More than can have flowed in any silence, and never as much as before: that would take it back.
+        more = self._random.choice((1, -1)) * self._random.uniform(0.2, 0.5) * house.total("imported")
+        snapshots = (house.counters, *(snapshot.counters for snapshot in (*house.midnights, *house.log)))
+        for counters in snapshots:
+            counters["imported"][0] += more
+        self._shown_steps += [more, -more]
+        for name in names:
+            self._begun[name] += more
+        for limit, name in ((HELD_MOVING, "lifetime_energy_consumption"), (HELD_STANDING, "")):
+            waiting = {each for each in names if each.endswith(name)}
+            while held := [each for each in sorted(waiting) if not self._shows(each)]:
+                passed = self._now - self._incident_begin
+                self._require(passed < limit or self._night, f"{held} not shown after {passed:.0f} s")
+                await self._step()
+        for name in names:
+            # The poll before a new meter counts with the mean of those after it.
+            error = self._error(name)
+            self._require(
+                abs(error) <= 1000 * TOLERANCE,
+                f"{name}: {error:.0f} Wh too much recorded after a new meter; {self._corrected(name)}",
+            )
+            self._begun[name] -= error
+
+    def _shows(self, name: str) -> bool:
+        state = self.installation.hass.states.get(name)
+        value = _value(state) if state else None
+        return value is not None and abs(value - self._expected[name](self.installation.gateway.house)) < 1000
 
     async def _wait_for(self, incident: Incident) -> None:
         """Wait until all endpoints that failed are due."""
@@ -487,7 +585,9 @@ class Soak:
         await hass.async_block_till_done(wait_background_tasks=True)
         files = [key for key in self._storage if entry_id in key]
         self._require(not files, f"files after the removal: {files}")
-        listeners = sum(hass.bus.async_listeners().values())
+        # Home Assistant's own files wait to be written, such as that of the messages.
+        counts = hass.bus.async_listeners()
+        listeners = sum(count for event, count in counts.items() if event != EVENT_HOMEASSISTANT_FINAL_WRITE)
         self._other_listeners = self._other_listeners or listeners
         self._require(listeners == self._other_listeners, f"{self._other_listeners} listeners became {listeners}")
         tasks = [repr(task) for task in asyncio.all_tasks() if "custom_components" in repr(task.get_coro())]
@@ -500,13 +600,41 @@ class Soak:
         """Record the state of a counter, as Home Assistant's recorder does."""
         self._recorded[name].write(self._now, _value(state) if state else None)
 
+    def _apply_corrections(self) -> None:
+        """Correct the rows in which the energy was recorded, as the recorder does: at the time or soon after it."""
+        for correction in self._corrections:
+            if recorded := self._recorded.get(correction.entity_id):
+                starts = [correction.at + later for later in (0, ROW)]
+                energy = [recorded.rows[start - start % ROW] / -correction.watt_hours for start in starts]
+                recorded.correct(starts[energy[1] > energy[0]], correction.watt_hours)
+        self._applied += self._corrections
+        self._corrections.clear()
+
+    def _corrected(self, name: str) -> str:
+        """Return the last corrections of a counter, and the last large rows."""
+        applied = [(round(each.at), round(each.watt_hours)) for each in self._applied if each.entity_id == name]
+        rows = [(round(start), round(energy)) for start, energy in self._recorded[name].rows.items()]
+        return f"corrections {applied[-3:]}, rows {rows[-15:]}"
+
+    def _error(self, name: str) -> float:
+        """Return the Wh of a counter that are recorded and did not flow."""
+        self._apply_corrections()
+        return self._recorded[name].energy + self._begun[name] - self._expected[name](self.installation.gateway.house)
+
     def _check_recorded(self) -> None:
-        """Check that the recorded energy is what flowed."""
+        """Check that the recorded energy is what flowed, in each row what can have flowed, and the messages."""
         for name, recorded in self._recorded.items():
-            flowed = self._expected[name](self.installation.gateway.house) - self._begun[name]
+            error = self._error(name)
             self._require(
-                abs(recorded.energy - flowed) <= 1000 * TOLERANCE, f"{name}: {recorded.energy} of {flowed} Wh recorded"
+                abs(error) <= 1000 * TOLERANCE, f"{name}: {error:.0f} Wh too much recorded; {self._corrected(name)}"
             )
+            largest = max(recorded.rows.values(), key=abs, default=0.0)
+            self._require(abs(largest) <= 1000 * LARGEST_ROW, f"{name}: {largest:.0f} Wh in a row")
+        issues = ir.async_get(self.installation.hass).issues
+        steps = [issue for domain, issue in issues if domain == DOMAIN and COUNTER_STEP in issue]
+        wrong = [issue for issue in steps if not self.report.incidents["meter"] or "consumption" not in issue]
+        self._require(not wrong, f"messages without a new meter: {wrong}")
+        self.report.messages = len(steps)
 
     def _require(self, holds: bool, message: str) -> None:
         if not holds:
@@ -521,8 +649,8 @@ class Soak:
         age, states = self._now - self._last_success, self.installation.hass.states
         unavailable = [state.entity_id for state in states.async_all() if state.state == STATE_UNAVAILABLE]
         missing = self._incident is not None and self._incident.missing
-        # Polls read what live power covers every second time.
-        available = AVAILABLE - 75 if self.installation.coordinator.gateway.live.interval else AVAILABLE
+        # Endpoints that live power covers are requested by every second poll: their values may be a poll older.
+        available = AVAILABLE - POLL if self.installation.coordinator.gateway.live.interval else AVAILABLE
         self._require(age >= available or not unavailable or missing, f"unavailable after {age:.0f} s: {unavailable}")
         since = self._now - self._last_possible_success
         if self._incident and self._incident.whole and age != float("inf") and since >= UNAVAILABLE:
@@ -537,6 +665,12 @@ class Soak:
             return
         if (value := _value(state)) is None:
             return
+        if self._incident and self._incident.new_meter and "consumption" in state.entity_id:
+            # Its phases may follow later.
+            self._highest.pop(state.entity_id, None)
+            return
+        if self._is_shown_step(state.entity_id, value):
+            return
         before = self._highest.get(state.entity_id, 0.0)
         self._require(value >= before, f"{state.entity_id} fell from {before} to {value} Wh")
         self._highest[state.entity_id] = value
@@ -544,8 +678,33 @@ class Soak:
             limit = expected(self.installation.gateway.house)
             self._require(value <= limit + 1000 * TOLERANCE, f"{state.entity_id} is {value}, expected {limit} Wh")
 
+    def _may_show_step(self, incident: Incident) -> bool:
+        """Return whether wrong values last for long enough to be shown."""
+        return bool(incident.step) and 60 * incident.minutes >= self._held_for
+
+    def _is_shown_step(self, name: str, value: float) -> bool:
+        """Return whether a counter shows the wrong value of an incident, for which it lasts for long enough.
+
+        What moves on is held back for a quarter of an hour, and shown then. At the end of the incident it is right.
+        """
+        incident, expected = self._incident, self._expected.get(name)
+        if incident is None or not self._may_show_step(incident):
+            return False
+        is_wrong = (
+            expected is None
+            or abs(value - incident.step - expected(self.installation.gateway.house)) <= 1000 * TOLERANCE
+        )
+        if not is_wrong or self._now - self._incident_begin < self._held_for:
+            return False
+        self._wrong.add(name)
+        self._highest.pop(name, None)
+        return True
+
     async def _check(self) -> None:
         """Check that one poll updates all states."""
+        if self.installation.coordinator.gateway.live.interval:
+            # This poll requests also what live power covers, and what it changed by little was written.
+            self._move(LIVE_POLL)
         await self.installation.poll()
         self._last_success = self._last_possible_success = self._now
         states = self.installation.states()
@@ -556,10 +715,10 @@ class Soak:
         for name, expected in self._expected.items():
             state, target = self.installation.hass.states.get(name), expected(self.installation.gateway.house)
             value = _value(state) if state else None
-            slack = 0.0
-            if self.installation.coordinator.gateway.live.interval:
-                # A smaller change of live power is written within a minute; counters are read every two minutes.
-                slack = 400.0 if "lifetime" in name else max(10.0, 0.01 * abs(target))
+            # The house may change between the last frame and the poll, by so little that the power is not written
+            # within a minute. The limits are those of the sensor.
+            live = self.installation.coordinator.gateway.live.interval and "lifetime" not in name
+            slack = max(10.0, 0.01 * abs(target)) if live else 0.0
             agrees = value is not None and _agree(name, value, target, slack)
             self._require(agrees, f"{name} is {value}, expected {target}")
 

@@ -30,6 +30,7 @@ def print_report(report: Report, wall: float) -> None:
     days, wide = report.seconds / 86400, report.between / 86400
     print(f"{days:.2f} days in {wall:.0f} s, {PROFILE}, seed {SEED}, {report.polls} polls")
     print(f"{report.changes} changes, {report.reloads} reloads, faults: {dict(sorted(report.incidents.items()))}")
+    print(f"{report.shown} with a wrong value shown, {report.corrections} corrections, {report.messages} messages")
     print(f"unloaded during an update: {dict(sorted(report.disturbances.items()))}")
     if LIVE:
         print(f"live power every {LIVE} s, steps by source: {dict(report.sources)}")
