@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 import json
+import os
 from random import Random
 from typing import Any, Final
 
@@ -227,6 +228,7 @@ def test_an_invalid_value_in_a_known_system_costs_the_fields_that_come_from_it(p
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("EXHAUSTIVE" not in os.environ, reason="takes an hour; EXHAUSTIVE=1 scripts/test runs it")
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_invalid_value_costs_the_fields_that_come_from_it(profile: str, *, known: bool) -> None:

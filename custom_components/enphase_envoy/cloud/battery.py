@@ -63,13 +63,14 @@ class BatteryCloud:
             settings, site, schedules = await self.client.read(*paths)
         except CloudError as err:
             if err.reason is CloudReason.UNREACHABLE:
-                self._next_read, self._failure = self._clock() + READ_PAUSE, err
+                # Without the traceback, which refers to the entry that is unloaded later.
+                self._next_read, self._failure = self._clock() + READ_PAUSE, CloudError(err.reason, err.detail)
             raise
         self.answers = {"batterySettings": settings, "siteSettings": site, "schedules": schedules}
         self._next_read, self._failure = self._clock() + READ_PAUSE, None
         if not has_settings(settings):
             self._failure = CloudError(CloudReason.UNREACHABLE, "the answer has another shape")
-            raise self._failure
+            raise CloudError(self._failure.reason, self._failure.detail)
         self.latest = CloudBattery(
             BatterySettings.from_api(settings), SiteSettings.from_api(site), schedules_from_api(schedules)
         )
