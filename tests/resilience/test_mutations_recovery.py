@@ -32,20 +32,6 @@ pytestmark = [
     pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll"),
 ]
 
-#: One is not repaired yet.
-_PROFILES = [
-    pytest.param(
-        name,
-        marks=pytest.mark.xfail(
-            reason="a mutated document in a probe can remove entities of AC batteries until the next probe"
-        ),
-    )
-    if name == "ac_batteries"
-    else name
-    for name in PROFILES
-]
-
-
 #: Polls within which all states recover: the first requests all documents, the next ones those that were invalid.
 SOON = 3
 
@@ -132,7 +118,7 @@ def trial_of(
     return start
 
 
-@pytest.mark.parametrize("profile", _PROFILES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_mutated_document_in_a_probe_removes_nothing(
     hass: HomeAssistant, trial_of: Callable[[str], Trial], profile: str
 ) -> None:
@@ -147,7 +133,7 @@ def test_mutated_document_in_a_probe_removes_nothing(
     print(f"{profile}: {dict(trial.counted)}")  # noqa: T201
 
 
-@pytest.mark.parametrize("profile", _PROFILES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_states_recover_after_polls_with_mutated_documents(
     hass: HomeAssistant, trial_of: Callable[[str], Trial], profile: str
 ) -> None:

@@ -38,17 +38,6 @@ pytestmark = [
 ]
 
 
-#: One is not repaired yet.
-_PROFILES = [
-    pytest.param(
-        name, marks=pytest.mark.xfail(reason="stored counters of this firmware can cost an entity at a restart")
-    )
-    if name == "legacy_3_9"
-    else name
-    for name in PROFILES
-]
-
-
 class StorageTrial:
     """Mutates the stored data of an installation between an unload and the next set-up."""
 
@@ -148,7 +137,7 @@ class StorageTrial:
             self.counted["other counters"] += bool(differs)
 
 
-@pytest.mark.parametrize("profile", _PROFILES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_set_up_with_mutated_storage_gives_the_same_entities(
     hass: HomeAssistant,
     set_up: SetUp,
