@@ -1,5 +1,6 @@
 """Fixtures: a simulated gateway and cloud on loopback, and Home Assistant with the component set up."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -51,6 +52,12 @@ class _Resolver(ThreadedResolver):
 def _home_assistant(enable_custom_integrations: None, socket_enabled: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let Home Assistant load the component, and allow connections to loopback."""
     monkeypatch.setattr(aiohttp_client, "_async_make_resolver", lambda _hass: _Resolver())
+
+
+@pytest.fixture(autouse=True)
+async def enable_event_loop_debug(request: pytest.FixtureRequest) -> None:
+    """Replace a fixture of the test tools: debug mode, which records a stack for each callback, in fast tests alone."""
+    asyncio.get_running_loop().set_debug(request.node.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(autouse=True)

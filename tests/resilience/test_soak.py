@@ -1,6 +1,5 @@
 """Hours, or with `scripts/soak` days, of a system in which a fault occurs every half an hour."""
 
-import asyncio
 from functools import partial
 import logging
 import os
@@ -48,8 +47,6 @@ async def test_soak_with_a_fault_every_half_an_hour(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING)
-    # Debug mode would log a slow callback at each jump of the clock.
-    asyncio.get_running_loop().set_debug(enabled=False)
     start = time.monotonic()
     with freeze_time(NOON, tick=True) as freezer:
         installation = await set_up(PROFILE)
