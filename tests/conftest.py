@@ -55,9 +55,13 @@ def _home_assistant(enable_custom_integrations: None, socket_enabled: None, monk
 
 
 @pytest.fixture(autouse=True)
-async def enable_event_loop_debug(request: pytest.FixtureRequest) -> None:
-    """Replace a fixture of the test tools: debug mode, which records a stack for each callback, in fast tests alone."""
-    asyncio.get_running_loop().set_debug(request.node.get_closest_marker("slow") is None)
+async def enable_event_loop_debug() -> None:
+    """Replace a fixture of the test tools: asyncio's debug mode, which doubles the time, is left to PYTHONASYNCIODEBUG.
+
+    freezegun's clock counts from 1970, where a float has steps of 240 ns. With asyncio's resolution of 1 ns, a timer
+    that is due at exactly the frozen time would not run, and the loop would not sleep until the clock moves.
+    """
+    asyncio.get_running_loop()._clock_resolution = 1e-6  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)
