@@ -13,6 +13,7 @@ from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder import Recorder
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import aiohttp_client
+from homeassistant.helpers.entity_registry import EVENT_ENTITY_REGISTRY_UPDATED
 from homeassistant.setup import async_setup_component
 from hypothesis import HealthCheck, settings
 from pyenphase.auth import EnvoyTokenAuth
@@ -94,6 +95,16 @@ def virtual_clock(hass: HomeAssistant) -> Iterator[None]:
     """Let timeouts and delays pass without waiting."""
     with virtual_time(hass.loop):
         yield
+
+
+@pytest.fixture
+def recorder_config() -> dict[str, Any]:
+    """Return the configuration of the recorder: only states of sensors, which are committed at once."""
+    return {
+        "commit_interval": 0,
+        "include": {"domains": ["sensor"]},
+        "exclude": {"event_types": [EVENT_ENTITY_REGISTRY_UPDATED]},
+    }
 
 
 @pytest.fixture
