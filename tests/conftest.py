@@ -56,8 +56,13 @@ def _home_assistant(enable_custom_integrations: None, socket_enabled: None, monk
 
 @pytest.fixture(autouse=True)
 async def enable_event_loop_debug(request: pytest.FixtureRequest) -> None:
-    """Replace a fixture of the test tools: debug mode, which records a stack for each callback, in fast tests alone."""
-    asyncio.get_running_loop().set_debug(request.node.get_closest_marker("slow") is None)
+    """Replace a fixture of the test tools: debug mode, which records a stack for each callback, in fast tests alone.
+
+    In debug mode asyncio warns about callbacks that take long, which depends on the speed of the machine.
+    """
+    loop = asyncio.get_running_loop()
+    loop.set_debug(request.node.get_closest_marker("slow") is None)
+    loop.slow_callback_duration = float("inf")
 
 
 @pytest.fixture(autouse=True)

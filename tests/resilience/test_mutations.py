@@ -61,7 +61,7 @@ class Trial:
     def is_visible(record: logging.LogRecord) -> bool:
         """Return whether a record is in the user's log because of the component."""
         level = logging.INFO if record.name.startswith("custom_components") else logging.WARNING
-        return record.levelno >= level and record.name != "asyncio"
+        return record.levelno >= level
 
     def make_due(self, path: str) -> None:
         """Let the next poll request this endpoint and one without a fault."""
