@@ -153,9 +153,9 @@ class RoofMonitor:
         """Return the state to store."""
         return self.health.dump()
 
-    def load(self, data: Mapping[str, object]) -> None:
-        """Restore the state."""
-        self.health.load(data)
+    def load(self, data: Mapping[str, object], now: float, zone: tzinfo) -> None:
+        """Restore the state; `now` is in seconds since the epoch."""
+        self.health.load(data, now, datetime.fromtimestamp(now, zone).toordinal())
 
 
 def _differ(new: Mapping[str, TimedValue], old: Mapping[str, TimedValue]) -> bool:
