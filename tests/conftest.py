@@ -60,9 +60,12 @@ async def enable_event_loop_debug() -> None:
     """Replace a fixture of the test tools: asyncio's debug mode, which doubles the time, is left to PYTHONASYNCIODEBUG.
 
     freezegun's clock counts from 1970, where a float has steps of 240 ns. With asyncio's resolution of 1 ns, a timer
-    that is due at exactly the frozen time would not run, and the loop would not sleep until the clock moves.
+    that is due at exactly the frozen time would not run, and the loop would not sleep until the clock moves. In debug mode,
+    asyncio warns about callbacks that take long, which depends on the speed of the machine.
     """
-    asyncio.get_running_loop()._clock_resolution = 1e-6  # type: ignore[attr-defined]
+    loop = asyncio.get_running_loop()
+    loop.slow_callback_duration = float("inf")
+    loop._clock_resolution = 1e-6  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

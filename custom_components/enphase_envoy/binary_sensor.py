@@ -115,7 +115,7 @@ _ROOF: Final = (
         device_class=BinarySensorDeviceClass.PROBLEM,
         entity_category=EntityCategory.DIAGNOSTIC,
         value_fn=lambda roof: bool(roof.problems),
-        attributes_fn=lambda roof: {"panels": dict(roof.problems)},
+        attributes_fn=lambda roof: {"panels": roof.problems},
     ),
 )
 

@@ -39,8 +39,10 @@ _SERIALS: Final = _keys(
 )
 _MACS: Final = _keys("mac macaddr macaddress hwaddr bssid")
 _HOSTS: Final = _keys("host hostname fqdn")
-#: Dictionaries with serial numbers as keys: in documents, then in pyenphase's data.
-_BY_SERIAL: Final = _keys("serialnums submodules inverters enchargeinventory enchargepower acbinventory")
+#: Dictionaries with serial numbers as keys, of letters as well: in documents, then in the snapshot.
+_BY_SERIAL: Final = _keys(
+    "serialnums submodules inverters enchargeinventory enchargepower acbinventory panels panelhealth problems"
+)
 #: Keys of texts that are made of identifiers, in which short serial numbers are replaced too.
 _NAMING: Final = _keys("uniqueid identifiers name originalname via")
 _VERSION: Final = re.compile(r"version|vers$|fw|firmware|software|assembly|build|part")
@@ -184,7 +186,9 @@ class Redactor:
         return self._value(node, key) if isinstance(node, str) else self._number(node, _classified(key))
 
     def _key(self, key: str, by_serial: bool) -> str:
-        return self._serial(key) if by_serial and _is_serial(key) else self._text(key, _IN_TEXTS)
+        # A key is no quantity: a short one is an identifier too.
+        is_known = key in self._known["serial"] and not key.isalpha()
+        return self._serial(key) if _is_serial(key) and (by_serial or is_known) else self._text(key, _IN_TEXTS)
 
     def _number(self, value: object, key: _Key) -> object:
         """Return a number, or another value that is no text, redacted according to its key."""

@@ -50,7 +50,8 @@ class RoofManager:
         """Restore the stored state, once."""
         if not self._is_loaded:
             self._is_loaded = True
-            self.monitor.load(await self._store.async_load() or {})
+            stored = await self._store.async_load() or {}
+            self.monitor.load(stored, self._wall(), dt_util.get_default_time_zone())
 
     @callback
     def process(self, snapshot: Snapshot, addresses: Collection[Address] | None = None) -> Snapshot:

@@ -91,3 +91,12 @@ def test_load_restores_only_updaters_of_the_library_as_sources() -> None:
     found = load(content, THEN)
     assert found
     assert found.sources == SOURCES
+
+
+@pytest.mark.parametrize("body", ['{"error": "busy"}', "[1]", "7", '"text"', "no JSON"])
+def test_load_leaves_out_what_is_no_document_of_its_endpoint(body: str) -> None:
+    content = saved()
+    content["documents"] = {"/ivp/meters": {"body": body, "good": True, "seen": THEN.wall, "took": 0.1}}
+    found = load(content, THEN)
+    assert found
+    assert not found.endpoints

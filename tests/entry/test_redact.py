@@ -9,7 +9,12 @@ from typing import Any
 from hypothesis import given, strategies as st
 import pytest
 
+from custom_components.enphase_envoy.descriptions import sources
+from custom_components.enphase_envoy.model import identifiers
 from custom_components.enphase_envoy.redact import REDACTED, Redactor
+
+#: Functions that return the device of an object by a serial number in its address.
+BY_SERIAL = (identifiers.own, identifiers.inverter)
 
 SERIAL = "122035013273"
 TOKEN = "eyJraWQiOiI3ZDEwMDA1ZCJ9.eyJhdWQiOiIxMjIwMzUwMTMyNzMifQ.c2lnbmF0dXJl"
@@ -72,6 +77,25 @@ def test_a_short_serial_number_does_not_change_numbers() -> None:
         "state": "1234",
         "time": "12:34 1234",
     }
+
+
+def test_a_short_serial_number_is_replaced_as_a_key() -> None:
+    document = {"sn": "12a4", "anything": {"12a4": 1}, "text": '{"anything": {"12a4": 1}}', "state": "12a4"}
+    new = redact(document)
+    assert len(new["sn"]) == 4
+    assert new["sn"] != "12a4" == new.pop("state")
+    assert new == {"sn": new["sn"], "anything": {new["sn"]: 1}, "text": f'{{"anything": {{"{new["sn"]}": 1}}}}'}
+
+
+@pytest.mark.parametrize(
+    "field",
+    sorted(
+        {source.address[0] for source in vars(sources).values() if getattr(source, "device_fn", 0) in BY_SERIAL}
+        | {"problems"}
+    ),
+)
+def test_a_serial_number_of_letters_is_replaced_as_a_key_of_the_snapshot(field: str) -> None:
+    assert "roof" not in redact({field: {"roof": {}}})[field]
 
 
 def test_a_serial_number_of_letters_is_replaced_in_texts_made_of_identifiers() -> None:

@@ -16,6 +16,7 @@ from custom_components.enphase_envoy import async_remove_config_entry_device
 from custom_components.enphase_envoy.client.errors import GatewayBusyError, GatewayError
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.integration import Installation, SetUp
+from tests.helpers.log import tracebacks
 from tests.simulator import Held
 
 TARIFF = "/admin/lib/tariff"
@@ -34,7 +35,7 @@ async def unload(hass: HomeAssistant, house: Installation, held: Held, caplog: p
     assert coordinator._unsub_refresh is None
     assert not [task for task in asyncio.all_tasks() if "custom_components" in repr(task)]
     # asyncio logs each lost connection on the level DEBUG.
-    assert not [record for record in caplog.records if record.exc_info and record.name != "asyncio"]
+    assert not tracebacks(caplog)
     house.gateway.faults.clear()
     assert await hass.config_entries.async_setup(house.entry.entry_id)
     await hass.async_block_till_done()
@@ -143,5 +144,5 @@ async def test_a_reload_during_the_log_in_with_an_own_session_has_no_traceback(
         await coordinator.async_refresh()
         with pytest.raises(GatewayError):
             await coordinator.authentication.async_log_in()
-    assert not [record for record in caplog.records if record.exc_info]
+    assert not tracebacks(caplog)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -22,12 +22,8 @@ def component_log(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return all warnings and errors, except those of asyncio, which warns about slow callbacks on a slow machine."""
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.name != "asyncio" and record.levelno >= logging.WARNING
-    ]
+    """Return all warnings and errors."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def tracebacks(caplog: pytest.LogCaptureFixture) -> list[str]:

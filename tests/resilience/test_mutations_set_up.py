@@ -26,7 +26,6 @@ from tests.helpers.mutants import (
 from tests.simulator import Simulator
 
 pytestmark = [
-    pytest.mark.xfail(reason="not adapted yet to fields that are held one by one, and to the slow inventory"),
     pytest.mark.slow,
     pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll"),
 ]

@@ -4,7 +4,7 @@ from collections import Counter
 from copy import deepcopy
 import json
 import logging
-from typing import Any
+from typing import Any, Final
 
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.storage import COUNTERS, DOCUMENTS, STORES
+from custom_components.enphase_envoy.storage import COUNTERS, DOCUMENTS, ROOF
 from tests.helpers.integration import Installation, SetUp
 from tests.helpers.log import tracebacks
 from tests.helpers.mutants import (
@@ -31,8 +31,10 @@ from tests.simulator.mutations import Mutation
 
 type Saved = dict[str, Any]
 
+#: The files that a set-up reads.
+SUBJECTS: Final = (DOCUMENTS, COUNTERS, ROOF)
+
 pytestmark = [
-    pytest.mark.xfail(reason="not adapted yet to fields that are held one by one, and to the slow inventory"),
     pytest.mark.slow,
     pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll"),
 ]
@@ -44,7 +46,7 @@ class StorageTrial:
     def __init__(self, installation: Installation, storage: Saved, caplog: pytest.LogCaptureFixture) -> None:
         """Store the states before."""
         self.hass, self.installation, self.storage, self.caplog = installation.hass, installation, storage, caplog
-        self.keys = {subject: f"{DOMAIN}.{installation.entry.entry_id}.{subject}" for subject in STORES}
+        self.keys = {subject: f"{DOMAIN}.{installation.entry.entry_id}.{subject}" for subject in SUBJECTS}
         self.states, self.without_value, self.sources = (
             installation.states(),
             without_value(installation),
@@ -54,6 +56,8 @@ class StorageTrial:
         self.noon = installation.gateway.clock.now, deepcopy(installation.gateway.gateway._house)
         self.saved: dict[str, Saved] = {}
         self.counted: Counter[str] = Counter()
+        #: The mutated file has not the identities of all objects.
+        self.lacks_objects = False
 
     async def unload(self) -> None:
         """Unload the entry, which saves its data."""
@@ -91,6 +95,7 @@ class StorageTrial:
         clock._base, gateway._house = self.noon[0], deepcopy(self.noon[1])
         for other, key in self.keys.items():
             self.storage[key] = mutated if other == subject else deepcopy(self.saved[other])
+        self.lacks_objects = subject == DOCUMENTS and not _objects(self.saved[subject]) <= _objects(mutated)
         self.caplog.clear()
         try:
             if silent:
@@ -99,8 +104,11 @@ class StorageTrial:
                 await self.recover()
             else:
                 await self.hass.config_entries.async_setup(self.installation.entry.entry_id)
+            await self.hass.async_block_till_done()
+            if self.lacks_objects:
+                # Those are accepted as new ones are: when two good answers contain them.
+                await self.installation.poll()
             for _ in range(2):
-                await self.hass.async_block_till_done()
                 self.check_states(advanced=silent)
                 await self.installation.poll()
         finally:
@@ -137,6 +145,12 @@ class StorageTrial:
             self.counted["other counters"] += bool(differs)
 
 
+def _objects(saved: Saved) -> set[str]:
+    """Return the identities of objects in a file, as far as they are valid."""
+    objects = saved["data"].get("objects")
+    return {identity for identity in objects if isinstance(identity, str)} if isinstance(objects, list) else set()
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_set_up_with_mutated_storage_gives_the_same_entities(
     hass: HomeAssistant,
@@ -155,7 +169,7 @@ def test_set_up_with_mutated_storage_gives_the_same_entities(
     run(trial.start())
 
     @with_examples(5)
-    @given(st.sampled_from((DOCUMENTS, COUNTERS)), st.none() | st.integers(0, 30), EDITED, st.booleans())
+    @given(st.sampled_from(SUBJECTS), st.none() | st.integers(0, 30), EDITED, st.booleans())
     def check(subject: str, body: int | None, mutation: Mutation, silent: bool) -> None:
         run(trial.check(subject, body, mutation, silent=silent))
 

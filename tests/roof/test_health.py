@@ -1,17 +1,24 @@
 """A year of three simulated roofs: which panels have a problem, when it is found, and false alarms."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 import json
 import math
 import random
-from typing import Final
+from typing import Any, Final
 
+from homeassistant.util.json import json_loads
+from hypothesis import given
 import pytest
 
 from custom_components.enphase_envoy.roof.health import Problem, RoofHealth
+from tests.helpers.mutants import EDITED
+from tests.simulator import Simulator
+from tests.simulator.mutations import Mutation
 
 FULL: Final = 300.0
+GATEWAY: Final = Simulator().gateway
 STEP: Final = 900
 
 
@@ -139,8 +146,41 @@ def test_state_survives_storage() -> None:
     year.run(40)
     restored = RoofHealth()
     stored = json.loads(json.dumps(year.health.dump()))
-    restored.load(stored)
+    restored.load(stored, 41 * 86400.0, 41)
     assert json.loads(json.dumps(restored.dump())) == stored
     assert len(json.dumps(stored)) < 700 * len(restored.panels)
-    restored.load({"day": 1, "totals": [], "panels": {"x": [1, 2], "y": None}})
+    restored.load({"day": 1, "totals": [], "panels": {"x": [1, 2], "y": None}}, 41 * 86400.0, 41)
     assert restored.panels.keys() == year.health.panels.keys()
+
+
+@pytest.fixture(scope="module")
+def stored() -> Any:
+    """Return the stored state of three panels after two weeks."""
+    year = Year(3, 13, snow=frozenset())
+    year.run(14)
+    return year.health.dump()
+
+
+def test_restart_in_the_evening_leaves_the_interval_of_reports(stored: Any) -> None:
+    health = RoofHealth()
+    health.load(stored, 14.9 * 86400.0, 14)
+    for serial in range(3):
+        health.add(str(serial), 15, 0.0, 15.0 * 86400.0, 0.0, FULL)
+    assert (health.day, health.report_interval) == (15, STEP)
+
+
+@given(mutation=EDITED)
+def test_any_stored_state_is_restored_as_far_as_it_is_valid(stored: Any, mutation: Mutation) -> None:
+    try:
+        mutated: Any = json_loads(json.dumps(mutation.edit("", deepcopy(stored), GATEWAY)))
+    except ValueError:
+        return
+    health = RoofHealth()
+    health.load(mutated if isinstance(mutated, dict) else {}, 14 * 86400.0, 14)
+    assert all(panel.reported_at <= 14 * 86400.0 and panel.since <= 14 for panel in health.panels.values())
+    for serial in range(3):
+        health.add(str(serial), 15, 12.0, 15.5 * 86400.0, 100.0, FULL)
+    health.evaluate(15.6 * 86400.0)
+    health.end_day()
+    assert json_loads(json.dumps(health.dump()))
+    assert health.day == 15

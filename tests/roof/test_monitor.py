@@ -103,9 +103,9 @@ def test_problem_of_a_panel_is_one_of_the_roof() -> None:
     shown = monitor.process(objects_of({"1": -60, "2": 0, "3": 0}), NOON._replace(now=NOW + 60))
     assert shown["panel_health", "2"].value == PanelHealth("degraded")
     assert shown["panel_health", "1"].value == PanelHealth(None)
-    assert shown[ROOF].value == RoofState(3, (("2", "degraded"),))
+    assert shown[ROOF].value == RoofState(3, {"2": "degraded"})
     restored = RoofMonitor()
-    restored.load(monitor.dump())
+    restored.load(monitor.dump(), NOW, UTC)
     assert restored.process(objects_of({"1": 0, "2": 0, "3": 0}), NOON)[ROOF].value == shown[ROOF].value
 
 

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Final
 
 from pyenphase.envoy import get_updaters
-from pyenphase.json import json_loads
 
 from ..model.snapshot import Address, from_key, to_key
 from ..model.validation import is_number
@@ -120,14 +119,14 @@ def _part(stored: Mapping[str, object], name: str) -> dict[str, object]:
 def _endpoint(path: str, stored: Mapping[str, object], now: ClockPair) -> Endpoint | None:
     """Return an endpoint as it was, None when its document is invalid."""
     body, duration = stored.get("body"), stored.get("took")
-    try:
-        if not isinstance(body, str):
-            return None
-        json_loads(path, body)
-    except ValueError:
+    if not isinstance(body, str):
         return None
     endpoint = Endpoint.of(path)
     endpoint.latest = Document(path, body.encode())
+    try:
+        _ = endpoint.latest.content
+    except ValueError, TypeError:
+        return None
     if stored.get("good"):
         endpoint.good = endpoint.latest
         endpoint.freshness.updated_at = now.from_wall(stored.get("seen"))

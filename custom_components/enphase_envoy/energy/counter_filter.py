@@ -95,6 +95,11 @@ class CounterFilter:
         counters = (self._counters.get((address, field)) for field in fields)
         return max((counter.limit(capacity) for counter in counters if counter), default=capacity.watts)
 
+    def published(self, key: CounterKey) -> float | None:
+        """Return the value of a counter as published last, None where it was not read yet."""
+        counter = self._counters.get(key)
+        return counter.value if counter else None
+
     @property
     def held_counters(self) -> list[CounterKey]:
         """The counters whose last readings were held back."""
@@ -225,11 +230,15 @@ def _load(stored: Json) -> Counter:
     match stored:
         case {"numbers": list(numbers), "candidate": candidate, "checkpoints": list(checkpoints)}:
             known: dict[str, Any] = dict(zip(_NUMBERS, _numbers(numbers), strict=True))
-            return Counter(
+            counter = Counter(
                 **known,
                 candidate=Candidate(*_numbers(candidate)) if candidate else None,
                 checkpoints=[Checkpoint(*_numbers(checkpoint)) for checkpoint in checkpoints],
             )
+            if counter.held_since:
+                # Readings are held back since one was published: an earlier time is a wrong one.
+                counter.held_since = max(counter.held_since, counter.at)
+            return counter
         case [value, at, own, moved, candidate, before]:
             # Versions before 0.2 stored other candidates, and the value before the last change.
             value, at, own, moved, *_ = _numbers(

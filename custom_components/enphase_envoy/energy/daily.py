@@ -76,6 +76,8 @@ class DailyEnergy:
         """Start without any day; `counter_filter` has the limits and the steps of the counters."""
         self._filter = counter_filter
         self._days: dict[Address, _Day] = {}
+        #: Restored days that were not checked yet.
+        self._restored: set[Address] = set()
         #: The objects as last given, and on which day.
         self._given: dict[Address, tuple[object, date]] = {}
         self._replaced = Replacements()
@@ -124,8 +126,13 @@ class DailyEnergy:
         elif today < day.day:
             _turn_back(day, today)
         # Most objects are inverters, which need it on the first day only.
-        is_limited = day.began is None or fields.week
+        is_limited = day.began is None or fields.week or address in self._restored
         limit = self._filter.limit(objects, address, context) if is_limited else 0.0
+        if address in self._restored:
+            self._restored.discard(address)
+            if day.gained is not None and not _is_possible_day(day.gained, day.lifetime, limit):
+                # The file was damaged.
+                day.began = None
         if lifetime is not None:
             _count(day, reported, lifetime, at, _midnight(today, context.zone), limit)
         figures: dict[str, Any] = {fields.today: None if day.gained is None else round(day.gained, 3)}
@@ -146,13 +153,13 @@ class DailyEnergy:
         }
 
     def load(self, data: Mapping[str, Json]) -> None:
-        """Restore the days; what is not valid is left out."""
+        """Restore the days, after the counters; what is not valid, or differs from its counter, is left out."""
         entry: Any
         for key, entry in data.items():
             try:
                 # A version before stored one field more, before the midnights.
                 when, lifetime, at, began, fresh, *_, midnights = entry
-                self._days[from_key(key)] = _Day(
+                day = _Day(
                     date.fromisoformat(str(when)),
                     json_number(lifetime),
                     json_number(at),
@@ -162,6 +169,11 @@ class DailyEnergy:
                 )
             except TypeError, ValueError, AttributeError:
                 continue
+            address = from_key(key)
+            counters = (self._filter.published((address, fields.lifetime)) for fields in _FIELDS.values())
+            if {day.lifetime}.issuperset(value for value in counters if value is not None):
+                self._days[address] = day
+                self._restored.add(address)
 
 
 def _count(day: _Day, reported: float | None, lifetime: float, at: float, midnight: float, limit: float) -> None:

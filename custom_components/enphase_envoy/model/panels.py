@@ -1,5 +1,6 @@
 """Microinverters and the roof, beside what pyenphase models."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,5 +47,5 @@ class RoofState:
     """All panels together."""
 
     total: int
-    #: Serial numbers of the panels with a problem, and its reason.
-    problems: tuple[tuple[str, str], ...]
+    #: Reasons of the panels with a problem, by serial number.
+    problems: Mapping[str, str]

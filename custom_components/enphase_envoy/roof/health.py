@@ -19,7 +19,7 @@ import math
 from statistics import median
 from typing import Any, Final
 
-from ..model.json_data import Json
+from ..model.json_data import Json, json_number
 from ..model.validation import is_number
 
 #: Hours at which the parts of a day begin. Shade is in some of them, a fault in all.
@@ -133,6 +133,8 @@ class RoofHealth:
         self._totals: deque[list[float]] = deque(maxlen=_RECENT + _REFERENCE)
         #: Seconds between two reports of the median panel in daylight, as of the last day; 0 if unknown.
         self.report_interval = 0.0
+        #: The first day of which no part was before the start, as an ordinal: the intervals of reports are not stored.
+        self._whole_from = 0
 
     def add(self, serial: str, day: int, hour: float, at: float, watts: float, full_watts: float) -> bool:
         """Add a report: the local day and hour of its time, its time in seconds, the mean power until then.
@@ -219,7 +221,7 @@ class RoofHealth:
         if len(self.panels) >= _FEWEST and self.day:
             self._compare()
         intervals = [panel.shortest for panel in self.panels.values() if panel.covered >= _LONG_ENOUGH]
-        if 2 * len(intervals) > len(self.panels):
+        if self.day >= self._whole_from and 2 * len(intervals) > len(self.panels):
             self.report_interval = median(intervals)
         for panel in self.panels.values():
             if panel.problem:
@@ -314,12 +316,16 @@ class RoofHealth:
         totals: list[Json] = [[round(energy) for energy in medians] for medians in self._totals]
         return {"day": self.day, "interval": self.report_interval, "totals": totals, "panels": panels}
 
-    def load(self, data: Mapping[str, object]) -> None:
-        """Restore the state; panels that are not valid are left out."""
+    def load(self, data: Mapping[str, object], now: float, today: int) -> None:
+        """Restore the state; panels that are not valid are left out. What is of the future becomes of now.
+
+        `now` is the time of the reports in seconds, `today` its day as an ordinal.
+        """
         day, interval, totals, panels = (data.get(key) for key in ("day", "interval", "totals", "panels"))
-        if not isinstance(day, int) or not isinstance(totals, list) or not isinstance(panels, dict):
+        if not is_number(day) or not isinstance(totals, list) or not isinstance(panels, dict):
             return
-        self.day, self.report_interval = day, float(interval) if is_number(interval) else 0.0
+        self.day, self.report_interval = min(int(day), today), float(interval) if is_number(interval) else 0.0
+        self._whole_from = self.day + 1
         self._totals.extend(
             [float(energy) for energy in medians]
             for medians in totals
@@ -327,6 +333,7 @@ class RoofHealth:
         )
         for serial, stored in panels.items():
             if panel := _restored(stored):
+                panel.reported_at, panel.since = min(panel.reported_at, now), min(panel.since, self.day)
                 self.panels[str(serial)] = panel
 
 
@@ -355,12 +362,13 @@ def _restored(stored: Json) -> Panel | None:
     values: Any = stored
     try:
         at, full, today, covered, recent, reference, problem, since, problem_days, snow_days, is_commanded = values
-        panel = Panel(float(at), float(full), [float(energy) for energy in today], float(covered))
+        panel = Panel(json_number(at), json_number(full), list(map(json_number, today)), json_number(covered))
         for days, shares in ((panel.recent, recent), (panel.reference, reference)):
-            days.extend(tuple(share / 1000 for share in day) for day in shares)
-        panel.problem, panel.since = Problem(problem) if problem else None, int(since)
-        panel.problem_days.extend(int(day) for day in problem_days)
-        panel.snow_days, panel.is_commanded = int(snow_days), bool(is_commanded)
+            days.extend(tuple(json_number(share) / 1000 for share in day) for day in shares)
+        panel.problem, panel.since = Problem(problem) if problem else None, int(json_number(since))
+        panel.problem_days.extend(int(json_number(day)) for day in problem_days)
+        panel.snow_days = min(max(0, int(json_number(snow_days))), _SNOW_DAYS)
+        panel.is_commanded = bool(is_commanded)
     except TypeError, ValueError:
         return None
     shapes = {len(panel.today), *map(len, panel.recent), *map(len, panel.reference)}

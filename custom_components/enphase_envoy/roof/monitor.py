@@ -133,16 +133,16 @@ class RoofMonitor:
         self._removed = frozenset((field, serial) for serial in removed for field in (_INVERTERS, HEALTH))
 
     def _show_health(self) -> None:
-        problems = []
+        problems = {}
         for serial, panel in self.health.panels.items():
             if timed := self._inverters.get(serial):
                 self._put((HEALTH, serial), PanelHealth(panel.problem), timed)
                 if panel.problem:
-                    problems.append((serial, str(panel.problem)))
+                    problems[serial] = str(panel.problem)
         for address in [each for each in self._objects if each[0] == HEALTH and each[1] not in self.health.panels]:
             del self._objects[address]
         if self.health.panels and (timed := next(iter(self._inverters.values()), None)):
-            self._put(ROOF, RoofState(len(self.health.panels), tuple(problems)), timed)
+            self._put(ROOF, RoofState(len(self.health.panels), problems), timed)
 
     def _put(self, address: Address, value: object, source: TimedValue) -> None:
         """Show an object that is as fresh as another."""
@@ -153,9 +153,9 @@ class RoofMonitor:
         """Return the state to store."""
         return self.health.dump()
 
-    def load(self, data: Mapping[str, object]) -> None:
-        """Restore the state."""
-        self.health.load(data)
+    def load(self, data: Mapping[str, object], now: float, zone: tzinfo) -> None:
+        """Restore the state; `now` is in seconds since the epoch."""
+        self.health.load(data, now, datetime.fromtimestamp(now, zone).toordinal())
 
 
 def _differ(new: Mapping[str, TimedValue], old: Mapping[str, TimedValue]) -> bool:
