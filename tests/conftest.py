@@ -60,8 +60,8 @@ async def enable_event_loop_debug() -> None:
     """Replace a fixture of the test tools: asyncio's debug mode, which doubles the time, is left to PYTHONASYNCIODEBUG.
 
     freezegun's clock counts from 1970, where a float has steps of 240 ns. With asyncio's resolution of 1 ns, a timer
-    that is due at exactly the frozen time would not run, and the loop would not sleep until the clock moves. In debug mode,
-    asyncio warns about callbacks that take long, which depends on the speed of the machine.
+    that is due at exactly the frozen time would not run, and the loop would not sleep until the clock moves. In debug
+    mode, asyncio warns about callbacks that take long, which depends on the speed of the machine.
     """
     loop = asyncio.get_running_loop()
     loop.slow_callback_duration = float("inf")
