@@ -106,7 +106,7 @@ async def test_reloads_leave_no_objects_behind(hass: HomeAssistant, set_up: SetU
     await reload(3)
     tasks = len(asyncio.all_tasks())
     gateways, coordinators = alive(Gateway), alive(EnvoyCoordinator)
-    await reload(100)
+    await reload(20)
     assert len(asyncio.all_tasks()) <= tasks
     assert (alive(Gateway), alive(EnvoyCoordinator)) == (gateways, coordinators)
 
