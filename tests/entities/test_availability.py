@@ -84,8 +84,9 @@ async def test_one_invalid_answer_of_any_endpoint_changes_no_state(
     warned = [line for line in component_log(caplog) if " fails " in line]
     back = [line for line in component_log(caplog) if " answers again" in line]
     assert len(warned) == len(back)
-    # An object of unknown keys can be one without values, which costs these values and is no failure of the endpoint.
-    assert len(warned) == len(paths) or (repr(fault) == repr(Body('{"a": 1}')) and len(warned) >= len(paths) - 2)
+    # An object of unknown keys is one without values where the gateway may omit all of them: no failure of the endpoint.
+    lenient = {"/ivp/ensemble/generator", "/ivp/ss/gen_config"} if repr(fault) == repr(Body('{"a": 1}')) else set()
+    assert len(warned) == len(paths - lenient), (warned, paths)
 
 
 async def test_set_up_is_retried_until_the_gateway_answers(
