@@ -5,12 +5,12 @@ own freshness: an object that only a frame contains is never created, and counte
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 import logging
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import aiohttp
 from pyenphase.const import (
@@ -254,6 +254,15 @@ def _watts(part: Mapping[str, Any], key: str, divisor: int) -> int | None:
     return round(value / divisor) if is_number(value) and abs(value / divisor) < _IMPLAUSIBLE else None
 
 
+class _Shown(NamedTuple):
+    """An object that was returned, and what it is made of."""
+
+    polled: TimedValue | None
+    values: dict[str, Any]
+    freshness: Freshness
+    timed: TimedValue
+
+
 class LivePower:
     """Reads frames, and lays the last one over the objects of the polls."""
 
@@ -279,8 +288,9 @@ class LivePower:
         self._stream = MeterStream(partial(envoy.stream, URL_METER_STREAM))
         self._values: Values = {}
         self._freshness = Freshness(float("-inf"))
-        #: The objects that were returned last.
-        self._shown: dict[Address, TimedValue] = {}
+        #: The objects that were returned last, each with the object of a poll and the values that it is made of.
+        self._shown: dict[Address, _Shown] = {}
+        self._source = TimedValue(LiveSource(NAMES[None]), Freshness(float("-inf")))
 
     def retry(self) -> None:
         """End all pauses while there is no source, because a poll succeeded; the next failure pauses for longer."""
@@ -306,29 +316,41 @@ class LivePower:
                 self._stream.close()
         return None
 
-    async def read(self, objects: Objects) -> set[Address]:
-        """Read a frame from the best source, and return the addresses of the objects that it changes."""
+    async def read(self, objects: Objects) -> set[Address] | None:
+        """Read a frame from the best source, and return the addresses of the objects that it changes.
+
+        None where there is no new frame. One that changes nothing proves that the power stayed as it is.
+        """
         source = self.source
         changed = await self._read_best(objects)
-        return changed if source == self.source else changed | {SOURCE}
+        return changed if source == self.source else (changed or set()) | {SOURCE}
 
-    async def _read_best(self, objects: Objects) -> set[Address]:
+    async def _read_best(self, objects: Objects) -> set[Address] | None:
         for path in self.sources:
             if self._clock() < self._resume_at[path]:
                 continue
             try:
                 frame = await self._read(path, objects)
             except GatewayBusyError:
-                return set()
+                return None
             except _READ_ERRORS as err:
                 self._fail(path, str(err) or type(err).__name__)
                 continue
             if frame is None:
-                return set()
+                return None
             self._succeed(path)
-            self._values, self._freshness = frame.values, Freshness(self._clock())
-            return frame.values.keys() & (objects.keys() | _OWN.keys())
-        return set()
+            return {address for address in self._keep(frame) if address in objects or address in _OWN}
+        return None
+
+    def _keep(self, frame: Frame) -> Iterable[Address]:
+        """Keep a frame, and return the addresses whose values, or whose age, it changes."""
+        values, self._values, was_current = self._values, frame.values, self.is_current
+        if was_current and values.keys() == frame.values.keys():
+            # Where the values are the same, the object stays the same too, and is as fresh as the others.
+            self._freshness.updated_at = self._clock()
+            return [address for address, fields in frame.values.items() if fields != values[address]]
+        self._freshness = Freshness(self._clock())
+        return {**values, **frame.values}
 
     async def _read(self, path: str, objects: Objects) -> Frame | None:
         """Return a frame of a source; None where its values are the same as before. Raises LiveError and others."""
@@ -441,23 +463,29 @@ class LivePower:
     def apply(self, objects: dict[Address, TimedValue]) -> None:
         """Lay the last frame over the objects, unless it is outdated and an object is fresher."""
         if self.interval:
-            name, now = LiveSource(NAMES[self.source]), Freshness(self._clock())
-            shown = self._shown.get(SOURCE, TimedValue(name, now))
-            self._shown[SOURCE] = objects[SOURCE] = shown.renewed(name, now)
+            self._source = self._source.renewed(LiveSource(NAMES[self.source]), Freshness(self._clock()))
+            objects[SOURCE] = self._source
         at = self._freshness.updated_at
         is_current = self.is_current
-        for address in self._values.keys() & _OWN.keys() if is_current else ():
-            if address == LIVE_BATTERY and not any(each[0] == "encharge_power" for each in objects):
-                continue
-            own: Any = _OWN[address](**self._values[address])
-            fields = dict.fromkeys(self._values[address], self._freshness)
-            shown = self._shown.get(address, TimedValue(own, self._freshness))
-            self._shown[address] = objects[address] = shown.renewed(own, self._freshness, fields)
+        has_batteries = any(address[0] == "encharge_power" for address in objects)
         for address, values in self._values.items():
-            timed = objects.get(address)
-            if address in _OWN or timed is None or not (is_current or timed.updated_at < at):
-                continue
-            value: Any = replace(cast("Any", timed.value), **values)
-            last = self._shown.get(address, timed)
-            fields = dict.fromkeys(values, self._freshness)
-            self._shown[address] = objects[address] = last.renewed(value, timed.freshness, fields)
+            polled = objects.get(address)
+            if address in _OWN:
+                is_shown = is_current and (address != LIVE_BATTERY or has_batteries)
+            else:
+                is_shown = polled is not None and (is_current or polled.updated_at < at)
+            if is_shown:
+                objects[address] = self._laid_over(address, polled, values)
+
+    def _laid_over(self, address: Address, polled: TimedValue | None, values: dict[str, Any]) -> TimedValue:
+        """Return an object with the values of the last frame: the same object while nothing changes."""
+        last = self._shown.get(address)
+        if last and last.polled is polled and last.values == values and last.freshness is self._freshness:
+            return last.timed
+        value: Any = _OWN[address](**values) if polled is None else replace(cast("Any", polled.value), **values)
+        freshness = polled.freshness if polled else self._freshness
+        fields = dict.fromkeys(values, self._freshness)
+        # The same value is the same object, so that changes are found by identity.
+        timed = TimedValue(last.timed.value if last and last.timed.value == value else value, freshness, fields)
+        self._shown[address] = _Shown(polled, values, self._freshness, timed)
+        return timed
