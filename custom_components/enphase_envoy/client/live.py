@@ -26,7 +26,7 @@ from pyenphase.models.enpower import EnvoyEnpower
 from pyenphase.models.generator import EnvoyGenerator
 from pyenphase.models.meters import CtState, CtType, EnvoyMeterData
 
-from ..model.live import LIVE_BATTERY, LIVE_INVERTERS, LiveBattery, LiveInverters
+from ..model.live import LIVE_BATTERY, LIVE_GENERATOR, LIVE_INVERTERS, LiveBattery, LiveGenerator, LiveInverters
 from ..model.snapshot import Address, Freshness, TimedValue
 from ..model.validation import is_number
 from .backoff import Backoff
@@ -72,8 +72,12 @@ _RELAYS: Final = (
     ("main_relay_state", ("enpower",), EnvoyEnpower, "mains_oper_state"),
     ("gen_relay_state", ("generator",), EnvoyGenerator, "oper_state"),
 )
-#: Objects that only frames contain.
-_OWN: Final[Mapping[Address, type]] = {LIVE_BATTERY: LiveBattery, LIVE_INVERTERS: LiveInverters}
+#: Objects that only frames contain, each with the field of the hardware without which it is not shown.
+_OWN: Final[Mapping[Address, tuple[type, str]]] = {
+    LIVE_BATTERY: (LiveBattery, "encharge_power"),
+    LIVE_GENERATOR: (LiveGenerator, "generator"),
+    LIVE_INVERTERS: (LiveInverters, "inverters"),
+}
 #: Where no CT measures the consumption, the gateway reports production plus import, which includes what batteries
 #: charge: `load` of the live data is another figure. Where one does, it reports the net consumption as the difference.
 #: CT meters with the object of the production report that shows the same power.
@@ -125,17 +129,26 @@ def status_frame(document: dict[str, Any], objects: Objects) -> Frame:
     if not total:
         raise LiveError("all values are zero")
     _add_consumption(values)
-    if power := values.get(("ctmeters", CtType.STORAGE)):
-        values[LIVE_BATTERY] = {"power": power["active_power"]}
+    values |= _own_values(document, values)
     for key, address in (("soc", ("battery_aggregate",)), ("enc_agg_soc", ("encharge_aggregate",))):
         if is_number(percent := meters.get(key)) and 0 <= percent <= 100:  # noqa: PLR2004
             values[address] = {"state_of_charge": percent}
     values |= _relays(meters, objects)
+    return Frame(values, meters["last_update"])
+
+
+def _own_values(document: dict[str, Any], values: Values) -> Values:
+    """Return the values of the objects that only frames contain: batteries, generator, and `iqpm`."""
+    own: Values = {}
+    if power := values.get(("ctmeters", CtType.STORAGE)):
+        own[LIVE_BATTERY] = {"power": power["active_power"]}
+    if (watts := _watts(document["meters"].get("generator") or {}, "agg_p_mw", 1000)) is not None:
+        own[LIVE_GENERATOR] = {"power": watts}
     inverters = document.get("iqpm") or {}
     running, count = inverters.get("running_PCU_count"), inverters.get("total_PCU_count")
     if is_number(running) and is_number(count) and 0 <= running <= count:
-        values[LIVE_INVERTERS] = {"running": running, "total": count}
-    return Frame(values, meters["last_update"])
+        own[LIVE_INVERTERS] = {"running": running, "total": count}
+    return own
 
 
 def _relays(meters: dict[str, Any], objects: Objects) -> Values:
@@ -467,11 +480,11 @@ class LivePower:
             objects[SOURCE] = self._source
         at = self._freshness.updated_at
         is_current = self.is_current
-        has_batteries = any(address[0] == "encharge_power" for address in objects)
+        present = {address[0] for address in objects}
         for address, values in self._values.items():
             polled = objects.get(address)
             if address in _OWN:
-                is_shown = is_current and (address != LIVE_BATTERY or has_batteries)
+                is_shown = is_current and _OWN[address][1] in present
             else:
                 is_shown = polled is not None and (is_current or polled.updated_at < at)
             if is_shown:
@@ -482,7 +495,7 @@ class LivePower:
         last = self._shown.get(address)
         if last and last.polled is polled and last.values == values and last.freshness is self._freshness:
             return last.timed
-        value: Any = _OWN[address](**values) if polled is None else replace(cast("Any", polled.value), **values)
+        value: Any = _OWN[address][0](**values) if polled is None else replace(cast("Any", polled.value), **values)
         freshness = polled.freshness if polled else self._freshness
         fields = dict.fromkeys(values, self._freshness)
         # The same value is the same object, so that changes are found by identity.
