@@ -101,13 +101,13 @@ class PublishedObjects:
         age = self._clock() - freshness.updated_at
         return sum(age >= hold for hold in self._holds)
 
-    def seconds_to_next_expiry(self, snapshot: Snapshot) -> float | None:
-        """Return when the next value expires, in seconds from now; None when all have."""
+    def seconds_to_next_expiry(self, objects: Collection[TimedValue]) -> float | None:
+        """Return when the next value of the objects expires, in seconds from now; None when all have."""
         now = self._clock()
-        times = {timed.freshness.updated_at for timed in snapshot.objects.values()}
+        times = {timed.freshness.updated_at for timed in objects}
         times |= {
             freshness.updated_at
-            for timed in snapshot.objects.values()
+            for timed in objects
             if timed.field_freshness
             for freshness in timed.field_freshness.values()
         }

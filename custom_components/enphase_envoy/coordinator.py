@@ -26,7 +26,7 @@ from .energy.relays import ENPOWER, GRID_RECHECK_DELAY, RELAY_RECHECK_DELAYS, RE
 from .energy.settings_monitor import RECHECK_DELAYS, STORAGE_SETTINGS
 from .energy_manager import EnergyManager
 from .issues import async_report_certificate
-from .model.snapshot import Address, Snapshot
+from .model.snapshot import Address, Snapshot, TimedValue
 from .roof_manager import RoofManager
 from .storage import DOCUMENTS, EntryStore
 
@@ -100,6 +100,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         #: Probes whose result was stored.
         self._stored_probes = 0
         self._cancel_expiry: CALLBACK_TYPE | None = None
+        #: When that updates the entities, in seconds of the polls' clock.
+        self._expires_at = 0.0
         #: Reads after a write that are still to come, by field.
         self._rechecks: dict[str, list[CALLBACK_TYPE]] = {}
 
@@ -314,9 +316,13 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             self.async_update_listeners()
             return
         # What the energy manager adds or replaces may depend on any of the addresses.
-        other = {address for address, timed in self.data.objects.items() if snapshot.objects.get(address) is not timed}
-        self._update(self.published.update(self.data, {*addresses, *other}, hold_all=self._holds_all))
-        self._schedule_expiry()
+        objects, before = self.data.objects, self.published.addresses
+        evaluated = {*addresses, *(each for each, timed in objects.items() if snapshot.objects.get(each) is not timed)}
+        changed = self.published.update(self.data, evaluated, hold_all=self._holds_all)
+        # Where live power alone changed, the hardware is the same.
+        is_live = self.published.addresses is before and all(objects[each].field_freshness for each in changed)
+        self._update(changed, every=not is_live)
+        self._schedule_expiry([objects[address] for address in evaluated if address in objects])
 
     @property
     def _holds_all(self) -> bool:
@@ -343,10 +349,10 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         self._schedule_expiry()
 
     @callback
-    def _update(self, changed: Iterable[Address]) -> None:
+    def _update(self, changed: Iterable[Address], *, every: bool = True) -> None:
         if self.battery_control and self.battery_control.check(self.data):
             changed = [*changed, PENDING]
-        for update in self._listeners_to(changed):
+        for update in self._listeners_to(changed, every=every):
             try:
                 update()
             except Exception:  # noqa: BLE001  (as the framework's own loop does)
@@ -359,17 +365,27 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         for update in [update for listeners in self._address_listeners.values() for update in listeners]:
             update()
 
-    def _listeners_to(self, changed: Iterable[Address]) -> Iterator[CALLBACK_TYPE]:
+    def _listeners_to(self, changed: Iterable[Address], *, every: bool) -> Iterator[CALLBACK_TYPE]:
         """Yield the listeners to every update first, which may add and remove entities."""
-        yield from [update for update, _ in self._listeners.values()]
+        if every:
+            yield from [update for update, _ in self._listeners.values()]
         for address in changed:
             yield from list(self._address_listeners.get(address, ()))
 
     @callback
-    def _schedule_expiry(self) -> None:
-        """Update the entities when the next value expires, should no poll come first."""
+    def _schedule_expiry(self, renewed: Collection[TimedValue] | None = None) -> None:
+        """Update the entities when the next value expires, should no poll come first.
+
+        Where some objects alone were renewed, a time that is scheduled stays unless one of these expires before it.
+        """
+        objects = self.data.objects.values() if renewed is None else renewed
+        seconds = self.published.seconds_to_next_expiry(objects)
+        expires_at = float("inf") if seconds is None else self.gateway.clock() + seconds
+        if renewed is not None and self._cancel_expiry and self._expires_at <= expires_at:
+            return
         self._stop_expiry()
-        if (seconds := self.published.seconds_to_next_expiry(self.data)) is not None:
+        if seconds is not None:
+            self._expires_at = expires_at
             self._cancel_expiry = async_call_later(self.hass, seconds, self._expire)
 
     @callback

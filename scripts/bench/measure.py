@@ -181,6 +181,10 @@ class Integration:
         await self._entry.runtime_data.gateway.read_live()
         await self._hass.async_block_till_done()
 
+    async def request(self, path: str) -> None:
+        """Request an endpoint, and do nothing with the answer."""
+        await self._entry.runtime_data.gateway.envoy.get(path)
+
     def watts(self, unique_id: str) -> float:
         """Return the power that a sensor shows."""
         from homeassistant.helpers import entity_registry as er  # noqa: PLC0415

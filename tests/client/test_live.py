@@ -7,7 +7,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from homeassistant.helpers import entity_registry as er, issue_registry as ir
+from homeassistant.helpers import entity_registry as er
 from pyenphase.const import ENDPOINT_URL_METERS_READINGS
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.meters import CtType, EnvoyMeterData
@@ -18,10 +18,8 @@ import pytest
 from custom_components.enphase_envoy.client.live import LiveError, status_frame
 from custom_components.enphase_envoy.client.meter_stream import SILENT_AFTER, MeterStream
 from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
-from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
-from custom_components.enphase_envoy.migration import async_adopt_entities
-from custom_components.enphase_envoy.model.live import LIVE_INVERTERS, LiveInverters
+from custom_components.enphase_envoy.model.panels import COUNTS, PanelCounts
 from custom_components.enphase_envoy.model.snapshot import Address
 from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Body, Held, Status
@@ -172,21 +170,61 @@ async def test_a_small_change_of_live_power_is_written_once_a_minute(live: Live)
     assert float(state.state) == 5.01
 
 
-async def test_inverters_running_and_in_total(live: Live) -> None:
+async def test_panels_that_produce_are_counted_by_live_power_and_else_by_the_inventory(live: Live) -> None:
     installation = await live()
     await frames(installation)
-    inverters = installation.coordinator.data.get(LiveInverters, LIVE_INVERTERS)
     count = len(installation.gateway.house.inverters)
-    assert inverters == LiveInverters(count, count)
-    await installation.pass_time(60)
-    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_inverters_running")
-    entry = er.async_get(installation.hass).async_get(name)
-    assert entry
-    assert entry.disabled
-    # They are no entities of another component, as the names of its sensors could suggest.
-    async_adopt_entities(installation.hass, installation.entry)
-    issue = f"no_successor_{installation.entry.entry_id}"
-    assert not ir.async_get(installation.hass).async_get_issue(DOMAIN, issue)
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_panels_producing")
+
+    def shown() -> PanelCounts | None:
+        return installation.coordinator.data.get(PanelCounts, COUNTS)
+
+    assert shown() == PanelCounts(count, count, count)
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, Replace("iqpm.running_PCU_count", count - 3)):
+        await frames(installation, 1)
+        assert shown() == PanelCounts(count, count - 3, count)
+        state = installation.hass.states.get(name)
+        assert state
+        assert state.state == str(count - 3)
+        # A frame that repeats the numbers changes nothing.
+        before = installation.coordinator.data.objects[COUNTS].value
+        await frames(installation, 1)
+        assert installation.coordinator.data.objects[COUNTS].value is before
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(503)):
+        await frames(installation, 12)
+        assert shown() == PanelCounts(count, count, count)
+
+
+async def test_power_of_the_generator(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_generator_power")
+    er.async_get(installation.hass).async_update_entity(name, disabled_by=None)
+    await installation.hass.config_entries.async_reload(installation.entry.entry_id)
+
+    def shown() -> str:
+        state = installation.hass.states.get(name)
+        assert state
+        return state.state
+
+    await frames(installation)
+    assert float(shown()) == 0
+    house = installation.gateway.house
+    assert house.generator
+    house.generator.mode, house.generator.charge_from_generator = "on", True
+    house.grid.closed = house.grid.wanted = False
+    house.reconsider()
+    await frames(installation, 1)
+    generated = flow(installation, "generated")
+    assert generated > 100
+    assert float(shown()) == pytest.approx(generated / 1000, abs=0.001)
+    # No poll contains it.
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(503)):
+        await installation.pass_time(60)
+        await frames(installation, 4)
+        assert shown() == "unavailable"
+    await frames(installation, 12)
+    assert float(shown()) == pytest.approx(flow(installation, "generated") / 1000, abs=0.001)
 
 
 async def test_grid_and_generator_relays_are_live(live: Live) -> None:

@@ -279,7 +279,7 @@ class Gateway:
         """Read live power once, and notify the listeners of the objects that it changed."""
         if self.is_closed or self._lost:
             return
-        if (changed := await self.live.read(self._parser.cache.objects)) and not self.is_closed:
+        if (changed := await self.live.read(self._parser.cache.objects)) is not None and not self.is_closed:
             for listener in list(self._listeners):
                 listener(changed)
 

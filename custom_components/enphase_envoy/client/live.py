@@ -5,12 +5,12 @@ own freshness: an object that only a frame contains is never created, and counte
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 import logging
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import aiohttp
 from pyenphase.const import (
@@ -26,7 +26,7 @@ from pyenphase.models.enpower import EnvoyEnpower
 from pyenphase.models.generator import EnvoyGenerator
 from pyenphase.models.meters import CtState, CtType, EnvoyMeterData
 
-from ..model.live import LIVE_BATTERY, LIVE_INVERTERS, LiveBattery, LiveInverters
+from ..model.live import LIVE_BATTERY, LIVE_GENERATOR, LIVE_INVERTERS, LiveBattery, LiveGenerator, LiveInverters
 from ..model.snapshot import Address, Freshness, TimedValue
 from ..model.validation import is_number
 from .backoff import Backoff
@@ -72,8 +72,12 @@ _RELAYS: Final = (
     ("main_relay_state", ("enpower",), EnvoyEnpower, "mains_oper_state"),
     ("gen_relay_state", ("generator",), EnvoyGenerator, "oper_state"),
 )
-#: Objects that only frames contain.
-_OWN: Final[Mapping[Address, type]] = {LIVE_BATTERY: LiveBattery, LIVE_INVERTERS: LiveInverters}
+#: Objects that only frames contain, each with the field of the hardware without which it is not shown.
+_OWN: Final[Mapping[Address, tuple[type, str]]] = {
+    LIVE_BATTERY: (LiveBattery, "encharge_power"),
+    LIVE_GENERATOR: (LiveGenerator, "generator"),
+    LIVE_INVERTERS: (LiveInverters, "inverters"),
+}
 #: Where no CT measures the consumption, the gateway reports production plus import, which includes what batteries
 #: charge: `load` of the live data is another figure. Where one does, it reports the net consumption as the difference.
 #: CT meters with the object of the production report that shows the same power.
@@ -125,17 +129,26 @@ def status_frame(document: dict[str, Any], objects: Objects) -> Frame:
     if not total:
         raise LiveError("all values are zero")
     _add_consumption(values)
-    if power := values.get(("ctmeters", CtType.STORAGE)):
-        values[LIVE_BATTERY] = {"power": power["active_power"]}
+    values |= _own_values(document, values)
     for key, address in (("soc", ("battery_aggregate",)), ("enc_agg_soc", ("encharge_aggregate",))):
         if is_number(percent := meters.get(key)) and 0 <= percent <= 100:  # noqa: PLR2004
             values[address] = {"state_of_charge": percent}
     values |= _relays(meters, objects)
+    return Frame(values, meters["last_update"])
+
+
+def _own_values(document: dict[str, Any], values: Values) -> Values:
+    """Return the values of the objects that only frames contain: batteries, generator, and `iqpm`."""
+    own: Values = {}
+    if power := values.get(("ctmeters", CtType.STORAGE)):
+        own[LIVE_BATTERY] = {"power": power["active_power"]}
+    if (watts := _watts(document["meters"].get("generator") or {}, "agg_p_mw", 1000)) is not None:
+        own[LIVE_GENERATOR] = {"power": watts}
     inverters = document.get("iqpm") or {}
     running, count = inverters.get("running_PCU_count"), inverters.get("total_PCU_count")
     if is_number(running) and is_number(count) and 0 <= running <= count:
-        values[LIVE_INVERTERS] = {"running": running, "total": count}
-    return Frame(values, meters["last_update"])
+        own[LIVE_INVERTERS] = {"running": running, "total": count}
+    return own
 
 
 def _relays(meters: dict[str, Any], objects: Objects) -> Values:
@@ -254,6 +267,15 @@ def _watts(part: Mapping[str, Any], key: str, divisor: int) -> int | None:
     return round(value / divisor) if is_number(value) and abs(value / divisor) < _IMPLAUSIBLE else None
 
 
+class _Shown(NamedTuple):
+    """An object that was returned, and what it is made of."""
+
+    polled: TimedValue | None
+    values: dict[str, Any]
+    freshness: Freshness
+    timed: TimedValue
+
+
 class LivePower:
     """Reads frames, and lays the last one over the objects of the polls."""
 
@@ -279,8 +301,9 @@ class LivePower:
         self._stream = MeterStream(partial(envoy.stream, URL_METER_STREAM))
         self._values: Values = {}
         self._freshness = Freshness(float("-inf"))
-        #: The objects that were returned last.
-        self._shown: dict[Address, TimedValue] = {}
+        #: The objects that were returned last, each with the object of a poll and the values that it is made of.
+        self._shown: dict[Address, _Shown] = {}
+        self._source = TimedValue(LiveSource(NAMES[None]), Freshness(float("-inf")))
 
     def retry(self) -> None:
         """End all pauses while there is no source, because a poll succeeded; the next failure pauses for longer."""
@@ -306,29 +329,41 @@ class LivePower:
                 self._stream.close()
         return None
 
-    async def read(self, objects: Objects) -> set[Address]:
-        """Read a frame from the best source, and return the addresses of the objects that it changes."""
+    async def read(self, objects: Objects) -> set[Address] | None:
+        """Read a frame from the best source, and return the addresses of the objects that it changes.
+
+        None where there is no new frame. One that changes nothing proves that the power stayed as it is.
+        """
         source = self.source
         changed = await self._read_best(objects)
-        return changed if source == self.source else changed | {SOURCE}
+        return changed if source == self.source else (changed or set()) | {SOURCE}
 
-    async def _read_best(self, objects: Objects) -> set[Address]:
+    async def _read_best(self, objects: Objects) -> set[Address] | None:
         for path in self.sources:
             if self._clock() < self._resume_at[path]:
                 continue
             try:
                 frame = await self._read(path, objects)
             except GatewayBusyError:
-                return set()
+                return None
             except _READ_ERRORS as err:
                 self._fail(path, str(err) or type(err).__name__)
                 continue
             if frame is None:
-                return set()
+                return None
             self._succeed(path)
-            self._values, self._freshness = frame.values, Freshness(self._clock())
-            return frame.values.keys() & (objects.keys() | _OWN.keys())
-        return set()
+            return {address for address in self._keep(frame) if address in objects or address in _OWN}
+        return None
+
+    def _keep(self, frame: Frame) -> Iterable[Address]:
+        """Keep a frame, and return the addresses whose values, or whose age, it changes."""
+        values, self._values, was_current = self._values, frame.values, self.is_current
+        if was_current and values.keys() == frame.values.keys():
+            # Where the values are the same, the object stays the same too, and is as fresh as the others.
+            self._freshness.updated_at = self._clock()
+            return [address for address, fields in frame.values.items() if fields != values[address]]
+        self._freshness = Freshness(self._clock())
+        return {**values, **frame.values}
 
     async def _read(self, path: str, objects: Objects) -> Frame | None:
         """Return a frame of a source; None where its values are the same as before. Raises LiveError and others."""
@@ -441,23 +476,29 @@ class LivePower:
     def apply(self, objects: dict[Address, TimedValue]) -> None:
         """Lay the last frame over the objects, unless it is outdated and an object is fresher."""
         if self.interval:
-            name, now = LiveSource(NAMES[self.source]), Freshness(self._clock())
-            shown = self._shown.get(SOURCE, TimedValue(name, now))
-            self._shown[SOURCE] = objects[SOURCE] = shown.renewed(name, now)
+            self._source = self._source.renewed(LiveSource(NAMES[self.source]), Freshness(self._clock()))
+            objects[SOURCE] = self._source
         at = self._freshness.updated_at
         is_current = self.is_current
-        for address in self._values.keys() & _OWN.keys() if is_current else ():
-            if address == LIVE_BATTERY and not any(each[0] == "encharge_power" for each in objects):
-                continue
-            own: Any = _OWN[address](**self._values[address])
-            fields = dict.fromkeys(self._values[address], self._freshness)
-            shown = self._shown.get(address, TimedValue(own, self._freshness))
-            self._shown[address] = objects[address] = shown.renewed(own, self._freshness, fields)
+        present = {address[0] for address in objects}
         for address, values in self._values.items():
-            timed = objects.get(address)
-            if address in _OWN or timed is None or not (is_current or timed.updated_at < at):
-                continue
-            value: Any = replace(cast("Any", timed.value), **values)
-            last = self._shown.get(address, timed)
-            fields = dict.fromkeys(values, self._freshness)
-            self._shown[address] = objects[address] = last.renewed(value, timed.freshness, fields)
+            polled = objects.get(address)
+            if address in _OWN:
+                is_shown = is_current and _OWN[address][1] in present
+            else:
+                is_shown = polled is not None and (is_current or polled.updated_at < at)
+            if is_shown:
+                objects[address] = self._laid_over(address, polled, values)
+
+    def _laid_over(self, address: Address, polled: TimedValue | None, values: dict[str, Any]) -> TimedValue:
+        """Return an object with the values of the last frame: the same object while nothing changes."""
+        last = self._shown.get(address)
+        if last and last.polled is polled and last.values == values and last.freshness is self._freshness:
+            return last.timed
+        value: Any = _OWN[address][0](**values) if polled is None else replace(cast("Any", polled.value), **values)
+        freshness = polled.freshness if polled else self._freshness
+        fields = dict.fromkeys(values, self._freshness)
+        # The same value is the same object, so that changes are found by identity.
+        timed = TimedValue(last.timed.value if last and last.timed.value == value else value, freshness, fields)
+        self._shown[address] = _Shown(polled, values, self._freshness, timed)
+        return timed

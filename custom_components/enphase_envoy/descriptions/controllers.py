@@ -1,4 +1,4 @@
-"""What connects the house to the grid: Enpower (System Controller), IQ Meter Collar and C6 Combiner."""
+"""What connects the house to the grid: Enpower (System Controller), IQ Meter Collar, C6 Combiner; and the generator."""
 
 from typing import Final
 
@@ -8,8 +8,17 @@ from pyenphase.models.c6combiner import EnvoyC6CC
 from pyenphase.models.collar import EnvoyCollar
 from pyenphase.models.enpower import EnvoyEnpower
 
+from ..model.live import LiveGenerator
 from . import sources
-from .base import LAST_REPORT, EntitySet, EnvoySensorEntityDescription, SensorSets, communication_levels, reported_at
+from .base import (
+    LAST_REPORT,
+    POWER,
+    EntitySet,
+    EnvoySensorEntityDescription,
+    SensorSets,
+    communication_levels,
+    reported_at,
+)
 
 _ENPOWER: Final = (
     EnvoySensorEntityDescription[EnvoyEnpower](
@@ -60,8 +69,21 @@ _C6_COMBINER: Final = (
     ),
 )
 
+#: Exists while live power is read from the live data status.
+_GENERATOR: Final = (
+    EnvoySensorEntityDescription[LiveGenerator](
+        key="power",
+        translation_key="generator_power",
+        **POWER,
+        entity_registry_enabled_default=False,
+        field="power",
+        value_fn=lambda generator: generator.power,
+    ),
+)
+
 CONTROLLERS: Final[SensorSets] = (
     EntitySet(sources.ENPOWER, _ENPOWER),
     EntitySet(sources.COLLAR, _COLLAR),
     EntitySet(sources.C6_COMBINER, _C6_COMBINER),
+    EntitySet(sources.LIVE_GENERATOR, _GENERATOR),
 )

@@ -171,12 +171,13 @@ _COUNTS: Final = tuple(
         key=key,
         state_class=SensorStateClass.MEASUREMENT,
         entity_category=EntityCategory.DIAGNOSTIC,
+        field=field,
         value_fn=value_fn,
     )
-    for key, value_fn in (
-        ("panels_total", lambda counts: counts.total),
-        ("panels_producing", lambda counts: counts.producing),
-        ("panels_reporting", lambda counts: counts.communicating),
+    for key, field, value_fn in (
+        ("panels_total", "total", lambda counts: counts.total),
+        ("panels_producing", "producing", lambda counts: counts.producing),
+        ("panels_reporting", "communicating", lambda counts: counts.communicating),
     )
 )
 

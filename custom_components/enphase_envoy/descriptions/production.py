@@ -5,14 +5,13 @@ Where there is a meter these are its figures, otherwise those of the inverters.
 
 from typing import Final
 
-from homeassistant.components.sensor import SensorDeviceClass, SensorStateClass
+from homeassistant.components.sensor import SensorDeviceClass
 from homeassistant.const import EntityCategory
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
 from ..client.live import NAMES
 from ..client.models import LiveSource
-from ..model.live import LiveInverters
 from . import sources
 from .base import (
     ENERGY_SEVEN_DAYS,
@@ -95,23 +94,6 @@ _LIVE_SOURCE: Final = (
     ),
 )
 
-_LIVE_INVERTERS: Final = (
-    EnvoySensorEntityDescription[LiveInverters](
-        key="inverters_running",
-        state_class=SensorStateClass.MEASUREMENT,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        entity_registry_enabled_default=False,
-        value_fn=lambda inverters: inverters.running,
-    ),
-    EnvoySensorEntityDescription[LiveInverters](
-        key="inverters_total",
-        state_class=SensorStateClass.MEASUREMENT,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        entity_registry_enabled_default=False,
-        value_fn=lambda inverters: inverters.total,
-    ),
-)
-
 PRODUCTION: Final[SensorSets] = (
     EntitySet(sources.PRODUCTION, _PRODUCTION),
     EntitySet(sources.PRODUCTION.phases, _PRODUCTION),
@@ -120,5 +102,4 @@ PRODUCTION: Final[SensorSets] = (
     EntitySet(sources.NET_CONSUMPTION, _NET_CONSUMPTION),
     EntitySet(sources.NET_CONSUMPTION.phases, _NET_CONSUMPTION),
     EntitySet(sources.LIVE_SOURCE, _LIVE_SOURCE),
-    EntitySet(sources.LIVE_INVERTERS, _LIVE_INVERTERS),
 )

@@ -30,7 +30,7 @@ from ..energy.virtual_meters.grid import BALANCED, GRID, GridEnergy
 from ..energy.virtual_meters.house import HOUSE, HouseEnergy
 from ..model import identifiers, live
 from ..model.ac_batteries import FLEET, AcbFleet
-from ..model.live import LiveInverters
+from ..model.live import LiveGenerator
 from ..model.panels import (
     COUNTS,
     HEALTH,
@@ -98,7 +98,6 @@ PRODUCTION: Final = Source(EnvoySystemProduction, ("system_production",))
 CONSUMPTION: Final = Source(EnvoySystemConsumption, ("system_consumption",))
 NET_CONSUMPTION: Final = Source(EnvoySystemConsumption, ("system_net_consumption",))
 LIVE_SOURCE: Final = Source(LiveSource, SOURCE)
-LIVE_INVERTERS: Final = Source(LiveInverters, live.LIVE_INVERTERS)
 INVERTERS: Final = Source(
     EnvoyInverter, ("inverters",), 1, identifiers.own, object_id_fn=identifiers.listed_as_inverter
 )
@@ -134,6 +133,7 @@ RELAY_STATUS: Final = Source(
 )
 
 GENERATOR: Final = Source(EnvoyGenerator, ("generator",), 0, identifiers.generator)
+LIVE_GENERATOR: Final = Source(LiveGenerator, live.LIVE_GENERATOR, 0, identifiers.generator)
 GENERATOR_CONFIG: Final = Source(EnvoyGeneratorConfig, ("generator_config",), 0, identifiers.generator)
 GENERATOR_MODE: Final = Source(EnvoyGeneratorMode, ("generator_mode",), 0, identifiers.generator)
 GENERATOR_SCHEDULE: Final = Source(EnvoyGeneratorSchedule, ("generator_schedule",), 0, identifiers.generator)

@@ -81,7 +81,7 @@ class CounterFilter:
             if given is timed and address not in self._replaced.objects:
                 continue
             self._given[address] = timed
-            if given is None or given.value is not timed.value or address in self._replaced.objects:
+            if given is None or address in self._replaced.objects or _is_reading(timed, given, objects):
                 self._filter(objects, address, context, given)
         for address in self._given.keys() - objects.keys():
             del self._given[address]
@@ -265,6 +265,22 @@ def _power(value: object, field: str, direction: Direction) -> float:
     if direction is Direction.UP_COMPUTED:
         return power
     return max(0.0, -power if field == "energy_received" else power)
+
+
+def _is_reading(timed: TimedValue, given: TimedValue, objects: Objects) -> bool:
+    """Return whether an object has a reading that the one given before has not.
+
+    With live power its power changes many times between two readings of its counters.
+    """
+    if timed.value is given.value:
+        return False
+    fields = COUNTERS[type(timed.value)]
+    return (
+        timed.freshness is not given.freshness
+        or type(timed.value) is not type(given.value)
+        or any(getattr(timed.value, field) != getattr(given.value, field) for field in fields)
+        or is_production_empty(timed.value, objects)
+    )
 
 
 def _report_time(value: object) -> float:

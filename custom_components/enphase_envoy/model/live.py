@@ -5,8 +5,9 @@ from typing import Final
 
 from .snapshot import Address
 
-#: Where the power of all batteries together is found, and the number of inverters.
+#: Where the power of all batteries together is found, that of the generator, and the number of inverters.
 LIVE_BATTERY: Final[Address] = ("live_battery",)
+LIVE_GENERATOR: Final[Address] = ("live_generator",)
 LIVE_INVERTERS: Final[Address] = ("live_inverters",)
 
 
@@ -15,6 +16,14 @@ class LiveBattery:
     """Power of all batteries together."""
 
     #: Watts, + is discharge.
+    power: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveGenerator:
+    """Power of the generator."""
+
+    #: Watts.
     power: int
 
 

@@ -27,11 +27,15 @@ class PanelStatus:
 
 @dataclass(frozen=True, slots=True)
 class PanelCounts:
-    """How many microinverters there are, and how many of them produce and communicate, from `/inventory.json`."""
+    """How many microinverters there are, and how many of them produce and communicate.
+
+    From `/inventory.json`; with live power the first two are from `iqpm` of the live data status.
+    """
 
     total: int
     producing: int
-    communicating: int
+    #: None without an inventory.
+    communicating: int | None
 
 
 @dataclass(frozen=True, slots=True)

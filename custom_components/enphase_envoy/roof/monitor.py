@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from pyenphase.models.inverter import EnvoyInverter
 
 from ..model.json_data import Json
+from ..model.live import LIVE_INVERTERS, LiveInverters
 from ..model.panels import COUNTS, HEALTH, ROOF, STATUSES, PanelCounts, PanelHealth, PanelStatus, RoofState
 from ..model.snapshot import Address, TimedValue
 from ..model.validation import is_number
@@ -52,6 +53,8 @@ class RoofMonitor:
         self._statuses: dict[str, TimedValue] = {}
         self._is_dark = False
         self._evaluated_at = 0.0
+        #: The counts of panels with those of live power, as returned last.
+        self._counts: TimedValue | None = None
 
     def process(self, objects: Objects, moment: Moment | None) -> Objects:
         """Return the objects with those of the panels, and without removed panels.
@@ -60,11 +63,19 @@ class RoofMonitor:
         """
         if moment:
             self._update(objects, moment)
-        if not self._removed:
-            return {**objects, **self._objects} if self._objects else objects
-        return {
-            address: timed for address, timed in {**objects, **self._objects}.items() if address not in self._removed
-        }
+        shown = {**objects, **self._objects, **self._live_counts(objects)}
+        return {address: timed for address, timed in shown.items() if address not in self._removed}
+
+    def _live_counts(self, objects: Objects) -> Objects:
+        """Return the counts of panels with those of live power, which are newer than those of the inventory."""
+        if not (live := objects.get(LIVE_INVERTERS)) or not isinstance(count := live.value, LiveInverters):
+            return {}
+        listed = self._objects.get(COUNTS)
+        communicating = listed.value.communicating if listed and isinstance(listed.value, PanelCounts) else None
+        counts, freshness = PanelCounts(count.total, count.running, communicating), (listed or live).freshness
+        fields = dict.fromkeys(("total", "producing"), live.freshness)
+        self._counts = (self._counts or TimedValue(counts, freshness)).renewed(counts, freshness, fields)
+        return {COUNTS: self._counts}
 
     def _update(self, objects: Objects, moment: Moment) -> None:
         found: dict[str, dict[str, TimedValue]] = {_INVERTERS: {}, STATUSES: {}, _BATTERIES: {}}
