@@ -99,7 +99,7 @@ def bench() -> Bench:
     return Bench()
 
 
-def test_counters_know_since_when_they_count(bench: Bench) -> None:
+def test_counters_state_since_when_they_count(bench: Bench) -> None:
     """Also after restarts; a counter that goes on from a recorded value began earlier."""
     began = bench.now + 60 + bench.offset
     readings: Objects = {PRODUCTION: meter(5000), TOTAL: meter(9000)}
