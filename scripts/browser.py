@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import json
 import shutil
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from .instance import Json
 
@@ -26,19 +26,27 @@ def executable() -> str | None:
 
 
 @contextmanager
-def logged_in(tokens: Json, *, width: int = 1280, height: int = 900, language: str = "en") -> Generator[Page]:
-    """Open a page with tokens and language in the frontend's local storage."""
+def running_browser() -> Generator[Browser]:
+    """Run Chromium."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable(), args=[*FLAGS])
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, base_url=tokens["hassUrl"], locale="en-US"
-        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def logged_in(
+    browser: Browser, tokens: Json, *, width: int = 1280, height: int = 900, language: str = "en"
+) -> Generator[Page]:
+    """Open a page with tokens and language in the frontend's local storage, in a session of its own."""
+    with browser.new_context(
+        viewport={"width": width, "height": height}, base_url=tokens["hassUrl"], locale="en-US"
+    ) as context:
         for key, value in (("hassTokens", tokens), ("selectedLanguage", language)):
             # The frontend stores JSON as a string.
             context.add_init_script(f"localStorage.setItem('{key}', {json.dumps(json.dumps(value))})")
         page = context.new_page()
         page.set_default_timeout(60_000)
-        try:
-            yield page
-        finally:
-            browser.close()
+        yield page

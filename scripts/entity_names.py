@@ -1,8 +1,9 @@
-"""Add the names of entities in languages that have no texts of their own here: those of Home Assistant's integration.
+"""Add the names of entities in languages that have no texts of their own here: those of Home Assistant.
 
-Texts of a custom component replace those of the integration of the same domain: without these names, users of these
-languages would see English ones. Names that are in a file already are kept, so that the component's own entities can
-be named there; all other texts are English.
+Entities of its integration have names, or are named after their device class. Texts of a custom component replace
+those of the integration of the same domain: without these names, users of these languages would see English ones.
+Names that are in a file already are kept, so that the component's own entities can be named there; all other texts are
+English.
 """
 
 from importlib.resources import files
@@ -41,6 +42,24 @@ def renamed(english: Names, original: Names, other: Names) -> Names:
     }
 
 
+def named_by_class(english: Names, language: str) -> Names:
+    """Return the names of the entities that are named like a device class of their platform in English."""
+
+    def classes(platform: str, language: str) -> dict[str, str]:
+        file = files("homeassistant.components") / platform / "translations" / f"{language}.json"
+        texts = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        return {key: text["name"] for key, text in texts.get("entity_component", {}).items() if "name" in text}
+
+    found: Names = {}
+    for platform, texts in english.items():
+        other = classes(platform, language)
+        names = {name: other[key] for key, name in classes(platform, "en").items() if key in other}
+        found[platform] = {
+            key: {"name": names[text["name"]]} for key, text in texts.items() if text.get("name") in names
+        }
+    return found
+
+
 def merged(english: Names, own: Names, other: Names) -> Names:
     """Return the names of the entities of English, in its order: own ones before those of the other component."""
     found: Names = {}
@@ -70,6 +89,8 @@ def main() -> None:
             continue
         target = TRANSLATIONS / file.name
         other = renamed(english, entities(source / "en.json"), entities(file))
+        for platform, names in named_by_class(english, language).items():
+            other[platform] = names | {key: text for key, text in other.get(platform, {}).items() if text.get("name")}
         if found := merged(english, entities(target), other):
             target.write_text(json.dumps({"entity": found}, ensure_ascii=False, indent=2) + "\n", "utf-8")
             print(f"{language}: {sum(map(len, found.values()))} names")

@@ -14,9 +14,9 @@ import tempfile
 import aiohttp
 from playwright.sync_api import Error, Page
 
-from tests.end_to_end.array_page import browser_page, show_card
+from tests.end_to_end.array_page import empty_page, show_card
 
-from .browser import executable, logged_in
+from .browser import executable, logged_in, running_browser
 from .develop import free_port
 from .instance import DOMAIN, ROOT
 from .screenshot import default_pages, log_in_and_list_devices, open_page, press, save, settle
@@ -121,7 +121,7 @@ def picture_of_array_card() -> None:
         array("Dormer", 180, 1, slice(20, 24)),
         array("Garage", 270, 8, slice(24, 40)),
     ]
-    with browser_page(viewport={"width": 1100, "height": 720}) as page:
+    with running_browser() as browser, empty_page(browser, viewport={"width": 1100, "height": 720}) as page:
         show_card(page, 40, config={"title": "Solar panels"}, arrangement={"version": 1, "arrays": arrays})
         write(page.locator("enphase-array-card").screenshot(), "array_card")
 
@@ -157,10 +157,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder, instance(Path(folder)) as address:
             tokens, devices = asyncio.run(log_in_and_list_devices(address))
             host, token = access(Path(folder))
-            with logged_in(tokens, height=820) as page:
+            with running_browser() as browser, logged_in(browser, tokens, height=820) as page:
                 pictures_of_pages(page, [*default_pages(devices)])
             asyncio.run(remove_entry(address, tokens))
-            with logged_in(tokens, height=820) as page:
+            with running_browser() as browser, logged_in(browser, tokens, height=820) as page:
                 pictures_of_set_up(page, host, token)
     except (Error, RuntimeError) as err:
         print(f"pictures: {err}", file=sys.stderr)

@@ -11,7 +11,7 @@ import aiohttp
 from PIL import Image
 from playwright.sync_api import Error, Page
 
-from .browser import executable, logged_in
+from .browser import executable, logged_in, running_browser
 from .instance import DOMAIN, PASSWORD, ROOT, USER, Instance, Json
 
 
@@ -104,7 +104,10 @@ def main() -> int:
         (path.strip("/").replace("/", "-") or "start", path, None) for path in options.paths
     ] or [*default_pages(devices)]
     try:
-        with logged_in(tokens, width=options.width, height=options.height, language=options.language) as page:
+        with (
+            running_browser() as browser,
+            logged_in(browser, tokens, width=options.width, height=options.height, language=options.language) as page,
+        ):
             for name, path, text in pages:
                 open_page(page, path, text)
                 for button in options.press:

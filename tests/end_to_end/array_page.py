@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from custom_components.enphase_envoy.frontend import CARD
-from scripts.browser import FLAGS, executable
 
 #: Variables of Home Assistant's default themes.
 _THEMES = {
@@ -27,18 +26,14 @@ _SETUP = (Path(__file__).parent / "array_page.js").read_text(encoding="utf-8")
 
 
 @contextmanager
-def browser_page(**options: Any) -> Iterator[Page]:
-    """Open an empty page in Chromium. Errors of its scripts fail the test."""
+def empty_page(browser: Browser, **options: Any) -> Iterator[Page]:
+    """Open an empty page in a session of its own. Errors of its scripts fail the test."""
     errors: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable(), args=[*FLAGS])
-        page = browser.new_context(**options).new_page()
-        page.set_default_timeout(20_000)
+    with browser.new_context(**options) as context:
+        page = context.new_page()
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        try:
-            yield page
-        finally:
-            browser.close()
+        yield page
     assert not errors
 
 
@@ -78,7 +73,17 @@ def show_card(
         },
     )
     page.locator(".panel").nth(count - 1).wait_for()
-    page.wait_for_timeout(100)
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Wait until the card has written what is due: values with the next frame, labels when the browser is idle."""
+    page.wait_for_function("""async () => {
+      // Sizes are observed after the layout of a frame.
+      for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+      const card = document.querySelector("enphase-array-card");
+      return !card._frame && !card._idle;
+    }""")
 
 
 def stored(page: Page) -> Any:

@@ -1,72 +1,57 @@
 """Fixtures: Home Assistant for tests in a browser, and pages of it."""
 
 from collections.abc import Generator, Iterator
-from pathlib import Path
 import re
-import signal
-import subprocess
-import sys
-import threading
-from typing import TYPE_CHECKING
 
 import pytest
 from pytest_socket import enable_socket
 
-from scripts.develop import free_port
 from scripts.instance import ROOT
+
+pytest.importorskip("playwright", reason="Playwright is missing: run scripts/setup")
+
+from playwright.sync_api import Browser, Page
+
+from scripts.browser import logged_in, running_browser
 
 from .home import Home, running_home
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
-READY_WITHIN = 120
 #: Pictures of the pages of failed tests.
 FAILURES = ROOT / ".develop" / "failures"
 
 
-@pytest.fixture
-def development_instance(socket_enabled: None, tmp_path: Path) -> Iterator[str]:
-    """Run scripts/develop with a folder and ports of its own, and yield the address of its Home Assistant."""
-    port, gateway_port = free_port(), free_port()
-    arguments = ["--state", str(tmp_path), "--port", str(port), "--gateway-port", str(gateway_port)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "scripts.develop", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as develop:
-        assert develop.stdout
-        timer = threading.Timer(READY_WITHIN, develop.terminate)
-        timer.start()
-        lines = []
-        try:
-            for line in develop.stdout:
-                lines.append(line)
-                if "Press Ctrl-C to stop" in line:
-                    break
-            else:
-                pytest.fail(f"not ready within {READY_WITHIN} s:\n{''.join(lines)}")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            timer.cancel()
-            develop.send_signal(signal.SIGINT)
-            rest = develop.stdout.read()
-    assert develop.returncode == 0, rest
-    assert " ERROR " not in "".join(lines) + rest
+@pytest.fixture(autouse=True)
+def _home_assistant(socket_enabled: None) -> None:
+    """Replace a fixture that starts Home Assistant in this process."""
+
+
+@pytest.fixture(autouse=True)
+def configure_event_loop() -> None:
+    """Replace a fixture of the test tools: the browser's event loop runs between tests too, so there is no other."""
+
+
+enable_event_loop_debug = verify_cleanup = configure_event_loop
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Run Chromium for all tests: each has a session of its own."""
+    # The test tools guard sockets before the first fixture of a test.
+    enable_socket()
+    with running_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """Run Home Assistant and a simulated system for all tests that share them."""
-    # The test tools guard sockets before the first fixture of a test.
     enable_socket()
     with running_home(tmp_path_factory.mktemp("home")) as home:
         yield home
 
 
 @pytest.fixture
-def home(socket_enabled: None, shared_home: Home, request: pytest.FixtureRequest) -> Iterator[Home]:
+def home(shared_home: Home, request: pytest.FixtureRequest) -> Iterator[Home]:
     """Return the shared Home Assistant. The test logs no warning or error but those of its marker `logs`."""
     before = len(shared_home.problems())
     yield shared_home
@@ -74,6 +59,13 @@ def home(socket_enabled: None, shared_home: Home, request: pytest.FixtureRequest
     found = shared_home.problems()[before:]
     unexpected = [line for line in found if not any(re.search(pattern, line) for pattern in expected)]
     assert not unexpected, "\n".join(unexpected)
+
+
+@pytest.fixture
+def page(browser: Browser, home: Home) -> Iterator[Page]:
+    """Return an empty page with a login."""
+    with logged_in(browser, home.tokens) as page:
+        yield page
 
 
 @pytest.hookimpl(wrapper=True)

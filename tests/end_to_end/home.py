@@ -1,7 +1,7 @@
 """Home Assistant with an onboarded user and a simulated system, without an entry of the component."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import threading
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
@@ -51,9 +51,7 @@ class Home:
                 instance.use(self.tokens)
                 return await work(instance)
 
-        # The browser's own event loop runs in the thread of the test.
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(asyncio.run, connected()).result()
+        return _run(connected())
 
     def wait_until[T](self, work: Callable[[Instance], Awaitable[T]]) -> T:
         """Repeat work until its result is true, and return it."""
@@ -189,7 +187,7 @@ def running_home(folder: Path, profile: str = "full_battery") -> Generator[Home]
             start_new_session=True,
         ) as process:
             try:
-                yield Home(address, system, log, asyncio.run(_create_user(address, process)))
+                yield Home(address, system, log, _run(_create_user(address, process)))
             finally:
                 timer = threading.Timer(WITHIN, process.kill)
                 timer.start()
@@ -197,6 +195,12 @@ def running_home(folder: Path, profile: str = "full_battery") -> Generator[Home]
                 code = process.wait()
                 timer.cancel()
         assert code == 0, f"Home Assistant exits with {code}; its log is {log}"
+
+
+def _run[T](work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of work in an event loop of its own: the browser's runs in the thread of the tests."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 async def _create_user(address: str, process: subprocess.Popen[bytes]) -> Json:

@@ -1,9 +1,9 @@
 """Everything that a user does with a gateway, in a browser and with a simulated gateway and cloud."""
 
-from collections.abc import Iterator
 from importlib.util import find_spec
 import json
 from pathlib import Path
+import re
 import time
 
 import pytest
@@ -13,7 +13,8 @@ pytest.importorskip("playwright", reason="Playwright is missing: run scripts/set
 from playwright.sync_api import Locator, Page, expect
 
 from custom_components.enphase_envoy.const import CONF_FINGERPRINT
-from scripts.browser import executable, logged_in
+from scripts.browser import executable
+from scripts.develop import ARRAY_DASHBOARD, add_array_dashboard
 from scripts.screenshot import device_path
 
 from .home import Home
@@ -26,13 +27,6 @@ pytestmark = [
         not find_spec("hass_frontend"), reason="Home Assistant's frontend is missing: run scripts/setup"
     ),
 ]
-
-
-@pytest.fixture
-def page(home: Home) -> Iterator[Page]:
-    """Return an empty page with a login."""
-    with logged_in(home.tokens) as page:
-        yield page
 
 
 def field(page: Page, name: str) -> Locator:
@@ -148,6 +142,50 @@ def test_discovery(home: Home, page: Page) -> None:
     home.loaded_entry()
     home.wait_for_stored(host=facts["host"], username="")
     assert home.stored_entry()["options"] == {}
+
+
+def test_device_page_shows_production(home: Home, page: Page) -> None:
+    """Open the page of the gateway: the power is the one that it reports."""
+    open_device(home, page, f"Envoy {home.facts['serial']}")
+    row = page.locator("hui-generic-entity-row", has_text="Current power production").first
+    expect(row).to_contain_text(re.compile(r"\d\s*(W|kW)\b"))
+
+
+def test_array_card_shows_panels_and_stores_their_arrangement(home: Home, page: Page) -> None:
+    """Move a panel, reload the page, open the dialog of the panel, and open the editor of the card."""
+    home.loaded_entry()
+    home.call(add_array_dashboard)
+    page.goto(f"/{ARRAY_DASHBOARD}")
+    first = page.locator(".panel").first
+    first.wait_for()
+    serial = first.get_attribute("data-serial")
+    panel = page.locator(f'.panel[data-serial="{serial}"]')
+    expect(panel.locator(".value")).to_have_text(re.compile(r"^\d+$"))
+
+    page.get_by_role("button", name="Edit arrangement").click()
+    box = panel.locator(".cell").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 20 - 1.2 * box["width"], box["y"] + 25, steps=4)
+    page.mouse.up()
+    page.get_by_role("button", name="Save").click()
+    expect_text(page, "Arrangement saved")
+    places = "(nodes) => nodes.map((node) => [node.dataset.serial, node.getAttribute('transform')])"
+    saved = page.locator(".panel").evaluate_all(places)
+    # All are in one row; the first one is a column further to the left than before.
+    assert dict(saved)[serial].startswith("translate(0 ")
+    page.reload()
+    panel.wait_for()
+    assert sorted(page.locator(".panel").evaluate_all(places)) == sorted(saved)
+
+    panel.click()
+    page.locator("ha-more-info-info").wait_for()
+
+    page.goto(f"/{ARRAY_DASHBOARD}/0?edit=1")
+    panel.wait_for()
+    page.get_by_role("button", name="Edit", exact=True).last.click()
+    expect_text(page, "Show the slider of the day")
 
 
 def test_turn_off_relay(home: Home, page: Page) -> None:

@@ -99,6 +99,22 @@ def bench() -> Bench:
     return Bench()
 
 
+def test_counters_state_since_when_they_count(bench: Bench) -> None:
+    """Also after restarts; a counter that goes on from a recorded value began earlier."""
+    began = bench.now + 60 + bench.offset
+    readings: Objects = {PRODUCTION: meter(5000), TOTAL: meter(9000)}
+    assert bench.read(readings)[GRID].since == began
+    bench.restart()
+    assert bench.read(readings)[GRID].since == began
+
+    bench.meters = VirtualMeters(bench.filter)
+    assert bench.read(readings)[GRID].since > began
+    bench.meters.resume((GRID, "imported"), 700)
+    assert bench.read(readings)[GRID].since is None
+    bench.restart()
+    assert bench.read(readings)[GRID].since is None
+
+
 # The grid
 
 

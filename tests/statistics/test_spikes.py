@@ -219,3 +219,24 @@ def test_a_first_row_with_a_negative_sum_is_no_fall() -> None:
     ]
     assert not find_spikes(recorded_changes(hours, []), 5_000)
     assert not find_spikes(recorded_changes([], hours), 5_000)
+
+
+@pytest.mark.parametrize("second", ["sum", "state", "both"])
+@pytest.mark.parametrize("hours", [2, 4, 9])
+def test_two_separate_faults_leave_the_rows_between_them(second: str, hours: int) -> None:
+    """A fall that is not regained does not end with a later jump of the sums alone, nor with another fall."""
+    steps = [2000.0] * 20
+    state_steps = [2000.0] * 20
+    steps[5] = state_steps[5] = -8000.0
+    if second != "state":
+        steps[5 + hours] = 1_000_000.0 if second == "sum" else -8000.0
+    if second != "sum":
+        state_steps[5 + hours] = -8000.0
+    rows = [
+        StatisticsRow(hour * 3600, hour * 3600 + 3600, state, total)
+        for hour, (state, total) in enumerate(
+            zip(accumulate(state_steps, initial=LIFETIME), accumulate(steps, initial=0.0), strict=True)
+        )
+    ]
+    found = {spike.at // 3600 - 1 for spike in find_spikes(recorded_changes(rows, []), WATTS)}
+    assert found == {5} | ({5 + hours} if second != "state" else set())

@@ -20,7 +20,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 
 from scripts import statistics_import
 from scripts.history import ENERGY, POWER, History, Point, import_history
-from scripts.instance import Instance, Json
+from scripts.instance import DOMAIN, Instance, Json
 from tests.helpers.integration import NOON, Installation, SetUp, entity_id
 from tests.simulator import faults, house as simulator_house
 from tests.simulator.profiles import PROFILES
@@ -122,6 +122,13 @@ class ImportedInstance:
         before, after = self.installation.gateway.house.history(start, start + seconds, seconds)
         return sum(weight * after.since(before, flow) for flow, weight in ENERGY[key].items())
 
+    async def check_statistics(self) -> None:
+        """Check that the action finds nothing to repair in the statistics of any counter."""
+        hass, data = self.installation.hass, {"config_entry_id": self.installation.entry.entry_id}
+        found = await hass.services.async_call(DOMAIN, "repair_statistics", data, blocking=True, return_response=True)
+        assert found
+        assert found["jumps"] == []
+
     async def check(self, key: str, hours: int) -> None:
         """Compare every hour, imported or recorded, with the simulation."""
         sums = await self.rows(key, "sum")
@@ -171,6 +178,7 @@ async def test_imported_statistics_are_continuous_with_later_recorded_ones(insta
     """Three days are imported at 12:20, then statistics are recorded until 15:00."""
     assert await instance.import_history() >= len(COUNTERS)
     await instance.run(160 * 60)
+    await instance.check_statistics()
     for key in COUNTERS:
         await instance.check(key, hours=3 * 24 + 3)
 
@@ -180,6 +188,7 @@ async def test_imported_statistics_are_continuous_with_already_recorded_ones(ins
     await instance.run(10 * 60)
     await instance.import_history()
     await instance.run(150 * 60)
+    await instance.check_statistics()
     for key in COUNTERS:
         await instance.check(key, hours=3 * 24 + 3)
 
@@ -193,6 +202,7 @@ async def test_second_start_imports_only_the_time_in_between(instance: ImportedI
     await instance.stop_for(150 * 60)
     await instance.installation.poll()
     await instance.import_history(polled_until=until)
+    await instance.check_statistics()
     for key in COUNTERS:
         sums = await instance.rows(key, "sum")
         assert {start: sums[start] for start in before[key]} == before[key]

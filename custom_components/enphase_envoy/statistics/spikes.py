@@ -172,7 +172,7 @@ class _Series:
         for first in range(index - 1, -1, -1):
             if end - self._changes[first].before.end > WINDOW:
                 break
-            if not self._is_continuous(first, first) and self._is_continuous(first, index):
+            if not self._is_continuous(first, first) and self._returns(first, index):
                 return first
         return None
 
@@ -182,14 +182,26 @@ class _Series:
         for last in range(index + 1, len(self._changes)):
             if self._changes[last].after.end - start > WINDOW:
                 break
-            if self._is_continuous(index, last) and (not self._is_continuous(last, last) or self._regains(index, last)):
+            if self._returns(index, last) and (not self._is_continuous(last, last) or self._regains(index, last)):
                 return last
         return None
 
+    def _returns(self, first: int, last: int) -> bool:
+        """Return whether the counter is on its path again after the last change, in the other direction than it left."""
+        left, returned = self._rise(first), self._rise(last)
+        return self._is_continuous(first, last) and (
+            left is None or returned is None or left < 0 <= returned or returned < 0 <= left
+        )
+
     def _regains(self, fall: int, index: int) -> bool:
-        """Return whether a change regains most of a fall at once."""
-        fell, rose = self._changes[fall].change, self._changes[index].change
-        return fell < 0 and rose >= -_REGAINED_SHARE * fell
+        """Return whether a change regains most of a fall at once, in the sums and in the states."""
+        fell, rise = self._changes[fall].change, self._rise(index)
+        return fell < 0 and rise is not None and min(self._changes[index].change, rise) >= -_REGAINED_SHARE * fell
+
+    def _rise(self, index: int) -> float | None:
+        """Return by how much the state rises with a change."""
+        before, after = self._changes[index].before.state, self._changes[index].after.state
+        return None if before is None or after is None else after - before
 
     def _distributed(self, first: int, last: int) -> dict[int, float]:
         """Return the actual energy of the wrong changes between two valid states.

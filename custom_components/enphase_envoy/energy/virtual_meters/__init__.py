@@ -4,12 +4,14 @@
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 import math
 from typing import Final
 
 from ...model.json_data import Json
 from ...model.snapshot import Address, CounterKey, TimedValue, oldest
+from ...model.validation import is_number
 from ..counter_filter import CounterFilter
 from ..pipeline import Objects, ProcessingContext
 from .balance import BalanceMeter
@@ -42,6 +44,8 @@ class VirtualMeters:
             BALANCED: balanced,
             HOUSE: house,
         }
+        #: When each began to count, in seconds since the epoch; None where that was not stored.
+        self._since: dict[Address, float | None] = {}
         #: The objects that were returned last.
         self._shown: dict[Address, TimedValue] = {}
         #: What is added to the times of the meters to get seconds since the epoch; None while they are just that.
@@ -63,7 +67,11 @@ class VirtualMeters:
             if address == BATTERY and STORAGE in context.unread_meters:
                 continue
             if updated := meter.update(known, limit):
-                known[address] = added[address] = self._timed(address, *updated)
+                value, parts = updated
+                since = self._since.setdefault(address, context.now)
+                # A time that is still to come is not valid.
+                value = replace(value, since=since if since and since <= context.now else None)
+                known[address] = added[address] = self._timed(address, value, parts)
         return added
 
     def _limit(self, objects: Objects, context: ProcessingContext, address: Address) -> float:
@@ -83,11 +91,17 @@ class VirtualMeters:
         """Go on from what a counter was recorded with, where its stored value was lost."""
         address, name = counter
         if address in self._meters:
-            self._meters[address].totals.raise_to(name, watt_hours)
+            totals = self._meters[address].totals
+            if not totals and watt_hours > 0:
+                self._since[address] = None
+            totals.raise_to(name, watt_hours)
 
     def dump(self) -> dict[str, Json]:
         """Return the state to store."""
-        return {address[0]: meter.dump(self._offset or 0.0) for address, meter in self._meters.items()}
+        return {
+            address[0]: meter.dump(self._offset or 0.0) | {"since": self._since.get(address)}
+            for address, meter in self._meters.items()
+        }
 
     def load(self, data: Mapping[str, Json]) -> None:
         """Restore the state; what is not valid is left out."""
@@ -95,3 +109,7 @@ class VirtualMeters:
         for address, meter in self._meters.items():
             if isinstance(part := data.get(address[0]), dict):
                 meter.load(part)
+                if is_number(since := part.get("since")) and since > 0:
+                    self._since[address] = since
+                elif meter.totals:
+                    self._since[address] = None

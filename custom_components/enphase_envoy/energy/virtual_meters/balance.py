@@ -14,7 +14,7 @@ from ...model.validation import is_number
 from ..counter import Step
 from .battery import BATTERY, BatteryEnergy
 from .meters import ANEW, Objects, power_freshness
-from .totals import Totals
+from .totals import Counting, Totals
 
 #: Seconds by which a counter may be late: microinverters report every five minutes.
 _LATE: Final = 300.0
@@ -122,10 +122,10 @@ class BalanceMeter(ABC):
         """Add the net Wh of the open interval; return whether it ends with that."""
 
     @abstractmethod
-    def _energy(self, watts: int | None) -> object:
+    def _energy(self, watts: int | None) -> Counting:
         """Return the energy, and the power, None where unknown."""
 
-    def update(self, objects: Objects, limit: Callable[[Address], float]) -> tuple[object, list[TimedValue]] | None:
+    def update(self, objects: Objects, limit: Callable[[Address], float]) -> tuple[Counting, list[TimedValue]] | None:
         """Add new energy; return it with the objects it is made of, None where there is nothing to calculate.
 
         `limit` returns the power in W that the counters at an address count at most.

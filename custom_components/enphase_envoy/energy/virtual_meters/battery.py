@@ -12,7 +12,7 @@ from ...model.live import LIVE_BATTERY, LiveBattery
 from ...model.snapshot import Address, TimedValue
 from ...model.validation import is_number
 from .meters import ANEW, STORAGE, Objects, has_storage_meter
-from .totals import Totals
+from .totals import Counting, Totals
 
 #: Address of the object.
 BATTERY: Final[Address] = ("battery_energy",)
@@ -30,7 +30,7 @@ _CHARGE_TOLERANCE: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class BatteryEnergy:
+class BatteryEnergy(Counting):
     """Energy into and out of all batteries, calculated from their power."""
 
     #: Wh since the first reading.

@@ -10,7 +10,7 @@ from ...model.snapshot import Address
 from .balance import BalanceMeter
 from .battery import storage
 from .meters import NET_CONSUMPTION, TOTAL_CONSUMPTION, Objects, meter, production
-from .totals import exact
+from .totals import Counting, exact
 
 #: Addresses of the objects: where no CT measures the grid, and of all phases together where one measures each.
 GRID: Final[Address] = ("grid_energy",)
@@ -18,7 +18,7 @@ BALANCED: Final[Address] = ("balanced_grid_energy",)
 
 
 @dataclass(frozen=True, slots=True)
-class GridEnergy:
+class GridEnergy(Counting):
     """Energy through the grid connection, calculated from consumption and production."""
 
     #: Wh since the first reading.

@@ -10,6 +10,7 @@ from ...model.validation import is_number
 from .balance import BalanceMeter
 from .battery import storage
 from .meters import NET_CONSUMPTION, Objects, meter, production
+from .totals import Counting
 
 #: Address of the object.
 HOUSE: Final[Address] = ("house_energy",)
@@ -19,7 +20,7 @@ _OWED_AT_MOST: Final = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
-class HouseEnergy:
+class HouseEnergy(Counting):
     """Consumption of the house: production, import and discharge less export and charge."""
 
     #: Wh since the first reading.

@@ -1,5 +1,6 @@
 """Counters of the component itself. Their stored state consists of numbers alone."""
 
+from dataclasses import dataclass, field
 import math
 
 from ...model.json_data import Json
@@ -9,6 +10,14 @@ from ...model.validation import is_number
 def exact(watt_hours: float) -> float:
     """Round to a multiple of 2^-20 Wh: such numbers add up without an error up to 8 TWh."""
     return round(watt_hours * 2**20) / 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counting:
+    """What the component counts itself."""
+
+    #: When it began to count, in seconds since the epoch; None where that is not known.
+    since: float | None = field(default=None, compare=False)
 
 
 class Totals:
@@ -26,6 +35,10 @@ class Totals:
         """Go on from a value that was reached before; unknown names are left out."""
         if name in self._watt_hours and is_number(watt_hours):
             self._watt_hours[name] = max(self._watt_hours[name], exact(watt_hours))
+
+    def __bool__(self) -> bool:
+        """Return whether anything was counted."""
+        return any(self._watt_hours.values())
 
     def shown(self, name: str) -> int:
         """Return whole Wh."""

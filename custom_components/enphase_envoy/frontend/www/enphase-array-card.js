@@ -680,8 +680,9 @@ class EnphaseArrayCard extends HTMLElement {
     if (this._total.textContent !== total) this._total.textContent = total;
     this._total.classList.toggle("words", health);
     this._drawLegend(health, end);
-    // Labels are read by assistive technology only, and are written when nothing else is to be done.
-    this._idle ??= (window.requestIdleCallback ?? setTimeout)(() => this._writeLabels());
+    // Labels are read by assistive technology only, and are written when nothing else is to be done, but within a second.
+    // Browsers without idle time have setTimeout, for which the options mean no delay.
+    this._idle ??= (window.requestIdleCallback ?? setTimeout)(() => this._writeLabels(), { timeout: 1000 });
     if (this._detailOf) this._showDetail(this._detailOf);
   }
 
