@@ -23,9 +23,6 @@ from tests.helpers.integration import LONG, Installation
 from tests.simulator import Simulator
 from tests.simulator.mutations import BODIES, SHAPES, VALUES, Mutation
 
-#: Objects of `/inventory.json`, which is read every 5 to 15 minutes, behind all other endpoints.
-_OF_THE_INVENTORY = ("panels", "acb_inventory")
-
 #: Number of mutations per profile, drawn at random in each run; unset, a fixed choice of the usual number.
 EXAMPLES: Final = os.environ.get("ENVOY_MUTATIONS")
 PROFILES: Final = (
@@ -157,8 +154,6 @@ class Reference:
             found, name = shown.get(address), " ".join(address)
             if not found:
                 differences.append(f"{name} is missing")
-            elif address[0] in _OF_THE_INVENTORY and now - found.updated_at < 900:
-                continue
             elif found.value != timed.value:
                 differences.append(f"{name} is {found.value} and not {timed.value}")
             elif found.updated_at < now:

@@ -27,7 +27,6 @@ from tests.helpers.mutants import (
 )
 
 pytestmark = [
-    pytest.mark.xfail(reason="not adapted yet to fields that are held one by one, and to the slow inventory"),
     pytest.mark.slow,
     pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll"),
 ]
