@@ -22,7 +22,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import asy
 from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotExtension
 from syrupy.assertion import SnapshotAssertion
 
-from custom_components.enphase_envoy.client import endpoints
+from custom_components.enphase_envoy.client import endpoints, gateway
 from tests.helpers.integration import NOON, Installation, SetUp, Simulate, entry_for, use_clock_of
 from tests.helpers.log import logged_deprecations
 from tests.helpers.statistics import START, Statistics
@@ -137,6 +137,7 @@ def entity_registry_enabled_by_default() -> Iterator[None]:
 def all_in_every_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """Request every endpoint in every poll."""
     monkeypatch.setattr(endpoints, "PERIODS", {})
+    monkeypatch.setattr(gateway, "INVENTORY_PERIOD_WITH_BATTERIES", 0.0)
 
 
 @pytest.fixture

@@ -74,13 +74,13 @@ def test_load_of_a_file_with_a_replaced_part_returns_valid_data(data: st.DataObj
         assert all(isinstance(name, str) for name in found.sources.values())
 
 
-@pytest.mark.parametrize("firmware", ["n/a", "latest", "dev", "", "8.2.4382\n[x](y)", "8" * 100])
+@pytest.mark.parametrize("firmware", ["n/a", "latest", "dev", "", "8.2.4382\n[x](y)", "8" * 100, "800-00654-r08"])
 def test_load_rejects_firmware_that_is_not_a_version(firmware: str) -> None:
     content = saved() | {"gateway": {**asdict(IDENTITY), "firmware": firmware}}
     assert load(content, THEN) is None
 
 
-@pytest.mark.parametrize("firmware", ["8.2.4382", "3.9.36", "7.6.175", "8.3.5433", "5.0.62"])
+@pytest.mark.parametrize("firmware", ["8.2.4382", "3.9.36", "7.6.175", "8.3.5433", "5.0.62", "8.2.4382-rc1", "8"])
 def test_load_accepts_true_firmware(firmware: str) -> None:
     content = saved() | {"gateway": {**asdict(IDENTITY), "firmware": firmware}}
     assert load(content, THEN) is not None

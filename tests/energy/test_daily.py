@@ -249,15 +249,17 @@ def test_a_stored_number_that_no_day_has_is_left_out(invalid: Any) -> None:
     assert days.dump() == {}
 
 
-@pytest.mark.parametrize(("place", "factor"), [(1, 3), (1, 0.5), (3, 0.5), (3, -1)])
+@pytest.mark.parametrize(("place", "factor"), [(1, 3), (1, 0.5), (3, 0.5), (3, 3), (3, -1)])
 def test_a_stored_day_that_is_impossible_begins_anew(bench: Bench, place: int, factor: float) -> None:
     bench.read(0, minutes=20)
-    before = bench.read(500).watt_hours_today
+    shown = float(bench.read(500).watt_hours_today)
     stored: Any = json.loads(json.dumps(bench.pipeline.dump()))
     stored["days"]["system_production"][place] *= factor
-    bench.pipeline = new_pipeline()
-    bench.pipeline.load(stored)
-    assert bench.read(before + MINUTE).watt_hours_today == before + MINUTE
+    for counters in (stored["counters"], None):
+        bench.pipeline = new_pipeline()
+        bench.pipeline.load({**stored, "counters": counters})
+        shown += MINUTE
+        assert bench.read(shown).watt_hours_today == shown
 
 
 def test_a_clock_that_is_far_behind_for_a_while_does_not_begin_the_day_anew(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.meters import CtType
 import pytest
 
+from custom_components.enphase_envoy.model.panels import PanelStatus
 from custom_components.enphase_envoy.model.validation import is_identifier, validated
 
 GOOD = EnvoyInverter("482213010021", 1_750_000_000, 250, 360, dc_voltage=32.1, temperature=None)
@@ -67,6 +68,14 @@ def test_flags_and_texts_must_have_their_type() -> None:
     without_switch: EnvoyEncharge = replace(BATTERY, dc_switch_off=None)  # type: ignore[arg-type]
     assert validated(without_switch, None)[0] == without_switch
     assert validated(without_switch, without_switch)[0] == without_switch
+
+
+@pytest.mark.parametrize("value", [None, "low", 7, {}])
+def test_list_that_is_invalid_keeps_its_last_items(value: Any) -> None:
+    good = PanelStatus(("envoy.global.ok",), producing=True, communicating=True)
+    invalid = set() if value is None else {"codes"}
+    assert validated(replace(good, codes=value), good) == (good, {"codes"}, invalid)
+    assert validated(replace(good, codes=()), good)[0].codes == ()
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(0, 2 * 10**9))

@@ -138,7 +138,7 @@ def test_mutated_document_affects_only_entities_that_it_feeds(
     caplog.set_level(logging.INFO)
     trial = Trial(installation, caplog)
 
-    @with_examples(300)
+    @with_examples(150, profile)
     @given(st.sampled_from(trial.paths), MUTANTS)
     def check(path: str, mutation: Mutation) -> None:
         run(trial.check(path, mutation))
@@ -146,5 +146,5 @@ def test_mutated_document_affects_only_entities_that_it_feeds(
     check()
     print(f"{profile}: {len(trial.entities)} entities, {len(trial.paths)} endpoints, {dict(trial.counted)}")  # noqa: T201
     # Some mutations were rejected, some were accepted.
-    assert trial.counted["mutations"] > trial.counted["rejected"] > 0.2 * examples(300)
+    assert trial.counted["mutations"] > trial.counted["rejected"] > 0.2 * examples(150)
     assert trial.counted["accepted"] > 0

@@ -1,7 +1,7 @@
 """Mutated documents in a probe, of several endpoints and for several polls: all states recover soon after."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import logging
 
 from homeassistant.core import HomeAssistant
@@ -27,7 +27,6 @@ from tests.helpers.mutants import (
 )
 
 pytestmark = [
-    pytest.mark.xfail(reason="not adapted yet to fields that are held one by one, and to the slow inventory"),
     pytest.mark.slow,
     pytest.mark.usefixtures("entity_registry_enabled_by_default", "all_in_every_poll"),
 ]
@@ -95,55 +94,37 @@ class Trial:
         assert not [name for name in before if not -TOLERANCE <= after[name] - before[name] <= TOLERANCE * 2]
 
 
-@pytest.fixture
-def trial_of(
+@pytest.mark.parametrize("profile", PROFILES)
+def test_states_recover_after_mutated_documents(
     hass: HomeAssistant,
     set_up: SetUp,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[str], Trial]:
-    """Return a function that starts a trial with a profile."""
-
-    def start(profile: str) -> Trial:
-        installation = hass.loop.run_until_complete(set_up(profile))
-        share_clock(monkeypatch, installation.gateway)
-        caplog.set_level(logging.INFO)
-        trial = Trial(installation, caplog)
-        hass.loop.run_until_complete(trial.reference.log_in())
-        # A probe result is confirmed when it was found twice.
-        trial.gateway.request_probe(keep_confirmed=True)
-        hass.loop.run_until_complete(trial.poll())
-        return trial
-
-    return start
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_mutated_document_in_a_probe_removes_nothing(
-    hass: HomeAssistant, trial_of: Callable[[str], Trial], profile: str
+    profile: str,
 ) -> None:
-    trial = trial_of(profile)
+    """One document in a probe, which removes nothing, and then several of them for several polls."""
+    run = hass.loop.run_until_complete
+    installation = run(set_up(profile))
+    share_clock(monkeypatch, installation.gateway)
+    caplog.set_level(logging.INFO)
+    trial = Trial(installation, caplog)
+    run(trial.reference.log_in())
+    # A probe result is confirmed when it was found twice.
+    trial.gateway.request_probe(keep_confirmed=True)
+    run(trial.poll())
 
-    @with_examples(9)
+    @with_examples(9, profile)
     @given(st.dictionaries(st.sampled_from(trial.paths), MUTANTS, min_size=1, max_size=1))
-    def check(mutants: Mutants) -> None:
-        hass.loop.run_until_complete(trial.check([mutants], probing=True))
+    def check_probe(mutants: Mutants) -> None:
+        run(trial.check([mutants], probing=True))
 
-    check()
-    print(f"{profile}: {dict(trial.counted)}")  # noqa: T201
+    some = st.dictionaries(st.sampled_from(trial.paths), MUTANTS, min_size=1, max_size=4)
 
+    @with_examples(5, profile)
+    @given(st.lists(some, min_size=2, max_size=5), st.booleans())
+    def check_polls(polls: list[Mutants], probing: bool) -> None:
+        run(trial.check(polls, probing=probing))
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_states_recover_after_polls_with_mutated_documents(
-    hass: HomeAssistant, trial_of: Callable[[str], Trial], profile: str
-) -> None:
-    trial = trial_of(profile)
-    one = st.dictionaries(st.sampled_from(trial.paths), MUTANTS, min_size=1, max_size=4)
-
-    @with_examples(5)
-    @given(st.lists(one, min_size=2, max_size=5), st.booleans())
-    def check(polls: list[Mutants], probing: bool) -> None:
-        hass.loop.run_until_complete(trial.check(polls, probing=probing))
-
-    check()
+    check_probe()
+    check_polls()
     print(f"{profile}: {dict(trial.counted)}")  # noqa: T201

@@ -140,7 +140,7 @@ def test_first_set_up_with_mutated_documents_recovers(
     trial = FirstSetUp(hass, gateway, caplog)
     run(trial.start())
 
-    @with_examples(3)
+    @with_examples(3, profile)
     @given(st.dictionaries(st.sampled_from(trial.paths), MUTANTS, min_size=1, max_size=2))
     def check(mutants: Mutants) -> None:
         run(trial.check(mutants))

@@ -168,7 +168,7 @@ def test_set_up_with_mutated_storage_gives_the_same_entities(
     trial = StorageTrial(installation, hass_storage, caplog)
     run(trial.start())
 
-    @with_examples(5)
+    @with_examples(5, profile)
     @given(st.sampled_from(SUBJECTS), st.none() | st.integers(0, 30), EDITED, st.booleans())
     def check(subject: str, body: int | None, mutation: Mutation, silent: bool) -> None:
         run(trial.check(subject, body, mutation, silent=silent))

@@ -121,6 +121,6 @@ def test_invalid_records_of_an_inventory() -> None:
         {"type": "ACB", "devices": [{"serial_num": "4"}]},
     ]
     assert panel_statuses(inventory) == {
-        "2": PanelStatus((), None, None),
+        "2": PanelStatus(None, None, None),
         "3": PanelStatus(("x" * 9,), producing=True, communicating=False),
     }

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import re
 from typing import Final, Self
 
+from awesomeversion import AwesomeVersion, AwesomeVersionStrategy
+
 from ..model.validation import is_serial_number
 
 #: Numbers, with a short addition at most. The library compares versions, and takes `latest` for the highest.
@@ -12,8 +14,9 @@ _FIRMWARE: Final = re.compile(r"\d{1,4}(\.\d{1,9}){0,4}[\w.+-]{0,16}", re.ASCII)
 
 
 def is_firmware(text: str) -> bool:
-    """Return whether this is a firmware version."""
-    return _FIRMWARE.fullmatch(text) is not None
+    """Return whether this is a firmware version, which the library can compare with others."""
+    is_version = _FIRMWARE.fullmatch(text) is not None
+    return is_version and AwesomeVersion(text).strategy is not AwesomeVersionStrategy.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

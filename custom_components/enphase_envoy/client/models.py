@@ -110,8 +110,9 @@ def panel_statuses(inventory: list[dict[str, Any]]) -> dict[str, PanelStatus]:
 
 
 def _panel_status(device: dict[str, Any]) -> PanelStatus:
-    codes = device.get("device_status")
-    texts = [clean(code) for code in codes if isinstance(code, str)] if isinstance(codes, list) else []
+    reported = device.get("device_status")
+    texts = [clean(code) for code in reported if isinstance(code, str)] if isinstance(reported, list) else None
+    codes = None if texts is None else tuple(texts[:_MOST_CODES])
     flags = (device.get("producing"), device.get("communicating"))
     producing, communicating = (flag if isinstance(flag, bool) else None for flag in flags)
-    return PanelStatus(tuple(texts[:_MOST_CODES]), producing, communicating)
+    return PanelStatus(codes, producing, communicating)

@@ -157,9 +157,9 @@ _STATUS: Final = (
         entity_category=EntityCategory.DIAGNOSTIC,
         options=list(STATUSES),
         enabled_fn=has_few_panels,
-        value_fn=lambda panel: gravest(panel.codes, is_dark=panel.is_dark),
+        value_fn=lambda panel: gravest(panel.codes or (), is_dark=panel.is_dark),
         attributes_fn=lambda panel: {
-            "codes": list(panel.codes),
+            "codes": list(panel.codes or ()),
             "producing": panel.producing,
             "communicating": panel.communicating,
         },

@@ -130,7 +130,8 @@ class DailyEnergy:
         limit = self._filter.limit(objects, address, context) if is_limited else 0.0
         if address in self._restored:
             self._restored.discard(address)
-            if day.gained is not None and not _is_possible_day(day.gained, day.lifetime, limit):
+            count = day.lifetime if lifetime is None else lifetime
+            if day.began is not None and not (day.fresh or _is_possible_day(count - day.began, count, limit)):
                 # The file was damaged.
                 day.began = None
         if lifetime is not None:

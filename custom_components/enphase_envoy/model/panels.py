@@ -17,8 +17,8 @@ ROOF: Final[Address] = ("roof",)
 class PanelStatus:
     """Status of a microinverter, from `/inventory.json`."""
 
-    #: Condition flags such as `envoy.cond_flags.pcu_ctrl.dc-pwr-low`.
-    codes: tuple[str, ...]
+    #: Condition flags such as `envoy.cond_flags.pcu_ctrl.dc-pwr-low`; None where they are not reported.
+    codes: tuple[str, ...] | None
     producing: bool | None
     communicating: bool | None
     #: Whether the sun is too low for the panel to produce.

@@ -21,6 +21,8 @@ _ABSURD: Final = 1e13
 _UNCHECKED: Final = frozenset({"eid"})
 #: Energy of days, which a report has only while a meter counts.
 _OPTIONAL: Final = frozenset({"watt_hours_today", "watt_hours_last_7_days"})
+#: Types without a range.
+_NO_NUMBERS: Final = (bool, list, tuple)
 #: A field that the library fills itself.
 _CONSTANT: Final = frozenset({"temperature_unit"})
 #: Meters are identified by their type; serial numbers have twelve digits, relays are named NC1, phases L1.
@@ -62,6 +64,8 @@ def _simple(hint: object) -> tuple[type, ...]:
     """Return the types that a hint allows, none where it is more than a simple type."""
     if get_origin(hint) in (Union, types.UnionType):
         return tuple(allowed for part in get_args(hint) if part is not types.NoneType for allowed in _simple(part))
+    if (origin := get_origin(hint)) in (list, tuple):
+        return (origin,)
     if not isinstance(hint, type) or not issubclass(hint, (bool, int, float, str)):
         return ()
     if hint in (int, float):
@@ -94,7 +98,7 @@ def validated[T](new: T, old: object, expired: Collection[str] = ()) -> tuple[T,
             if (text := clean(value)) != value:
                 changed[name] = text
             continue
-        if type(value) in allowed and (type(value) is bool or -_ABSURD < value < _ABSURD):
+        if type(value) in allowed and (type(value) in _NO_NUMBERS or -_ABSURD < value < _ABSURD):
             continue
         # Half of the library's fields of an inverter are not reported by older firmware.
         if value is None and (name in _OPTIONAL or getattr(old, name, None) is None):

@@ -184,7 +184,7 @@ def _is_other(new: TimedValue, old: TimedValue) -> bool:
 
 
 def _codes(timed: TimedValue) -> tuple[str, ...]:
-    return timed.value.codes if isinstance(timed.value, PanelStatus) else ()
+    return (isinstance(timed.value, PanelStatus) and timed.value.codes) or ()
 
 
 def _reported_at(timed: TimedValue, moment: Moment) -> float:
