@@ -429,9 +429,7 @@ class Soak:
 
     async def _run_incident(self, incident: Incident) -> None:
         """Run an incident, and check that the installation recovers."""
-        for kept in (Store._async_load, Store._async_write_data):
-            # The mocked storage keeps all calls.
-            cast("Mock", kept).reset_mock()
+        _release_calls()
         await self.installation.poll()
         self._record_poll()
         faults = self.installation.gateway.faults
@@ -559,7 +557,8 @@ class Soak:
             elif kind != "none":
                 if kind == "options":
                     other = not entry.options.get(OPTION_DISABLE_KEEP_ALIVE, False)
-                    hass.config_entries.async_update_entry(entry, options={OPTION_DISABLE_KEEP_ALIVE: other})
+                    options = {**entry.options, OPTION_DISABLE_KEEP_ALIVE: other}
+                    hass.config_entries.async_update_entry(entry, options=options)
                 await hass.config_entries.async_reload(entry.entry_id)
             await update
             await hass.async_block_till_done(wait_background_tasks=True)
@@ -743,6 +742,7 @@ class Soak:
         while self._now < end or self._night:
             await self._step()
         await self._check()
+        _release_calls()
         for _ in range(3):
             gc.collect()
         loop, hass = asyncio.get_running_loop(), self.installation.hass
@@ -773,12 +773,26 @@ class Soak:
             self._require(after <= before + 3, f"{before} {name} became {after}")
         for name in ("coordinator.EnvoyCoordinator", "client.gateway.Gateway"):
             alive = last.objects[f"custom_components.enphase_envoy.{name}"]
-            self._require(alive == 1, f"{alive} {name} after {self.report.reloads} reloads")
+            self._require(alive == 1, f"{alive} {name} after {self.report.reloads} reloads: {_holders(name)}")
         for name, after in last.objects.items():
             before = first.objects[name]
             self._require(after <= 2 * before + 30, f"{before} objects {name} became {after}")
         grown = f"{first.traced} bytes became {last.traced}: {last.grown(first)}"
         self._require(last.traced <= first.traced + 300_000, grown)
+
+
+def _release_calls() -> None:
+    """Release the arguments of all calls of the mocked storage, among them every document that was stored."""
+    for mocked in (Store._async_load, Store._async_write_data):
+        cast("Mock", mocked).reset_mock()
+
+
+def _holders(name: str) -> list[str]:
+    """Return the types of the objects that refer to the instances of a class of the component."""
+    instances = [
+        each for each in gc.get_objects() if f"{type(each).__module__}.{type(each).__qualname__}".endswith(name)
+    ]
+    return sorted({repr(each)[:200] for each in gc.get_referrers(*instances) if each is not instances})
 
 
 def _resident() -> int:
