@@ -82,6 +82,9 @@ HELD_MOVING: Final = 900 + 300
 HELD_STANDING: Final = 3600 + 300
 #: Seconds after which a poll requests also what live power covers, and every small change of that was written.
 LIVE_POLL: Final = 91
+#: Wh by which a new meter differs at least: three CTs can carry 432 kWh in the two hours by which a meter may be late,
+#: and less than that counts as late energy.
+NEW_METER: Final = 500_000.0
 #: kWh that can flow in a row of statistics, if it contains the energy of an hour without readings.
 LARGEST_ROW: Final = 40.0
 
@@ -461,8 +464,11 @@ class Soak:
     async def _replace_meter(self) -> None:
         """Replace the meter of the grid by one with another import, and wait until that is shown."""
         house, names = self.installation.gateway.house, {name for name in self._recorded if "consumption" in name}
-        # More than can have flowed in any silence, and never as much as before: that would take it back.
-        more = self._random.choice((1, -1)) * self._random.uniform(0.2, 0.5) * house.total("imported")
+        # More than may count as late energy, and never as much as before: that would take it back.
+        total, sign = house.total("imported"), self._random.choice((1, -1))
+        more = max(self._random.uniform(0.2, 0.5) * total, self._random.uniform(1, 2) * NEW_METER)
+        if sign < 0 and total > 2 * more:
+            more = -more
         snapshots = (house.counters, *(snapshot.counters for snapshot in (*house.midnights, *house.log)))
         for counters in snapshots:
             counters["imported"][0] += more
