@@ -287,7 +287,7 @@ async def test_a_step_that_counts_as_energy_is_recorded_once(
         assert dialogs
         opened = await dialogs.async_init(DOMAIN, data={"issue_id": issue_id})
         await dialogs.async_configure(opened["flow_id"], {"next_step_id": "book"})
-        # Neither a reload nor further rows correct it again, or ask again.
+        # Neither a reload nor further rows correct it again, or create another issue.
         assert await hass.config_entries.async_reload(installation.entry.entry_id)
         await recording.poll(60)
         hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
