@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, Concatenate, Final, override
 
 import aiohttp
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import entity_registry as er, translation
 from homeassistant.helpers.entity import Entity
@@ -72,8 +72,8 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         self._kind = entity_set.source.kind
         self._address = address
         self._cloud_setting = description.cloud_setting
-        #: The entry's coordinator, and those of other gateways that list the same device.
-        self._coordinators = [coordinator]
+        #: The coordinators of other gateways that list the same device, each with what ends listening to it.
+        self._others: dict[EnvoyCoordinator, CALLBACK_TYPE] = {}
         #: Where the entity belongs to a controller, that it has the same serial number as this.
         self._is_current: Callable[[], bool] = lambda: True
         if entity_set.source.follows_controller:
@@ -109,6 +109,11 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
         if self._cloud_setting:
             self.async_on_remove(self.coordinator.async_add_listener(self.async_write_ha_state, PENDING))
 
+    @override
+    async def async_will_remove_from_hass(self) -> None:
+        self.async_unshare()
+        await super().async_will_remove_from_hass()
+
     @callback
     def async_share(self, coordinator: EnvoyCoordinator) -> None:
         """Show the object of another gateway that lists the same device, while its report is newer."""
@@ -118,24 +123,32 @@ class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
             if self._is_added:
                 self._handle_coordinator_update()
 
-        self._coordinators = [*(each for each in self._coordinators if not each.is_closed), coordinator]
-        self.async_on_remove(coordinator.async_add_listener(update, self._address))
+        if coordinator not in self._others:
+            self._others[coordinator] = coordinator.async_add_listener(update, self._address)
         update()
+
+    @callback
+    def async_unshare(self, coordinator: EnvoyCoordinator | None = None) -> None:
+        """Refer no longer to another gateway, or to any, nor they to this entity."""
+        for each in [coordinator] if coordinator else [*self._others]:
+            if end_listening := self._others.pop(each, None):
+                end_listening()
 
     @property
     def _published(self) -> Published:
         """The object as published by the gateway with the newest report."""
-        published = [each.published.get(self._address) for each in self._coordinators if not each.is_closed]
-        if len(published) > 1:
-            # An inverter or battery reports the time itself.
-            return max(
-                published,
-                key=lambda each: (
-                    each.is_available(self._hold, self._field),
-                    getattr(each.value, "last_report_date", None) or 0,
-                ),
-            )
-        return published[0] if published else self.coordinator.published.get(self._address)
+        published = self.coordinator.published.get(self._address)
+        if not self._others:
+            return published
+        # An inverter or battery reports the time itself.
+        return max(
+            (each.published.get(self._address) for each in (self.coordinator, *self._others) if not each.is_closed),
+            key=lambda each: (
+                each.is_available(self._hold, self._field),
+                getattr(each.value, "last_report_date", None) or 0,
+            ),
+            default=published,
+        )
 
     def _read(self) -> tuple[bool, Any]:
         """Return whether the entity is available, and its value: None where a field that it needs is null."""
@@ -335,6 +348,17 @@ class _Entities[D: EnvoyEntityDescription[Any]]:
                         self._of_controllers.add(unique_id)
                         yield self._create(self._coordinator, entity_set, address, description)
 
+    @callback
+    def async_release(self) -> None:
+        """Refer no longer to the coordinator, which is closed: entities that are disabled are never removed."""
+        entities = self._coordinator.hass.data.get(_ENTITIES, {})
+        for key, entity in [item for item in entities.items() if item[0][0] == self._domain]:
+            if entity.coordinator is self._coordinator:
+                entity.async_unshare()
+                del entities[key]
+            else:
+                entity.async_unshare(self._coordinator)
+
     def _is_registered(self, entity: Entity) -> bool:
         return self._registry.async_get_entity_id(self._domain, DOMAIN, entity.unique_id or "") is not None
 
@@ -348,5 +372,6 @@ def async_setup_entity_sets[D: EnvoyEntityDescription[Any]](
 ) -> None:
     """Add the entities of all objects in the snapshot, and of those that later snapshots bring."""
     entities = _Entities(entry.runtime_data, async_add_entities, entity_sets, create)
+    entry.async_on_unload(entities.async_release)
     entities.async_add_new()
     entry.async_on_unload(entry.runtime_data.async_add_listener(entities.async_add_new))

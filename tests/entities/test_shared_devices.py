@@ -1,11 +1,13 @@
 """Two gateways that list the same inverters: one entity, which shows the newest report."""
 
 from dataclasses import replace
+import gc
 
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
 import pytest
 
+from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from tests.helpers.integration import Installation, SetUp, Simulate, entity_id, entry_for
 from tests.simulator.profiles import PROFILES
 
@@ -73,3 +75,19 @@ async def test_the_entity_stays_when_one_entry_is_removed(
     assert er.async_get(hass).entities[power].config_entry_id == second.entry.entry_id
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
     await hass.config_entries.async_unload(second.entry.entry_id)
+
+
+@pytest.mark.parametrize("reloaded", [0, 1])
+async def test_reloads_of_either_entry_leave_no_objects_behind(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate, reloaded: int
+) -> None:
+    houses = await two_gateways(hass, set_up, simulate)
+    for _ in range(3):
+        assert await hass.config_entries.async_reload(houses[reloaded].entry.entry_id)
+        await hass.async_block_till_done()
+    # The other entry then has the entities of both.
+    await houses[1 - reloaded].poll()
+    gc.collect()
+    coordinators = [each for each in gc.get_objects() if type(each) is EnvoyCoordinator]
+    assert len(coordinators) == 2
+    assert {id(each) for each in coordinators} == {id(house.coordinator) for house in houses}

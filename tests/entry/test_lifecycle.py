@@ -90,13 +90,15 @@ async def test_a_new_connection_for_each_request_is_an_option(
     assert count > connections
 
 
+def alive(kind: type) -> int:
+    """Return the number of instances of a class that anything refers to."""
+    gc.collect()
+    return sum(type(thing) is kind for thing in gc.get_objects())
+
+
 async def test_reloads_leave_no_objects_behind(hass: HomeAssistant, set_up: SetUp) -> None:
     """No gateway, coordinator, task or connection of an earlier set-up."""
     house = await set_up("metered_1phase")
-
-    def alive(kind: type) -> int:
-        gc.collect()
-        return sum(type(thing) is kind for thing in gc.get_objects())
 
     async def reload(times: int) -> None:
         for _ in range(times):
@@ -109,6 +111,23 @@ async def test_reloads_leave_no_objects_behind(hass: HomeAssistant, set_up: SetU
     await reload(20)
     assert len(asyncio.all_tasks()) <= tasks
     assert (alive(Gateway), alive(EnvoyCoordinator)) == (gateways, coordinators)
+
+
+async def test_live_power_that_is_switched_off_leaves_no_objects_behind(hass: HomeAssistant, set_up: SetUp) -> None:
+    """Its entities have no successors: those that are disabled were never added to Home Assistant."""
+    house = await set_up("full_battery")
+    for seconds in (5, 0):
+        hass.config_entries.async_update_entry(house.entry, options={"live_power": seconds})
+        assert await hass.config_entries.async_reload(house.entry.entry_id)
+        await hass.async_block_till_done()
+    assert alive(EnvoyCoordinator) == alive(Gateway) == 1
+
+
+async def test_removal_leaves_no_objects_behind(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("full_battery")
+    await hass.config_entries.async_remove(house.entry.entry_id)
+    await hass.async_block_till_done()
+    assert alive(EnvoyCoordinator) == alive(Gateway) == 0
 
 
 async def test_issues_are_removed_with_their_entry_only(hass: HomeAssistant, simulate: Simulate) -> None:

@@ -6,8 +6,10 @@ from datetime import datetime, time
 import random
 
 from homeassistant.components.recorder.const import EVENT_RECORDER_5MIN_STATISTICS_GENERATED
+from homeassistant.components.repairs import repairs_flow_manager
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er, issue_registry as ir
+from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
@@ -258,6 +260,41 @@ async def test_a_permanent_step_records_the_actual_energy(
     (issue,) = [issue for name, issue in ir.async_get(hass).issues.items() if entity_id in name[1]]
     assert issue.translation_key == "counter_step"
     assert issue.is_fixable
+
+
+async def test_a_step_that_counts_as_energy_is_recorded_once(
+    start_recording: StartRecording, hass: HomeAssistant
+) -> None:
+    assert await async_setup_component(hass, "repairs", {})
+    recording, step = await start_recording("metered_1phase"), 30_000_000
+    installation = recording.installation
+    await recording.poll(11)
+    first = installation.gateway.house.total("production")
+
+    async def energy() -> float:
+        await recording.statistics.apply_corrections()
+        return sum((await recording.changes("lifetime_production"))[2:])
+
+    with installation.gateway.fault("*", counter_faults.Step(step)):
+        await recording.poll(80)
+        hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
+        await hass.async_block_till_done()
+        slack = 2.5 * installation.gateway.house.power("production") / 60
+        assert await energy() == pytest.approx(installation.gateway.house.total("production") - first, abs=slack)
+        entity_id = recording.entity("lifetime_production")
+        (issue_id,) = [issue for _, issue in ir.async_get(hass).issues if entity_id in issue]
+        dialogs = repairs_flow_manager(hass)
+        assert dialogs
+        opened = await dialogs.async_init(DOMAIN, data={"issue_id": issue_id})
+        await dialogs.async_configure(opened["flow_id"], {"next_step_id": "book"})
+        # Neither a reload nor further rows correct it again, or create another issue.
+        assert await hass.config_entries.async_reload(installation.entry.entry_id)
+        await recording.poll(60)
+        hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
+        await hass.async_block_till_done()
+        flowed = installation.gateway.house.total("production") - first
+        assert await energy() == pytest.approx(flowed + step, abs=2 * slack)
+    assert not [issue for _, issue in ir.async_get(hass).issues if entity_id in issue]
 
 
 async def test_counters_resume_from_statistics_of_home_assistants_own_integration(
