@@ -1,32 +1,22 @@
-"""Config flow: the address, then the login; reauthentication and reconfiguration share their steps. Options flow."""
+"""Config flow: the address, then the login; reauthentication and reconfiguration share their steps."""
 
-from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 import sys
 from typing import Any, override
 
-from homeassistant.components.energy.const import DOMAIN as ENERGY
 from homeassistant.config_entries import (
     SOURCE_REAUTH,
     SOURCE_RECONFIGURE,
     ConfigEntry,
-    ConfigEntryState,
     ConfigFlow,
     ConfigFlowResult,
-    OptionsFlowWithReload,
     UnknownEntry,
 )
-from homeassistant.const import CONF_HOST, CONF_NAME, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME, UnitOfTime
+from homeassistant.const import CONF_HOST, CONF_NAME, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from homeassistant.helpers.selector import (
-    NumberSelector,
-    NumberSelectorConfig,
-    NumberSelectorMode,
-    SelectSelector,
-    SelectSelectorConfig,
-    SelectSelectorMode,
     TextSelector,
     TextSelectorConfig,
     TextSelectorType,
@@ -37,42 +27,25 @@ from yarl import URL
 
 from .address import async_follow
 from .authentication import uses_tokens
-from .battery_control import has_account, is_enabled
-from .battery_flow import BatteryCloudSteps
 from .client.auth import Credentials
 from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
 from .const import (
     CONF_FINGERPRINT,
     CONF_USE_MANUAL_TOKEN,
-    DEFAULT_POLL_INTERVAL,
     DOMAIN,
-    LIVE_INTERVALS,
-    OPTION_CLOUD_CODE,
-    OPTION_CLOUD_SITE,
-    OPTION_DISABLE_KEEP_ALIVE,
-    OPTION_FIXTURES,
-    OPTION_LIVE_POWER,
     OPTION_PIN_CERTIFICATE,
-    OPTION_POLL_INTERVAL,
-    POLL_INTERVALS,
 )
-from .descriptions import sources
-from .energy.settings_monitor import STORAGE_SETTINGS
-from .energy_dashboard import BALANCED, DUPLICATE_SUFFIX, async_add, async_proposals
-from .live_flow import LivePowerSteps, async_source_text
+from .live_flow import LivePowerSteps
 from .migration import async_take_over, shared_devices
 from .model.validation import is_serial_number
+from .options_flow import EnvoyOptionsFlow
 from .session import async_fingerprint, async_session_to_try
-from .statistics.recorder import async_recorder
-from .statistics_flow import StatisticsSteps
 
 #: Makes the key of a schema for a password or token, which errors of the schema do not contain: that of probatio,
 #: with which Home Assistant replaces voluptuous from 2026.10 on.
 secret_key: Callable[[str], Any] = getattr(sys.modules.get("probatio"), "Secret", str)
 
-#: Field with which the user confirms a certificate.
-FINGERPRINT = "fingerprint"
 SECRET = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
 #: Page on which tokens are created. hassfest accepts no URLs in translations.
 ENTREZ = "https://entrez.enphaseenergy.com"
@@ -192,11 +165,6 @@ async def async_certificate(
     return fingerprint, gateway
 
 
-def certificate_schema(fingerprint: str) -> vol.Schema:
-    """Return the schema with which the user confirms a certificate."""
-    return vol.Schema({vol.Required(FINGERPRINT, default=fingerprint): vol.In([fingerprint])})
-
-
 async def _devices(gateway: Gateway) -> frozenset[str]:
     """Return the serial numbers of the inverters and batteries that a gateway reports; none if it can't be read."""
     try:
@@ -250,6 +218,8 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
         self._gateway = Validated()
         #: Certificate that the user trusts instead of the one of the entry.
         self._fingerprint: str | None = None
+        #: Certificate that is shown to the user: the current one may have changed again meanwhile.
+        self._shown: str | None = None
         #: A gateway that may have replaced the one of the entry.
         self._replacement = Validated()
 
@@ -414,14 +384,13 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
         except GatewayError:
             # It has no certificate at all.
             return self._address_form(Reason.CERTIFICATE_CHANGED)
-        if user_input is not None and user_input[FINGERPRINT] == current:
+        if user_input is not None and self._shown == current:
             self._fingerprint = current
             return await (self._async_reauthenticate() if self.source == SOURCE_REAUTH else self._async_identify())
-        self._gateway = Validated(gateway.serial, gateway.uses_tokens, gateway.firmware)
+        self._gateway, self._shown = Validated(gateway.serial, gateway.uses_tokens, gateway.firmware), current
         old = {"old": entry.data.get(CONF_FINGERPRINT, "-"), "old_serial": entry.unique_id or "-"} if entry else {}
         return self.async_show_form(
             step_id="trust",
-            data_schema=certificate_schema(current),
             description_placeholders={**self._texts, **old, "new": current},
         )
 
@@ -525,119 +494,3 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
             self._host = data[CONF_HOST]
             self._suggested = {CONF_USERNAME: data.get(CONF_USERNAME, "")}
         return await self.async_step_user(user_input)
-
-
-class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], StatisticsSteps[ConfigFlowResult], OptionsFlowWithReload):
-    """Options flow: options of the entry, the sources of the Energy dashboard, battery settings, statistics."""
-
-    async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Show the menu if the Energy dashboard can be filled, else the options."""
-        steps = ["options"]
-        if self._is_loaded and ENERGY in self.hass.config.components:
-            steps.insert(0, "energy_dashboard")
-        if is_enabled(self.config_entry) or self._may_use_cloud:
-            steps.append("battery_cloud")
-        if self._is_loaded and async_recorder(self.hass):
-            steps.append("repair_statistics")
-        return (
-            self.async_show_menu(step_id="init", menu_options=steps) if steps[1:] else await self.async_step_options()
-        )
-
-    @property
-    def _may_use_cloud(self) -> bool:
-        """Whether the system has IQ batteries, and the password of the account is known."""
-        if not (self._is_loaded and has_account(self.config_entry)):
-            return False
-        snapshot = self.config_entry.runtime_data.data
-        return sources.STORAGE_SETTINGS.find(snapshot, STORAGE_SETTINGS) is not None
-
-    async def async_step_battery_cloud(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Let the user choose whether battery settings are changed through the cloud."""
-        errors: dict[str, str] = {}
-        if user_input is not None:
-            if not user_input["enabled"]:
-                kept = {**self.config_entry.options}
-                kept.pop(OPTION_CLOUD_SITE, None)
-                kept.pop(OPTION_CLOUD_CODE, None)
-                return self.async_create_entry(data=kept)
-            result, errors = await self._async_log_in()
-            if result:
-                return result
-        schema = vol.Schema({vol.Required("enabled", default=is_enabled(self.config_entry)): bool})
-        return self.async_show_form(step_id="battery_cloud", data_schema=schema, errors=errors)
-
-    @property
-    @override
-    def _cloud_entry(self) -> ConfigEntry[Any]:
-        return self.config_entry
-
-    @override
-    def _use_cloud(self, options: dict[str, Any]) -> ConfigFlowResult:
-        return self.async_create_entry(data=options)
-
-    @property
-    def _is_loaded(self) -> bool:
-        return self.config_entry.state is ConfigEntryState.LOADED
-
-    async def async_step_options(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Show the form and save the options."""
-        if user_input is not None:
-            for option in (OPTION_POLL_INTERVAL, OPTION_LIVE_POWER):
-                user_input[option] = int(user_input[option])
-            return self.async_create_entry(data={**self.config_entry.options, **user_input})
-        low, high = POLL_INTERVALS
-        seconds = NumberSelectorConfig(
-            min=low, max=high, step=5, unit_of_measurement=UnitOfTime.SECONDS, mode=NumberSelectorMode.SLIDER
-        )
-        choices = SelectSelectorConfig(
-            options=[str(interval) for interval in LIVE_INTERVALS],
-            translation_key=OPTION_LIVE_POWER,
-            mode=SelectSelectorMode.DROPDOWN,
-        )
-        schema = vol.Schema(
-            {
-                vol.Required(OPTION_POLL_INTERVAL, default=DEFAULT_POLL_INTERVAL): NumberSelector(seconds),
-                vol.Required(OPTION_LIVE_POWER, default="0"): SelectSelector(choices),
-                vol.Required(OPTION_DISABLE_KEEP_ALIVE, default=False): bool,
-                vol.Required(OPTION_PIN_CERTIFICATE, default=False): bool,
-                vol.Required(OPTION_FIXTURES, default=False): bool,
-            }
-        )
-        current = {
-            **self.config_entry.options,
-            OPTION_LIVE_POWER: str(self.config_entry.options.get(OPTION_LIVE_POWER, 0)),
-        }
-        source = await async_source_text(self.config_entry.runtime_data.gateway.live) if self._is_loaded else "-"
-        return self.async_show_form(
-            step_id="options",
-            data_schema=self.add_suggested_values_to_schema(schema, current),  # type: ignore[arg-type]
-            description_placeholders={"live_source": source},
-        )
-
-    async def async_step_energy_dashboard(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Show the sources that can be added to the Energy dashboard, and add the selected ones."""
-        if not self._is_loaded:
-            return self.async_abort(reason="not_read")
-        proposals = await async_proposals(self.hass, self.config_entry)
-        missing = [proposal for proposal in proposals if proposal.source]
-        if not missing:
-            return self.async_abort(reason="all_there" if proposals else "nothing_to_add")
-        errors: dict[str, str] = {}
-        if user_input is not None:
-            # While the form was shown, a field may have got the suffix of a source that could count twice.
-            kinds = {name.removesuffix(DUPLICATE_SUFFIX) for name, is_selected in user_input.items() if is_selected}
-            if {"grid", BALANCED} <= kinds:
-                errors["base"] = "grid_twice"
-            elif selected := [proposal for proposal in missing if proposal.kind in kinds]:
-                await async_add(self.hass, selected)
-                return self.async_abort(reason="added")
-            else:
-                errors["base"] = "nothing_chosen"
-        schema = vol.Schema({vol.Required(proposal.name, default=proposal.is_selected): bool for proposal in missing})
-        texts = [proposal.texts for proposal in missing]
-        return self.async_show_form(
-            step_id="energy_dashboard",
-            data_schema=schema,
-            errors=errors,
-            description_placeholders=dict(ChainMap(*texts)),
-        )

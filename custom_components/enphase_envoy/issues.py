@@ -11,7 +11,7 @@ from homeassistant.util import dt as dt_util
 
 from .const import DOMAIN
 from .energy.settings_monitor import SettingOutcome, SettingResult
-from .model.text import LONGEST_NAME, clean, escape_markdown
+from .model.text import LONGEST_NAME, clean, escape_markdown, grouped
 
 TOKEN_ENDS = "token_ends"  # noqa: S105
 CERTIFICATE_CHANGED = "certificate_changed"
@@ -240,5 +240,5 @@ def async_clear_steps(hass: HomeAssistant, entry: ConfigEntry[Any], entity_id: s
 def _energy(watt_hours: float) -> str:
     """Return energy with its unit, in a form that is the same in all languages."""
     if abs(watt_hours) >= _KILOWATT_HOURS_FROM:
-        return f"{watt_hours / 1000:.0f} kWh"
-    return f"{watt_hours:.0f} Wh"
+        return f"{grouped(watt_hours / 1000)} kWh"
+    return f"{grouped(watt_hours)} Wh"

@@ -18,10 +18,8 @@ from .battery_flow import BatteryCloudSteps
 from .client.errors import GatewayError, Reason
 from .config_flow import (
     ENTREZ,
-    FINGERPRINT,
     SECRET,
     async_certificate,
-    certificate_schema,
     credentials_of,
     secret_key,
     validate,
@@ -113,6 +111,8 @@ class _TrustFlow(_EntryRepairFlow):
     """A flow that shows the certificate of a host, and trusts it if the user confirms."""
 
     _step: str
+    #: The certificate that is shown.
+    _shown: str | None = None
 
     @property
     def _host(self) -> str:
@@ -133,13 +133,13 @@ class _TrustFlow(_EntryRepairFlow):
         if self._is_removed:
             return self.async_abort(reason="removed")
         # The certificate may have changed again since the form was shown: only the confirmed one is stored.
-        if user_input is not None and user_input[FINGERPRINT] == current:
+        if user_input is not None and self._shown == current:
             self._trust(current)
             self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
             return self.async_create_entry(data={})
+        self._shown = current
         return self.async_show_form(
             step_id=self._step,
-            data_schema=certificate_schema(current),  # type: ignore[arg-type]
             description_placeholders={
                 "name": self._entry.title,
                 "host": host,

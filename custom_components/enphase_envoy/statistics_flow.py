@@ -11,6 +11,7 @@ from homeassistant.util import dt as dt_util
 import voluptuous as vol
 
 from .coordinator import EnvoyConfigEntry
+from .model.text import grouped
 from .services import async_counters, async_repair
 from .statistics.recorder import async_recorder
 from .statistics.spikes import Spike
@@ -64,7 +65,8 @@ class StatisticsSteps[R]:
         """Return time, sensor and both values, in a form that is the same in all languages."""
         state = self.hass.states.get(entity_id)
         when = dt_util.as_local(dt_util.utc_from_timestamp(spike.at))
-        before, after = (f"{energy / 1000:.1f} kWh" for energy in (spike.recorded, spike.recorded + spike.correction))
+        energies = (spike.recorded, spike.recorded + spike.correction)
+        before, after = (f"{grouped(energy / 1000, 1)} kWh" for energy in energies)
         return f"{when:%Y-%m-%d %H:%M} · {state.name if state else entity_id}: {before} → {after}"
 
 

@@ -1,10 +1,11 @@
 """Diagnostics: complete, without anything that identifies the system, and replayable by the simulator."""
 
 from contextlib import suppress
+from dataclasses import replace
 import json
 from pathlib import Path
 import re
-from typing import Any
+from typing import Any, cast
 
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr, entity_registry as er
@@ -17,6 +18,7 @@ from pytest_homeassistant_custom_component.components.diagnostics import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.enphase_envoy.const import DOMAIN, OPTION_FIXTURES
+from custom_components.enphase_envoy.model.panels import ROOF, RoofState
 from custom_components.enphase_envoy.redact import REDACTED
 from scripts.replay import main as replay
 from tests.helpers.integration import SetUp, Simulate, entry_for
@@ -212,6 +214,24 @@ async def test_the_report_is_complete(hass: HomeAssistant, hass_client: ClientSe
     devices = {device["identifiers"][0]: device for device in report["envoy_entities_by_device"]}
     relay = {(entity["domain"], entity["translation_key"]): entity["state"] for entity in devices["NC1"]["entities"]}
     assert relay["select", "relay_mode"]["state"] == "standard"
+
+
+async def test_findings_about_panels_are_included(
+    hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp
+) -> None:
+    """With the replaced serial numbers of the inverters."""
+    house = await set_up()
+    snapshot = house.coordinator.data
+    serial = next(iter(snapshot.members("inverters")))
+    roof = snapshot.objects[ROOF]
+    found = replace(roof, value=replace(cast("RoofState", roof.value), problems=((serial, "degraded"),)))
+    house.coordinator.data = replace(snapshot, objects={**snapshot.objects, ROOF: found})
+    report: Report = await get_diagnostics_for_config_entry(hass, hass_client, house.entry)
+    model = report["envoy_model_data"]
+    assert model["panel_health"].keys() == model["panels"].keys() == model["inverters"].keys()
+    ((placeholder, problem),) = model["roof"]["problems"]
+    assert (placeholder in model["inverters"], problem) == (True, "degraded")
+    assert not contains(serial, json.dumps(report))
 
 
 async def test_the_report_of_a_device(hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp) -> None:

@@ -145,7 +145,7 @@ async def test_a_device_with_another_certificate_is_sent_nothing_until_the_user_
     assert (shown["old"], shown["serial"]) == (fingerprint, house.gateway.serial)
     assert shown["new"] != fingerprint
     assert not headers
-    done = await client.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={"fingerprint": shown["new"]})
+    done = await client.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={})
     assert (await done.json())["type"] == FlowResultType.CREATE_ENTRY
     await hass.async_block_till_done()
     assert house.entry.data["host"] == impostor.host
@@ -207,7 +207,7 @@ async def test_firmware_without_certificates_moves_only_if_the_user_agrees(
     opened = await client.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": issue.issue_id})
     flow = await opened.json()
     assert not headers
-    await client.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={"fingerprint": "-"})
+    await client.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={})
     await hass.async_block_till_done()
     assert house.entry.data["host"] == other.host
 

@@ -75,7 +75,7 @@ async def test_nothing_is_sent_to_another_certificate_until_the_user_trusts_it(
     assert shown["old"] == old
     assert shown["new"] != old
     assert (shown["serial"], shown["firmware"]) == (house.gateway.serial, "8.3.5433")
-    done = await client.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={"fingerprint": shown["new"]})
+    done = await client.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={})
     assert (await done.json())["type"] == FlowResultType.CREATE_ENTRY
     await hass.async_block_till_done()
     assert house.entry.state is ConfigEntryState.LOADED
@@ -104,7 +104,7 @@ async def test_another_certificate_can_be_trusted_in_the_dialog(
     assert shown["serial"] == shown["old_serial"] == house.gateway.serial
     assert not secrets_sent(house.gateway)
     assert house.entry.data["certificate_fingerprint"] == old
-    result = await fill_in(hass, form, fingerprint=shown["new"])
+    result = await fill_in(hass, await hass.config_entries.flow.async_configure(form["flow_id"], {}))
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, f"{source}_successful")
     await hass.async_block_till_done()
     assert house.entry.state is ConfigEntryState.LOADED

@@ -76,7 +76,8 @@ async def test_the_certificate_of_the_new_gateway_is_pinned(
     assert trust["step_id"] == "trust"
     shown = trust["description_placeholders"]
     assert shown
-    form = await fill_in(hass, trust, fingerprint=shown["new"], token=gateway.token(LONG))
+    login = await hass.config_entries.flow.async_configure(trust["flow_id"], {})
+    form = await fill_in(hass, login, token=gateway.token(LONG))
     assert form["step_id"] == "take_over"
     assert house.entry.data["certificate_fingerprint"] == old != shown["new"]
     await hass.config_entries.flow.async_configure(form["flow_id"], {})

@@ -63,7 +63,11 @@ async def test_the_user_keeps_or_reverts_the_correction(
     flow, end = await answer(hass, hass_client, choice)
     assert (flow["type"], flow["menu_options"]) == ("menu", ["keep", "book"])
     texts = flow["description_placeholders"]
-    assert (texts["before"], texts["after"], texts["correction"]) == ("65000 kWh", "84000 kWh", "-19000 kWh")
+    assert (texts["before"], texts["after"], texts["correction"]) == (
+        "65\N{NARROW NO-BREAK SPACE}000 kWh",
+        "84\N{NARROW NO-BREAK SPACE}000 kWh",
+        "-19\N{NARROW NO-BREAK SPACE}000 kWh",
+    )
     assert end == "create_entry"
     await async_wait_recording_done(hass)
     assert await statistics.changes(SOLAR) == [0, change, 50]

@@ -409,7 +409,9 @@ async def test_the_dialog_corrects_what_is_selected(installation: RecordedSystem
     ((field, selector),) = form["data_schema"].schema.items()
     assert field.default() == [option["value"] for option in selector.config["options"]]
     (solar,) = [option for option in selector.config["options"] if installation.solar in option["value"]]
-    assert re.fullmatch(r"2026-06-21 13:05 · .*lifetime energy production: 650\d\d\.\d kWh → 0\.3 kWh", solar["label"])
+    assert re.fullmatch(
+        r"2026-06-21 13:05 · .*lifetime energy production: 65\s0\d\d\.\d kWh → 0\.3 kWh", solar["label"]
+    )
     done = await options.async_configure(form["flow_id"], {"jumps": [solar["value"]]})
     assert (done["reason"], done["description_placeholders"]) == ("repaired", {"count": "1"})
     await async_wait_recording_done(hass)

@@ -29,3 +29,8 @@ def _is_shown(char: str) -> bool:
 def escape_markdown(text: str) -> str:
     """Return a text that Markdown shows as it is."""
     return _MARKDOWN.sub(r"\\\g<0>", text)
+
+
+def grouped(number: float, decimals: int = 0) -> str:
+    """Return a number with groups of three digits, as ISO 80000 writes them: the same in all languages."""
+    return f"{number:,.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")

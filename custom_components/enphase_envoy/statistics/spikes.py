@@ -187,7 +187,7 @@ class _Series:
         return None
 
     def _returns(self, first: int, last: int) -> bool:
-        """Return whether the last change brought the counter back to its path, in the other direction than it left."""
+        """Return whether the last change leads back to the path that the first one left: in the other direction."""
         left, returned = self._rise(first), self._rise(last)
         return self._is_continuous(first, last) and (
             left is None or returned is None or left < 0 <= returned or returned < 0 <= left
