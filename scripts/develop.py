@@ -347,7 +347,7 @@ class DevelopmentInstance:
         simulator += {"password": ["--cloud"], "code": ["--code"]}.get(options.account, [])
         self.gateway = Child(
             "the simulated gateway",
-            (*python, "tests.simulator", *simulator, "--state", str(self._state), *options.simulator),
+            (*python, "tests.simulator", *simulator, "--lively", "--state", str(self._state), *options.simulator),
             self.folder / "gateway.log",
             self._on_gateway_line,
         )

@@ -39,6 +39,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--code", action="store_true", help="the account requires a one-time code for battery settings: 123456"
     )
+    parser.add_argument("--lively", action="store_true", help="the load changes every few seconds, not every minute")
     parser.add_argument("--json", action="store_true", help="print address and credentials as one line of JSON")
     return parser.parse_args(argv)
 
@@ -79,7 +80,12 @@ def simulated(options: argparse.Namespace) -> Simulator:
 
 async def serve(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT."""
-    simulator = recorded(options) if options.recording else simulated(options)
+    if options.recording:
+        simulator: Recording | Simulator = recorded(options)
+    else:
+        simulator = simulated(options)
+        if options.lively:
+            simulator.house.enliven()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

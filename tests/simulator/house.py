@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 from .counters import Flow, PerPhase, Snapshot, add, between
 from .hardware import Battery, Generator, Inverter, Relay, StorageSettings
 from .roof import Roof
-from .weather import load, sunshine
+from .weather import chance, load, sunshine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from .profiles import Profile
 
 CELL: Final = 60.0
+#: The same where the power changes every few seconds, and by how many watts the load varies then.
+LIVELY_CELL: Final = 5.0
+LIVELY_FLICKER: Final = 600.0
 #: The days before the start are simulated in coarser cells: they only have to be plausible.
 WARM_UP_CELL: Final = 300.0
 WARM_UP_DAYS: Final = 8
@@ -80,6 +83,8 @@ class House:
     log: list[Snapshot] = field(default_factory=list)
     next_midnight: float = 0.0
     cell: float = CELL
+    #: Watts by which the load varies from one cell to the next.
+    flicker: float = 0.0
     #: Relays switched by hand, with the state (on grid, generator running) for which that applies.
     held: dict[str, tuple[bool, bool]] = field(default_factory=dict)
 
@@ -152,6 +157,11 @@ class House:
         """Update the flows after a change of settings."""
         self.flow = self._flows()
 
+    def enliven(self) -> None:
+        """Let the power change every few seconds from now on, as in a house where people are at home."""
+        self.cell, self.flicker = LIVELY_CELL, LIVELY_FLICKER
+        self.reconsider()
+
     def reconsider(self) -> None:
         """Update the flows after a change of the load within a cell."""
         self._weather = (-1.0, 0.0, 0.0)
@@ -191,7 +201,8 @@ class House:
             self._weather = (
                 start,
                 sunshine(self.seed, middle, self.profile.latitude, self.profile.longitude),
-                load(self.seed, middle, self.local_second, self.profile.base_load, self.profile.extra_load),
+                load(self.seed, middle, self.local_second, self.profile.base_load, self.profile.extra_load)
+                + self.flicker * chance(self.seed, "flicker", int(start)),
             )
         return self._weather[1:]
 
