@@ -1,7 +1,8 @@
 """Prints days with known energy, and the figures of random worlds."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing import Pool
 from statistics import median
 from typing import Final, NamedTuple
@@ -10,7 +11,7 @@ from custom_components.enphase_envoy.model.snapshot import CounterKey
 
 from .gateway import CONSUMPTION, PRODUCTION, Fault, Gateway, Interval, NewMeter
 from .system import DAY, Plan, System
-from .world import World, random_world
+from .world import World, mixed_world, random_world
 
 LIFETIME: Final = "watt_hours_lifetime"
 PRODUCED: Final[CounterKey] = (PRODUCTION, LIFETIME)
@@ -89,8 +90,8 @@ def results(world: World) -> list[Result]:
     ]
 
 
-def _random(seed: int) -> tuple[int, list[Result], int, int]:
-    world = random_world(seed).run()
+def _run(kind: Callable[[int], World], seed: int) -> tuple[int, list[Result], int, int]:
+    world = kind(seed).run()
     missed = sum(meter.key not in world.messages for meter in world.gateway.meters)
     return seed, results(world), len(world.false_messages), missed
 
@@ -106,27 +107,31 @@ def print_days() -> None:
         print(f" | {len(world.messages)} |")
 
 
-def print_worlds(count: int) -> None:
-    """Print the figures of random worlds."""
+def print_worlds(count: int, kind: Callable[[int], World], name: str) -> None:
+    """Print the figures of random worlds of a kind."""
     with Pool() as pool:
-        worlds = pool.map(_random, range(count), chunksize=5)
+        worlds = pool.map(partial(_run, kind), range(count), chunksize=5)
     counters = [(result, seed) for seed, found, _, _ in worlds for result in found]
     worst, seed = max(counters, key=lambda each: each[0].error)
     held, held_seed = max(counters, key=lambda each: each[0].held)
     beyond = {seed for result, seed in counters if result.error > result.allowed}
-    print(f"\n{count} worlds, {len(counters)} counters")
+    print(f"\n{count} {name} worlds, {len(counters)} counters")
     middle = median(result.error for result, _ in counters)
     print(f"|recorded - true|: worst {worst.error:,.0f} Wh (seed {seed}), median {middle:,.1f} Wh")
     print(f"worlds beyond 0.5 kWh or 0.5 %: {len(beyond)} {sorted(beyond)}")
+    print(f"counters beyond: {sum(result.error > result.allowed for result, _ in counters)}")
     print(f"false messages: {sum(world[2] for world in worlds)}; missing ones: {sum(world[3] for world in worlds)}")
-    print(f"right readings held back for {held.held / 60:.0f} minutes at most (seed {held_seed}, a new meter at night)")
+    print(f"right readings held back for {held.held / 60:.0f} minutes at most (seed {held_seed})")
     own = sum(abs(result.own - result.true) > result.allowed for result, _ in counters)
     print(f"Home Assistant's own: {own} counters beyond")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="scripts/worlds", description=__doc__)
-    parser.add_argument("worlds", type=int, nargs="?", default=1000, help="number of random worlds (default: 1000)")
+    parser.add_argument(
+        "worlds", type=int, nargs="?", default=1000, help="number of worlds of each kind (default: 1000)"
+    )
     options = parser.parse_args()
     print_days()
-    print_worlds(options.worlds)
+    print_worlds(options.worlds, random_world, "random")
+    print_worlds(options.worlds, mixed_world, "mixed")

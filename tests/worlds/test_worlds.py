@@ -15,9 +15,80 @@ from .table import METER, Day, days
 from .world import World, mixed_world, random_world
 
 #: Seeds that failed while the counter filter was written.
-FAILED = (11, 54, 57, 60, 81, 108, 123, 161, 181, 213, 216, 272, 287, 303, 305, 333, 361, 482, 483, 576, 608, 910, 984)
+FAILED = (
+    11,
+    54,
+    57,
+    60,
+    81,
+    108,
+    123,
+    161,
+    181,
+    213,
+    216,
+    272,
+    287,
+    303,
+    305,
+    333,
+    361,
+    428,
+    482,
+    483,
+    576,
+    608,
+    732,
+    910,
+    955,
+    984,
+    997,
+)
 #: Seeds of mixed worlds that failed.
-FAILED_MIXED = (1, 8, 16, 17, 35, 36, 38, 45, 58, 59, 76, 81, 84, 90, 96, 143, 164, 182, 189, 197, 199, 382)
+FAILED_MIXED = (
+    1,
+    8,
+    9,
+    16,
+    17,
+    35,
+    36,
+    38,
+    45,
+    49,
+    58,
+    59,
+    76,
+    81,
+    84,
+    90,
+    94,
+    96,
+    117,
+    143,
+    164,
+    175,
+    182,
+    183,
+    186,
+    189,
+    197,
+    199,
+    214,
+    338,
+    382,
+    638,
+    675,
+    693,
+    709,
+    840,
+    845,
+    858,
+    940,
+    960,
+    965,
+    997,
+)
 #: Counters whose states are given to a real recorder.
 SAMPLE = 12
 
@@ -52,7 +123,8 @@ def test_what_failed_once_in_mixed_worlds_does_not_fail_again(seed: int) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(0, 1000, 50))
 def test_many_worlds(seed: int) -> None:
-    for each in range(seed, seed + 50):
+    """A fifth of the worlds of `scripts/worlds`."""
+    for each in range(seed, seed + 50, 5):
         check(random_world(each))
 
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
+from math import inf
 from typing import Final, NamedTuple
 
 from .limits import Capacity, Direction
@@ -45,6 +46,8 @@ _LARGER: Final = 10_000.0
 #: Factors by which energy may exceed what the reported power comes to: to be possible, and to be certain.
 _POSSIBLE: Final = 1.5
 _CERTAIN: Final = 2.0
+#: Factor by which the limit grows with each poll that exceeds it, while all of the budget is spent.
+_LEARNED: Final = 1.1
 #: Seconds between two readings from which on nothing is certain.
 _SILENCE: Final = 900.0
 #: Seconds that a reading may be older or younger than it seems.
@@ -55,6 +58,8 @@ _BURST: Final = 7200.0
 _LONGEST_REPORT: Final = 86400.0
 #: Seconds of the gap before a step that are filled with the mean of what flowed after it.
 _FILLED: Final = 600.0
+#: Part of a change by which it may miss the reading that it goes back to.
+_NEAR: Final = 0.02
 #: Seconds for which a change can be taken back, and how many of such changes are kept.
 _CHECKED: Final = 2 * 86400.0
 _CHECKPOINTS: Final = 8
@@ -122,10 +127,13 @@ class Checkpoint:
 
     value: float
     total: float
-    #: When that was, the Wh of the change, and what it subtracted from the offset.
+    #: When that was, by how many Wh the readings changed, and what was added to them before.
     at: float
     jump: float
-    offset: float = 0.0
+    offset: float
+    #: What had certainly flowed until then, and what the reported power had come to.
+    flowed: float
+    powered: float
 
 
 @dataclass(slots=True)
@@ -146,6 +154,9 @@ class Counter:
     #: Energy that was counted, and that can have flowed besides.
     total: float = 0.0
     budget: float = 0.0
+    #: Changes of its readings that are certainly energy, and what the reported power came to.
+    flowed: float = 0.0
+    powered: float = 0.0
     #: Watts that it has proved to count.
     learned: float = 0.0
     #: Since when every reading is held back; 0 while none is.
@@ -155,8 +166,8 @@ class Counter:
 
     def read(self, reading: Reading, capacity: Capacity) -> Step | None:
         """Take a reading; return the step if that publishes one."""
-        if reading.at < (self.candidate or self).at - _SLACK:
-            self.follow_clock(reading.at)
+        if reading.at < (latest := (self.candidate or self).at) - _SLACK:
+            self.follow_clock(reading.at, latest - reading.at)
         for offset in chain((self.offset,), self._other_offsets(reading.value, capacity)):
             change = reading.value + offset - self.value
             seconds = self._seconds(reading, capacity, offset)
@@ -182,11 +193,12 @@ class Counter:
         computed = capacity.direction is Direction.UP_COMPUTED
         if capacity.direction is not Direction.BOTH and value < min(0.0, self.value - self.budget if computed else 0.0):
             return True
-        return not value and not any(abs(checkpoint.value) <= _NOISE for checkpoint in self.checkpoints)
+        return not value and not any(abs(checkpoint.value) <= _ROUNDING for checkpoint in self.checkpoints)
 
     def known_at(self, at: float, capacity: Capacity) -> None:
         """Note that it had its value until then: the budget grows, up to what the counter may be late with."""
         if at > self.at:
+            self.powered += abs(self.power) * (at - self.at) / 3600
             limit = self.limit(capacity) / 3600
             earned = limit * (at - self.at)
             self.budget = min(self.budget + earned, max(earned, limit * capacity.late))
@@ -237,32 +249,45 @@ class Counter:
         falls = change < 0 and capacity.direction is Direction.UP_COMPUTED
         energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
         gap = reading.at - self.at
-        if offset != self.offset:
-            self._mark(reading.value + self.offset - self.value, reading.at, self.offset - offset)
-        elif abs(change) > _NOISE and (gap > _SILENCE or abs(change) > self._likely(reading, gap)):
+        likely = self._likely(change, reading, gap, capacity)
+        if offset == self.offset and abs(change) > _NOISE and (gap > _SILENCE or abs(change) > likely):
             series = self._series(reading)
             if back := self._way_back(series, reading.power, capacity):
                 return self._take_back(back, series, reading, capacity)
-            self._mark(change, reading.at, change if falls else 0.0)
+            self._mark(change, reading.at)
+        else:
+            jump = reading.value + self.offset - self.value
+            if (energy or falls or offset != self.offset) and abs(jump) > likely - _NOISE + _ROUNDING:
+                self._mark(jump, reading.at)
+            else:
+                self.flowed += change if falls and change < -_ROUNDING else energy
         if energy and (needed := 3600 * abs(energy) / (max(seconds, 0.0) + _SLACK)) > self.limit(capacity):
             self.learned = needed
         self.offset = offset - change if falls and change < -_ROUNDING else offset
         self._count(energy, reading, capacity)
         return None
 
-    def _likely(self, reading: Reading, seconds: float) -> float:
+    def _likely(self, change: float, reading: Reading, seconds: float, capacity: Capacity) -> float:
         """Return the Wh that certainly flow in a time, by the power that the same object reports."""
         # A counter that stood still, and its power with it, does not begin with a large change.
-        powers = (self.power, reading.power) if self.moved == self.at else (self.power,)
-        return _NOISE + _energy(_CERTAIN * max(map(abs, powers)), seconds)
+        powers = [self.power, reading.power] if self.moved == self.at else [self.power]
+        if capacity.direction is Direction.UP_COMPUTED and change < 0:
+            powers = [-power for power in powers]
+        return _NOISE + _energy(_CERTAIN * max(0.0, *powers), seconds)
 
     def _count(self, energy: float, reading: Reading, capacity: Capacity) -> None:
+        seconds = reading.at - self.at
         self.known_at(reading.at, capacity)
+        if abs(energy) > self.budget and seconds > 0:
+            # A limit that is exceeded again and again is wrong.
+            self.learned = max(self.learned, min(_LEARNED * self.limit(capacity), 3600 * abs(energy) / seconds))
         self.budget = max(0.0, self.budget - abs(energy))
         self.total += energy
         self._publish(self.value + energy, reading)
 
     def _publish(self, value: float, reading: Reading) -> None:
+        watts = max(abs(reading.power), abs(self.power))
+        self.powered += watts * max(0.0, reading.at - self.at) / 3600
         if value != self.value:
             self.moved = reading.at
         self.value, self.at, self.own, self.power = value, reading.at, reading.own, reading.power
@@ -285,7 +310,7 @@ class Counter:
             return self.candidate
         if capacity.direction is Direction.UP:
             change = max(0.0, change)
-        if abs(change) <= min(carried, self._likely(reading, reading.at - held.at)):
+        if abs(change) <= min(carried, self._likely(change, reading, reading.at - held.at, capacity)):
             held.gained += change if both else max(0.0, change)
         held.age += min(max(0.0, reading.at - held.at), _FILLED)
         held.value, held.at, held.largest = held.value + change, reading.at, max(held.largest, abs(change))
@@ -310,7 +335,7 @@ class Counter:
     def _catch_up(self, change: float, is_late: bool, held: Candidate, reading: Reading, capacity: Capacity) -> None:
         """Publish energy that was late, or beyond the limit; of a computed consumption that fell, its rises."""
         energy = held.gained if change < 0 and capacity.direction is Direction.UP_COMPUTED else change
-        self._mark(change, reading.at, change - energy)
+        self._mark(change, reading.at)
         if not is_late:
             self.learned = max(self.learned, _POSSIBLE * 3600 * change / (reading.at - self.at))
         self.offset += energy - change
@@ -322,58 +347,104 @@ class Counter:
         # Zero is the first reading of a gateway that is starting.
         since = held.since if self.value else None
         step = Step(StepCause.LASTING, self.value, reading.value, gained, gained, since)
-        self._mark(reading.value + self.offset - self.value, reading.at, self.offset)
+        self._mark(reading.value + self.offset - self.value, reading.at)
         self.offset = self.budget = 0.0
         self.total += gained
+        self.flowed += gained
         self._publish(reading.value, reading)
         return step
 
     # Changes that turn out to be wrong
 
-    def _mark(self, jump: float, at: float, offset: float = 0.0) -> None:
+    def _mark(self, jump: float, at: float) -> None:
         """Keep the state before a change that may be wrong; the largest changes are kept."""
         kept = [each for each in self.checkpoints if at - each.at <= _CHECKED]
         if len(kept) == _CHECKPOINTS:
             kept.remove(min(kept, key=lambda each: abs(each.jump)))
-        self.checkpoints = [*kept, Checkpoint(self.value, self.total, at, jump, offset)]
+        self.checkpoints = [*kept, Checkpoint(self.value, self.total, at, jump, self.offset, self.flowed, self.powered)]
 
     def _way_back(self, held: Candidate, power: float, capacity: Capacity) -> Checkpoint | None:
-        """Return the checkpoint that the readings go on from, with what has to be added to the offset.
+        """Return the checkpoint that the readings go on from: the changes since then turned out to be wrong.
 
-        The changes since that checkpoint turned out to be wrong.
+        Its offset is that of the readings from now on.
         """
-        change, jump, offset = held.value - held.gained - self.value, 0.0, 0.0
-        is_up, watts = capacity.direction is Direction.UP, _CERTAIN * max(abs(power), abs(self.power))
+        change = held.value - self.value
+        # A computed consumption can't fall while its power is positive, unless it did so in a silence.
+        only_rises = capacity.direction is Direction.UP or (
+            capacity.direction is Direction.UP_COMPUTED
+            and min(power, self.power) >= 0
+            and held.since - self.at <= _SILENCE
+        )
+        is_up, expected = capacity.direction is Direction.UP, held.gained
+        is_silent = held.since - self.at > _SILENCE
+        if is_up or (capacity.direction is Direction.UP_COMPUTED and not is_silent):
+            expected += (power + self.power) / 2 * max(0.0, held.since - self.at) / 3600
+        # Another explanation has to be twice as good; after a silence as good, but ten times where batteries may have
+        # fed the grid in it.
+        better = 2 if not is_silent else 1 if is_up else 10
+        own = abs(change - expected) / better
+        best, part, least = None, None, inf
         for checkpoint in reversed(self.checkpoints):
-            jump, offset = jump + checkpoint.jump, offset + checkpoint.offset
-            grown = held.value + offset - checkpoint.value
+            moved = self.value - self.offset - checkpoint.value + checkpoint.offset
+            grown = change + moved
             # It may have begun anew meanwhile.
             wrap = WRAP if capacity.by_inverters and change < 0 and grown < -_NOISE else 0.0
-            back = change + wrap
-            # Wrong readings may rise by half or three times of what flows.
-            since = max(self.at - HOUR, checkpoint.at) if is_up else self.at
-            near = _NOISE + 0.1 * abs(jump) + _energy(watts, held.at - since)
-            is_undone = abs(back + jump) <= near and abs(jump) >= abs(back) / 2
-            # Part of a rise may have been energy that was late.
-            is_part = not offset and capacity.direction is not Direction.BOTH and -jump - near <= back < 0
-            most = _energy(self.limit(capacity), held.at - checkpoint.at + capacity.late)
-            is_on_path = -(_NOISE if is_up else most) <= grown + wrap <= most
-            if is_on_path and back * jump < 0 and (is_undone or is_part):
-                return replace(checkpoint, offset=offset + wrap)
-        if is_up and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
-            return Checkpoint(self.value, self.total, self.at, 0.0)
+            grown += wrap
+            if (change + wrap) * moved >= 0:
+                continue
+            misfit = grown - self.flowed + checkpoint.flowed - expected
+            near = _NOISE + self._tolerance(checkpoint, held, power, only_rises)
+            excess, near = max(0.0, abs(misfit) - near), near + _NEAR * abs(change + wrap)
+            if only_rises:
+                most = _energy(self.limit(capacity), held.at - checkpoint.at + capacity.late)
+                if not -_NOISE <= grown <= most:
+                    continue
+                # Part of a rise may have been energy.
+                if change < 0 and misfit >= -near and self._is_same_counter(checkpoint):
+                    part = part or checkpoint
+            if abs(misfit) <= near and abs(misfit) < own and excess < least:
+                best, least = replace(checkpoint, offset=checkpoint.offset + wrap), excess
+        if best or part:
+            return best or part
+        if capacity.direction is Direction.UP and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
+            return Checkpoint(self.value, self.total, self.at, 0.0, self.offset, self.flowed, self.powered)
         return None
+
+    def _tolerance(self, checkpoint: Checkpoint, held: Candidate, power: float, only_rises: bool) -> float:
+        """Return by how many Wh the energy since a checkpoint may differ from what was counted.
+
+        Wrong readings rise by a third or by three times of what flows, for an hour at most.
+        """
+        seconds, powered = max(0.0, held.at - self.at), 0.0
+        if only_rises:
+            since = max(1.0, held.at - checkpoint.at)
+            lasted = min(since, max(0.0, 2 * HOUR - since))
+            powered = (self.powered - checkpoint.powered) * lasted / since
+            seconds += min(lasted, HOUR)
+        return _CERTAIN * max(powered, _energy(max(abs(power), abs(self.power)), seconds))
+
+    def _is_same_counter(self, checkpoint: Checkpoint) -> bool:
+        """Return whether all changes since a checkpoint were counted as energy."""
+        moved = self.value - self.offset - checkpoint.value + checkpoint.offset
+        return abs(moved - self.total + checkpoint.total) < 1
 
     def _take_back(self, back: Checkpoint, held: Candidate, reading: Reading, capacity: Capacity) -> Step:
         """Go on from a checkpoint; what was counted since then is what the readings add up to."""
-        value = held.value + back.offset
+        raw = held.value - self.offset
+        value = raw + back.offset
         if capacity.direction is Direction.UP_COMPUTED:
             value = max(value, back.value)
         total = back.total + value - back.value
         step = Step(StepCause.TAKEN_BACK, self.value, value, self._flowed(held), total - self.total, back.at)
-        offset = value - held.value
-        self._mark(held.value - self.value, reading.at, -offset)
-        self.total, self.offset = total, self.offset + offset
+        # More of the same rise may be wrong.
+        is_kept = capacity.direction is Direction.UP and self._is_same_counter(back)
+        self.checkpoints = [
+            each
+            for each in self.checkpoints
+            if each.at < back.at or (each.at == back.at and (is_kept or each.value != back.value))
+        ]
+        self._mark(held.value - self.value, reading.at)
+        self.total, self.offset = total, value - raw
         self._publish(value, reading)
         return step
 
@@ -382,16 +453,17 @@ class Counter:
         gap = min(max(held.since - self.at, 0.0), _FILLED)
         return held.gained * (1 + gap / max(held.age, 1.0))
 
-    def follow_clock(self, at: float) -> None:
-        """Go on at an earlier time, after the clock was ahead; a state that is not of the future stays as it is."""
-        ahead = max(0.0, (self.candidate or self).at - at)
-        self.at, self.moved = min(self.at, at), min(self.moved, at)
+    def follow_clock(self, at: float, ahead: float) -> None:
+        """Go on at an earlier time, after the clock was ahead by some seconds; what is not of the future stays."""
+
+        def follow(time: float) -> float:
+            return min(time - ahead, at) if time > at else time
+
+        self.at, self.moved, self.held_since = follow(self.at), follow(self.moved), follow(self.held_since)
         if held := self.candidate:
-            held.since, held.at = min(held.since, at), min(held.at, at)
+            held.since, held.at = follow(held.since), follow(held.at)
         for checkpoint in self.checkpoints:
-            checkpoint.at = min(checkpoint.at, at)
-        if self.held_since > at:
-            self.held_since = min(self.held_since - ahead, at)
+            checkpoint.at = follow(checkpoint.at)
 
 
 def _energy(watts: float, seconds: float) -> float:

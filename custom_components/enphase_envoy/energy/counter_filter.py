@@ -6,7 +6,7 @@ value, and statistics record each such reading as energy. See `counter` for whic
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import astuple, fields
-from math import inf
+from math import inf, isfinite
 from typing import Any, Final
 
 from pyenphase.models.inverter import EnvoyInverter
@@ -70,9 +70,10 @@ class CounterFilter:
         """Return the objects whose counters are published with other values than reported."""
         self.steps = {}
         if context.now < self._latest:
+            ahead = self._latest - context.now if isfinite(self._latest) else 0.0
             # The clock was ahead. Counters that are not read now must not count from a time of the future later.
             for counter in self._counters.values():
-                counter.follow_clock(context.now)
+                counter.follow_clock(context.now, ahead)
         self._latest = context.now
         for address in addresses:
             timed, given = objects.get(address), self._given.get(address)
