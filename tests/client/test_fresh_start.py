@@ -10,6 +10,9 @@ from pyenphase.const import (
     URL_DEVICE_DATA,
     URL_ENSEMBLE_INVENTORY,
     URL_GEN_CONFIG,
+    URL_GEN_MODE,
+    URL_GEN_SCHEDULE,
+    URL_GENERATOR,
     URL_PRODUCTION_INVERTERS,
     URL_PRODUCTION_V1,
 )
@@ -18,6 +21,7 @@ import pytest
 
 from custom_components.enphase_envoy.client.paths import FED_BY
 from tests.helpers.documents import FreshStarts, Values
+from tests.helpers.log import warnings
 from tests.simulator import PROFILES
 
 #: Ways in which an endpoint fails: a status or a body.
@@ -100,3 +104,22 @@ async def test_the_lifetime_does_not_change_its_source_while_a_meter_pauses_over
         second.load({**first.dump(), "documents": {}}, None)
     lifetimes = [production.watt_hours_lifetime for production in (await second.poll()).all(EnvoySystemProduction)]
     assert lifetimes == ([] if is_stored else [paused["production"][0]["whLifetime"]])
+
+
+@pytest.mark.parametrize("path", [URL_GENERATOR, URL_GEN_CONFIG, URL_GEN_MODE, URL_GEN_SCHEDULE])
+@pytest.mark.parametrize("probes", [False, True])
+async def test_a_document_without_any_value_is_a_failure_of_its_endpoint(
+    session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, path: str, *, probes: bool
+) -> None:
+    """Also in the first poll of new updaters, right after a probe."""
+    start, answers = FreshStarts("full_battery", session), dict[str, bytes | int]()
+    gateway = start.gateway(answers)
+    await gateway.poll()
+    caplog.clear()
+    answers[path] = b'{"a": 1}'
+    start.now += 901
+    if probes:
+        gateway.request_probe()
+    await gateway.poll()
+    (field,) = fields_of(path)
+    assert warnings(caplog) == [f"127.0.0.1: {path} fails (no {field}); its last values are kept"]

@@ -23,7 +23,7 @@ from .envoy import LibraryEnvoy
 from .inverters import is_full
 from .models import GatewayData
 from .object_cache import ObjectCache
-from .paths import COUNTER_FIELDS
+from .paths import COUNTER_FIELDS, FED_BY
 from .production import inverter_count
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -54,9 +54,13 @@ class DocumentParser:
         self._inverter_count: int | None = None
 
     def use(self, updaters: Iterable[EnvoyUpdater]) -> None:
-        """Parse with other updaters from now on; the objects stay."""
+        """Parse with other updaters from now on; the objects stay.
+
+        An updater that replaces one of its class is known to fill the same fields: its first document may lack some.
+        """
+        known = {type(updater): fields for updater, fields in self.fields.items()}
         self.needs = {updater: set() for updater in updaters}
-        self.fields = {updater: set() for updater in self.needs}
+        self.fields = {updater: known.get(type(updater), set()) for updater in self.needs}
 
     @property
     def paths(self) -> set[str]:
@@ -87,6 +91,9 @@ class DocumentParser:
         latest = {path: endpoint.latest for path, endpoint in self._endpoints.items() if endpoint.latest}
         parsed = self._envoy.parse(updater, latest)
         needs = self.needs[updater]
+        if not needs:
+            # Its predecessor may have read more.
+            self.fields[updater] = {field for field in self.fields[updater] if FED_BY.get(field) in parsed.read}
         needs |= parsed.read
         if parsed.data is None:
             _LOGGER.debug("%s: %s: %r", self._envoy.host, type(updater).__name__, parsed.error)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
+from math import isnan
 import re
 import types
 from typing import Final, TypeIs, Union, get_args, get_origin, get_type_hints
@@ -23,8 +24,8 @@ _UNCHECKED: Final = frozenset({"eid"})
 _OPTIONAL: Final = frozenset({"watt_hours_today", "watt_hours_last_7_days"})
 #: Types without a range.
 _NO_NUMBERS: Final = (bool, list, tuple)
-#: A field that the library fills itself.
-_CONSTANT: Final = frozenset({"temperature_unit"})
+#: Fields that the library fills itself, also where the document has nothing.
+_CONSTANT: Final = frozenset({"temperature_unit", "present"})
 #: Meters are identified by their type; serial numbers have twelve digits, relays are named NC1, phases L1.
 _WORDS: Final = frozenset(CtType)
 _NAME: Final = re.compile(r"(?=.*\d)[\w-]{1,16}", re.ASCII)
@@ -42,9 +43,10 @@ def is_identifier(key: object) -> bool:
 
 
 def is_blank(value: object) -> bool:
-    """Return whether an object has no value at all, as of an empty document."""
+    """Return whether an object has no value at all, as of an empty document; NaN is none."""
     names = getattr(value, "__dataclass_fields__", {}).keys() - _CONSTANT
-    return all(getattr(value, name) is None for name in names)
+    values = (getattr(value, name) for name in names)
+    return all(found is None or (isinstance(found, float) and isnan(found)) for found in values)
 
 
 def is_number(value: object) -> TypeIs[int | float]:
