@@ -51,7 +51,7 @@ class Home:
                 instance.use(self.tokens)
                 return await work(instance)
 
-        return _run(connected())
+        return run_in_thread(connected())
 
     def wait_until[T](self, work: Callable[[Instance], Awaitable[T]]) -> T:
         """Repeat work until its result is true, and return it."""
@@ -187,7 +187,7 @@ def running_home(folder: Path, profile: str = "full_battery") -> Generator[Home]
             start_new_session=True,
         ) as process:
             try:
-                yield Home(address, system, log, _run(_create_user(address, process)))
+                yield Home(address, system, log, run_in_thread(_create_user(address, process)))
             finally:
                 timer = threading.Timer(WITHIN, process.kill)
                 timer.start()
@@ -197,7 +197,7 @@ def running_home(folder: Path, profile: str = "full_battery") -> Generator[Home]
         assert code == 0, f"Home Assistant exits with {code}; its log is {log}"
 
 
-def _run[T](work: Coroutine[Any, Any, T]) -> T:
+def run_in_thread[T](work: Coroutine[Any, Any, T]) -> T:
     """Return the result of work in an event loop of its own: the browser's runs in the thread of the tests."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()

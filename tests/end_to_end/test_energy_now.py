@@ -1,16 +1,26 @@
 """The *Now* tab of the Energy dashboard in a browser, with live power from the simulated gateway."""
 
-import asyncio
+from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import threading
 from typing import Final
 
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright is missing: run scripts/setup")
 
+from playwright.sync_api import Browser
+
 from scripts.browser import executable, logged_in
+from scripts.develop import free_port
 from scripts.screenshot import log_in_and_list_devices
+
+from .home import run_in_thread
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -21,14 +31,46 @@ pytestmark = [
     ),
 ]
 
+#: Seconds within which the development instance is ready, also on a busy machine.
+READY_WITHIN: Final = 300
 #: Seconds in which the power is read six times.
 OBSERVED: Final = 30
 
 
-def test_now_tab_moves_every_five_seconds(development_instance: str) -> None:
+@pytest.fixture
+def development_instance(tmp_path: Path) -> Iterator[str]:
+    """Run scripts/develop with a folder and ports of its own, and yield the address of its Home Assistant."""
+    port, gateway_port = free_port(), free_port()
+    arguments = ["--state", str(tmp_path), "--port", str(port), "--gateway-port", str(gateway_port)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "scripts.develop", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as develop:
+        assert develop.stdout
+        timer = threading.Timer(READY_WITHIN, develop.terminate)
+        timer.start()
+        lines = []
+        try:
+            for line in develop.stdout:
+                lines.append(line)
+                if "Press Ctrl-C to stop" in line:
+                    break
+            else:
+                pytest.fail(f"not ready within {READY_WITHIN} s:\n{''.join(lines)}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            timer.cancel()
+            develop.send_signal(signal.SIGINT)
+            rest = develop.stdout.read()
+    assert develop.returncode == 0, rest
+
+
+def test_now_tab_moves_every_five_seconds(development_instance: str, browser: Browser) -> None:
     """Watch the power usage for half a minute; the load of the simulated house changes every five seconds."""
-    tokens, _ = asyncio.run(log_in_and_list_devices(development_instance))
-    with logged_in(tokens) as page:
+    tokens, _ = run_in_thread(log_in_and_list_devices(development_instance))
+    with logged_in(browser, tokens) as page:
         page.goto("/energy/now")
         badge = page.locator("ha-badge", has_text="Power usage")
         badge.wait_for()

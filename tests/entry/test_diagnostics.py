@@ -224,12 +224,12 @@ async def test_findings_about_panels_are_included(
     snapshot = house.coordinator.data
     serial = next(iter(snapshot.members("inverters")))
     roof = snapshot.objects[ROOF]
-    found = replace(roof, value=replace(cast("RoofState", roof.value), problems=((serial, "degraded"),)))
+    found = replace(roof, value=replace(cast("RoofState", roof.value), problems={serial: "degraded"}))
     house.coordinator.data = replace(snapshot, objects={**snapshot.objects, ROOF: found})
     report: Report = await get_diagnostics_for_config_entry(hass, hass_client, house.entry)
     model = report["envoy_model_data"]
     assert model["panel_health"].keys() == model["panels"].keys() == model["inverters"].keys()
-    ((placeholder, problem),) = model["roof"]["problems"]
+    ((placeholder, problem),) = model["roof"]["problems"].items()
     assert (placeholder in model["inverters"], problem) == (True, "degraded")
     assert not contains(serial, json.dumps(report))
 
