@@ -108,9 +108,10 @@ class StorageTrial:
             if self.lacks_objects:
                 # Those are accepted as new ones are: when two good answers contain them.
                 await self.installation.poll()
+            self.check_states(advanced=silent)
             for _ in range(2):
-                self.check_states(advanced=silent)
                 await self.installation.poll()
+                self.check_states(advanced=silent)
         finally:
             await self.unload()
         assert not tracebacks(self.caplog)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+import json
 from typing import Any, Final
 
 from pyenphase.models.inverter import EnvoyInverter
@@ -61,10 +62,14 @@ def test_old_dates_of_most_panels_remove_none() -> None:
 
 def test_ac_battery_among_the_inverters_is_no_panel() -> None:
     objects = objects_of({"1": 0, "2": 0})
-    objects["acb_inventory", "2"] = TimedValue(None, Freshness(0.0))
-    shown = dict(RoofMonitor().process(objects, NOON))
+    monitor = RoofMonitor()
+    shown = dict(monitor.process(objects | {("acb_inventory", "2"): TimedValue(None, Freshness(0.0))}, NOON))
     assert serials(shown) == set("12")
     assert serials(shown, "panel_health") == {"1"}
+    # Also after a restart while the documents that list it fail.
+    restored = RoofMonitor()
+    restored.load(json.loads(json.dumps(monitor.dump())), NOW, UTC)
+    assert serials(dict(restored.process(objects, NOON)), "panel_health") == {"1"}
 
 
 def test_panels_of_a_system_with_ac_batteries_are_those_in_the_inventory() -> None:

@@ -48,6 +48,8 @@ class RoofMonitor:
         #: The objects that this adds or replaces, and the addresses of removed panels.
         self._objects: dict[Address, TimedValue] = {}
         self._removed: frozenset[Address] = frozenset()
+        #: Serial numbers of AC batteries so far: what lists them may fail, also after a restart.
+        self._batteries: set[str] = set()
         #: The reports and statuses as processed last.
         self._inverters: dict[str, TimedValue] = {}
         self._statuses: dict[str, TimedValue] = {}
@@ -84,7 +86,8 @@ class RoofMonitor:
                 found[address[0]][address[1]] = timed
         statuses = found[STATUSES]
         # Some gateways list AC batteries as inverters as well: only the inventory distinguishes them.
-        others = found[_INVERTERS].keys() - statuses.keys() if _BATTERY_POWER in objects else found[_BATTERIES]
+        self._batteries |= found[_BATTERIES].keys()
+        others = found[_INVERTERS].keys() - statuses.keys() if _BATTERY_POWER in objects else self._batteries
         inverters = {serial: timed for serial, timed in found[_INVERTERS].items() if serial not in others}
         if _differ(statuses, self._statuses) or self._is_dark != moment.is_dark:
             self._statuses, self._is_dark = statuses, moment.is_dark
@@ -162,11 +165,13 @@ class RoofMonitor:
 
     def dump(self) -> dict[str, Json]:
         """Return the state to store."""
-        return self.health.dump()
+        return {**self.health.dump(), "batteries": [*sorted(self._batteries)]}
 
     def load(self, data: Mapping[str, object], now: float, zone: tzinfo) -> None:
         """Restore the state; `now` is in seconds since the epoch."""
         self.health.load(data, now, datetime.fromtimestamp(now, zone).toordinal())
+        if isinstance(batteries := data.get("batteries"), list):
+            self._batteries.update(serial for serial in batteries if isinstance(serial, str))
 
 
 def _differ(new: Mapping[str, TimedValue], old: Mapping[str, TimedValue]) -> bool:
