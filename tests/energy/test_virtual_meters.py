@@ -7,6 +7,7 @@ from typing import Any
 
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.core import HomeAssistant
+from homeassistant.util import dt as dt_util
 from hypothesis import given, settings, strategies as st
 from pyenphase.models.acb import EnvoyACBPower
 from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
@@ -486,12 +487,14 @@ async def test_grid_energy_in_home_assistant(
     """Import and export of the house in two hours of polls with a reload and, at the end, an outage."""
     freezer.move_to(NOON)
     installation = await set_up("total_consumption")
+    began = dt_util.utcnow()
     simulated = installation.gateway.house
     first = simulated.total("imported"), simulated.total("exported")
 
     def shown(name: str) -> float:
         state = hass.states.get(f"sensor.envoy_{installation.gateway.serial}_lifetime_grid_{name}")
         assert state
+        assert state.attributes["counting_since"] == began
         return float(state.state) * 1000
 
     async def poll_after(seconds: float) -> tuple[float, float]:
