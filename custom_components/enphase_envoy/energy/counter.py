@@ -154,13 +154,13 @@ class Counter:
     #: Energy that was counted, and that can have flowed besides.
     total: float = 0.0
     budget: float = 0.0
-    #: Changes of its readings that are certainly energy, and what the reported power came to.
-    flowed: float = 0.0
-    powered: float = 0.0
     #: Watts that it has proved to count.
     learned: float = 0.0
     #: Since when every reading is held back; 0 while none is.
     held_since: float = 0.0
+    #: Changes of its readings that are certainly energy, and what the reported power came to.
+    flowed: float = 0.0
+    powered: float = 0.0
     candidate: Candidate | None = None
     checkpoints: list[Checkpoint] = field(default_factory=list)
 
@@ -383,6 +383,9 @@ class Counter:
         # fed the grid in it.
         better = 2 if not is_silent else 1 if is_up else 10
         own = abs(change - expected) / better
+        if capacity.direction is Direction.UP_COMPUTED and is_silent:
+            fed = _energy(_CERTAIN * max(0.0, -power, -self.power), held.at - self.at)
+            own = 0.0 if -fed <= change < 0 else own
         best, part, least = None, None, inf
         for checkpoint in reversed(self.checkpoints):
             moved = self.value - self.offset - checkpoint.value + checkpoint.offset

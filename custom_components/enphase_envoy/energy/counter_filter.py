@@ -230,11 +230,16 @@ def _load(stored: Json) -> Counter:
     """Return a stored counter. Raises TypeError or ValueError if it is not valid."""
     match stored:
         case {"numbers": list(numbers), "candidate": candidate, "checkpoints": list(checkpoints)}:
-            known: dict[str, Any] = dict(zip(_NUMBERS, _numbers(numbers), strict=True))
+            # Earlier versions stored fewer numbers of each, and other checkpoints.
+            known: dict[str, Any] = dict(zip(_NUMBERS[: len(numbers)], _numbers(numbers), strict=True))
             counter = Counter(
                 **known,
                 candidate=Candidate(*_numbers(candidate)) if candidate else None,
-                checkpoints=[Checkpoint(*_numbers(checkpoint)) for checkpoint in checkpoints],
+                checkpoints=[
+                    Checkpoint(*_numbers(each))
+                    for each in checkpoints
+                    if not isinstance(each, list) or len(each) == len(fields(Checkpoint))
+                ],
             )
             if counter.held_since:
                 # Readings are held back since one was published: an earlier time is a wrong one.
