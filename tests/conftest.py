@@ -1,7 +1,7 @@
 """Fixtures: a simulated gateway and cloud on loopback, and Home Assistant with the component set up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 import logging
@@ -163,11 +163,14 @@ async def set_up(hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.Mo
     """Set up entries for simulated gateways, on the clock of the latest one, and unload them after the test."""
     installations: list[Installation] = []
 
-    async def start(profile: str = "full_battery", **data: Any) -> Installation:
+    async def start(
+        profile: str = "full_battery", *, options: Mapping[str, Any] | None = None, **data: Any
+    ) -> Installation:
         gateway = await simulate(profile)
         use_clock_of(gateway, monkeypatch)
         entry = entry_for(gateway, **data)
         entry.add_to_hass(hass)
+        hass.config_entries.async_update_entry(entry, options=options or {})
         installations.append(Installation(hass, gateway, entry))
         assert await hass.config_entries.async_setup(entry.entry_id)
         await hass.async_block_till_done()

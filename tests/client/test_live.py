@@ -18,6 +18,7 @@ import pytest
 from custom_components.enphase_envoy.client.live import LiveError, status_frame
 from custom_components.enphase_envoy.client.meter_stream import SILENT_AFTER, MeterStream
 from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
+from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
 from custom_components.enphase_envoy.model.panels import COUNTS, PanelCounts
 from custom_components.enphase_envoy.model.snapshot import Address
@@ -34,11 +35,7 @@ def live(set_up: SetUp) -> Live:
     """Set up an entry that reads live power every five seconds."""
 
     async def start(profile: str = "full_battery") -> Installation:
-        installation = await set_up(profile)
-        hass, entry = installation.hass, installation.entry
-        hass.config_entries.async_update_entry(entry, options={"live_power": 5})
-        await hass.config_entries.async_reload(entry.entry_id)
-        await hass.async_block_till_done()
+        installation = await set_up(profile, options={"live_power": 5})
         installation.gateway.requests.clear()
         return installation
 
@@ -474,24 +471,20 @@ async def test_poll_ends_the_pauses_of_live_power(live: Live) -> None:
 
 
 @pytest.fixture
-async def streaming(live: Live) -> AsyncIterator[Installation]:
+def read_by_the_test(virtual_clock: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the seconds of a stream pass without waiting, and only the test read live power."""
+    monkeypatch.setattr(EnvoyCoordinator, "async_start_live", lambda _: None)
+
+
+@pytest.fixture
+async def streaming(live: Live, read_by_the_test: None) -> AsyncIterator[Installation]:
     """Read live power from the stream, because the other sources fail."""
     installation = await live()
-    installation.gateway.stream_period = 0.01
     with (
         installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(404)),
         installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, Status(404)),
     ):
         yield installation
-
-
-async def received(installation: Installation) -> None:
-    """Wait for two events of the stream, of which the second was sent after the call, or for the end of the stream."""
-    stream = installation.coordinator.gateway.live._stream
-    for _ in range(2):
-        latest = stream._latest
-        while stream._latest is latest and stream._task and not stream._task.done():  # noqa: ASYNC110  (the stream has no event)
-            await asyncio.sleep(0)
 
 
 async def closed(installation: Installation) -> None:
@@ -501,11 +494,11 @@ async def closed(installation: Installation) -> None:
 
 
 async def events(installation: Installation, count: int = 6) -> None:
-    """Read frames, each after events of the stream; Home Assistant's timers stand still."""
+    """Read frames, and let five seconds of the stream pass before each."""
     for _ in range(count):
         installation.gateway.clock.advance(5)
+        await asyncio.sleep(5)
         await installation.coordinator.gateway.read_live()
-        await received(installation)
 
 
 async def test_stream_is_the_last_source(streaming: Installation) -> None:
@@ -514,10 +507,6 @@ async def test_stream_is_the_last_source(streaming: Installation) -> None:
     assert live.source == URL_METER_STREAM
     assert live.report()["age"] == 0
     assert requests(streaming, URL_METER_STREAM) == 1
-    # The last event is that of the last five seconds.
-    streaming.gateway.clock.advance(5)
-    await received(streaming)
-    await streaming.coordinator.gateway.read_live()
     assert watts(streaming) == pytest.approx(flow(streaming, "production"), abs=1)
     meter = streaming.coordinator.data.get(EnvoyMeterData, ("ctmeters", CtType.NET_CONSUMPTION))
     assert meter
@@ -525,10 +514,9 @@ async def test_stream_is_the_last_source(streaming: Installation) -> None:
     assert meter.active_power == pytest.approx(grid, abs=1)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("read_by_the_test")
 async def test_stream_is_closed_when_a_better_source_is_back(live: Live) -> None:
     installation = await live()
-    installation.gateway.stream_period = 0.01
     with (
         installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(404)),
         installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, Status(404)),
@@ -557,14 +545,68 @@ async def test_unusable_stream_is_no_source(streaming: Installation, fault: Faul
     assert streaming.coordinator.gateway.live.source == URL_METER_STREAM
 
 
-async def test_stream_goes_on_after_a_stall_with_the_last_event_of_the_burst(streaming: Installation) -> None:
-    with streaming.gateway.fault(URL_METER_STREAM, Stall(0.1)):
-        await events(streaming, 12)
-        assert streaming.coordinator.gateway.live.source == URL_METER_STREAM
-        age = streaming.coordinator.gateway.live.report()["age"]
-        assert isinstance(age, float)
-        assert age <= 10
+@pytest.mark.parametrize("seconds", [3, 13])
+async def test_stream_goes_on_after_a_stall_with_the_last_event_of_the_burst(
+    streaming: Installation, seconds: float
+) -> None:
+    await events(streaming)
+    with streaming.gateway.fault(URL_METER_STREAM, Stall(seconds)):
+        for _ in range(12):
+            await events(streaming, 1)
+            assert streaming.coordinator.gateway.live.source == URL_METER_STREAM
+            age = streaming.coordinator.gateway.live.report()["age"]
+            assert isinstance(age, float)
+            assert age <= seconds + 5
     assert requests(streaming, URL_METER_STREAM) == 1
+
+
+async def test_stream_is_a_third_connection_beside_the_two_of_polls(streaming: Installation) -> None:
+    await events(streaming)
+    held = Held()
+    streaming.gateway.clock.advance(601)
+    with streaming.gateway.fault("*", held):
+        poll = asyncio.create_task(streaming.coordinator.async_refresh())
+        await held.waiting.wait()
+        await asyncio.sleep(1)
+        in_flight = streaming.gateway._in_flight
+        assert URL_METER_STREAM in in_flight
+        # It occupies no slot, so that polls keep theirs.
+        assert len(in_flight) == 3
+        held.release()
+        await poll
+
+
+@pytest.mark.parametrize("firmware", ["8.2.4382", None], ids=["new firmware", "outage"])
+async def test_power_is_right_within_one_interval_of_the_gateways_return(live: Live, firmware: str | None) -> None:
+    installation = await live()
+    await frames(installation)
+    await installation.gateway.go_away()
+    for _ in range(5):
+        await installation.pass_time(60)
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_production")
+    assert installation.states()[name] == "unavailable"
+    installation.gateway.gateway.enable_live_data(enable=False)
+    if firmware:
+        await installation.gateway.upgrade(firmware)
+    else:
+        await installation.gateway.come_back()
+    # No poll is due: these are 60 seconds apart.
+    polled = requests(installation, "/production.json")
+    await frames(installation, 1)
+    assert requests(installation, "/production.json") == polled
+    assert float(installation.states()[name]) == pytest.approx(flow(installation, "production") / 1000, abs=0.02)
+
+
+@pytest.mark.usefixtures("cloud")
+async def test_power_is_right_within_one_interval_of_a_new_token(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    installation.gateway.revoke(installation.entry.data["token"])
+    await frames(installation, 6)
+    assert installation.coordinator.gateway.live.source is None
+    await installation.poll()
+    await frames(installation, 1)
+    assert live_at(installation) == installation.gateway.clock.now
 
 
 @pytest.mark.usefixtures("virtual_clock")

@@ -277,7 +277,7 @@ class Gateway:
 
     async def read_live(self) -> None:
         """Read live power once, and notify the listeners of the objects that it changed."""
-        if self.is_closed or self._lost:
+        if self.is_closed:
             return
         if (changed := await self.live.read(self._parser.cache.objects)) is not None and not self.is_closed:
             for listener in list(self._listeners):

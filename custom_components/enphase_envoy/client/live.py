@@ -347,7 +347,13 @@ class LivePower:
             except GatewayBusyError:
                 return None
             except _READ_ERRORS as err:
-                self._fail(path, str(err) or type(err).__name__)
+                is_absent = isinstance(err, aiohttp.ClientConnectorError) and not isinstance(
+                    err, aiohttp.ClientSSLError
+                )
+                self._fail(path, str(err) or type(err).__name__, is_absent=is_absent)
+                if is_absent:
+                    # So are the other sources.
+                    return None
                 continue
             if frame is None:
                 return None
@@ -379,8 +385,8 @@ class LivePower:
         if path == URL_LIVE_DATA_STATUS:
             if document["connection"].get("sc_stream") != "enabled":
                 await self._enable()
-                # The values stand still until then.
-                return None
+                # The values stood still until then.
+                document = await self._request(path)
             frame = status_frame(document, objects)
         else:
             frame = readings_frame(cast("list[dict[str, Any]]", document), objects)
@@ -422,8 +428,10 @@ class LivePower:
             raise LiveError("too large")
         return json_loads(path, document.body)
 
-    def _fail(self, path: str, reason: str) -> None:
-        self._resume_at[path] = self._clock() + self._backoffs[path].fail()
+    def _fail(self, path: str, reason: str, *, is_absent: bool) -> None:
+        if not is_absent:
+            # A gateway that can't be connected to needs no rest: its values are right soon after it is back.
+            self._resume_at[path] = self._clock() + self._backoffs[path].fail()
         self.failures[path] = reason
         if path == URL_METER_STREAM:
             self._stream.close()
