@@ -375,17 +375,7 @@ class Counter:
             and min(power, self.power) >= 0
             and held.since - self.at <= _SILENCE
         )
-        is_up, expected = capacity.direction is Direction.UP, held.gained
-        is_silent = held.since - self.at > _SILENCE
-        if is_up or (capacity.direction is Direction.UP_COMPUTED and not is_silent):
-            expected += (power + self.power) / 2 * max(0.0, held.since - self.at) / 3600
-        # Another explanation has to be twice as good; after a silence as good, but ten times where batteries may have
-        # fed the grid in it.
-        better = 2 if not is_silent else 1 if is_up else 10
-        own = abs(change - expected) / better
-        if capacity.direction is Direction.UP_COMPUTED and is_silent:
-            fed = _energy(_CERTAIN * max(0.0, -power, -self.power), held.at - self.at)
-            own = 0.0 if -fed <= change < 0 else own
+        expected, own = self._expected(held, power, capacity)
         best, part, least = None, None, inf
         for checkpoint in reversed(self.checkpoints):
             moved = self.value - self.offset - checkpoint.value + checkpoint.offset
@@ -412,6 +402,22 @@ class Counter:
         if capacity.direction is Direction.UP and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
             return Checkpoint(self.value, self.total, self.at, 0.0, self.offset, self.flowed, self.powered)
         return None
+
+    def _expected(self, held: Candidate, power: float, capacity: Capacity) -> tuple[float, float]:
+        """Return the Wh that flowed by the power, and by how many a checkpoint has to be missed less than that."""
+        change = held.value - self.value
+        is_up, expected = capacity.direction is Direction.UP, held.gained
+        is_silent = held.since - self.at > _SILENCE
+        if is_up or (capacity.direction is Direction.UP_COMPUTED and not is_silent):
+            expected += (power + self.power) / 2 * max(0.0, held.since - self.at) / 3600
+        # Another explanation has to be twice as good; after a silence as good, but ten times where batteries may have
+        # fed the grid in it.
+        better = 2 if not is_silent else 1 if is_up else 10
+        own = abs(change - expected) / better
+        if capacity.direction is Direction.UP_COMPUTED and is_silent:
+            fed = _energy(_CERTAIN * max(0.0, -power, -self.power), held.at - self.at)
+            own = 0.0 if -fed <= change < 0 else own
+        return expected, own
 
     def _tolerance(self, checkpoint: Checkpoint, held: Candidate, power: float, only_rises: bool) -> float:
         """Return by how many Wh the energy since a checkpoint may differ from what was counted.
