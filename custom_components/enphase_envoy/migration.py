@@ -36,8 +36,10 @@ _SUCCESSORS: Final = {
     "total_battery_percentage": "battery_level",
     "current_battery_capacity": "available_energy",
 }
-#: Unique ids after the serial number that only those components have.
+#: Unique ids after the serial number that only those components have: `inverters_running` and `inverters_total` were
+#: sensors of an earlier version of this one.
 _FOREIGN: Final = re.compile(
+    r"(?!inverters_(running|total)$)"
     r"((inverter_(data|info|pcu)|relay_(data|info|pcu)|inverters|relays|batteries|agg_batteries|lifetime_batteries)_\w+"
     r"|inverters|batteries|relays|firmware|envoy_software|grid_profile|grid_status|polling_interval|production_power"
     r"|total_battery_percentage|current_battery_capacity|battery_energy_(dis)?charged"
