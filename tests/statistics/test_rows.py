@@ -54,7 +54,7 @@ async def test_live_power_adds_no_rows_but_for_changes_that_are_worth_one(
     installation.gateway.house.enliven()
     lively = await rows_a_day(installation, 5, min(HOURS, 1))
     print(f"{profile}: rows a day polled {polled:.0f}, live {live:.0f}, live with a changing load {lively:.0f}")  # noqa: T201  (for the docs)
-    # The load changes once a minute.
-    assert live <= 1.2 * polled
+    # The load changes once a minute: some sensors show it between two polls, and again at the end of their minute.
+    assert live <= 1.5 * polled
     # The load changes by hundreds of watts in every frame, which four sensors of the power show.
     assert lively <= 2 * polled + 6 * DAY / 5

@@ -408,12 +408,12 @@ class Counter:
         change = held.value - self.value
         is_up, expected = capacity.direction is Direction.UP, held.gained
         is_silent = held.since - self.at > _SILENCE
-        if is_up or (capacity.direction is Direction.UP_COMPUTED and not is_silent):
+        if capacity.direction is not Direction.BOTH:
             expected += (power + self.power) / 2 * max(0.0, held.since - self.at) / 3600
         # Another explanation has to be twice as good; after a silence as good, but ten times where batteries may have
         # fed the grid in it.
         better = 2 if not is_silent else 1 if is_up else 10
-        own = abs(change - expected) / better
+        own = abs(change - (held.gained if is_silent and not is_up else expected)) / better
         if capacity.direction is Direction.UP_COMPUTED and is_silent:
             fed = _energy(_CERTAIN * max(0.0, -power, -self.power), held.at - self.at)
             own = 0.0 if -fed <= change < 0 else own
