@@ -90,6 +90,8 @@ FAILED_MIXED = (
     960,
     965,
     997,
+    1095,
+    1164,
 )
 #: Counters whose states are given to a real recorder.
 SAMPLE = 12

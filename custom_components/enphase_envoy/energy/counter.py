@@ -330,6 +330,8 @@ class Counter:
         if is_late or 0 < 2 * held.largest <= change:
             self._catch_up(change, is_late, held, reading, capacity)
             return None
+        if back := self._wrong_change(held, capacity):
+            return self._take_back(back, held, reading, capacity)
         return self._step(held, reading)
 
     def _catch_up(self, change: float, is_late: bool, held: Candidate, reading: Reading, capacity: Capacity) -> None:
@@ -401,6 +403,22 @@ class Counter:
             return best or part
         if capacity.direction is Direction.UP and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
             return Checkpoint(self.value, self.total, self.at, 0.0, self.offset, self.flowed, self.powered)
+        return None
+
+    def _wrong_change(self, held: Candidate, capacity: Capacity) -> Checkpoint | None:
+        """Return the checkpoint of a change that most of a step undoes, if what remains can have flowed since then.
+
+        Wrong readings may last for an hour, and report a wrong power as well.
+        """
+        change = held.value - self.value
+        for checkpoint in reversed(self.checkpoints):
+            seconds = held.at - checkpoint.at
+            moved = self.value - self.offset - checkpoint.value + checkpoint.offset
+            grown = change + moved
+            least = grown if capacity.direction is Direction.BOTH else 0.0
+            most = min(abs(change) / 2, _energy(self.limit(capacity), seconds))
+            if seconds <= 2 * HOUR and change * moved < 0 and least - _NOISE <= grown and abs(grown) <= most:
+                return replace(checkpoint)
         return None
 
     def _expected(self, held: Candidate, power: float, capacity: Capacity) -> tuple[float, float]:
