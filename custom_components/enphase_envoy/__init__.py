@@ -2,7 +2,7 @@
 
 from homeassistant.const import CONF_HOST, Platform
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import ConfigEntryNotReady
+from homeassistant.exceptions import ConfigEntryNotReady, HomeAssistantError
 from homeassistant.helpers import config_validation as cv, device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
@@ -33,9 +33,17 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> boo
     coordinator.battery_control = battery_control.async_create(hass, entry, gateway.clock)
     try:
         await coordinator.async_config_entry_first_refresh()
-    except ConfigEntryNotReady:
+    except ConfigEntryNotReady as err:
         # The next attempt uses the previous address if the gateway is there again.
         await address.async_return(hass, entry)
+        cause = coordinator.last_exception
+        if err.translation_key is None and isinstance(cause, HomeAssistantError):
+            # Home Assistant 2026.8 does not translate the reason.
+            raise ConfigEntryNotReady(
+                translation_domain=cause.translation_domain,
+                translation_key=cause.translation_key,
+                translation_placeholders=cause.translation_placeholders,
+            ) from cause
         raise
     entry.runtime_data = coordinator
     migration.async_adopt_entities(hass, entry)
