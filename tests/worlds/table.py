@@ -107,15 +107,15 @@ def print_days() -> None:
         print(f" | {len(world.messages)} |")
 
 
-def print_worlds(count: int, kind: Callable[[int], World], name: str) -> None:
+def print_worlds(seeds: range, kind: Callable[[int], World], name: str) -> None:
     """Print the figures of random worlds of a kind."""
     with Pool() as pool:
-        worlds = pool.map(partial(_run, kind), range(count), chunksize=5)
+        worlds = pool.map(partial(_run, kind), seeds, chunksize=5)
     counters = [(result, seed) for seed, found, _, _ in worlds for result in found]
     worst, seed = max(counters, key=lambda each: each[0].error)
     held, held_seed = max(counters, key=lambda each: each[0].held)
     beyond = {seed for result, seed in counters if result.error > result.allowed}
-    print(f"\n{count} {name} worlds, {len(counters)} counters")
+    print(f"\n{len(seeds)} {name} worlds, {len(counters)} counters")
     middle = median(result.error for result, _ in counters)
     print(f"|recorded - true|: worst {worst.error:,.0f} Wh (seed {seed}), median {middle:,.1f} Wh")
     print(f"worlds beyond 0.5 kWh or 0.5 %: {len(beyond)} {sorted(beyond)}")
@@ -131,7 +131,9 @@ if __name__ == "__main__":
     parser.add_argument(
         "worlds", type=int, nargs="?", default=1000, help="number of worlds of each kind (default: 1000)"
     )
+    parser.add_argument("--first", type=int, default=0, help="seed of the first world (default: 0)")
     options = parser.parse_args()
+    seeds = range(options.first, options.first + options.worlds)
     print_days()
-    print_worlds(options.worlds, random_world, "random")
-    print_worlds(options.worlds, mixed_world, "mixed")
+    print_worlds(seeds, random_world, "random")
+    print_worlds(seeds, mixed_world, "mixed")
