@@ -67,6 +67,14 @@
       return answers[message.type](message);
     },
   };
+  window.hass.connection = {
+    // As `subscribed` the test sends what another user stores.
+    subscribeMessage: async (callback, message) => {
+      window.calls.push(message);
+      window.subscribed = callback;
+      return () => (window.subscribed = null);
+    },
+  };
   window.stored = null;
   window.create = () => {
     document.querySelector("enphase-array-card")?.remove();

@@ -125,6 +125,26 @@ def test_only_panels_with_changed_states_are_written(page: Page) -> None:
     assert panel(page, 1).locator(".value").text_content() == "12"
 
 
+def test_arrangement_that_another_user_stores_is_shown(page: Page) -> None:
+    show_card(page, 4)
+    send = "(arrangement) => subscribed({ arrangement })"
+    panels = [{"serial": str(FIRST + 7 * number), "x": 3 * number, "y": 0, "landscape": False} for number in range(4)]
+    arrays = [{"name": name, "azimuth": None, "panels": panels[at : at + 2]} for name, at in (("East", 0), ("West", 2))]
+    page.evaluate(send, {"version": 1, "arrays": arrays})
+    page.get_by_text("West", exact=True).wait_for()
+    assert page.get_by_text("East", exact=True).is_visible()
+
+    # A card that is being edited shows it afterwards.
+    edit(page)
+    page.evaluate(send, None)
+    assert page.get_by_role("button", name="Save").is_visible()
+    page.get_by_role("button", name="Cancel").click()
+    assert page.get_by_text("East", exact=True).count() == 0
+
+    page.evaluate("document.querySelector('enphase-array-card').remove()")
+    assert page.evaluate("subscribed") is None
+
+
 def test_click_and_keyboard_open_the_dialog_of_a_panel(page: Page) -> None:
     show_card(page, 24)
     panel(page, 3).click()

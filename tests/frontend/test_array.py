@@ -20,6 +20,7 @@ from tests.helpers.integration import SetUp, entity_id
 
 GET = f"{DOMAIN}/array/get"
 SET = f"{DOMAIN}/array/set"
+SUBSCRIBE = f"{DOMAIN}/array/subscribe"
 
 
 def arrangement(*serials: str) -> dict[str, Any]:
@@ -109,6 +110,19 @@ async def test_arrangement_is_stored_for_all_users_and_removed_with_the_entry(
     assert await error(client, SET, entry_id=entry.entry_id, arrangement=stored) == "not_found"
 
 
+async def test_stored_arrangement_is_sent_to_all_subscribers(
+    hass: HomeAssistant, set_up: SetUp, hass_ws_client: WebSocketGenerator, hass_read_only_access_token: str
+) -> None:
+    entry_id = (await set_up()).entry.entry_id
+    admin, reader = await hass_ws_client(hass), await hass_ws_client(hass, hass_read_only_access_token)
+    await result(reader, SUBSCRIBE, entry_id=entry_id)
+    for stored in (arrangement("1"), None):
+        await result(admin, SET, entry_id=entry_id, arrangement=stored)
+        assert (await reader.receive_json())["event"] == {"arrangement": stored}
+    await reader.close()
+    await result(admin, SET, entry_id=entry_id, arrangement=arrangement("1"))
+
+
 async def test_users_without_administrator_rights_only_read(
     hass: HomeAssistant, set_up: SetUp, hass_ws_client: WebSocketGenerator, hass_read_only_access_token: str
 ) -> None:
@@ -163,4 +177,4 @@ async def test_set_up_without_frontend_registers_the_commands(hass: HomeAssistan
     if absent == "frontend":
         assert await async_setup_component(hass, "http", {})
     assert await async_setup_component(hass, DOMAIN, {})
-    assert {GET, SET} <= {*hass.data["websocket_api"]}
+    assert {GET, SET, SUBSCRIBE} <= {*hass.data["websocket_api"]}

@@ -8,6 +8,7 @@ from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr, entity_registry as er
+from homeassistant.helpers.dispatcher import async_dispatcher_connect, async_dispatcher_send
 import voluptuous as vol
 
 from ..const import DOMAIN
@@ -33,6 +34,7 @@ _SET: Final[Any] = {
     #: None for the automatic arrangement.
     vol.Required("arrangement"): vol.Any(None, ARRANGEMENT),
 }
+_SUBSCRIBE: Final[Any] = {vol.Required("type"): f"{DOMAIN}/array/subscribe", vol.Required("entry_id"): str}
 
 
 @callback
@@ -40,6 +42,7 @@ def async_register(hass: HomeAssistant) -> None:
     """Register the commands."""
     websocket_api.async_register_command(hass, get_array)
     websocket_api.async_register_command(hass, set_array)
+    websocket_api.async_register_command(hass, subscribe_array)
 
 
 @websocket_api.websocket_command(_GET)
@@ -86,7 +89,25 @@ async def set_array(hass: HomeAssistant, connection: websocket_api.ActiveConnect
         await store.async_remove()
     else:
         await store.async_save_now(message["arrangement"])
+    async_dispatcher_send(hass, _signal(entry.entry_id), message["arrangement"])
     connection.send_result(message["id"])
+
+
+@websocket_api.websocket_command(_SUBSCRIBE)
+@callback
+def subscribe_array(hass: HomeAssistant, connection: websocket_api.ActiveConnection, message: dict[str, Any]) -> None:
+    """Send an event with the arrangement of an entry, None for the automatic one, whenever a user stores it."""
+
+    @callback
+    def send(arrangement: dict[str, Any] | None) -> None:
+        connection.send_event(message["id"], {"arrangement": arrangement})
+
+    connection.subscriptions[message["id"]] = async_dispatcher_connect(hass, _signal(message["entry_id"]), send)
+    connection.send_result(message["id"])
+
+
+def _signal(entry_id: str) -> str:
+    return f"{DOMAIN}_arrangement_{entry_id}"
 
 
 def _panels(hass: HomeAssistant, entry: ConfigEntry[Any]) -> Iterator[dict[str, Any]]:

@@ -327,6 +327,7 @@ class EnphaseArrayCard extends HTMLElement {
     this._pause();
     clearInterval(this._refresh);
     this._resized.disconnect();
+    this._subscribe();
   }
 
   getCardSize() {
@@ -361,7 +362,23 @@ class EnphaseArrayCard extends HTMLElement {
     }
     this._panels = new Map((this._data?.panels ?? []).map((panel) => [panel.serial, panel]));
     if (!this._editing) this._arrange();
+    this._subscribe();
     this._readAgain();
+  }
+
+  /** Show what other users store, in a card that is being edited after that. */
+  async _subscribe() {
+    const entry = this.isConnected ? this._data?.entry_id : undefined;
+    if (entry === this._subscribed) return;
+    this._subscribed = entry;
+    const unsubscribe = this._unsubscribe;
+    const onStored = ({ arrangement }) => {
+      this._data.arrangement = arrangement;
+      if (!this._editing) this._arrange();
+    };
+    const message = { type: "enphase_envoy/array/subscribe", entry_id: entry };
+    this._unsubscribe = entry && this._hass.connection.subscribeMessage(onStored, message).catch(() => null);
+    (await unsubscribe)?.();
   }
 
   /** Read what is not in the states: a report of the integration, and today's statistics where there is none. */
