@@ -32,6 +32,7 @@ from homeassistant.helpers.storage import Store
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.enphase_envoy.client.live import LivePower
+from custom_components.enphase_envoy.client.paths import PERIODS
 from custom_components.enphase_envoy.const import DOMAIN, OPTION_DISABLE_KEEP_ALIVE
 from custom_components.enphase_envoy.issues import COUNTER_STEP
 from custom_components.enphase_envoy.statistics.recorder import ROW, Correction, PendingCorrections
@@ -238,9 +239,9 @@ class Soak:
         #: Seconds for which the wrong values are held back at least, and steps that were shown, in Wh.
         self._held_for: float = HELD
         self._shown_steps: list[float] = []
-        #: Corrections that are due, and those that were applied.
+        #: Corrections that are due, and those that were applied: entity, time and Wh.
         self._corrections: list[Correction] = []
-        self._applied: list[Correction] = []
+        self._applied: list[tuple[str, int, int]] = []
         #: Times of the last poll that succeeded, or of an older answer that live power covers, and of the
         #: last poll that may have succeeded: the gateway restarts at night.
         self._last_success = self._last_possible_success = installation.gateway.clock.now
@@ -438,7 +439,9 @@ class Soak:
         if kind == "meter":
             return Incident(kind, (), 0, new_meter=True)
         path, record = draw.choice([row for row in RECORDS if row[0] in self._paths])
-        return Incident(kind, ((path, Missing(record)),), 5 * minutes, missing=True, wait=RARE)
+        # After a reload meanwhile there is no object without the next answer.
+        wait = max([RARE, *(period + 2 * POLL for url, period in PERIODS.items() if url.partition("?")[0] == path)])
+        return Incident(kind, ((path, Missing(record)),), 5 * minutes, missing=True, wait=wait)
 
     async def _run_incident(self, incident: Incident) -> None:
         """Run an incident, and check that the installation recovers."""
@@ -633,12 +636,12 @@ class Soak:
                 starts = [correction.at + later for later in (0, ROW)]
                 energy = [recorded.rows[start - start % ROW] / -correction.watt_hours for start in starts]
                 recorded.correct(starts[energy[1] > energy[0]], correction.watt_hours)
-        self._applied += self._corrections
+            self._applied.append((correction.entity_id, round(correction.at), round(correction.watt_hours)))
         self._corrections.clear()
 
     def _corrected(self, name: str) -> str:
         """Return the last corrections of a counter, and the last large rows."""
-        applied = [(round(each.at), round(each.watt_hours)) for each in self._applied if each.entity_id == name]
+        applied = [(at, watt_hours) for entity_id, at, watt_hours in self._applied if entity_id == name]
         rows = [(round(start), round(energy)) for start, energy in self._recorded[name].rows.items()]
         return f"corrections {applied[-3:]}, rows {rows[-15:]}"
 
