@@ -402,6 +402,26 @@ async def test_poll_requests_what_live_power_covers_every_second_time(live: Live
     assert requests(installation, ENDPOINT_URL_METERS_READINGS) == 2
 
 
+@pytest.mark.parametrize("fault", [Status(503), Body("<html>")], ids=["status", "content"])
+async def test_one_endpoint_that_fails_is_no_lost_gateway_where_few_are_due(live: Live, fault: Fault) -> None:
+    installation = await live()
+    gateway = installation.coordinator.gateway
+    await frames(installation)
+    failed = 0
+    for _ in range(10):
+        await frames(installation, 8)
+        installation.gateway.clock.advance(15)
+        await gateway.read_live()
+        due = await gateway._due(gateway._scheduler.new_cycle())
+        if len(due) == 1:
+            failed += 1
+            with installation.gateway.fault(min(due), fault):
+                await gateway.poll()
+        else:
+            await gateway.poll()
+    assert failed
+
+
 async def test_live_power_is_read_beside_a_slow_poll(live: Live) -> None:
     installation = await live()
     await frames(installation)

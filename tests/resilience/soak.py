@@ -86,6 +86,8 @@ LIVE_POLL: Final = 91
 #: Wh by which a new meter differs at least: three CTs can carry 432 kWh in the two hours by which a meter may be late,
 #: and less than that counts as late energy.
 NEW_METER: Final = 500_000.0
+#: Seconds within which a step takes back another one that it undoes but for what the CTs can carry.
+TAKEN_BACK_WITHIN: Final = 2 * 3600
 #: kWh that can flow in a row of statistics, if it contains the energy of an hour without readings.
 LARGEST_ROW: Final = 40.0
 
@@ -239,6 +241,8 @@ class Soak:
         #: Seconds for which the wrong values are held back at least, and steps that were shown, in Wh.
         self._held_for: float = HELD
         self._shown_steps: list[float] = []
+        #: When the meter was replaced last.
+        self._replaced_at = float("-inf")
         #: Corrections that are due, and those that were applied: entity, time and Wh.
         self._corrections: list[Correction] = []
         self._applied: list[tuple[str, int, int]] = []
@@ -421,7 +425,9 @@ class Soak:
         """Return the next incident."""
         draw, minutes = self._random, self._random.choice((1, 2, 4, 8, 12))
         kinds = ("one", "one", "one", "some", "whole", "unauthorized", "counter", "counter", "record", "meter")
-        kind = draw.choice(kinds)
+        # A second new meter may seem to be the end of a first one that was wrong.
+        again = self._now - self._replaced_at >= TAKEN_BACK_WITHIN
+        kind = draw.choice(kinds if again else kinds[:-1])
         if kind in {"one", "some"}:
             fault = draw.choice(FAULTS)()
             paths = draw.sample(self._paths, min(len(self._paths), 1 if kind == "one" else 3))
@@ -477,6 +483,7 @@ class Soak:
     async def _replace_meter(self) -> None:
         """Replace the meter of the grid by one with another import, and wait until that is shown."""
         house, names = self.installation.gateway.house, {name for name in self._recorded if "consumption" in name}
+        self._replaced_at = self._now
         # More than may count as late energy, and never as much as before: that would take it back.
         total, sign = house.total("imported"), self._random.choice((1, -1))
         more = max(self._random.uniform(0.2, 0.5) * total, self._random.uniform(1, 2) * NEW_METER)

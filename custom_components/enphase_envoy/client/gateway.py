@@ -262,8 +262,8 @@ class Gateway:
             self._was_production_empty = is_empty
             if self._parser.lists_too_few_inverters:
                 self.request_probe()
-            if new := self._parser.signs_of_new_hardware() - cycle.requested:
-                await self._fetch(cycle, new, self.timeouts.poll)
+            if more := self._another(cycle) or self._parser.signs_of_new_hardware() - cycle.requested:
+                await self._fetch(cycle, more, self.timeouts.poll)
                 await self._parse(cycle)
             # Answers that are only late prove that the gateway responds: the values shown expire by themselves.
             on_time = cycle.requested - self._scheduler.late
@@ -299,9 +299,24 @@ class Gateway:
         if (due - late or spared) and not self._lost:
             return due
         # All others pause after failures, or are still under way: the fastest shows whether that is over.
-        free = sorted(in_use - late, key=lambda path: (endpoints[path].duration, path))
-        await self._fetch(cycle, free[:1], self.timeouts.poll)
+        await self._fetch(cycle, self._fastest(in_use), self.timeouts.poll)
         return in_use if cycle.answered else set()
+
+    def _another(self, cycle: PollCycle) -> list[str]:
+        """Return one more endpoint to request where all that were due failed: with live power these are few.
+
+        One that did not fail the last time: without data from any endpoint the gateway is lost.
+        """
+        on_time = cycle.requested - self._scheduler.late
+        if not on_time or cycle.answered or cycle.unreachable or self._lost:
+            return []
+        good = {path for path in self._parser.paths if not self._scheduler.endpoints[path].failure}
+        return self._fastest(good - cycle.requested)
+
+    def _fastest(self, paths: AbstractSet[str]) -> list[str]:
+        """Return the fastest of the endpoints without a request under way; none where there is none."""
+        endpoints = self._scheduler.endpoints
+        return sorted(paths - self._scheduler.late, key=lambda path: (endpoints[path].duration, path))[:1]
 
     def _spared(self) -> set[str]:
         """Return endpoints that live power covers, requested in the last poll: every second one is enough for them.
