@@ -165,3 +165,17 @@ async def test_parsing_can_not_wait(simulate: Simulate) -> None:
         updater = WaitingUpdater(envoy.firmware, envoy.get, envoy.get, None)  # type: ignore[arg-type]
         with pytest.raises(RuntimeError, match="made a request"):
             envoy.parse(updater, {})
+
+
+async def test_session_that_is_closed_in_the_middle_of_a_request_is_a_failed_connection(simulate: Simulate) -> None:
+    """The entry is unloaded while Home Assistant's middleware has control."""
+    house = await simulate("standard_7_6")
+
+    async def close(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        await session.close()
+        return await handler(request)
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False), middlewares=(close,)) as session:
+        gateway = Gateway(house.host, session)
+        with pytest.raises(GatewayError, match="cannot_connect"):
+            await gateway.identify()

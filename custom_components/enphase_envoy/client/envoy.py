@@ -219,23 +219,20 @@ class TokenAuth(EnvoyTokenAuth):
     @override
     async def _check_jwt(self, client: aiohttp.ClientSession) -> None:  # type: ignore[override]
         limit = aiohttp.ClientTimeout(total=self.timeouts.token_check)
-        if client.closed:
-            raise GatewayError(Reason.CANNOT_CONNECT, "closed")
         try:
-            async with (
-                self.slot(URL_AUTH_CHECK_JWT),
+            async with self.slot(URL_AUTH_CHECK_JWT):
                 # A redirect proves nothing about the token.
-                client.get(
-                    self.get_endpoint_url(URL_AUTH_CHECK_JWT),
-                    headers=self.headers,
-                    timeout=limit,
-                    allow_redirects=False,
-                ) as response,
-            ):
-                if response.status == HTTPStatus.OK:
-                    self._cookies = {name: morsel.value for name, morsel in response.cookies.items()}
-                    return
-        except (GatewayBusyError, aiohttp.ClientError, TimeoutError) as err:
+                with _closed_translated(client):
+                    async with client.get(
+                        self.get_endpoint_url(URL_AUTH_CHECK_JWT),
+                        headers=self.headers,
+                        timeout=limit,
+                        allow_redirects=False,
+                    ) as response:
+                        if response.status == HTTPStatus.OK:
+                            self._cookies = {name: morsel.value for name, morsel in response.cookies.items()}
+                            return
+        except (GatewayBusyError, aiohttp.ClientError, EnvoyClientClosedError, TimeoutError) as err:
             raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
         if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise GatewayError(Reason.TOKEN_REJECTED, f"HTTP {response.status}")
@@ -546,10 +543,13 @@ def _check_count(data: GatewayData) -> None:
 
 @contextmanager
 def _closed_translated(client: aiohttp.ClientSession) -> Iterator[None]:
-    """Raise EnvoyClientClosedError in place of aiohttp's RuntimeError when the session is closed."""
+    """Raise EnvoyClientClosedError when the session is closed.
+
+    aiohttp raises RuntimeError, and one of the others when the session is closed between two steps of a request.
+    """
     try:
         yield
-    except RuntimeError as err:
+    except (RuntimeError, AttributeError, AssertionError) as err:
         if client.closed:
             raise EnvoyClientClosedError("session closed") from err
         raise
