@@ -11,7 +11,8 @@ from unittest.mock import patch
 from aiohttp.resolver import ThreadedResolver
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder import Recorder
-from homeassistant.core import HomeAssistant
+from homeassistant.components.recorder.tasks import RecorderTask
+from homeassistant.core import Event, HomeAssistant
 from homeassistant.helpers import aiohttp_client
 from homeassistant.helpers.entity_registry import EVENT_ENTITY_REGISTRY_UPDATED
 from homeassistant.setup import async_setup_component
@@ -102,12 +103,28 @@ def virtual_clock(hass: HomeAssistant) -> Iterator[None]:
 
 @pytest.fixture
 def recorder_config() -> dict[str, Any]:
-    """Return the configuration of the recorder: only states of sensors, which are committed at once."""
+    """Return the configuration of the recorder: only states of sensors, which `_commit_when_idle` commits."""
     return {
-        "commit_interval": 0,
+        "commit_interval": 3600,
         "include": {"domains": ["sensor"]},
         "exclude": {"event_types": [EVENT_ENTITY_REGISTRY_UPDATED]},
     }
+
+
+@pytest.fixture(autouse=True)
+def _commit_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the recorder commit whenever its queue is empty: a commit after each state takes longer than all else.
+
+    A database in memory has one connection, which the recorder holds until it commits: others wait for all states.
+    """
+    process = Recorder._guarded_process_one_task_or_event_or_recover
+
+    def process_and_commit(recorder: Recorder, task: RecorderTask | Event[Any]) -> None:
+        process(recorder, task)
+        if recorder._queue.empty():
+            recorder._commit_event_session_or_retry()
+
+    monkeypatch.setattr(Recorder, "_guarded_process_one_task_or_event_or_recover", process_and_commit)
 
 
 @pytest.fixture
