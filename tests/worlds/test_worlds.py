@@ -92,6 +92,12 @@ FAILED_MIXED = (
     997,
     1095,
     1164,
+    1189,
+    1280,
+    1290,
+    1497,
+    1715,
+    1917,
 )
 #: Counters whose states are given to a real recorder.
 SAMPLE = 12

@@ -199,7 +199,7 @@ class Counter:
         """Note that it had its value until then: the budget grows, up to what the counter may be late with."""
         if at > self.at:
             self.powered += abs(self.power) * (at - self.at) / 3600
-            limit = self.limit(capacity) / 3600
+            limit = self.limit(capacity, self.power) / 3600
             earned = limit * (at - self.at)
             self.budget = min(self.budget + earned, max(earned, limit * capacity.late))
             self.at = at
@@ -283,11 +283,10 @@ class Counter:
             self.learned = max(self.learned, min(_LEARNED * self.limit(capacity), 3600 * abs(energy) / seconds))
         self.budget = max(0.0, self.budget - abs(energy))
         self.total += energy
-        self._publish(self.value + energy, reading)
+        self._publish(self.value + energy, reading, capacity)
 
-    def _publish(self, value: float, reading: Reading) -> None:
-        watts = max(abs(reading.power), abs(self.power))
-        self.powered += watts * max(0.0, reading.at - self.at) / 3600
+    def _publish(self, value: float, reading: Reading, capacity: Capacity) -> None:
+        self.known_at(reading.at, capacity)
         if value != self.value:
             self.moved = reading.at
         self.value, self.at, self.own, self.power = value, reading.at, reading.own, reading.power
@@ -302,8 +301,8 @@ class Counter:
         carried = _energy(self.limit(capacity, reading.power), reading.at - held.at) if held else 0.0
         if (
             held is None
-            or change < -(_NOISE if capacity.direction is Direction.UP else carried)
-            or (change > carried and held.value < self.value)
+            or (change < -_NOISE and capacity.direction is Direction.UP)
+            or (abs(change) > carried and change * (self.value - held.value) > 0)
         ):
             self.candidate = self._series(reading)
             self.candidate.largest = abs(value - self.value) if both else value - self.value
@@ -327,23 +326,24 @@ class Counter:
             return None
         if back:
             return self._take_back(back, held, reading, capacity)
-        if is_late or 0 < 2 * held.largest <= change:
+        rise = abs(change) if capacity.direction is Direction.BOTH else change
+        if is_late or 0 < 2 * held.largest <= rise:
             self._catch_up(change, is_late, held, reading, capacity)
             return None
         if back := self._wrong_change(held, capacity):
             return self._take_back(back, held, reading, capacity)
-        return self._step(held, reading)
+        return self._step(held, reading, capacity)
 
     def _catch_up(self, change: float, is_late: bool, held: Candidate, reading: Reading, capacity: Capacity) -> None:
         """Publish energy that was late, or beyond the limit; of a computed consumption that fell, its rises."""
         energy = held.gained if change < 0 and capacity.direction is Direction.UP_COMPUTED else change
         self._mark(change, reading.at)
         if not is_late:
-            self.learned = max(self.learned, _POSSIBLE * 3600 * change / (reading.at - self.at))
+            self.learned = max(self.learned, _POSSIBLE * 3600 * abs(change) / (reading.at - self.at))
         self.offset += energy - change
         self._count(energy, reading, capacity)
 
-    def _step(self, held: Candidate, reading: Reading) -> Step:
+    def _step(self, held: Candidate, reading: Reading, capacity: Capacity) -> Step:
         """Publish what no energy explains, as the gateway reports it."""
         gained = self._flowed(held)
         # Zero is the first reading of a gateway that is starting.
@@ -353,7 +353,7 @@ class Counter:
         self.offset = self.budget = 0.0
         self.total += gained
         self.flowed += gained
-        self._publish(reading.value, reading)
+        self._publish(reading.value, reading, capacity)
         return step
 
     # Changes that turn out to be wrong
@@ -396,8 +396,10 @@ class Counter:
                     continue
                 # Part of a rise may have been energy.
                 if change < 0 and misfit >= -near and self._is_same_counter(checkpoint):
-                    part = part or checkpoint
-            if abs(misfit) <= near and abs(misfit) < own and excess < least:
+                    part = part or replace(checkpoint, offset=checkpoint.offset + wrap)
+            # Within a tolerance that is larger than a fall, any checkpoint explains it.
+            unclear = change < 0 and near > abs(change + wrap)
+            if abs(misfit) <= near and not unclear and abs(misfit) < own and excess < least:
                 best, least = replace(checkpoint, offset=checkpoint.offset + wrap), excess
         if best or part:
             return best or part
@@ -472,7 +474,7 @@ class Counter:
         ]
         self._mark(held.value - self.value, reading.at)
         self.total, self.offset = total, value - raw
-        self._publish(value, reading)
+        self._publish(value, reading, capacity)
         return step
 
     def _flowed(self, held: Candidate) -> float:
