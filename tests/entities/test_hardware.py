@@ -1,6 +1,7 @@
 """Added, missing and deleted hardware, and its entries in the device registry."""
 
 from itertools import count
+import re
 from typing import Any
 
 from homeassistant.components import websocket_api  # noqa: F401  (used to delete a device)
@@ -112,6 +113,35 @@ async def test_collar_reports_an_outage_by_its_mode(
     installation.gateway.house.switch_grid(closed=False)
     await installation.poll_all()
     assert installation.states()[grid_status] == "off"
+
+
+@pytest.mark.usefixtures("entity_registry_enabled_by_default")
+@pytest.mark.parametrize(
+    ("profile", "kinds"),
+    [
+        ("full_battery", {"inverter", "encharge", "enpower"}),
+        ("collar", {"inverter", "encharge", "collar", "c6_combiner"}),
+        ("ac_batteries", {"inverter", "ac_battery"}),
+    ],
+)
+async def test_hardware_that_never_reported_has_no_time_of_a_report(
+    hass: HomeAssistant, simulate: Simulate, monkeypatch: pytest.MonkeyPatch, profile: str, kinds: set[str]
+) -> None:
+    """The date of its report is 0."""
+    dates = {"lastReportDate", "last_rpt_date", "endDate"}
+
+    def never(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: 0 if key in dates else never(item) for key, item in value.items()}
+        return [never(item) for item in value] if isinstance(value, list) else value
+
+    gateway = await simulate(profile)
+    with gateway.fault("*", Change(never)):
+        installation = await set_up_for(hass, gateway, monkeypatch)
+    times = {name: state for name, state in installation.states().items() if name.endswith("_last_reported")}
+    assert {re.sub(r"^sensor\.|_\d+_last_reported$", "", name) for name in times} == kinds
+    assert set(times.values()) == {"unknown"}
+    await hass.config_entries.async_unload(installation.entry.entry_id)
 
 
 async def test_relay_has_the_name_of_its_load(hass: HomeAssistant, set_up: SetUp) -> None:

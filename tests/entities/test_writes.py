@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from homeassistant.const import EntityCategory
+from homeassistant.const import STATE_UNKNOWN, EntityCategory
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import area_registry as ar, device_registry as dr, entity_registry as er
@@ -25,7 +25,7 @@ from tests.entities.test_controls import (
     use,
 )
 from tests.helpers.integration import SetUp, entity_id
-from tests.simulator import Change, Status
+from tests.simulator import Change, Replace, Status
 
 #: Values of a kind that no library models, which must come back unchanged.
 UNKNOWN: dict[str, Any] = {"new_key": "none", "new_list": [], "new_flag": "true", "new_null": None}
@@ -177,6 +177,25 @@ async def test_mode_that_the_library_does_not_use_is_sent_as_reported(
     (write,) = installation.gateway.writes
     assert write.body["tariff"]["storage_settings"]["mode"] == mode
     assert write.body["tariff"]["storage_settings"]["reserved_soc"] == 45
+
+
+async def test_unknown_mode_is_unknown_and_can_be_changed(hass: HomeAssistant, set_up: SetUp) -> None:
+    """The select keeps its options, and writing goes on working."""
+    installation, changed = await set_up("full_battery"), control(f"{ENPOWER}_storage_mode", "backup")
+    select = entity_id(hass, "select", changed.unique_id)
+    before = hass.states.get(select)
+    with installation.gateway.fault(TARIFF, Replace("tariff.storage_settings.mode", "ai-optimization")):
+        await installation.poll_all()
+        state = hass.states.get(select)
+        assert before
+        assert state
+        assert state.state == STATE_UNKNOWN
+        assert state.attributes == before.attributes
+        await use(hass, changed)
+    (write,) = installation.gateway.writes
+    assert write.body["tariff"]["storage_settings"]["mode"] == "backup"
+    await installation.poll_all()
+    assert installation.states()[select] == "backup"
 
 
 async def test_mode_disables_the_optimisation_of_schedules(hass: HomeAssistant, set_up: SetUp) -> None:
