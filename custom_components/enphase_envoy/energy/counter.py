@@ -397,8 +397,9 @@ class Counter:
                 # Part of a rise may have been energy.
                 if change < 0 and misfit >= -near and self._is_same_counter(checkpoint):
                     part = part or replace(checkpoint, offset=checkpoint.offset + wrap)
-            # Within a tolerance that is larger than a fall, any checkpoint explains it.
-            unclear = change < 0 and near > abs(change + wrap)
+            # Within a tolerance that is larger than a fall, any checkpoint explains it: only its own change counts then.
+            is_undone = abs(change + wrap + checkpoint.jump) <= abs(change + wrap) / 2
+            unclear = change < 0 and near > abs(change + wrap) and not is_undone
             if abs(misfit) <= near and not unclear and abs(misfit) < own and excess < least:
                 best, least = replace(checkpoint, offset=checkpoint.offset + wrap), excess
         if best or part:
