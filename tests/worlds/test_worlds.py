@@ -97,7 +97,6 @@ FAILED_MIXED = (
     1290,
     1497,
     1715,
-    1917,
 )
 #: Counters whose states are given to a real recorder.
 SAMPLE = 12

@@ -397,9 +397,7 @@ class Counter:
                 # Part of a rise may have been energy.
                 if change < 0 and misfit >= -near and self._is_same_counter(checkpoint):
                     part = part or replace(checkpoint, offset=checkpoint.offset + wrap)
-            # Within a tolerance that is larger than a fall, any checkpoint explains it: only its own change counts then.
-            is_undone = abs(change + wrap + checkpoint.jump) <= abs(change + wrap) / 2
-            unclear = change < 0 and near > abs(change + wrap) and not is_undone
+            unclear = change < 0 and _is_unclear(change + wrap, checkpoint, near)
             if abs(misfit) <= near and not unclear and abs(misfit) < own and excess < least:
                 best, least = replace(checkpoint, offset=checkpoint.offset + wrap), excess
         if best or part:
@@ -494,6 +492,11 @@ class Counter:
             held.since, held.at = follow(held.since), follow(held.at)
         for checkpoint in self.checkpoints:
             checkpoint.at = follow(checkpoint.at)
+
+
+def _is_unclear(change: float, checkpoint: Checkpoint, near: float) -> bool:
+    """Return whether any checkpoint explains a fall, smaller than the tolerance, that does not undo this one."""
+    return near > abs(change) and abs(change + checkpoint.jump) > abs(change) / 2
 
 
 def _energy(watts: float, seconds: float) -> float:
