@@ -44,7 +44,7 @@ class Shown(StrEnum):
 #: Parts of the messages.
 ERRORS: Final = {
     # After an error of the service, nothing is requested for five minutes at first.
-    Shown.UNAVAILABLE: "not responding|Try again in some minutes",
+    Shown.UNAVAILABLE: "not responding|Try again in a few minutes",
     Shown.NOT_OFFERED: "does not offer this setting",
     Shown.REFUSED: "refused the change",
     Shown.NO_OPTION: "not valid",

@@ -13,9 +13,9 @@ const TEXTS = {
     today: "Today", play: "Play the day", pause: "Pause", previous: "Previous day", next: "Next day", time: "Time",
     panels: "{n} panels", one: "1 panel", noPanels: "No panels found", noData: "No data", good: "Good", warning: "Warning",
     problem: "Problem", not_producing: "Does not produce", no_reports: "Does not report", degraded: "Produces less than before",
-    share: "{n} of its neighbours", selected: "{n} selected", saved: "Arrangement saved", noHistory: "No history of this day",
+    share: "{n} of its neighbors", selected: "{n} selected", saved: "Arrangement saved", noHistory: "No history of this day",
     loading: "Loading…", failed: "Failed: {n}", invalid: "The file contains no arrangement", display: "Show at first",
-    heading: "Title", percent: "% of neighbours", gateway: "Gateway", slider: "Show the slider of the day", noEntry: "The integration is not set up",
+    heading: "Title", percent: "% of neighbors", gateway: "Gateway", slider: "Show the slider of the day", noEntry: "The integration is not set up",
     help: "Drag panels, or move them with Shift and the arrow keys. R rotates, Space selects. Drag beside the panels to select several.",
   },
   de: {
