@@ -687,7 +687,9 @@ class Soak:
         missing = self._incident is not None and self._incident.missing
         self._require(age >= AVAILABLE or not unavailable or missing, f"unavailable after {age:.0f} s: {unavailable}")
         since = self._now - self._last_possible_success
-        if self._incident and self._incident.whole and age != float("inf") and since >= UNAVAILABLE:
+        # The gateway may answer between two restarts.
+        is_lost = self._incident and self._incident.whole and age != float("inf") and not self._night
+        if is_lost and since >= UNAVAILABLE:
             power = next(name for name in self._names if name.endswith("current_power_production"))
             self._require(power in unavailable, f"{power} is available after {since:.0f} s")
         for state in states.async_all("sensor"):
