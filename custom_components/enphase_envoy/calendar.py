@@ -87,7 +87,9 @@ def _events(schedule: Schedule, start: datetime, end: datetime, zone: tzinfo) ->
             begins = datetime.combine(day, schedule.start, zone)
             following = schedule.end <= schedule.start
             ends = datetime.combine(day + timedelta(days=following), schedule.end, zone)
-            if begins < end and ends > start:
+            # An hour that summer time skips makes some events short, and those within it empty.
+            is_empty = ends.timestamp() <= begins.timestamp()
+            if begins < end and ends > start and not is_empty:
                 limit = None if schedule.limit is None else f"{schedule.limit:.0f} %"
                 yield CalendarEvent(begins, ends, _SUMMARIES[schedule.kind], description=limit, uid=schedule.id or None)
         day += timedelta(days=1)
