@@ -87,6 +87,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: EnvoyConfigEntry) -> No
     if coordinator := getattr(entry, "runtime_data", None):
         # Home Assistant removes an entry also if it could not be unloaded.
         await coordinator.async_close()
+    battery_control.async_end_unused(hass, entry)
     issues.async_clear_all(hass, entry)
     migration.async_hand_over(hass, entry)
     for subject in STORES:

@@ -5,15 +5,18 @@ changed through Enphase's cloud; the gateway follows within 10 to 20 seconds as 
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from datetime import tzinfo
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 from awesomeversion import AwesomeVersion
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import CONF_PASSWORD, CONF_USERNAME, EVENT_HOMEASSISTANT_CLOSE
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.aiohttp_client import async_create_clientsession
+from homeassistant.util import dt as dt_util
 from homeassistant.util.hass_dict import HassKey
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.tariff import EnvoyStorageMode, EnvoyStorageSettings
@@ -46,8 +49,16 @@ PROFILES: Final[Mapping[EnvoyStorageMode, Profile]] = {
     EnvoyStorageMode.BACKUP: Profile.BACKUP,
 }
 
+
+class _Session(NamedTuple):
+    """A session of an account, and what ends it."""
+
+    client: CloudClient
+    end: CALLBACK_TYPE
+
+
 #: Sessions of accounts, which survive a reload of their entry: a multi-factor account needs the user for a new one.
-_CLIENTS: HassKey[dict[tuple[str, str], CloudClient]] = HassKey(f"{DOMAIN}_cloud_clients")
+_CLIENTS: HassKey[dict[tuple[str, str], _Session]] = HassKey(f"{DOMAIN}_cloud_clients")
 #: The sites of all entries: a site is read every five minutes at most, also where its entry is reloaded.
 _SITES: HassKey[dict[tuple[CloudClient, str], BatteryCloud]] = HassKey(f"{DOMAIN}_cloud_sites")
 
@@ -56,13 +67,38 @@ _SITES: HassKey[dict[tuple[CloudClient, str], BatteryCloud]] = HassKey(f"{DOMAIN
 def async_client(hass: HomeAssistant, entry: ConfigEntry[Any], clock: Callable[[], float]) -> CloudClient:
     """Return the session of an entry's account with the cloud; no request is made."""
     clients = hass.data.setdefault(_CLIENTS, {})
-    account = entry.data[CONF_USERNAME], entry.data[CONF_PASSWORD]
+    account = _account(entry)
     if account not in clients:
         # The cookies belong to the account, not to Home Assistant's other sessions.
         http = async_create_clientsession(hass, auto_cleanup=False, cookie_jar=aiohttp.DummyCookieJar())
-        hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, callback(lambda _event: http.detach()))
-        clients[account] = CloudClient(http, *account, clock, cloud_client.BASE_URL)
-    return clients[account]
+        client = CloudClient(http, *account, clock, cloud_client.BASE_URL)
+        stop_listening = hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, callback(lambda _event: http.detach()))
+
+        @callback
+        def end() -> None:
+            stop_listening()
+            client.close()
+            http.detach()
+
+        clients[account] = _Session(client, end)
+    return clients[account].client
+
+
+@callback
+def async_end_unused(hass: HomeAssistant, removed: ConfigEntry[Any] | None = None) -> None:
+    """End the sessions of accounts that no entry has any more: one was removed, or has another password."""
+    entries = [entry for entry in hass.config_entries.async_entries(DOMAIN) if entry is not removed]
+    used = {_account(entry) for entry in entries if has_account(entry)}
+    clients, sites = hass.data.get(_CLIENTS, {}), hass.data.get(_SITES, {})
+    for account in clients.keys() - used:
+        session = clients.pop(account)
+        session.end()
+        for key in [key for key in sites if key[0] is session.client]:
+            del sites[key]
+
+
+def _account(entry: ConfigEntry[Any]) -> tuple[str, str]:
+    return entry.data[CONF_USERNAME], entry.data[CONF_PASSWORD]
 
 
 def has_account(entry: ConfigEntry[Any]) -> bool:
@@ -79,6 +115,7 @@ def is_enabled(entry: ConfigEntry[Any]) -> bool:
 @callback
 def async_create(hass: HomeAssistant, entry: ConfigEntry[Any], clock: Callable[[], float]) -> BatteryControl | None:
     """Return the control of an entry, None where the user did not choose it; no request is made."""
+    async_end_unused(hass)
     if not is_enabled(entry):
         return None
     issues.async_clear(hass, entry, issues.CLOUD_OFFER)
@@ -115,6 +152,8 @@ class BatteryControl:
     #: The cloud was read since the last check: what it offers may have changed.
     _was_read: bool = field(default=False, init=False)
     is_closed: bool = field(default=False, init=False)
+    #: The time zones of the site and its schedules by their names.
+    _zones: dict[str, tzinfo] = field(default_factory=dict, init=False)
 
     def add_to(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot with the cloud's settings, once they were read."""
@@ -157,6 +196,7 @@ class BatteryControl:
         except CloudError as err:
             self._failed(err)
             return
+        await self.async_load_zones()
         if self.is_closed:
             return
         if self._is_failing:
@@ -165,6 +205,21 @@ class BatteryControl:
         self._freshness = Freshness(self.clock())
         for subject in (issues.CLOUD_CODE, issues.CLOUD_ACCOUNT):
             issues.async_clear(self.hass, self.entry, subject)
+
+    async def async_load_zones(self) -> None:
+        """Load the time zones that the cloud names: they are in files."""
+        if battery := self.cloud.latest:
+            names = {battery.site.timezone, *(schedule.timezone for schedule in battery.schedules)}
+            for name in names - self._zones.keys():
+                # A name that is a path is a ValueError, or a directory.
+                with suppress(ValueError, OSError):
+                    if name and (zone := await dt_util.async_get_time_zone(name)):
+                        self._zones[name] = zone
+
+    def zone(self, *names: str | None) -> tzinfo:
+        """Return the first known time zone of some names; that of Home Assistant where there is none."""
+        known = (zone for name in names if name and (zone := self._zones.get(name)))
+        return next(known, dt_util.get_default_time_zone())
 
     def _failed(self, err: CloudError) -> None:
         if self.is_closed:

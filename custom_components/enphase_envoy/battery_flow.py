@@ -60,6 +60,11 @@ class BatteryCloudSteps[R]:
                 return await self._async_choose_site()
             except CloudError as err:
                 errors = {(CODE if err.reason is CloudReason.CODE_INVALID else "base"): str(err.reason)}
+                if err.reason is CloudReason.CODE_REQUIRED:
+                    # The session ended at once.
+                    result, errors = await self._async_log_in()
+                    if result:
+                        return result
         schema = vol.Schema({vol.Required(CODE): TextSelector()})
         return self.async_show_form(step_id="cloud_code", data_schema=schema, errors=errors)
 

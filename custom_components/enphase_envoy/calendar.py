@@ -71,16 +71,11 @@ class EnvoyCalendar(EnvoyEntity[CloudBattery], CalendarEntity):
         return sorted(self._events(start_date, end_date), key=lambda event: event.start_datetime_local)
 
     def _events(self, start: datetime, end: datetime) -> Iterator[CalendarEvent]:
-        if battery := self._battery:
-            default = _zone(battery.site.timezone)
+        if (battery := self._battery) and (control := self.coordinator.battery_control):
             for schedule in battery.schedules:
                 if schedule.enabled:
-                    yield from _events(schedule, start, end, _zone(schedule.timezone) if schedule.timezone else default)
-
-
-def _zone(name: str | None) -> tzinfo:
-    """Return a time zone, that of Home Assistant where the cloud has none or an unknown one."""
-    return (dt_util.get_time_zone(name) if name else None) or dt_util.get_default_time_zone()
+                    zone = control.zone(schedule.timezone, battery.site.timezone)
+                    yield from _events(schedule, start, end, zone)
 
 
 def _events(schedule: Schedule, start: datetime, end: datetime, zone: tzinfo) -> Iterator[CalendarEvent]:
@@ -92,7 +87,9 @@ def _events(schedule: Schedule, start: datetime, end: datetime, zone: tzinfo) ->
             begins = datetime.combine(day, schedule.start, zone)
             following = schedule.end <= schedule.start
             ends = datetime.combine(day + timedelta(days=following), schedule.end, zone)
-            if begins < end and ends > start:
+            # An hour that summer time skips makes some events short, and those within it empty.
+            is_empty = ends.timestamp() <= begins.timestamp()
+            if begins < end and ends > start and not is_empty:
                 limit = None if schedule.limit is None else f"{schedule.limit:.0f} %"
                 yield CalendarEvent(begins, ends, _SUMMARIES[schedule.kind], description=limit, uid=schedule.id or None)
         day += timedelta(days=1)

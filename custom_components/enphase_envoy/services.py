@@ -235,6 +235,7 @@ async def _battery_cloud(call: ServiceCall) -> AsyncIterator[BatteryCloud]:
             translation_key=err.reason,
             translation_placeholders={"entity": entry.title, "name": entry.title, "reason": err.detail},
         ) from err
+    await control.async_load_zones()
     coordinator.publish()
 
 

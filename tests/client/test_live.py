@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -10,18 +10,18 @@ from typing import Any
 from homeassistant.helpers import entity_registry as er
 from pyenphase.const import ENDPOINT_URL_METERS_READINGS
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
-from pyenphase.models.meters import CtType, EnvoyMeterData
+from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterData
 from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.client.live import LiveError, status_frame
+from custom_components.enphase_envoy.client.live import LiveError, event_frame, status_frame
 from custom_components.enphase_envoy.client.meter_stream import SILENT_AFTER, MeterStream
 from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
 from custom_components.enphase_envoy.model.panels import COUNTS, PanelCounts
-from custom_components.enphase_envoy.model.snapshot import Address
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
 from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Body, Held, Status
 from tests.simulator.faults import AllZeros, Fault, Freeze, Replace, Stall
@@ -655,3 +655,144 @@ async def test_another_source_takes_over_from_zeros_and_frozen_values(live: Live
     with installation.gateway.fault(URL_LIVE_DATA_STATUS, fault):
         await frames(installation, 8)
         assert installation.coordinator.gateway.live.source == ENDPOINT_URL_METERS_READINGS
+
+
+@pytest.mark.parametrize("in_use", [URL_METER_STREAM, ENDPOINT_URL_METERS_READINGS])
+@pytest.mark.usefixtures("read_by_the_test")
+async def test_source_in_use_goes_on_while_a_better_one_is_probed(live: Live, in_use: str) -> None:
+    installation = await live()
+    gateway, loop = installation.coordinator.gateway, installation.hass.loop
+    better = gateway.live.sources[: gateway.live.sources.index(in_use)]
+    # The first one does not answer at all.
+    faults = [Held() if path == URL_LIVE_DATA_STATUS else Status(404) for path in better]
+    probes, slowest = 0, 0.0
+    paths = [path for path in gateway.live.sources if path != URL_METER_STREAM]
+    with ExitStack() as stack:
+        for path, fault in zip(better, faults, strict=True):
+            stack.enter_context(installation.gateway.fault(path, fault))
+        await events(installation, 8)
+        assert gateway.live.source == in_use
+        for _ in range(100):
+            installation.gateway.clock.advance(1)
+            await asyncio.sleep(1)
+            started, probing = loop.time(), gateway._scheduler.is_requested(URL_LIVE_DATA_STATUS)
+            reading = asyncio.create_task(gateway.read_live())
+            while not reading.done():
+                # A stream occupies no slot, and live power never two.
+                assert sum(gateway._scheduler.is_requested(path) for path in paths) <= 1
+                await asyncio.sleep(0.1)
+            if probing:
+                probes, slowest = probes + 1, max(slowest, loop.time() - started)
+            assert gateway.live.source == in_use
+            age = gateway.live.report()["age"]
+            assert isinstance(age, float)
+            assert age <= 5
+        for fault in faults:
+            if isinstance(fault, Held):
+                fault.release()
+    assert probes
+    assert slowest < (0.3 if in_use == URL_METER_STREAM else gateway.timeouts.live + 0.3)
+
+
+async def test_nothing_is_opened_after_live_power_is_closed(streaming: Installation) -> None:
+    gateway = streaming.coordinator.gateway
+    # The readings pause, so that the stream is the next source after the status.
+    gateway.live._resume_at[ENDPOINT_URL_METERS_READINGS] = float("inf")
+    held = Held()
+    with streaming.gateway.fault(URL_LIVE_DATA_STATUS, held):
+        reading = asyncio.create_task(gateway.read_live())
+        await held.waiting.wait()
+        streaming.gateway.requests.clear()
+        gateway.close()
+        held.release()
+        await reading
+    await asyncio.sleep(1)
+    assert not requests(streaming, URL_METER_STREAM)
+    assert gateway.live._stream._task is None
+
+
+async def test_dialog_reads_the_sources_while_live_power_is_read(streaming: Installation) -> None:
+    live = streaming.coordinator.gateway.live
+    with streaming.gateway.fault(URL_METER_STREAM, Stall(2, burst=0)):
+        reading = asyncio.create_task(streaming.coordinator.gateway.read_live())
+        await asyncio.sleep(0)
+        await asyncio.gather(live.find(), reading)
+    await events(streaming, 12)
+    assert live.source == URL_METER_STREAM
+
+
+@pytest.mark.usefixtures("virtual_clock")
+async def test_stream_that_is_closed_while_an_event_is_awaited() -> None:
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Any]:
+        yield SimpleNamespace(readany=asyncio.Event().wait)
+
+    stream = MeterStream(connect)
+    waiting = asyncio.create_task(stream.latest())
+    await asyncio.sleep(1)
+    stream.close()
+    with pytest.raises(OSError, match="the stream ended"):
+        await waiting
+
+
+async def test_events_with_other_lines() -> None:
+    content = asyncio.StreamReader()
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Any]:
+        yield SimpleNamespace(readany=lambda: content.read(1000))
+
+    stream = MeterStream(connect)
+    content.feed_data(b": comment\r\n\r\nid: 7\r\nevent: meter\r\ndata: 1\r\nretry: 5\r\n\r\n: comment\n\n")
+    assert await stream.latest() == b" 1"
+    stream.close()
+
+
+_IN_EVENTS = {CtType.PRODUCTION, CtType.NET_CONSUMPTION, CtType.TOTAL_CONSUMPTION}
+
+
+@pytest.mark.parametrize(
+    ("enabled", "shown"),
+    [
+        ({CtType.NET_CONSUMPTION}, {CtType.NET_CONSUMPTION}),
+        ({CtType.PRODUCTION}, {CtType.PRODUCTION}),
+        ({CtType.PRODUCTION, CtType.NET_CONSUMPTION}, _IN_EVENTS),
+        ({CtType.PRODUCTION, CtType.TOTAL_CONSUMPTION}, _IN_EVENTS),
+        (set(), _IN_EVENTS),
+    ],
+    ids=["import and export alone", "production alone", "net", "total", "no meter known"],
+)
+def test_power_that_no_meter_measures_is_not_used_from_an_event(enabled: set[CtType], shown: set[CtType]) -> None:
+    part = {"ph-a": {"p": 100.0, "v": 230.0, "i": 1.0}}
+    nothing = {"ph-a": {"p": 0.0, "v": 230.0, "i": 0.0}}
+    document = {
+        "production": part if CtType.PRODUCTION in enabled else nothing,
+        "net-consumption": part,
+        "total-consumption": part,
+    }
+    states = CtState.DISABLED, CtState.ENABLED
+    meters: dict[Address, TimedValue] = {
+        ("ctmeters", ct_type): TimedValue(_meter(ct_type, states[ct_type in enabled]), Freshness(0))
+        for ct_type in CtType
+    }
+    values = event_frame(document, meters).values
+    assert {address[1] for address in values if address[0] == "ctmeters"} == shown
+
+
+def _meter(ct_type: CtType, state: CtState) -> EnvoyMeterData:
+    """Return a meter without values."""
+    return EnvoyMeterData(
+        eid="1",
+        timestamp=0,
+        energy_delivered=0,
+        energy_received=0,
+        active_power=0,
+        power_factor=0,
+        voltage=0,
+        current=0,
+        frequency=50,
+        state=state,
+        measurement_type=ct_type,
+        metering_status=CtMeterStatus.NORMAL,
+        status_flags=[],
+    )

@@ -1,6 +1,8 @@
 """Settings and schedules: what is sent, and what is refused before anything is sent."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import time
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from custom_components.enphase_envoy.cloud.battery import READ_PAUSE, BatteryCloud
 from custom_components.enphase_envoy.cloud.errors import CloudError, CloudReason
 from custom_components.enphase_envoy.cloud.models import Profile, Schedule, ScheduleKind
-from tests.simulator.battery_service import SITE
+from tests.simulator.battery_service import SITE, ServiceTrouble
 
 from .conftest import Account
 
@@ -273,3 +275,50 @@ def test_schedules_that_pass_midnight_overlap_on_the_next_day(other: Schedule, *
 def test_schedule_of_sunday_passes_into_monday() -> None:
     sunday = Schedule(NIGHT.kind, time(22), time(6), (7,))
     assert sunday.overlaps(Schedule(NIGHT.kind, time(5), time(7), (1,)))
+
+
+async def test_two_reads_at_the_same_time_are_one(account: Account) -> None:
+    first, second = await asyncio.gather(account.battery.read(), account.battery.read())
+    assert first is second
+    assert account.cloud.batteries.requests[f"/batterySettings/{SITE}"] == 1
+
+
+@pytest.mark.parametrize("disabled", [0, 1])
+async def test_disabled_schedule_overlaps_none(account: Account, disabled: int) -> None:
+    within = Schedule(NIGHT.kind, time(23, 30), time(23, 45), (1,))
+    schedules = [replace(one, enabled=index != disabled) for index, one in enumerate((NIGHT, within))]
+    for schedule in schedules:
+        await account.battery.set_schedule(schedule)
+    assert len(account.cloud.batteries.schedules) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "identifier", "days"),
+    [
+        ({"scheduleId": 4711}, "4711", (1, 2)),
+        ({"days": ["1", "7"]}, "one", (1, 7)),
+        ({"days": None}, "one", (1, 2, 3, 4, 5, 6, 7)),
+        ({"startTime": "23:00:00Z"}, "one", (1, 2)),
+    ],
+)
+def test_schedules_of_another_shape(changes: dict[str, Any], identifier: str, days: tuple[int, ...]) -> None:
+    document = {"scheduleId": "one", "startTime": "23:00", "endTime": "05:00:00", "days": [1, 2], **changes}
+    schedule = Schedule.from_api(NIGHT.kind, document)
+    assert schedule
+    assert (schedule.id, schedule.days, schedule.start, schedule.end) == (identifier, days, time(23), time(5))
+    assert schedule.overlaps(schedule)
+
+
+@pytest.mark.parametrize("changes", [{"days": ["weekend"]}, {"days": 7}, {"scheduleId": ""}, {"startTime": "late"}])
+def test_schedule_that_is_not_understood_is_left_out(changes: dict[str, Any]) -> None:
+    document = {"scheduleId": "one", "startTime": "23:00", "endTime": "05:00", "days": [1], **changes}
+    assert Schedule.from_api(NIGHT.kind, document) is None
+
+
+@pytest.mark.parametrize("trouble", ["error", "html", "too_many", "disconnect"])
+async def test_failure_does_not_name_the_site(account: Account, trouble: ServiceTrouble) -> None:
+    account.cloud.batteries.trouble = trouble
+    with pytest.raises(CloudError) as failure:
+        await account.battery.read()
+    assert SITE not in str(failure.value)
+    assert "/service/batteryConfig/api/v1/batterySettings/…" in str(failure.value)

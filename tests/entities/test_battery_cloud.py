@@ -1,21 +1,28 @@
 """Battery settings through the cloud: the states of the entities, and the requests."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 import json
 import logging
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
+from homeassistant.const import CONF_PASSWORD, EVENT_HOMEASSISTANT_CLOSE
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import entity_registry as er, issue_registry as ir
+from homeassistant.helpers.translation import async_get_translations
 from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 import pytest
+from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
+from custom_components.enphase_envoy import battery_control
 from custom_components.enphase_envoy.battery_control import CONFIRM_WITHIN
+from custom_components.enphase_envoy.calendar import _events as calendar_events
+from custom_components.enphase_envoy.cloud.models import Schedule, ScheduleKind
 from custom_components.enphase_envoy.const import DOMAIN, OPTION_CLOUD_CODE, OPTION_CLOUD_SITE
 from custom_components.enphase_envoy.diagnostics import async_get_config_entry_diagnostics
 from tests.helpers.integration import SetUp, entity_id
@@ -460,3 +467,128 @@ async def test_change_under_way_is_not_sent_after_the_entry_was_unloaded(start: 
         with pytest.raises(HomeAssistantError):
             await change
     assert not service.writes
+
+
+@pytest.mark.parametrize(
+    ("name", "zone"),
+    [
+        ("Asia/Kolkata", "Asia/Kolkata"),
+        ("Nowhere/Atall", "US/Pacific"),
+        ("/etc/localtime", "US/Pacific"),
+        ("../UTC", "US/Pacific"),
+        ("Europe", "US/Pacific"),
+    ],
+)
+async def test_times_of_schedules_are_those_of_the_site(
+    start: StartHouse, monkeypatch: pytest.MonkeyPatch, name: str, zone: str
+) -> None:
+    house = await start()
+    service = house.cloud.batteries
+    service.site_settings["timezone"] = name
+    service.schedules["one"] = {
+        "scheduleType": "CFG",
+        "scheduleId": "one",
+        "startTime": "22:30",
+        "endTime": "05:00",
+        "timezone": name,
+    }
+    await house.installation.pass_time(901)
+    # It is in a file, which must not be read in the event loop.
+    monkeypatch.delattr(dt_util, "get_time_zone")
+    calendar = house.state("calendar", "battery_schedules")
+    now = dt_util.utcnow()
+    events: Any = await house.hass.services.async_call(
+        "calendar",
+        "get_events",
+        {"entity_id": calendar.entity_id, "start_date_time": now, "end_date_time": now + timedelta(days=3)},
+        blocking=True,
+        return_response=True,
+    )
+    shown = events[calendar.entity_id]["events"]
+    assert len(shown) in (3, 4)
+    for event in shown:
+        begins = datetime.fromisoformat(event["start"]).astimezone(ZoneInfo(zone))
+        assert (begins.hour, begins.minute) == (22, 30)
+
+
+async def test_session_with_the_cloud_ends_with_the_last_entry_of_its_account(start: StartHouse) -> None:
+    house = await start()
+    hass, entry = house.hass, house.installation.entry
+    client = entry.runtime_data.battery_control.cloud.client
+    assert client.is_logged_in
+    # Another entry has the same account.
+    other = MockConfigEntry(domain=DOMAIN, data=dict(entry.data), unique_id="other")
+    other.add_to_hass(hass)
+    battery_control.async_end_unused(hass, entry)
+    assert client.is_logged_in
+    await hass.config_entries.async_remove(other.entry_id)
+    await hass.config_entries.async_remove(entry.entry_id)
+    await hass.async_block_till_done()
+    assert not client.is_logged_in
+    assert not client._cookies
+    assert client._http.closed
+    assert not hass.data[battery_control._CLIENTS]
+    assert not hass.data[battery_control._SITES]
+
+
+async def test_session_that_ends_leaves_no_listener(start: StartHouse) -> None:
+    house = await start()
+    hass, entry = house.hass, house.installation.entry
+    listeners = hass.bus.async_listeners()[EVENT_HOMEASSISTANT_CLOSE]
+    battery_control.async_end_unused(hass, entry)
+    assert hass.bus.async_listeners()[EVENT_HOMEASSISTANT_CLOSE] == listeners - 1
+
+
+async def test_session_ends_with_a_new_password(start: StartHouse) -> None:
+    house = await start()
+    hass, entry = house.hass, house.installation.entry
+    client = entry.runtime_data.battery_control.cloud.client
+    hass.config_entries.async_update_entry(entry, data={**entry.data, CONF_PASSWORD: "another"})
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    assert client.is_closed
+    assert len(hass.data[battery_control._CLIENTS]) == 1
+
+
+@pytest.mark.parametrize(
+    ("start_time", "end_time", "spring", "autumn"),
+    [
+        ((2, 30), (3, 15), None, (1, 45)),
+        ((2, 0), (3, 0), None, (2, 0)),
+        ((2, 15), (2, 45), (0, 30), (0, 30)),
+        ((23, 0), (2, 30), (3, 30), (3, 30)),
+        ((1, 0), (5, 0), (3, 0), (5, 0)),
+    ],
+)
+def test_events_where_the_clock_changes(
+    start_time: tuple[int, int],
+    end_time: tuple[int, int],
+    spring: tuple[int, int] | None,
+    autumn: tuple[int, int],
+) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    for date, expected in (
+        (datetime(2026, 3, 29, 0, 30, tzinfo=zone), spring),
+        (datetime(2026, 10, 25, 0, 30, tzinfo=zone), autumn),
+    ):
+        schedule = Schedule(ScheduleKind.CHARGE_FROM_GRID, time(*start_time), time(*end_time), tuple(range(1, 8)))
+        events = [*calendar_events(schedule, date, date + timedelta(hours=4), zone)]
+        lengths = [(event.end_datetime_local - event.start_datetime_local).total_seconds() for event in events]
+        assert lengths == ([] if expected is None else [3600 * expected[0] + 60 * expected[1]])
+
+
+async def test_session_that_ends_right_after_the_code_is_an_error_with_a_text(
+    start: StartHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await start(enabled=False)
+    house.cloud.login_trouble = "mfa"
+    hass, entry = house.hass, house.installation.entry
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "battery_cloud"})
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"enabled": True})
+    monkeypatch.setattr(house.cloud.batteries, "is_authorized", lambda _request: False)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"code": house.cloud.code})
+    assert flow["step_id"] == "cloud_code"
+    texts = await async_get_translations(hass, "en", "options", [DOMAIN])
+    assert flow["errors"]
+    for error in flow["errors"].values():
+        assert f"component.{DOMAIN}.options.error.{error}" in texts

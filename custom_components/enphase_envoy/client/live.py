@@ -193,15 +193,17 @@ def readings_frame(document: list[dict[str, Any]], objects: Objects) -> Frame:
     return Frame(values, measured)
 
 
-def event_frame(document: dict[str, dict[str, dict[str, Any]]]) -> Frame:
+def event_frame(document: dict[str, dict[str, dict[str, Any]]], objects: Objects) -> Frame:
     """Return the values of an event of `/stream/meter`: power in W, voltage in V, current in A. Raises LiveError.
 
-    `ph-c` is always there. It is used only where there is an object of this phase.
+    `ph-c` is always there. It is used only where there is an object of this phase. So is what no CT meter measures, as
+    zeros, and a consumption that is calculated from these.
     """
     values: Values = {}
     measured: list[object] = []
+    unmeasured = _unmeasured(objects)
     for ct_type, report in _REPORTS.items():
-        if not (parts := document.get(ct_type)):
+        if ct_type in unmeasured or not (parts := document.get(ct_type)):
             continue
         phases = [(phase, part) for phase, letter in _PHASES if (part := parts.get(f"ph-{letter}"))]
         for phase, part in phases:
@@ -232,6 +234,16 @@ def _meters(objects: Objects) -> Iterator[tuple[CtType, EnvoyMeterData]]:
         timed = objects.get(("ctmeters", ct_type))
         if timed and isinstance(meter := timed.value, EnvoyMeterData) and meter.state == CtState.ENABLED:
             yield ct_type, meter
+
+
+def _unmeasured(objects: Objects) -> set[CtType]:
+    """Return the kinds of power that are neither measured nor a sum of measured ones; none where no meter is known."""
+    if not (measured := {ct_type for ct_type, _ in _meters(objects)}):
+        return set()
+    if CtType.PRODUCTION in measured and measured & {CtType.NET_CONSUMPTION, CtType.TOTAL_CONSUMPTION}:
+        # The gateway calculates the other consumption.
+        return set()
+    return _REPORTS.keys() - measured
 
 
 def _add_consumption(values: Values) -> None:
@@ -298,7 +310,13 @@ class LivePower:
         self._enabled_at = float("-inf")
         #: The time that the values last had, by source, and since when.
         self._measured: dict[str, tuple[object, float]] = {}
-        self._stream = MeterStream(partial(envoy.stream, URL_METER_STREAM))
+        self._open_stream = partial(envoy.stream, URL_METER_STREAM)
+        self._stream = MeterStream(self._open_stream)
+        #: Held during a request, so that probing occupies no second slot.
+        self._requesting = asyncio.Lock()
+        #: Reads the sources that are better than the one in use; returns the path of one with new values.
+        self._probing: asyncio.Task[str | None] | None = None
+        self._is_closed = False
         self._values: Values = {}
         self._freshness = Freshness(float("-inf"))
         #: The objects that were returned last, each with the object of a poll and the values that it is made of.
@@ -312,10 +330,12 @@ class LivePower:
 
     async def find(self) -> str | None:
         """Return the path of the best source with usable values, without objects of polls; None without one."""
+        # The one that is read at the same time stays open.
+        stream = MeterStream(self._open_stream)
         for path in self.sources:
             try:
                 if path == URL_METER_STREAM:
-                    await self._streamed()
+                    await self._streamed(stream, {})
                 elif path == URL_LIVE_DATA_STATUS:
                     status_frame(await self._request(path), {})
                 else:
@@ -326,7 +346,7 @@ class LivePower:
                 self.failures.pop(path, None)
                 return path
             finally:
-                self._stream.close()
+                stream.close()
         return None
 
     async def read(self, objects: Objects) -> set[Address] | None:
@@ -334,18 +354,35 @@ class LivePower:
 
         None where there is no new frame. One that changes nothing proves that the power stayed as it is.
         """
-        source = self.source
-        changed = await self._read_best(objects)
-        return changed if source == self.source else (changed or set()) | {SOURCE}
+        if self._probing and self._probing.done():
+            task, self._probing = self._probing, None
+            if better := task.result():
+                self._succeed(better)
+        better_ones = self.sources[: self.sources.index(self.source)] if self.source else ()
+        if any(self._clock() >= self._resume_at[path] for path in better_ones) and not self._probing:
+            # It may take long, and the source in use goes on meanwhile.
+            self._probing = asyncio.create_task(self._probe(better_ones, objects))
+        path, frame = await self._first_of(self.sources[len(better_ones) :], objects)
+        changed: set[Address] | None = None
+        if path and frame and not self._is_closed:
+            self._succeed(path)
+            changed = {address for address in self._keep(frame) if address in objects or address in _OWN}
+        is_shown = self._source.value == LiveSource(NAMES[self.source])
+        return changed if is_shown else (changed or set()) | {SOURCE}
 
-    async def _read_best(self, objects: Objects) -> set[Address] | None:
-        for path in self.sources:
+    async def _probe(self, paths: Iterable[str], objects: Objects) -> str | None:
+        path, frame = await self._first_of(paths, objects)
+        return path if frame else None
+
+    async def _first_of(self, paths: Iterable[str], objects: Objects) -> tuple[str | None, Frame | None]:
+        """Return the first source that works, and its frame if it is new; no source where the gateway has no time."""
+        for path in paths:
             if self._clock() < self._resume_at[path]:
                 continue
             try:
-                frame = await self._read(path, objects)
+                return path, await self._read(path, objects)
             except GatewayBusyError:
-                return None
+                break
             except _READ_ERRORS as err:
                 is_absent = isinstance(err, aiohttp.ClientConnectorError) and not isinstance(
                     err, aiohttp.ClientSSLError
@@ -353,13 +390,8 @@ class LivePower:
                 self._fail(path, str(err) or type(err).__name__, is_absent=is_absent)
                 if is_absent:
                     # So are the other sources.
-                    return None
-                continue
-            if frame is None:
-                return None
-            self._succeed(path)
-            return {address for address in self._keep(frame) if address in objects or address in _OWN}
-        return None
+                    break
+        return None, None
 
     def _keep(self, frame: Frame) -> Iterable[Address]:
         """Keep a frame, and return the addresses whose values, or whose age, it changes."""
@@ -373,10 +405,12 @@ class LivePower:
 
     async def _read(self, path: str, objects: Objects) -> Frame | None:
         """Return a frame of a source; None where its values are the same as before. Raises LiveError and others."""
+        if self._is_closed:
+            raise GatewayBusyError
         if path == ENDPOINT_URL_METERS_READINGS and not any(_meters(objects)):
             raise LiveError("no enabled meter")
         if path == URL_METER_STREAM:
-            frame = await self._streamed()
+            frame = await self._streamed(self._stream, objects)
             return frame if self._is_new(path, frame) else None
         if self._scheduler.is_requested(path):
             # A second request would wait, in a slot, for the first one.
@@ -392,11 +426,11 @@ class LivePower:
             frame = readings_frame(cast("list[dict[str, Any]]", document), objects)
         return frame if self._is_new(path, frame) else None
 
-    async def _streamed(self) -> Frame:
-        """Return the values of the last event of the stream. Raises LiveError and others."""
+    async def _streamed(self, stream: MeterStream, objects: Objects) -> Frame:
+        """Return the values of the last event of a stream. Raises LiveError and others."""
         async with asyncio.timeout(self._scheduler.timeouts.live):
-            event = await self._stream.latest()
-        return event_frame(json_loads(URL_METER_STREAM, event))
+            event = await stream.latest()
+        return event_frame(json_loads(URL_METER_STREAM, event), objects)
 
     def _is_new(self, path: str, frame: Frame) -> bool:
         """Return whether the values are others than before. Raises LiveError when they stand still for too long."""
@@ -420,8 +454,9 @@ class LivePower:
 
     async def _request(self, path: str, data: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
         """Return the document of an endpoint. Raises GatewayBusyError when no slot is free, LiveError and others."""
-        async with self._scheduler.slot(path, urgent=True), asyncio.timeout(self._scheduler.timeouts.live):
-            document = await self._envoy.get(path, data)
+        async with self._requesting, self._scheduler.slot(path, urgent=True):
+            async with asyncio.timeout(self._scheduler.timeouts.live):
+                document = await self._envoy.get(path, data)
         if document.status != HTTPStatus.OK:
             raise LiveError(f"HTTP {document.status}")
         if is_too_complex(document.body):
@@ -429,6 +464,8 @@ class LivePower:
         return json_loads(path, document.body)
 
     def _fail(self, path: str, reason: str, *, is_absent: bool) -> None:
+        if self._is_closed:
+            return
         if not is_absent:
             # A gateway that can't be connected to needs no rest: its values are right soon after it is back.
             self._resume_at[path] = self._clock() + self._backoffs[path].fail()
@@ -449,7 +486,11 @@ class LivePower:
             _LOGGER.info("%s: live power is read from %s", self._envoy.host, path)
 
     def close(self) -> None:
-        """Close the stream."""
+        """Close the stream, and end the probing; a reading that is under way opens nothing any more."""
+        self._is_closed = True
+        if self._probing:
+            self._probing.cancel()
+            self._probing = None
         self._stream.close()
 
     @property

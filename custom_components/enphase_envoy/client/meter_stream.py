@@ -36,17 +36,18 @@ class MeterStream:
             self._task = asyncio.create_task(self._receive())
             # Its error is of no interest once the stream is closed: asyncio would log it.
             self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        if not self._latest.done():
-            waits: set[asyncio.Future[Any]] = {self._latest, self._task}
+        task, latest = self._task, self._latest
+        if not latest.done():
+            waits: set[asyncio.Future[Any]] = {latest, task}
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        if self._task.done():
-            task = self._task
-            self.close()
-            # Raises why it ended.
-            task.result()
-        if self._latest is None or not self._latest.done():
+        if task.done() or task is not self._task:
+            if task is self._task:
+                self.close()
+            if task.done() and not task.cancelled():
+                # Raises why it ended.
+                task.result()
             raise OSError("the stream ended")
-        return self._latest.result()
+        return latest.result()
 
     async def _receive(self) -> None:
         buffer = b""
@@ -57,8 +58,10 @@ class MeterStream:
                     raise OSError("an event is too large")
                 # After a stall several come at once, of which only the last is current.
                 for event in reversed(events):
-                    if event.startswith(b"data:"):
-                        self._keep(event.removeprefix(b"data:"))
+                    # An event may have other lines too: a comment, its name, its identifier.
+                    lines = [line for line in event.split(b"\n") if line.startswith(b"data:")]
+                    if lines:
+                        self._keep(b"\n".join(line.removeprefix(b"data:") for line in lines))
                         break
 
     def _keep(self, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """The batteries of one site in the cloud: read, and changed one setting at a time."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -40,6 +41,8 @@ class BatteryCloud:
         #: The answers of the last read, by their name.
         self.answers: dict[str, object] = {}
         self._next_read = float("-inf")
+        #: Held while it is read: a second read at the same time returns the result of the first.
+        self._reading = asyncio.Lock()
         #: Why the last read failed.
         self._failure: CloudError | None = None
         #: The entry was unloaded: nothing is read or changed any more.
@@ -52,6 +55,10 @@ class BatteryCloud:
 
     async def read(self) -> CloudBattery:
         """Return the settings; they are requested at most every five minutes. Raises CloudError."""
+        async with self._reading:
+            return await self._read()
+
+    async def _read(self) -> CloudBattery:
         if self._clock() < self._next_read:
             if self._failure:
                 raise CloudError(self._failure.reason, self._failure.detail)
@@ -195,7 +202,7 @@ class BatteryCloud:
         others = [other for other in battery.schedules if other.id != schedule.id]
         # The service names the wrong kind in its refusal, so that this check is better understood.
         for other in others:
-            if other.kind is schedule.kind and other.enabled and schedule.overlaps(other):
+            if other.kind is schedule.kind and schedule.enabled and other.enabled and schedule.overlaps(other):
                 raise CloudError(CloudReason.OVERLAP, f"{other.start:%H:%M} - {other.end:%H:%M}")
         timezone = battery.site.timezone or "UTC"
         raw = next((other.raw for other in battery.schedules if schedule.id and other.id == schedule.id), {})

@@ -11,6 +11,7 @@ import base64
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 import logging
+import re
 from typing import Any, Final
 
 import aiohttp
@@ -241,7 +242,7 @@ class CloudClient:
         if status in _OF_SESSION:
             self.is_logged_in = False
             if renewed:
-                raise CloudError(CloudReason.UNREACHABLE, f"{path}: HTTP {status} after a login")
+                raise CloudError(CloudReason.UNREACHABLE, f"{_without_ids(path)}: HTTP {status} after a login")
             await self._log_in()
             status, document = await self._get(path, params)
         self._require_ok(status, path)
@@ -281,13 +282,13 @@ class CloudClient:
                 self._cookies |= {name: morsel.value for name, morsel in response.cookies.items()}
                 status = response.status
         except (aiohttp.ClientError, OSError, TimeoutError) as err:
-            raise CloudError(CloudReason.UNREACHABLE, f"{path}: {type(err).__name__}") from None
+            raise CloudError(CloudReason.UNREACHABLE, f"{_without_ids(path)}: {type(err).__name__}") from None
         if status in _PAUSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise self._failed(f"{path}: HTTP {status}")
+            raise self._failed(f"{_without_ids(path)}: HTTP {status}")
         document = _json(body)
         if document is None and status == HTTPStatus.OK and body.strip():
             # A page for maintenance.
-            raise self._failed(f"{path}: no JSON")
+            raise self._failed(f"{_without_ids(path)}: no JSON")
         self._backoff.reset()
         return status, document or {}
 
@@ -299,11 +300,16 @@ class CloudClient:
     def _require_ok(self, status: int, path: str) -> None:
         """Raise CloudError for any other status than success."""
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            raise CloudError(CloudReason.UNREACHABLE, f"{path}: HTTP {status}")
+            raise CloudError(CloudReason.UNREACHABLE, f"{_without_ids(path)}: HTTP {status}")
 
 
 #: Key of a list that is a whole answer.
 _LIST: Final = "list"
+
+
+def _without_ids(path: str) -> str:
+    """Return a path for the log: without the id of the site, and of a schedule."""
+    return re.sub(r"/(?!v\d+(?:/|$))[^/]*\d[^/]*", "/…", path)
 
 
 def _reason(document: Mapping[str, Any], status: int) -> str:

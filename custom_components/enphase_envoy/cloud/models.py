@@ -217,23 +217,27 @@ class Schedule:
 
     @classmethod
     def from_api(cls, kind: ScheduleKind, document: object) -> Self | None:
-        """Return the schedule that an object describes; None where it has no times, no id, or was deleted."""
+        """Return the schedule that an object describes.
+
+        None where it was deleted, has no times or no id, or days that are not known here: it is in effect on others.
+        """
         if not isinstance(document, Mapping) or _flag(document, "isDeleted"):
             return None
         start, end = _time(document.get("startTime")), _time(document.get("endTime"))
-        days = document.get("days")
-        days = tuple(day for day in range(1, 8) if day in days) if isinstance(days, list) else ()
+        listed = document.get("days") or list(range(1, 8))
+        named = {str(day) for day in listed} if isinstance(listed, list) else set[str]()
+        days = tuple(day for day in range(1, 8) if str(day) in named)
         identifier = document.get("scheduleId")
-        if start is None or end is None or not (isinstance(identifier, str) and identifier):
+        if start is None or end is None or not days or not (isinstance(identifier, int | str) and identifier):
             return None
         return cls(
             kind,
             start,
             end,
-            days or tuple(range(1, 8)),
+            days,
             _percent(document, "limit"),
             enabled=_flag(document, "isEnabled") is not False,
-            id=clean(identifier, LONGEST_NAME),
+            id=clean(str(identifier), LONGEST_NAME),
             status=_text(document, "scheduleStatus"),
             timezone=_text(document, "timezone"),
             raw=document,
@@ -293,7 +297,8 @@ def _time(value: object) -> time | None:
     if not isinstance(value, str):
         return None
     try:
-        return time(23, 59) if value.startswith("24:00") else time.fromisoformat(value)
+        # A time zone would not be that of the day.
+        return time(23, 59) if value.startswith("24:00") else time.fromisoformat(value).replace(tzinfo=None)
     except ValueError:
         return None
 
