@@ -104,7 +104,8 @@ def _account(entry: ConfigEntry[Any]) -> tuple[str, str]:
 def has_account(entry: ConfigEntry[Any]) -> bool:
     """Return whether the password of an Enlighten account is known."""
     data = entry.data
-    return bool("@" in (data.get(CONF_USERNAME) or "") and data.get(CONF_PASSWORD) and not data.get(CONF_USE_MANUAL_TOKEN))
+    username = data.get(CONF_USERNAME) or ""
+    return bool("@" in username and data.get(CONF_PASSWORD) and not data.get(CONF_USE_MANUAL_TOKEN))
 
 
 def is_enabled(entry: ConfigEntry[Any]) -> bool:
