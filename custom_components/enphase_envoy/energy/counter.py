@@ -419,7 +419,7 @@ class Counter:
             least = grown if capacity.direction is Direction.BOTH else 0.0
             most = min(abs(change) / 2, _energy(self.limit(capacity), seconds))
             if seconds <= 2 * HOUR and change * moved < 0 and least - _NOISE <= grown and abs(grown) <= most:
-                return replace(checkpoint)
+                return checkpoint
         return None
 
     def _expected(self, held: Candidate, power: float, capacity: Capacity) -> tuple[float, float]:
