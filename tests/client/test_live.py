@@ -629,15 +629,20 @@ async def test_power_is_right_within_one_interval_of_a_new_token(live: Live) -> 
     assert live_at(installation) == installation.gateway.clock.now
 
 
-@pytest.mark.usefixtures("virtual_clock")
-async def test_silent_and_endless_streams_are_closed() -> None:
-    content = asyncio.StreamReader()
+def stream_of(read: Callable[[], Awaitable[object]]) -> MeterStream:
+    """Return a stream whose connection is read by a function."""
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Any]:
-        yield SimpleNamespace(readany=lambda: content.read(1000))
+        yield SimpleNamespace(readany=read)
 
-    stream = MeterStream(connect)
+    return MeterStream(connect)
+
+
+@pytest.mark.usefixtures("virtual_clock")
+async def test_silent_and_endless_streams_are_closed() -> None:
+    content = asyncio.StreamReader()
+    stream = stream_of(lambda: content.read(1000))
     content.feed_data(b"data: 1\n\ndata: 2\n\ndata: ")
     assert await stream.latest() == b" 2"
     await asyncio.sleep(SILENT_AFTER + 1)
@@ -723,11 +728,7 @@ async def test_dialog_reads_the_sources_while_live_power_is_read(streaming: Inst
 
 @pytest.mark.usefixtures("virtual_clock")
 async def test_stream_that_is_closed_while_an_event_is_awaited() -> None:
-    @asynccontextmanager
-    async def connect() -> AsyncIterator[Any]:
-        yield SimpleNamespace(readany=asyncio.Event().wait)
-
-    stream = MeterStream(connect)
+    stream = stream_of(asyncio.Event().wait)
     waiting = asyncio.create_task(stream.latest())
     await asyncio.sleep(1)
     stream.close()
@@ -737,12 +738,7 @@ async def test_stream_that_is_closed_while_an_event_is_awaited() -> None:
 
 async def test_events_with_other_lines() -> None:
     content = asyncio.StreamReader()
-
-    @asynccontextmanager
-    async def connect() -> AsyncIterator[Any]:
-        yield SimpleNamespace(readany=lambda: content.read(1000))
-
-    stream = MeterStream(connect)
+    stream = stream_of(lambda: content.read(1000))
     content.feed_data(b": comment\r\n\r\nid: 7\r\nevent: meter\r\ndata: 1\r\nretry: 5\r\n\r\n: comment\n\n")
     assert await stream.latest() == b" 1"
     stream.close()

@@ -7,6 +7,7 @@ import logging
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
+from homeassistant.config_entries import ConfigFlowResult
 from homeassistant.const import CONF_PASSWORD, EVENT_HOMEASSISTANT_CLOSE
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
@@ -28,7 +29,7 @@ from custom_components.enphase_envoy.diagnostics import async_get_config_entry_d
 from tests.helpers.integration import SetUp, entity_id
 from tests.simulator.battery_service import SITE, ServiceTrouble
 
-from .conftest import ENPOWER, StartHouse
+from .conftest import ENPOWER, House, StartHouse
 
 #: An entity, an action with its data, the state before and after, and the pending value.
 CONTROLS: list[Any] = [
@@ -37,6 +38,14 @@ CONTROLS: list[Any] = [
     ("switch", "charge_from_grid", "turn_on", {}, "off", "on", True),
     ("number", "battery_shutdown_level", "set_value", {"value": 12}, "5", "12", 12.0),
 ]
+
+
+async def enabled_in_options(house: House) -> ConfigFlowResult:
+    """Enable the cloud in the options, and return the next step."""
+    flows = house.hass.config_entries.options
+    flow = await flows.async_init(house.installation.entry.entry_id)
+    flow = await flows.async_configure(flow["flow_id"], {"next_step_id": "battery_cloud"})
+    return await flows.async_configure(flow["flow_id"], {"enabled": True})
 
 
 @pytest.mark.parametrize(("domain", "key", "action", "data", "before", "after", "pending"), CONTROLS)
@@ -212,10 +221,7 @@ async def test_code_is_entered_in_the_repair_issue(start: StartHouse, hass_clien
 async def test_session_with_a_code_that_ends_is_an_issue(start: StartHouse) -> None:
     house = await start(enabled=False)
     house.cloud.login_trouble = "mfa"
-    hass, entry = house.hass, house.installation.entry
-    flow = await hass.config_entries.options.async_init(entry.entry_id)
-    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "battery_cloud"})
-    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"enabled": True})
+    hass, flow = house.hass, await enabled_in_options(house)
     await hass.config_entries.options.async_configure(flow["flow_id"], {"code": house.cloud.code})
     await hass.async_block_till_done()
     await house.installation.pass_time(1)
@@ -398,9 +404,7 @@ async def test_account_with_codes_and_several_sites_in_the_dialog(start: StartHo
     house.cloud.login_trouble = "mfa"
     house.cloud.batteries.sites.append({"id": 99, "title": "Barn"})
     hass, entry = house.hass, house.installation.entry
-    flow = await hass.config_entries.options.async_init(entry.entry_id)
-    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "battery_cloud"})
-    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"enabled": True})
+    flow = await enabled_in_options(house)
     assert flow["step_id"] == "cloud_code"
     flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"code": "000000"})
     assert flow["errors"] == {"code": "cloud_code_invalid"}
@@ -419,10 +423,7 @@ async def test_account_with_codes_and_several_sites_in_the_dialog(start: StartHo
 async def test_wrong_password_is_an_error_in_the_dialog(start: StartHouse) -> None:
     house = await start(enabled=False)
     house.cloud.password = "changed"
-    hass, entry = house.hass, house.installation.entry
-    flow = await hass.config_entries.options.async_init(entry.entry_id)
-    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "battery_cloud"})
-    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"enabled": True})
+    flow = await enabled_in_options(house)
     assert flow["errors"] == {"base": "cloud_invalid_auth"}
 
 
@@ -581,10 +582,7 @@ async def test_session_that_ends_right_after_the_code_is_an_error_with_a_text(
 ) -> None:
     house = await start(enabled=False)
     house.cloud.login_trouble = "mfa"
-    hass, entry = house.hass, house.installation.entry
-    flow = await hass.config_entries.options.async_init(entry.entry_id)
-    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "battery_cloud"})
-    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"enabled": True})
+    hass, flow = house.hass, await enabled_in_options(house)
     monkeypatch.setattr(house.cloud.batteries, "is_authorized", lambda _request: False)
     flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"code": house.cloud.code})
     assert flow["step_id"] == "cloud_code"
