@@ -14,10 +14,10 @@ import aiohttp
 from awesomeversion import AwesomeVersion
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import CONF_PASSWORD, CONF_USERNAME, EVENT_HOMEASSISTANT_CLOSE
-from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
-from homeassistant.helpers.aiohttp_client import async_create_clientsession
+from homeassistant.core import CALLBACK_TYPE, Event, HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 from homeassistant.util.hass_dict import HassKey
+from homeassistant.util.ssl import get_default_context
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.tariff import EnvoyStorageMode, EnvoyStorageSettings
 
@@ -30,6 +30,7 @@ from .cloud.errors import CloudError, CloudReason
 from .cloud.models import Profile, Setting
 from .const import CONF_USE_MANUAL_TOKEN, DOMAIN, LOGGER, OPTION_CLOUD_CODE, OPTION_CLOUD_SITE
 from .model.snapshot import Address, Freshness, Snapshot, TimedValue
+from .session import own_session
 
 #: Where the snapshot has the cloud's settings, and an address whose listeners are updated when changes are confirmed.
 CLOUD_BATTERY: Final[Address] = ("cloud_battery",)
@@ -69,16 +70,20 @@ def async_client(hass: HomeAssistant, entry: ConfigEntry[Any], clock: Callable[[
     clients = hass.data.setdefault(_CLIENTS, {})
     account = _account(entry)
     if account not in clients:
-        # The cookies belong to the account, not to Home Assistant's other sessions.
-        http = async_create_clientsession(hass, auto_cleanup=False, cookie_jar=aiohttp.DummyCookieJar())
+        # The client keeps the cookies itself.
+        http = own_session(hass, get_default_context(), cookie_jar=aiohttp.DummyCookieJar())
         client = CloudClient(http, *account, clock, cloud_client.BASE_URL)
-        stop_listening = hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, callback(lambda _event: http.detach()))
+
+        async def close(_event: Event | None = None) -> None:
+            await http.close()
+
+        stop_listening = hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, close)
 
         @callback
         def end() -> None:
             stop_listening()
             client.close()
-            http.detach()
+            hass.async_create_task(close(), "close the session with the cloud")
 
         clients[account] = _Session(client, end)
     return clients[account].client

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 import hashlib
+from ssl import SSLContext
 from typing import Any, Final
 
 import aiohttp
@@ -11,7 +12,7 @@ from aiohttp import Fingerprint, TCPConnector
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import CONF_HOST
 from homeassistant.core import HomeAssistant
-from homeassistant.helpers.aiohttp_client import DATA_RESOLVER, async_create_clientsession, async_get_clientsession
+from homeassistant.helpers.aiohttp_client import DATA_RESOLVER, async_get_clientsession
 from homeassistant.util.ssl import get_default_no_verify_context
 from yarl import URL
 
@@ -29,20 +30,31 @@ async def async_session_for(hass: HomeAssistant, entry: ConfigEntry[Any]) -> aio
     With pinning it connects only to the certificate that was stored first; it is checked before anything is sent.
     Raises GatewayError if the certificate is to be stored and cannot be read.
     """
-    close = entry.options.get(OPTION_DISABLE_KEEP_ALIVE, False)
-    pinned = entry.data.get(CONF_FINGERPRINT)
-    if not entry.options.get(OPTION_PIN_CERTIFICATE):
-        if not close:
-            return async_create_clientsession(hass, verify_ssl=False)
-        return _own_session(
-            entry, TCPConnector(ssl=get_default_no_verify_context(), resolver=_resolver(hass), force_close=True)
-        )
-    if not pinned:
-        pinned = await async_fingerprint(hass, entry.data[CONF_HOST])
-        store_fingerprint(hass, entry, pinned)
-    return _own_session(
-        entry, TCPConnector(ssl=Fingerprint(bytes.fromhex(pinned)), resolver=_resolver(hass), force_close=close)
-    )
+    ssl: Fingerprint | SSLContext = get_default_no_verify_context()
+    if entry.options.get(OPTION_PIN_CERTIFICATE):
+        if not (pinned := entry.data.get(CONF_FINGERPRINT)):
+            pinned = await async_fingerprint(hass, entry.data[CONF_HOST])
+            store_fingerprint(hass, entry, pinned)
+        ssl = Fingerprint(bytes.fromhex(pinned))
+    session = own_session(hass, ssl, force_close=entry.options.get(OPTION_DISABLE_KEEP_ALIVE, False))
+    entry.async_on_unload(session.close)
+    return session
+
+
+def own_session(
+    hass: HomeAssistant,
+    ssl: Fingerprint | SSLContext,
+    *,
+    force_close: bool = False,
+    cookie_jar: aiohttp.abc.AbstractCookieJar | None = None,
+) -> aiohttp.ClientSession:
+    """Return a session with a pool of connections of its own, which the caller closes.
+
+    Home Assistant's sessions share a pool, from which they are detached instead. aiohttp then loses a connection that
+    is just being established, and logs an error.
+    """
+    connector = TCPConnector(ssl=ssl, resolver=_resolver(hass), force_close=force_close)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=cookie_jar)
 
 
 @asynccontextmanager
@@ -66,15 +78,8 @@ async def async_session_to_try(
 @asynccontextmanager
 async def async_pinned_session(hass: HomeAssistant, fingerprint: str) -> AsyncIterator[aiohttp.ClientSession]:
     """Provide a session that connects only to the certificate with a fingerprint."""
-    connector = TCPConnector(ssl=Fingerprint(bytes.fromhex(fingerprint)), resolver=_resolver(hass))
-    async with aiohttp.ClientSession(connector=connector) as session:
+    async with own_session(hass, Fingerprint(bytes.fromhex(fingerprint))) as session:
         yield session
-
-
-def _own_session(entry: ConfigEntry[Any], connector: TCPConnector) -> aiohttp.ClientSession:
-    session = aiohttp.ClientSession(connector=connector)
-    entry.async_on_unload(session.close)
-    return session
 
 
 def store_fingerprint(hass: HomeAssistant, entry: ConfigEntry[Any], fingerprint: str) -> None:

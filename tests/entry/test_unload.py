@@ -1,7 +1,13 @@
 """Unloading during a request. Home Assistant's test tools check that no timer and no task is left."""
 
 import asyncio
+from collections.abc import Awaitable
+import gc
+from typing import Any
+from unittest.mock import AsyncMock
 
+from aiohttp import TCPConnector
+from aiohttp.client_proto import ResponseHandler
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
@@ -145,4 +151,37 @@ async def test_a_reload_during_the_log_in_with_an_own_session_has_no_traceback(
         with pytest.raises(GatewayError):
             await coordinator.authentication.async_log_in()
     assert not tracebacks(caplog)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("action", ["poll", "write"])
+async def test_a_connection_that_is_being_established_is_closed_with_the_entry(
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """An error is logged when a connection is collected that was never closed."""
+    house = await set_up("full_battery")
+    gateway = house.coordinator.gateway
+    connecting, connected = asyncio.Event(), asyncio.Event()
+    connect = TCPConnector._create_connection
+
+    async def connect_late(*args: Any) -> ResponseHandler:
+        protocol = await connect(*args)
+        connecting.set()
+        await connected.wait()
+        return protocol
+
+    monkeypatch.setattr(TCPConnector, "_get", AsyncMock(return_value=None))
+    monkeypatch.setattr(TCPConnector, "_create_connection", connect_late)
+    if action == "poll":
+        gateway.envoy.auth = None
+    request: Awaitable[Any] = house.coordinator.async_refresh() if action == "poll" else gateway.envoy.go_off_grid()
+    request = asyncio.ensure_future(request)
+    await connecting.wait()
+    unload = hass.async_create_task(hass.config_entries.async_unload(house.entry.entry_id))
+    while house.entry.state is not ConfigEntryState.NOT_LOADED:
+        await hass.async_add_executor_job(int)
+    connected.set()
+    await asyncio.gather(request, unload, return_exceptions=True)
+    await hass.async_block_till_done()
+    gc.collect()
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
