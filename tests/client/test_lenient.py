@@ -59,15 +59,15 @@ def test_places_of_channels_are_those_of_their_phases() -> None:
     """The last digit of a channel's `eid` is the number of its phase, on all known gateways."""
     lines = [{"eid": 0x6A000111 + phase, "activePower": 10 * phase} for phase in range(3)]
     meter: Any
-    (meter,) = read("/ivp/meters/readings", [{"eid": 0x2A000100, "channels": [lines[2], lines[0]]}])  # type: ignore[misc]
+    (meter,) = read("/ivp/meters/readings", [{"eid": 0x2A000100, "channels": [lines[2], lines[0]]}])
     assert [channel.get("activePower") for channel in meter["channels"]] == [0, None, 20]
-    (meter,) = read("/ivp/meters/readings", [{"eid": 1, "channels": [{"eid": 0}, {"eid": 0}, None]}])  # type: ignore[misc]
+    (meter,) = read("/ivp/meters/readings", [{"eid": 1, "channels": [{"eid": 0}, {"eid": 0}, None]}])
     assert [channel.get("eid") for channel in meter["channels"]] == [0, 0, None]
 
 
 def test_an_invalid_number_is_none_after_calculations() -> None:
     values = {"ENC_agg_avail_energy": "n/a", "ACB_agg_energy": 5, "agg_soc": 3}
-    aggregate = EnvoyBatteryAggregate.from_api(read("/ivp/ensemble/secctrl", values))  # type: ignore[arg-type]
+    aggregate = EnvoyBatteryAggregate.from_api(read("/ivp/ensemble/secctrl", values))
     valid: Any
     valid, _, invalid = validated(aggregate, None)
     assert invalid == {"available_energy"}
@@ -80,6 +80,15 @@ def test_a_deep_document_is_read(levels: int) -> None:
     for _ in range(levels):
         innermost = [innermost]
     assert read(INVENTORY, [{"type": "ENCHARGE", "devices": innermost}])
+
+
+@pytest.mark.parametrize("key", ["devices", "tariff"])
+def test_containers_within_containers_without_end_are_no_document(key: str) -> None:
+    innermost: object = {}
+    for _ in range(1000):
+        innermost = {key: [innermost] if key == "devices" else innermost}
+    with pytest.raises(TypeError):
+        read("/admin/lib/tariff", innermost)
 
 
 async def test_batteries_without_a_key_keep_everything_else(set_up: SetUp) -> None:

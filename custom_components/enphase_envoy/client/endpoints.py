@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 from http import HTTPStatus
 import math
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pyenphase.json import json_loads
 
@@ -117,7 +117,7 @@ class Document:
         return self.body.decode(errors="replace")
 
     @cached_property
-    def content(self) -> object:
+    def content(self) -> Any:  # noqa: ANN401  (lists or objects)
         """What it contains, as the library reads it.
 
         Raises ValueError when it is no JSON, and TypeError when it is no document of this endpoint.

@@ -5,12 +5,12 @@ contract test (`tests/client/test_library.py`), so that a new version of it is a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 import logging
-from typing import Any, Final, NoReturn, cast, override
+from typing import Any, Final, NoReturn, override
 
 import aiohttp
 from awesomeversion import AwesomeVersion
@@ -423,19 +423,16 @@ class LibraryEnvoy(Envoy):
             raise aiohttp.ClientError("no probe is under way")
         document = await self._access.fetch(endpoint)
         if endpoint == ENDPOINT_URL_METERS:
-            meters = cast("list[Mapping[str, object]]", document.content)
-            self._lists_meters = bool(meters)
-            words = [meter[key] for meter in meters for key in ("state", "measurementType")]
+            self._lists_meters = bool(document.content)
+            words = [meter[key] for meter in document.content for key in ("state", "measurementType")]
             self._has_valid_meters = all(isinstance(word, str) for word in words)
         return document.content
 
     async def _read(self, endpoint: str) -> object:
         """Return what a document contains, for an updater that parses; an empty one where there is none."""
         self._access.read.add(endpoint)
-        if (document := self._access.documents.get(endpoint)) is not None:
-            content = document.content
-        else:
-            content = lenient.read(endpoint, None)
+        document = self._access.documents.get(endpoint)
+        content = document.content if document else lenient.read(endpoint, None)
         return lenient.with_controller(content) if endpoint == URL_ENSEMBLE_INVENTORY else content
 
     def adopt(self, found: Discovery) -> None:
