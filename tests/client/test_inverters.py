@@ -2,16 +2,20 @@
 
 import asyncio
 from dataclasses import replace
+import json
 from typing import Any, Final
 
+import aiohttp
 from homeassistant.core import HomeAssistant
 from pyenphase.const import URL_DEVICE_DATA, URL_INVENTORY
 from pyenphase.models.inverter import EnvoyInverter
 import pytest
 
-from custom_components.enphase_envoy.client.inverters import _combined, _details, is_full
+from custom_components.enphase_envoy.client.inverters import _combined, is_full
+from custom_components.enphase_envoy.client.lenient import read
 from custom_components.enphase_envoy.client.paths import PERIODS
 from custom_components.enphase_envoy.model.panels import COUNTS, PanelCounts, PanelStatus
+from tests.helpers.documents import FreshStarts
 from tests.helpers.integration import Installation, SetUp, Simulate, entry_for, use_clock_of
 from tests.simulator import Held, Simulator, Status
 
@@ -74,14 +78,26 @@ def test_details_without_a_date_have_their_counters() -> None:
     assert _combined(without_date, replace(details, last_report_date=1000)).last_report_date == 1000
 
 
-@pytest.mark.parametrize("device", [None, 50, {}, {"devName": "pcu", "active": False}, {"devName": "pcu", "active": 1}])
-def test_other_records_have_no_details(device: Any) -> None:
-    assert _details(device) is None
+@pytest.mark.parametrize("device", [None, 50, {}, {"devName": "pcu", "active": 1}, {"active": False}])
+async def test_a_record_of_no_inverter_in_use_costs_its_details(device: dict[str, Any] | None) -> None:
+    async with aiohttp.ClientSession() as session:
+        start = FreshStarts("sixty_inverters", session)
+        document = json.loads(start.documents[URL_DEVICE_DATA].body)
+        key, record = next((key, record) for key, record in document.items() if isinstance(record, dict))
+        document[key] = record | device if device == {"active": False} else device
+        before = await start.values()
+        after = await start.values({URL_DEVICE_DATA: json.dumps(document).encode()})
+    lost = before.keys() - after.keys()
+    assert {address for address, _ in lost} == {("inverters", record["sn"])}
+    assert {"dc_voltage", "temperature", "lifetime_energy"} <= {name for _, name in lost}
+    assert (("inverters", record["sn"]), "last_report_watts") in after
 
 
 def test_document_is_full() -> None:
-    assert is_full({"deviceCount": 50, "deviceDataLimit": 50})
-    assert not any(map(is_full, ({"deviceCount": 49, "deviceDataLimit": 50}, {}, [], {"deviceCount": None})))
+    others: Any = ({"deviceCount": 49, "deviceDataLimit": 50}, {}, {"deviceCount": None, "deviceDataLimit": 50})
+    assert is_full(read(URL_DEVICE_DATA, {"deviceCount": 50, "deviceDataLimit": 50}))
+    assert not any(is_full(read(URL_DEVICE_DATA, other)) for other in others)
+    assert not is_full(None)
 
 
 async def test_slow_inventory_delays_neither_set_up_nor_polls(

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, override
+from typing import override
 
 from pyenphase import EnvoyData
 from pyenphase.const import URL_DEVICE_DATA, SupportedFeatures
@@ -11,14 +11,12 @@ from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.updaters.api_v1_production_inverters import EnvoyApiV1ProductionInvertersUpdater
 
 from ..model.validation import is_number
+from .lenient import Record
 
 
 def is_full(device_data: object) -> bool:
     """Return whether a document lists as many devices as it can: there may be more, and the library does not use it."""
-    if not isinstance(device_data, dict):
-        return False
-    count, limit = device_data.get("deviceCount"), device_data.get("deviceDataLimit")
-    return is_number(count) and is_number(limit) and count >= limit
+    return isinstance(device_data, Record) and bool(device_data["deviceCount"] >= device_data["deviceDataLimit"])
 
 
 class InverterReader(EnvoyApiV1ProductionInvertersUpdater):
@@ -43,19 +41,12 @@ class InverterReader(EnvoyApiV1ProductionInvertersUpdater):
         await super().update(envoy_data)
         if not self.has_details:
             return
-        document = await self._json_request(URL_DEVICE_DATA)
-        for device in document.values() if isinstance(document, dict) else ():
-            if (details := _details(device)) and (inverter := envoy_data.inverters.get(details.serial_number)):
-                envoy_data.inverters[details.serial_number] = _combined(inverter, details)
-
-
-def _details(device: Any) -> EnvoyInverter | None:  # noqa: ANN401  (a part of a document)
-    """Return the details of an inverter; None for another device, one that was removed, and an invalid record."""
-    try:
-        is_inverter = device["devName"] == "pcu" and device["active"]
-        return EnvoyInverter.from_device_data(device) if is_inverter else None
-    except LookupError, TypeError, ValueError, AttributeError:
-        return None
+        for device in (await self._json_request(URL_DEVICE_DATA)).values():
+            # Other devices, and those that were removed, are listed as well.
+            if not (isinstance(device, Record) and device["devName"] == "pcu" and device["active"]):
+                continue
+            if inverter := envoy_data.inverters.get(device["sn"]):
+                envoy_data.inverters[device["sn"]] = _combined(inverter, EnvoyInverter.from_device_data(device))
 
 
 def _combined(inverter: EnvoyInverter, details: EnvoyInverter) -> EnvoyInverter:
