@@ -9,7 +9,6 @@ from enum import StrEnum
 from functools import cache
 from math import isnan
 import re
-import types
 from typing import Final, TypeIs, Union, get_args, get_origin, get_type_hints
 
 from pyenphase.models.meters import CtType
@@ -22,8 +21,8 @@ _ABSURD: Final = 1e13
 _UNCHECKED: Final = frozenset({"eid"})
 #: Energy of days, which a report has only while a meter counts.
 _OPTIONAL: Final = frozenset({"watt_hours_today", "watt_hours_last_7_days"})
-#: Types without a range.
-_NO_NUMBERS: Final = (bool, list, tuple)
+#: Types with a range.
+_NUMBERS: Final[set[type]] = {int, float}
 #: Fields that the library fills itself, also where the document has nothing.
 _CONSTANT: Final = frozenset({"temperature_unit", "present"})
 #: Meters are identified by their type; serial numbers have twelve digits, relays are named NC1, phases L1.
@@ -55,32 +54,21 @@ def is_number(value: object) -> TypeIs[int | float]:
 
 
 @cache
-def _expected(kind: type) -> dict[str, tuple[type, ...]]:
+def _expected(kind: type) -> dict[str, set[type]]:
     """Return the types that each field of a dataclass may have, where they are simple."""
     hints = get_type_hints(kind)
     expected = {field.name: _simple(hints[field.name]) for field in fields(kind) if field.name not in _UNCHECKED}
     return {name: allowed for name, allowed in expected.items() if allowed}
 
 
-def _simple(hint: object) -> tuple[type, ...]:
+def _simple(hint: object) -> set[type]:
     """Return the types that a hint allows, none where it is more than a simple type."""
-    if get_origin(hint) in (Union, types.UnionType):
-        return tuple(allowed for part in get_args(hint) if part is not types.NoneType for allowed in _simple(part))
-    if (origin := get_origin(hint)) in (list, tuple):
-        return (origin,)
-    if not isinstance(hint, type) or not issubclass(hint, (bool, int, float, str)):
-        return ()
-    if hint in (int, float):
-        return (int, float)
-    return (str,) if issubclass(hint, str) else (bool,)
-
-
-def _fits(value: object, allowed: tuple[type, ...]) -> bool:
-    if isinstance(value, bool):
-        return bool in allowed
-    if isinstance(value, int | float):
-        return float in allowed and is_number(value)
-    return isinstance(value, allowed)
+    if (origin := get_origin(hint)) is Union:
+        return set().union(*map(_simple, get_args(hint)))
+    kind = origin or hint
+    if isinstance(kind, type) and issubclass(kind, str):
+        return {str}
+    return _NUMBERS if kind in _NUMBERS else {bool, list, tuple} & {kind}
 
 
 def validated[T](new: T, old: object, expired: Collection[str] = ()) -> tuple[T, set[str], set[str]]:
@@ -95,22 +83,23 @@ def validated[T](new: T, old: object, expired: Collection[str] = ()) -> tuple[T,
     changed: dict[str, object] = {}
     for name, allowed in _expected(type(new)).items():
         value = getattr(new, name)
-        # The quick path: nearly all fields are numbers in range. NaN is in no range.
-        if type(value) is str and str in allowed:
+        if (kind := type(value)) is str and kind in allowed:
             if (text := clean(value)) != value:
                 changed[name] = text
             continue
-        if type(value) in allowed and (type(value) in _NO_NUMBERS or -_ABSURD < value < _ABSURD):
+        # NaN is in no range. An unknown word is a text, but none where there is no word.
+        if kind in allowed and (kind not in _NUMBERS or -_ABSURD < value < _ABSURD):
             continue
-        # Half of the library's fields of an inverter are not reported by older firmware.
-        if value is None and (name in _OPTIONAL or getattr(old, name, None) is None):
+        if value and isinstance(value, StrEnum) and str in allowed:
             continue
-        if _fits(value, allowed) and not (value == "" and isinstance(value, StrEnum)):
+        before = getattr(old, name, None) if type(old) is type(new) else None
+        if value is None and (name in _OPTIONAL or before is None):
+            # Half of the library's fields of an inverter are not reported by older firmware.
             continue
         if value is not None:
             invalid.add(name)
             changed[name] = None
-        if type(old) is type(new) and name not in expired and _fits(before := getattr(old, name), allowed):
+        if before is not None and name not in expired:
             kept.add(name)
             changed[name] = before
     return replace(new, **changed) if changed else new, kept, invalid
