@@ -9,6 +9,7 @@ from pyenphase.models.envoy import EnvoyData
 from pyenphase.updaters.production import EnvoyProductionJsonUpdater
 import pytest
 
+from custom_components.enphase_envoy.client import lenient
 from custom_components.enphase_envoy.client.production import CountingMeters, ProductionReader
 
 INVERTERS = {"type": "inverters", "activeCount": 12, "wNow": 23, "whLifetime": 651_729}
@@ -57,7 +58,7 @@ async def read(
     reader = ProductionReader(found, counting if counting is not None else CountingMeters(), lists_meters=lists_meters)
 
     async def given(_path: str) -> object:
-        return document
+        return lenient.read("/production", document)
 
     reader._json_request = given  # type: ignore[method-assign, assignment]
     data = EnvoyData()

@@ -21,6 +21,7 @@ from ..model.snapshot import Address, flatten
 from .endpoints import Endpoint
 from .envoy import LibraryEnvoy
 from .inverters import is_full
+from .lenient import Record
 from .models import GatewayData
 from .object_cache import ObjectCache
 from .paths import COUNTER_FIELDS, FED_BY
@@ -143,4 +144,4 @@ class DocumentParser:
     def _reported_inverters(self) -> int | None:
         """Return the number of inverters in the production report, None where there is none."""
         raw = self.data.raw
-        return inverter_count(raw.get(URL_PRODUCTION_JSON) or raw.get(URL_PRODUCTION))
+        return inverter_count(raw.get(URL_PRODUCTION_JSON) or raw.get(URL_PRODUCTION) or Record())

@@ -5,7 +5,7 @@ The library reads consumption by its position in the list and needs every key. H
 (2017) have no `measurementType`: such consumption may be total or net, and is left out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, cast, override
 
 from pyenphase.const import PHASENAMES, PRODUCTION_TOTAL_IS_NET_CONSUMPTION, SupportedFeatures
@@ -17,8 +17,7 @@ from pyenphase.models.system_production import EnvoySystemProduction
 from pyenphase.updaters.production import EnvoyProductionUpdater
 
 from ..model.validation import is_number
-
-type Entry = Mapping[str, Any]
+from .lenient import Record, Records
 
 #: Meters, and the sum of the inverters.
 _METER: Final = "eim"
@@ -27,25 +26,23 @@ TOTAL: Final = "total-consumption"
 NET: Final = "net-consumption"
 
 
-def _entries(document: object, section: str) -> Iterator[Entry]:
-    """Yield the entries of a section of the report."""
-    found = document.get(section) if isinstance(document, Mapping) else None
-    yield from (entry for entry in found or () if isinstance(entry, Mapping)) if isinstance(found, list) else ()
-
-
-def _number(entry: Entry, key: str) -> int | None:
+def _number(entry: Record, key: str) -> int | None:
     return round(value) if is_number(value := entry.get(key)) else None
 
 
-def counts(entry: Entry) -> bool:
+def counts(entry: Record) -> bool:
     """Return whether a meter counts: one that does not has values all the same, as some firmware has now and then."""
     return bool(_number(entry, "activeCount"))
 
 
-def inverter_count(document: object) -> int | None:
+def inverter_count(document: Record) -> int | None:
     """Return the number of inverters in a report, None where it is not in there."""
-    entries = (entry for entry in _entries(document, "production") if entry.get("type") == _INVERTERS)
-    return next((_number(entry, "activeCount") for entry in entries), None)
+    return _number(_by_key(document["production"], "type").get(_INVERTERS, Record()), "activeCount")
+
+
+def _by_key(entries: Records, key: str) -> dict[object, Record]:
+    """Return the entries of a section by the value of a key, the first of each."""
+    return {entry[key]: entry for entry in reversed(entries)}
 
 
 class CountingMeters(set[str]):
@@ -89,12 +86,11 @@ class ProductionReader(EnvoyProductionUpdater):
         if features & (SupportedFeatures.NET_CONSUMPTION | SupportedFeatures.TOTAL_CONSUMPTION):
             self._read_consumption(document, envoy_data)
         if features & SupportedFeatures.ACB:
-            envoy_data.acb_power = EnvoyACBPower.from_production(cast(dict[str, Any], document))
+            envoy_data.acb_power = EnvoyACBPower.from_production(document)
 
-    def _read_production(self, document: object, data: EnvoyData) -> None:
-        entries = list(_entries(document, "production"))
-        meter: Entry = next((entry for entry in entries if entry.get("type") == _METER), {})
-        inverters: Entry = next((entry for entry in entries if entry.get("type") == _INVERTERS), {})
+    def _read_production(self, document: Record, data: EnvoyData) -> None:
+        entries = _by_key(document["production"], "type")
+        meter, inverters = entries.get(_METER, Record()), entries.get(_INVERTERS, Record())
         if not (meter or inverters):
             return
         if counts(meter):
@@ -104,12 +100,12 @@ class ProductionReader(EnvoyProductionUpdater):
             # values stand until the meter counts again.
             return
         source = meter if counts(meter) else inverters or meter
-        data.system_production = _production(source, meter if self._has_days(meter) else {})
+        data.system_production = _production(source, meter if self._has_days(meter) else Record())
         if counts(meter):
             phases = {name: _production(line, line) for name, line in self._lines(meter)}
             data.system_production_phases = cast(Any, phases or None)
 
-    def _has_days(self, meter: Entry) -> bool:
+    def _has_days(self, meter: Record) -> bool:
         """Return whether today and the last seven days of a meter are figures: those of a meter that counts.
 
         Gateways that list their meters as disabled have figures of the meter, too, which were always shown.
@@ -120,8 +116,8 @@ class ProductionReader(EnvoyProductionUpdater):
         is_disabled = self._lists_meters and CtType.PRODUCTION not in self._common_properties.meter_types
         return is_disabled and not (lifetime and lifetime == _number(meter, "whToday"))
 
-    def _read_consumption(self, document: object, data: EnvoyData) -> None:
-        meters = {str(entry.get("measurementType")): entry for entry in reversed([*_entries(document, "consumption")])}
+    def _read_consumption(self, document: Record, data: EnvoyData) -> None:
+        meters = _by_key(document["consumption"], "measurementType")
         total, net = meters.get(TOTAL), meters.get(NET)
         if total is not None:
             data.system_consumption = _consumption(total, total)
@@ -131,17 +127,15 @@ class ProductionReader(EnvoyProductionUpdater):
             data.system_net_consumption_phases = cast(Any, self._consumption_phases(net))
         self._correct_total(data)
 
-    def _consumption_phases(self, meter: Entry) -> dict[str, EnvoySystemConsumption] | None:
+    def _consumption_phases(self, meter: Record) -> dict[str, EnvoySystemConsumption] | None:
         return {name: _consumption(line, meter) for name, line in self._lines(meter)} or None
 
-    def _lines(self, meter: Entry) -> Iterator[tuple[str, Entry]]:
+    def _lines(self, meter: Record) -> Iterator[tuple[str, Record]]:
         """Yield the phases of a meter. Lines have no names: with two of three it is not known which one is missing."""
-        found, phases = meter.get("lines"), self._phases
-        lines = found if isinstance(found, list) else []
+        lines, phases = meter["lines"], self._phases
         if len(lines) == 1 or len(lines) >= len(phases):
             # An invalid line keeps its place: without it, the next phase would be shown as this one.
-            pairs = zip(phases, lines, strict=False)
-            yield from ((name, line) for name, line in pairs if isinstance(line, Mapping))
+            yield from ((name, line) for name, line in zip(phases, lines, strict=False) if line)
 
     def _correct_total(self, data: EnvoyData) -> None:
         """Correct total consumption, which firmware from 8.3.5433 on reports as net: it is net plus production."""
@@ -182,16 +176,16 @@ def _sum(total: EnvoySystemConsumption, production: EnvoySystemProduction) -> En
     )
 
 
-def _production(source: Entry, days: Entry) -> EnvoySystemProduction:
+def _production(source: Record, days: Record) -> EnvoySystemProduction:
     """Return power and lifetime of a source, and today and the last seven days of a meter that counts."""
     return EnvoySystemProduction(**_values(source, days))
 
 
-def _consumption(source: Entry, meter: Entry) -> EnvoySystemConsumption:
-    return EnvoySystemConsumption(**_values(source, source if counts(meter) else {}))
+def _consumption(source: Record, meter: Record) -> EnvoySystemConsumption:
+    return EnvoySystemConsumption(**_values(source, source if counts(meter) else Record()))
 
 
-def _values(source: Entry, days: Entry) -> dict[str, Any]:
+def _values(source: Record, days: Record) -> dict[str, Any]:
     return {
         "watt_hours_lifetime": _number(source, "whLifetime"),
         "watt_hours_last_7_days": _number(days, "whLastSevenDays"),
