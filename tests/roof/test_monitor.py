@@ -5,12 +5,23 @@ from datetime import UTC, datetime
 import json
 from typing import Any, Final
 
+from pyenphase.const import URL_INVENTORY
 from pyenphase.models.inverter import EnvoyInverter
 import pytest
 
-from custom_components.enphase_envoy.client.models import panel_statuses
-from custom_components.enphase_envoy.model.panels import COUNTS, ROOF, PanelCounts, PanelHealth, PanelStatus, RoofState
-from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
+from custom_components.enphase_envoy.client.lenient import read
+from custom_components.enphase_envoy.client.models import GatewayData, panel_statuses
+from custom_components.enphase_envoy.model.panels import (
+    COUNTS,
+    ROOF,
+    STATUSES,
+    PanelCounts,
+    PanelHealth,
+    PanelStatus,
+    RoofState,
+)
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue, flatten
+from custom_components.enphase_envoy.model.validation import validated
 from custom_components.enphase_envoy.roof.health import Problem
 from custom_components.enphase_envoy.roof.monitor import Moment, RoofMonitor
 
@@ -125,7 +136,8 @@ def test_invalid_records_of_an_inventory() -> None:
         {"type": "PCU", "devices": devices},
         {"type": "ACB", "devices": [{"serial_num": "4"}]},
     ]
-    assert panel_statuses(inventory) == {
-        "2": PanelStatus(None, None, None),
-        "3": PanelStatus(("x" * 9,), producing=True, communicating=False),
+    found = flatten(GatewayData(panels=panel_statuses(read(URL_INVENTORY, inventory))))[STATUSES]
+    assert {address: validated(status, None)[0] for address, status in found.items()} == {
+        (STATUSES, "2"): PanelStatus(None, None, None),
+        (STATUSES, "3"): PanelStatus(("x" * 9,), producing=True, communicating=False),
     }

@@ -75,7 +75,7 @@ class BatteryScheduler:
             mode = str(names[mode]).rpartition(" - ")[2] if 0 <= mode < len(names) else None
         newer = "Charge From Grid Allowed"
         allowed = document[newer if newer in document else "charge_from_grid"]
-        return cls(allowed, mode if isinstance(mode, str) else None)
+        return cls(allowed, mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +97,13 @@ class GatewayData(EnvoyData):
 
 
 def panel_statuses(inventory: list[dict[str, Any]]) -> dict[str, PanelStatus]:
-    """Return the statuses of the microinverters that an inventory lists, without removed ones, by serial number.
-
-    Raises one of TypeError, AttributeError and LookupError for a document of another kind.
-    """
+    """Return the statuses of the microinverters that an inventory lists, without removed ones, by serial number."""
     devices = [device for group in inventory if group["type"] == "PCU" for device in group["devices"]]
-    return {
-        device["serial_num"]: _panel_status(device)
-        for device in devices
-        if device.get("admin_state") != _REMOVED and isinstance(device.get("serial_num"), str)
-    }
+    return {device["serial_num"]: _panel_status(device) for device in devices if device["admin_state"] != _REMOVED}
 
 
 def _panel_status(device: dict[str, Any]) -> PanelStatus:
-    reported = device.get("device_status")
-    texts = [clean(code) for code in reported if isinstance(code, str)] if isinstance(reported, list) else None
-    codes = None if texts is None else tuple(texts[:_MOST_CODES])
-    flags = (device.get("producing"), device.get("communicating"))
-    producing, communicating = (flag if isinstance(flag, bool) else None for flag in flags)
-    return PanelStatus(codes, producing, communicating)
+    reported = device["device_status"]
+    texts = [clean(code) for code in reported if isinstance(code, str)]
+    codes = tuple(texts[:_MOST_CODES]) if isinstance(reported, list) else None
+    return PanelStatus(codes, device["producing"], device["communicating"])
