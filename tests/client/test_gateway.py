@@ -1,6 +1,7 @@
 """A quick read or a write beside a slow poll, and parsing without requests."""
 
 import asyncio
+from dataclasses import replace
 
 import aiohttp
 from homeassistant.exceptions import HomeAssistantError
@@ -165,6 +166,20 @@ async def test_parsing_can_not_wait(simulate: Simulate) -> None:
         updater = WaitingUpdater(envoy.firmware, envoy.get, envoy.get, None)  # type: ignore[arg-type]
         with pytest.raises(RuntimeError, match="made a request"):
             envoy.parse(updater, {})
+
+
+async def test_snapshot_has_the_firmware_of_the_last_identification(set_up: SetUp) -> None:
+    installation = await set_up("standard_7_6")
+    gateway: Gateway = installation.coordinator.gateway
+    before = gateway.snapshot()
+    installation.gateway.gateway.firmware = "D8.3.5167"
+    assert gateway.snapshot().firmware == before.firmware
+    await gateway.identify()
+    after = gateway.snapshot()
+    assert (before.firmware, after.firmware) == (installation.gateway.profile.firmware[1:], "8.3.5167")
+    gateway.envoy.restore_info(replace(gateway.envoy.info, firmware="8.2.4345", part_number="800-00654-r08"))
+    restored = gateway.snapshot()
+    assert (restored.firmware, restored.part_number) == ("8.2.4345", "800-00654-r08")
 
 
 async def test_session_that_is_closed_in_the_middle_of_a_request_is_a_failed_connection(simulate: Simulate) -> None:

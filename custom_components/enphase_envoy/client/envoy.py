@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 import logging
 from typing import Any, Final, NoReturn, override
@@ -310,15 +311,18 @@ class LibraryEnvoy(Envoy):
         """Use the result of such a request."""
         self._firmware = firmware
         self._interface_settings = None
+        self.__dict__.pop("info", None)
 
-    @property
+    @cached_property
     def info(self) -> GatewayInfo:
         """What `/info` contained. Raises GatewayError when that is no gateway with readable firmware."""
         return self._firmware.info
 
     def restore_info(self, info: GatewayInfo) -> None:
         """Set what `/info` contained in an earlier session."""
-        self._firmware.restore(info)
+        firmware = self.new_firmware()
+        firmware.restore(info)
+        self.use_firmware(firmware)
 
     @property
     def uses_tokens(self) -> bool:

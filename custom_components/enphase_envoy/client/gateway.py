@@ -398,7 +398,7 @@ class Gateway:
         self.live.apply(objects)
         return Snapshot(
             serial=self.serial,
-            firmware=str(self.envoy.firmware),
+            firmware=self.envoy.info.firmware,
             part_number=self.envoy.info.part_number,
             # With the meter of one phase alone, the mode that was configured for all of them is a contradiction.
             model=clean(self.envoy.envoy_model.replace("phases: 1, phase mode: three", "phases: 1")),
