@@ -14,11 +14,13 @@ from pyenphase.firmware import EnvoyFirmware
 from pyenphase.updaters.base import EnvoyUpdater
 import pytest
 
-from custom_components.enphase_envoy.client.envoy import Firmware, LibraryEnvoy, TokenAuth
+from custom_components.enphase_envoy.client.envoy import LibraryEnvoy
+from custom_components.enphase_envoy.client.login import Firmware, TokenAuth
 
 COMPONENT: Final = Path(__file__).parents[2] / "custom_components" / "enphase_envoy"
 MANIFEST: Final = COMPONENT / "manifest.json"
-ADAPTER: Final = COMPONENT / "client" / "envoy.py"
+#: The library's client, and its identification and authentication.
+ADAPTERS: Final = (COMPONENT / "client" / "envoy.py", COMPONENT / "client" / "login.py")
 
 #: Private methods that are called or overridden, with their parameters.
 METHODS: Final = {
@@ -120,20 +122,21 @@ async def test_private_attributes_exist() -> None:
         assert (envoy.data, envoy.auth) == (None, None)
 
 
-def test_adapter_uses_no_private_name_that_is_not_listed() -> None:
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda file: file.name)
+def test_adapter_uses_no_private_name_that_is_not_listed(adapter: Path) -> None:
     """A name that is neither listed nor the adapter's own would go unnoticed in a new version."""
     own = {name for kind in (LibraryEnvoy, TokenAuth, Firmware) for name in vars(kind)} | {
         *("_access", "_timeouts", "_lists_meters", "_has_valid_meters")
     }
     listed = {name for _, name in METHODS} | {name for names in ATTRIBUTES.values() for name in names}
-    assert private_names(ADAPTER) & library_names() <= listed
-    assert private_names(ADAPTER) <= listed | own
+    assert private_names(adapter) & library_names() <= listed
+    assert private_names(adapter) <= listed | own
 
 
-def test_private_names_of_the_library_are_used_in_the_adapter_alone() -> None:
+def test_private_names_of_the_library_are_used_in_the_adapters_alone() -> None:
     """Elsewhere a private name is the component's own."""
     for file in COMPONENT.rglob("*.py"):
-        if file == ADAPTER:
+        if file in ADAPTERS:
             continue
         tree = ast.parse(file.read_text())
         foreign = {
