@@ -96,7 +96,7 @@ def _texts(value: object) -> object:
     return value if isinstance(value, list) else ()
 
 
-#: What is at a key, in any document: containers, identifiers of records, numbers with which the library calculates.
+#: What is at a key of the documents that are read: containers, identifiers, numbers for the library to calculate with.
 _KINDS: Final[dict[str, Callable[[object], object]]] = {
     **dict.fromkeys(("devices", "devices:", "dry_contacts", "channels", "lines"), Records),
     **dict.fromkeys(("production", "consumption", "storage"), Records),
