@@ -93,6 +93,16 @@ async def test_a_record_of_no_inverter_in_use_costs_its_details(device: dict[str
     assert (("inverters", record["sn"]), "last_report_watts") in after
 
 
+@pytest.mark.parametrize("key", ["deviceCount", "deviceDataLimit"])
+@pytest.mark.parametrize("invalid", [None, "unknown", 1e300])
+async def test_an_invalid_count_or_limit_of_the_listed_inverters_costs_nothing(key: str, invalid: object) -> None:
+    async with aiohttp.ClientSession() as session:
+        for profile in ("sixty_inverters", "full_battery"):
+            start = FreshStarts(profile, session)
+            document = json.loads(start.documents[URL_DEVICE_DATA].body) | {key: invalid}
+            assert await start.values() == await start.values({URL_DEVICE_DATA: json.dumps(document).encode()})
+
+
 def test_document_is_full() -> None:
     others: Any = ({"deviceCount": 49, "deviceDataLimit": 50}, {}, {"deviceCount": None, "deviceDataLimit": 50})
     assert is_full(read(URL_DEVICE_DATA, {"deviceCount": 50, "deviceDataLimit": 50}))

@@ -35,6 +35,8 @@ _REQUIRED: Final[dict[object, frozenset[str]]] = {
     "acb": frozenset({"percentFull"}),
 }
 _PHASES: Final = 3
+#: Devices that `/ivp/pdm/device_data` lists at most, on all known firmware.
+_DEVICES: Final = 50
 
 
 class _NoNumber(float):
@@ -123,15 +125,22 @@ def read(path: str, content: object) -> Any:  # noqa: ANN401  (a Record or Recor
     if path in _INVENTORIES:
         _group(result)
     elif path == URL_DEVICE_DATA:
-        for key, value in result.items():
-            if isinstance(value, dict):
-                result[key] = Record(value)
+        _read_devices(result)
     elif path == ENDPOINT_URL_METERS_READINGS:
         _arrange_phases(result)
     elif kind is Record:
         for entry in result["storage"]:
             entry.complete(entry["type"])
     return result
+
+
+def _read_devices(document: Record) -> None:
+    """Read the devices, which have keys of their own; without a count and a limit the library takes them for all."""
+    devices = {key: Record(value) for key, value in document.items() if isinstance(value, dict)}
+    if devices:
+        document |= devices
+        document["deviceCount"] = document["deviceCount"] or len(devices)
+        document["deviceDataLimit"] = document["deviceDataLimit"] or _DEVICES
 
 
 def _group(inventory: Records) -> None:
