@@ -38,6 +38,8 @@ settings.load_profile("default")
 
 # The test tools enable logging of every SQL statement, which takes longer than the statements.
 logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
+# Home Assistant logs each entity that is registered, enabled or not.
+logging.getLogger("homeassistant").setLevel(logging.WARNING)
 
 # cryptography caches the first datetime class that it is called with: it must not be that of a frozen clock.
 make_certificate("")

@@ -223,7 +223,7 @@ def check(profile: str, single: int | None, combined: int, known: Collection[boo
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_an_invalid_value_costs_the_fields_that_come_from_it(profile: str) -> None:
-    check(profile, single=40, combined=20)
+    check(profile, single=25, combined=15)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+import pickle
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -100,7 +101,8 @@ class House:
     def at(cls, profile: Profile, start: float, *, seed: int = 1, inverters: int | None = None) -> House:
         """Create the house at a time: a week was simulated before, and its counters started long before."""
         count = profile.inverters if inverters is None else inverters
-        house = deepcopy(_warmed_up(_Key(profile), start, seed, count))
+        house: House = pickle.loads(_warmed_up(_Key(profile), start, seed, count))  # noqa: S301  (it was dumped by this process)
+        house.profile = profile
         house.cell = CELL
         house._weather = (-1.0, 0.0, 0.0)
         house.refresh()
@@ -513,7 +515,8 @@ class _Key:
 
 
 @lru_cache(maxsize=64)
-def _warmed_up(key: _Key, start: float, seed: int, count: int) -> House:
+def _warmed_up(key: _Key, start: float, seed: int, count: int) -> bytes:
     house = _new(key.profile, start, seed, count)
     house.advance(start)
-    return house
+    # Copies are made from it: pickle takes a tenth of the time of deepcopy.
+    return pickle.dumps(house)

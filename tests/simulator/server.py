@@ -297,7 +297,7 @@ class Simulator(GatewayServer):
             return _error(404)
         if isinstance(document, TextDocument):
             return Answer(document.status, document.content_type, document.text.encode())
-        document = deepcopy(document)
+        document = deepcopy(document) if faults else document
         for fault in faults:
             document = fault.edit(path, document, self.gateway)
         return Answer(200, "application/json", json.dumps(document).encode())
