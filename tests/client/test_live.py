@@ -6,6 +6,7 @@ from contextlib import ExitStack, asynccontextmanager
 import json
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 from homeassistant.helpers import entity_registry as er
 from pyenphase.const import ENDPOINT_URL_METERS_READINGS
@@ -534,6 +535,23 @@ async def test_stream_is_the_last_source(streaming: Installation) -> None:
     assert meter.active_power == pytest.approx(grid, abs=1)
 
 
+async def test_event_that_was_received_before_a_poll_does_not_replace_its_values(
+    streaming: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await events(streaming)
+    streaming.gateway.clock.advance(600)
+    await asyncio.sleep(5)
+    gateway = streaming.coordinator.gateway
+    latest = await gateway.live._stream.latest()
+    monkeypatch.setattr(gateway.live._stream, "latest", AsyncMock(return_value=latest))
+    streaming.gateway.clock.advance(3600)
+    await streaming.coordinator.async_refresh()
+    polled = watts(streaming)
+    assert polled == pytest.approx(flow(streaming, "production"), abs=1)
+    await gateway.read_live()
+    assert watts(streaming) == polled
+
+
 @pytest.mark.usefixtures("read_by_the_test")
 async def test_stream_is_closed_when_a_better_source_is_back(live: Live) -> None:
     installation = await live()
@@ -636,7 +654,7 @@ def stream_of(read: Callable[[], Awaitable[object]]) -> MeterStream:
     async def connect() -> AsyncIterator[Any]:
         yield SimpleNamespace(readany=read)
 
-    return MeterStream(connect)
+    return MeterStream(connect, lambda: 0.0)
 
 
 @pytest.mark.usefixtures("virtual_clock")
@@ -644,7 +662,7 @@ async def test_silent_and_endless_streams_are_closed() -> None:
     content = asyncio.StreamReader()
     stream = stream_of(lambda: content.read(1000))
     content.feed_data(b"data: 1\n\ndata: 2\n\ndata: ")
-    assert await stream.latest() == b" 2"
+    assert await stream.latest() == (0.0, b" 2")
     await asyncio.sleep(SILENT_AFTER + 1)
     with pytest.raises(TimeoutError):
         await stream.latest()
@@ -740,7 +758,7 @@ async def test_events_with_other_lines() -> None:
     content = asyncio.StreamReader()
     stream = stream_of(lambda: content.read(1000))
     content.feed_data(b": comment\r\n\r\nid: 7\r\nevent: meter\r\ndata: 1\r\nretry: 5\r\n\r\n: comment\n\n")
-    assert await stream.latest() == b" 1"
+    assert await stream.latest() == (0.0, b" 1")
     stream.close()
 
 

@@ -111,6 +111,8 @@ class Frame:
     values: Values
     #: The time of the values as the gateway reports it, or the values themselves: it changes with them.
     measured: object
+    #: When it was received, on the clock of the polls; None for now. The last event of a stream may be older.
+    received_at: float | None = None
 
 
 def status_frame(document: dict[str, Any], objects: Objects) -> Frame:
@@ -311,7 +313,7 @@ class LivePower:
         #: The time that the values last had, by source, and since when.
         self._measured: dict[str, tuple[object, float]] = {}
         self._open_stream = partial(envoy.stream, URL_METER_STREAM)
-        self._stream = MeterStream(self._open_stream)
+        self._stream = MeterStream(self._open_stream, self._clock)
         #: Held during a request, so that probing occupies no second slot.
         self._requesting = asyncio.Lock()
         #: Reads the sources that are better than the one in use; returns the path of one with new values.
@@ -331,7 +333,7 @@ class LivePower:
     async def find(self) -> str | None:
         """Return the path of the best source with usable values, without objects of polls; None without one."""
         # The one that is read at the same time stays open.
-        stream = MeterStream(self._open_stream)
+        stream = MeterStream(self._open_stream, self._clock)
         for path in self.sources:
             try:
                 if path == URL_METER_STREAM:
@@ -396,11 +398,12 @@ class LivePower:
     def _keep(self, frame: Frame) -> Iterable[Address]:
         """Keep a frame, and return the addresses whose values, or whose age, it changes."""
         values, self._values, was_current = self._values, frame.values, self.is_current
+        at = self._clock() if frame.received_at is None else frame.received_at
         if was_current and values.keys() == frame.values.keys():
             # Where the values are the same, the object stays the same too, and is as fresh as the others.
-            self._freshness.updated_at = self._clock()
+            self._freshness.updated_at = at
             return [address for address, fields in frame.values.items() if fields != values[address]]
-        self._freshness = Freshness(self._clock())
+        self._freshness = Freshness(at)
         return {**values, **frame.values}
 
     async def _read(self, path: str, objects: Objects) -> Frame | None:
@@ -429,8 +432,8 @@ class LivePower:
     async def _streamed(self, stream: MeterStream, objects: Objects) -> Frame:
         """Return the values of the last event of a stream. Raises LiveError and others."""
         async with asyncio.timeout(self._scheduler.timeouts.live):
-            event = await stream.latest()
-        return event_frame(json_loads(URL_METER_STREAM, event), objects)
+            received_at, event = await stream.latest()
+        return replace(event_frame(json_loads(URL_METER_STREAM, event), objects), received_at=received_at)
 
     def _is_new(self, path: str, frame: Frame) -> bool:
         """Return whether the values are others than before. Raises LiveError when they stand still for too long."""

@@ -23,14 +23,18 @@ class MeterStream:
     It occupies no slot while it is open, because it never ends; the gateway answers other requests meanwhile.
     """
 
-    def __init__(self, open_stream: Open) -> None:
-        """Connect to nothing yet."""
+    def __init__(self, open_stream: Open, clock: Callable[[], float]) -> None:
+        """Connect to nothing yet; `clock` returns seconds."""
         self._open = open_stream
-        self._latest: asyncio.Future[bytes] | None = None
+        self._clock = clock
+        self._latest: asyncio.Future[tuple[float, bytes]] | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def latest(self) -> bytes:
-        """Return the data of the last event; wait for it where none came yet. Raises what aiohttp does, or OSError."""
+    async def latest(self) -> tuple[float, bytes]:
+        """Return when the last event was received, and its data; wait for it where none was received yet.
+
+        Raises what aiohttp does, or OSError.
+        """
         if self._task is None or self._latest is None:
             self._latest = asyncio.get_running_loop().create_future()
             self._task = asyncio.create_task(self._receive())
@@ -67,7 +71,7 @@ class MeterStream:
     def _keep(self, data: bytes) -> None:
         if self._latest is None or self._latest.done():
             self._latest = asyncio.get_running_loop().create_future()
-        self._latest.set_result(data)
+        self._latest.set_result((self._clock(), data))
 
     def close(self) -> None:
         """Close the connection."""
