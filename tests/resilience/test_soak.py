@@ -15,7 +15,7 @@ from tests.resilience.soak import Report, Soak
 from tests.simulator import Cloud
 
 #: Simulated days, seed of the faults, seconds between readings of live power, and profile.
-DAYS: Final = float(os.environ.get("ENVOY_SOAK_DAYS", "0.25"))
+DAYS: Final = float(os.environ.get("ENVOY_SOAK_DAYS", "0.17"))
 SEED: Final = int(os.environ.get("ENVOY_SOAK_SEED", "1"))
 LIVE: Final = int(os.environ.get("ENVOY_SOAK_LIVE", "0"))
 PROFILE: Final = os.environ.get("ENVOY_SOAK_PROFILE", "full_battery")

@@ -49,7 +49,7 @@ class RecordedSystem:
 
     async def set_up(self, set_up: SetUp) -> None:
         """Register the entities, which have the same ids as those of Home Assistant's own integration."""
-        self.house = await set_up("full_battery")
+        self.house = await set_up("metered_1phase")
         prefix = f"sensor.envoy_{self.house.gateway.serial}"
         self.solar = f"{prefix}_lifetime_energy_production"
         self.today = f"{prefix}_energy_production_today"
