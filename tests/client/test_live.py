@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,8 @@ from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.client.live import LiveError, event_frame, status_frame
+from custom_components.enphase_envoy.client.errors import GatewayBusyError
+from custom_components.enphase_envoy.client.live import LiveError, event_frame, readings_frame, status_frame
 from custom_components.enphase_envoy.client.meter_stream import SILENT_AFTER, MeterStream
 from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
@@ -299,6 +300,42 @@ async def test_the_stream_is_kept_enabled(live: Live) -> None:
         await installation.pass_time(15)
     assert requests(installation, URL_LIVE_DATA_STREAM) == 2
     assert live_at(installation) == pytest.approx(installation.gateway.clock.now, abs=45)
+
+
+async def test_stream_that_could_not_be_enabled_is_enabled_with_the_next_frame(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = await live()
+    await frames(installation)
+    gateway = installation.coordinator.gateway
+    slot = gateway._scheduler.slot
+
+    def busy_for_writes(path: str, **options: Any) -> AbstractAsyncContextManager[None]:
+        if path == URL_LIVE_DATA_STREAM:
+            raise GatewayBusyError
+        return slot(path, **options)
+
+    installation.gateway.gateway.enable_live_data(enable=False)
+    before = requests(installation, URL_LIVE_DATA_STREAM)
+    with monkeypatch.context() as patched:
+        patched.setattr(gateway._scheduler, "slot", busy_for_writes)
+        installation.gateway.clock.advance(120)
+        await gateway.read_live()
+    assert requests(installation, URL_LIVE_DATA_STREAM) == before
+    await gateway.read_live()
+    assert requests(installation, URL_LIVE_DATA_STREAM) == before + 1
+
+
+def test_readings_without_a_time_or_a_voltage() -> None:
+    objects: dict[Address, TimedValue] = {
+        ("ctmeters", CtType.PRODUCTION): TimedValue(_meter(CtType.PRODUCTION, CtState.ENABLED), Freshness(0))
+    }
+    found = [
+        readings_frame([{"eid": 1, "timestamp": None, "activePower": watts, "voltage": "?"}, {}], objects)
+        for watts in (100, 200)
+    ]
+    assert [frame.values[PRODUCTION] for frame in found] == [{"watts_now": 100}, {"watts_now": 200}]
+    assert found[0].measured != found[1].measured
 
 
 async def test_values_that_stand_still_are_not_fresh(live: Live) -> None:

@@ -174,25 +174,27 @@ def readings_frame(document: list[dict[str, Any]], objects: Objects) -> Frame:
 
     Gateways without CTs report zeros, also for meters that they do not have.
     """
-    readings = {str(reading["eid"]): reading for reading in document}
+    readings = {str(reading.get("eid")): reading for reading in document}
     values: Values = {}
-    measured, total = 0.0, 0.0
+    measured: list[object] = []
+    total = 0.0
     for ct_type, meter in _meters(objects):
         if (reading := readings.get(str(meter.eid))) is None:
             continue
-        measured = max(measured, reading["timestamp"])
+        # A time that is missing costs nothing else: the values change as well.
+        measured.append(reading.get("timestamp") or reading.get("activePower"))
         channels = zip(_PHASES, reading.get("channels") or (), strict=False)
         for phase, part in (("", reading), *((phase, channel) for (phase, _), channel in channels)):
             if (watts := _watts(part, "activePower", 1)) is None:
                 continue
             _put_power(values, _REPORTS.get(ct_type), ct_type, phase, watts)
-            electric = {"voltage": part.get("voltage"), "current": part.get("current")}
-            values[_meter(ct_type, phase)] |= {name: value for name, value in electric.items() if is_number(value)}
-            total += abs(watts) + abs(electric["voltage"] or 0)
+            electric = {name: value for name in ("voltage", "current") if is_number(value := part.get(name))}
+            values[_meter(ct_type, phase)] |= electric
+            total += abs(watts) + abs(electric.get("voltage", 0))
     if not total:
         raise LiveError("all values are zero")
     _add_consumption(values)
-    return Frame(values, measured)
+    return Frame(values, tuple(measured))
 
 
 def event_frame(document: dict[str, dict[str, dict[str, Any]]], objects: Objects) -> Frame:
@@ -452,8 +454,13 @@ class LivePower:
         now = self._clock()
         if now - self._enabled_at < _ENABLE_AGAIN:
             raise LiveError("the stream is disabled")
-        self._enabled_at = now
-        await self._request(URL_LIVE_DATA_STREAM, {"enable": 1})
+        before, self._enabled_at = self._enabled_at, now
+        try:
+            await self._request(URL_LIVE_DATA_STREAM, {"enable": 1})
+        except GatewayBusyError:
+            # It was not sent.
+            self._enabled_at = before
+            raise
 
     async def _request(self, path: str, data: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
         """Return the document of an endpoint. Raises GatewayBusyError when no slot is free, LiveError and others."""
