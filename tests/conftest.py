@@ -16,6 +16,7 @@ from homeassistant.core import Event, HomeAssistant
 from homeassistant.helpers import aiohttp_client
 from homeassistant.helpers.entity_registry import EVENT_ENTITY_REGISTRY_UPDATED
 from homeassistant.setup import async_setup_component
+from homeassistant.util import executor
 from hypothesis import HealthCheck, settings
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
@@ -40,6 +41,10 @@ settings.load_profile("default")
 logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
 # Home Assistant logs each entity that is registered, enabled or not.
 logging.getLogger("homeassistant").setLevel(logging.WARNING)
+
+# After a second, Home Assistant ends threads that still run, and with them the notice for others to end. On a busy
+# machine a thread may take longer to wake up.
+executor.EXECUTOR_SHUTDOWN_TIMEOUT = 600
 
 # cryptography caches the first datetime class that it is called with: it must not be that of a frozen clock.
 make_certificate("")
