@@ -741,6 +741,8 @@ class Soak:
         if self.installation.coordinator.gateway.live.interval:
             # This poll requests also what live power covers, and what it changed by little was written.
             self._move(LIVE_POLL)
+            while self._night:
+                await self._step()
         await self.installation.poll()
         self._last_success = self._last_possible_success = self._now
         states = self.installation.states()
