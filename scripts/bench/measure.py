@@ -77,12 +77,16 @@ class LibraryTime:
         from pyenphase import Envoy  # noqa: PLC0415
         from pyenphase.updaters.base import EnvoyUpdater  # noqa: PLC0415
 
-        self.watch(Envoy, "_request")
+        # The component makes and reads its requests in a class of its own, so that answers have a limit.
+        envoys: list[type] = [Envoy, *Envoy.__subclasses__()]
+        for envoy in envoys:
+            if "_request" in vars(envoy):
+                self.watch(envoy, "_request")
         self.watch(aiohttp.ClientResponse, "read")
         updaters = EnvoyUpdater.__subclasses__()
         for updater in updaters:
             updaters += updater.__subclasses__()
-            if "update" in vars(updater):
+            if "update" in vars(updater) and updater.__module__.startswith("pyenphase."):
                 self.watch(updater, "update")
 
 
@@ -316,12 +320,12 @@ async def measure(subject: Subject, system: str, polls: int, profile: Path | Non
     kind = SYSTEMS[system]
     library = LibraryTime()
     with Remote(kind.profile, kind.inverters) as gateway:
-        library.watch_library()
         access = gateway.receive()
         async with client_of(subject, gateway, access, all_enabled=all_enabled) as client:
             before = peak()
             with metered() as setup:
                 await client.set_up()
+            library.watch_library()
             for _ in range(WARM_UP):
                 gateway.advance(MINUTE)
                 await client.poll()
