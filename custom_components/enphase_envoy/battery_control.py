@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 from awesomeversion import AwesomeVersion
 from homeassistant.config_entries import ConfigEntry
-from homeassistant.const import CONF_PASSWORD, CONF_USERNAME, EVENT_HOMEASSISTANT_CLOSE
-from homeassistant.core import CALLBACK_TYPE, Event, HomeAssistant, callback
+from homeassistant.const import CONF_PASSWORD, CONF_USERNAME
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 from homeassistant.util.hass_dict import HassKey
 from homeassistant.util.ssl import get_default_context
@@ -30,7 +30,7 @@ from .cloud.errors import CloudError, CloudReason
 from .cloud.models import Profile, Setting
 from .const import CONF_USE_MANUAL_TOKEN, DOMAIN, LOGGER, OPTION_CLOUD_CODE, OPTION_CLOUD_SITE
 from .model.snapshot import Address, Freshness, Snapshot, TimedValue
-from .session import own_session
+from .session import closer, own_session
 
 #: Where the snapshot has the cloud's settings, and an address whose listeners are updated when changes are confirmed.
 CLOUD_BATTERY: Final[Address] = ("cloud_battery",)
@@ -73,15 +73,10 @@ def async_client(hass: HomeAssistant, entry: ConfigEntry[Any], clock: Callable[[
         # The client keeps the cookies itself.
         http = own_session(hass, get_default_context(), cookie_jar=aiohttp.DummyCookieJar())
         client = CloudClient(http, *account, clock, cloud_client.BASE_URL)
-
-        async def close(_event: Event | None = None) -> None:
-            await http.close()
-
-        stop_listening = hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, close)
+        close = closer(hass, http)
 
         @callback
         def end() -> None:
-            stop_listening()
             client.close()
             hass.async_create_task(close(), "close the session with the cloud")
 

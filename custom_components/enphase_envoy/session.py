@@ -1,7 +1,7 @@
 """HTTP sessions for a gateway: self-signed certificates, certificate pinning, one connection for each request."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 import hashlib
 from ssl import SSLContext
@@ -10,8 +10,8 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import Fingerprint, TCPConnector
 from homeassistant.config_entries import ConfigEntry
-from homeassistant.const import CONF_HOST
-from homeassistant.core import HomeAssistant
+from homeassistant.const import CONF_HOST, EVENT_HOMEASSISTANT_CLOSE
+from homeassistant.core import Event, HomeAssistant
 from homeassistant.helpers.aiohttp_client import DATA_RESOLVER, async_get_clientsession
 from homeassistant.util.ssl import get_default_no_verify_context
 from yarl import URL
@@ -37,7 +37,7 @@ async def async_session_for(hass: HomeAssistant, entry: ConfigEntry[Any]) -> aio
             store_fingerprint(hass, entry, pinned)
         ssl = Fingerprint(bytes.fromhex(pinned))
     session = own_session(hass, ssl, force_close=entry.options.get(OPTION_DISABLE_KEEP_ALIVE, False))
-    entry.async_on_unload(session.close)
+    entry.async_on_unload(closer(hass, session))
     return session
 
 
@@ -48,13 +48,29 @@ def own_session(
     force_close: bool = False,
     cookie_jar: aiohttp.abc.AbstractCookieJar | None = None,
 ) -> aiohttp.ClientSession:
-    """Return a session with a pool of connections of its own, which the caller closes.
+    """Return a session with a pool of connections of its own, which the caller closes, for example with a `closer`.
 
     Home Assistant's sessions share a pool, from which they are detached instead. aiohttp then loses a connection that
     is just being established, and logs an error.
     """
     connector = TCPConnector(ssl=ssl, resolver=_resolver(hass), force_close=force_close)
     return aiohttp.ClientSession(connector=connector, cookie_jar=cookie_jar)
+
+
+def closer(hass: HomeAssistant, session: aiohttp.ClientSession) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Close a session when Home Assistant stops; return what closes it before."""
+
+    async def on_close(_event: Event) -> None:
+        await session.close()
+
+    stop_listening = hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, on_close)
+
+    async def close() -> None:
+        if not session.closed:
+            stop_listening()
+            await session.close()
+
+    return close
 
 
 @asynccontextmanager

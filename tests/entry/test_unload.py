@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock
 from aiohttp import TCPConnector
 from aiohttp.client_proto import ResponseHandler
 from homeassistant.config_entries import ConfigEntryState
-from homeassistant.const import STATE_UNAVAILABLE
+from homeassistant.const import EVENT_HOMEASSISTANT_CLOSE, STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import device_registry as dr, entity_registry as er
@@ -185,3 +185,12 @@ async def test_a_connection_that_is_being_established_is_closed_with_the_entry(
     await hass.async_block_till_done()
     gc.collect()
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_the_session_is_closed_when_home_assistant_stops(hass: HomeAssistant, set_up: SetUp) -> None:
+    """Home Assistant does not unload its entries then, and an error is logged for a session that is still open."""
+    house = await set_up("metered_1phase")
+    session = house.coordinator.gateway.envoy._client
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_CLOSE)
+    await hass.async_block_till_done()
+    assert session.closed

@@ -21,7 +21,7 @@ from tests.helpers.mutants import sources
 from tests.simulator import Body, Cloud, Drop, Held, Html, Silent, Status
 from tests.simulator.faults import Fault
 
-PROFILES = ("full_battery", "three_phase", "standard_7_6", "legacy_5")
+PROFILES = ("full_battery", "three_phase", "metered_1phase", "total_consumption", "standard_7_6", "legacy_5")
 FAULTS: tuple[Callable[[], Fault], ...] = (lambda: Status(503), Silent, Drop, Html, lambda: Body("{}"))
 
 

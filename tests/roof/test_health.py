@@ -119,7 +119,7 @@ def test_interval_of_the_reports_is_found_in_daylight() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("panels", "seed"), [(6, 7), (24, 8)])
+@pytest.mark.parametrize(("panels", "seed"), [(6, 7), (24, 8), (60, 9)])
 @pytest.mark.parametrize(("value", "problem"), [(0.0, Problem.NOT_PRODUCING), (None, Problem.NO_REPORTS)])
 def test_broken_panel_is_found_within_one_sunny_day(
     panels: int, seed: int, value: float | None, problem: Problem
