@@ -6,7 +6,7 @@ import time
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from .model.snapshot import Address, Freshness, Snapshot, TimedValue
+from .model.snapshot import Address, Freshness, Snapshot
 
 #: Seconds that a value is shown after its last update, if three polls are not longer.
 _SHORT: Final = 210.0
@@ -52,6 +52,8 @@ class PublishedObjects:
         self.objects: dict[Address, Published] = {}
         #: Where there is an object: a new set only when that changes.
         self.addresses: frozenset[Address] = frozenset()
+        #: How many of the hold times are over, of each document of the last update.
+        self._levels: dict[Freshness, int] = {}
 
     def get(self, address: Address) -> Published:
         """Return what is published at an address."""
@@ -64,51 +66,46 @@ class PublishedObjects:
 
         With `hold_all` no value expires.
         """
-        objects = snapshot.objects
-        selected = objects if addresses is None else addresses
+        objects, published = snapshot.objects, self.objects
         # Hundreds of objects share a dozen documents: the age of each document is evaluated once.
-        levels: dict[int, int] = {}
+        levels = self._levels = dict[Freshness, int]()
         changed = set()
-        for address in selected:
-            before = self.objects.get(address)
+        for address in objects if addresses is None else addresses:
+            before = published.get(address)
             if (timed := objects.get(address)) is None:
                 if before is not None:
-                    del self.objects[address]
+                    del published[address]
                     changed.add(address)
                 continue
-            freshness = timed.freshness
-            if (level := levels.get(id(freshness))) is None:
-                level = levels[id(freshness)] = 0 if hold_all else self._expired(freshness)
-            fields = self._fields(timed, hold_all=hold_all) if timed.field_freshness else _NO_FIELDS
-            if before is None or before[0] is not timed.value or before[1] != level or before[2] != fields:
-                self.objects[address] = Published(timed.value, level, fields)
+            freshness, fields = timed.freshness, _NO_FIELDS
+            if (level := levels.get(freshness)) is None:
+                level = self._level(freshness, hold_all=hold_all)
+            if timed.field_freshness:
+                fields = {name: self._level(each, hold_all=hold_all) for name, each in timed.field_freshness.items()}
+            if (
+                before is None
+                or before[0] is not timed.value
+                or before[1] != level
+                or (before[2] is not fields and before[2] != fields)
+            ):
+                published[address] = Published(timed.value, level, fields)
                 changed.add(address)
-        if addresses is None and len(self.objects) != len(objects):
-            for address in self.objects.keys() - objects.keys():
-                del self.objects[address]
+        if addresses is None and len(published) != len(objects):
+            for address in published.keys() - objects.keys():
+                del published[address]
                 changed.add(address)
-        if self.addresses != self.objects.keys():
-            self.addresses = frozenset(self.objects)
+        if self.addresses != published.keys():
+            self.addresses = frozenset(published)
         return changed
 
-    def _fields(self, timed: TimedValue, *, hold_all: bool) -> Mapping[str, int]:
-        return {
-            field: 0 if hold_all else self._expired(freshness) for field, freshness in timed.field_freshness.items()
-        }
-
-    def _expired(self, freshness: Freshness) -> int:
+    def _level(self, freshness: Freshness, *, hold_all: bool) -> int:
         """Return how many of the hold times are over."""
-        age = self._clock() - freshness.updated_at
-        return sum(age >= hold for hold in self._holds)
+        age = 0.0 if hold_all else self._clock() - freshness.updated_at
+        level = self._levels[freshness] = sum(age >= hold for hold in self._holds)
+        return level
 
-    def seconds_to_next_expiry(self, objects: Collection[TimedValue]) -> float | None:
-        """Return when the next value of the objects expires, in seconds from now; None when all have."""
+    def seconds_to_next_expiry(self) -> float | None:
+        """Return when the next value of those in the last update expires, in seconds from now; None when all have."""
         now = self._clock()
-        times = {timed.freshness.updated_at for timed in objects}
-        times |= {
-            freshness.updated_at
-            for timed in objects
-            if timed.field_freshness
-            for freshness in timed.field_freshness.values()
-        }
+        times = {freshness.updated_at for freshness in self._levels}
         return min((at + hold - now for at in times for hold in self._holds if at + hold > now), default=None)

@@ -26,7 +26,7 @@ from .energy.relays import ENPOWER, GRID_RECHECK_DELAY, RELAY_RECHECK_DELAYS, RE
 from .energy.settings_monitor import RECHECK_DELAYS, STORAGE_SETTINGS
 from .energy_manager import EnergyManager
 from .issues import async_report_certificate
-from .model.snapshot import Address, Snapshot, TimedValue
+from .model.snapshot import Address, Snapshot
 from .roof_manager import RoofManager
 from .storage import DOCUMENTS, EntryStore
 
@@ -322,7 +322,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         # Where live power alone changed, the hardware is the same.
         is_live = self.published.addresses is before and all(objects[each].field_freshness for each in changed)
         self._update(changed, every=not is_live)
-        self._schedule_expiry([objects[address] for address in evaluated if address in objects])
+        self._schedule_expiry(of_all=False)
 
     @property
     def _holds_all(self) -> bool:
@@ -373,15 +373,14 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             yield from list(self._address_listeners.get(address, ()))
 
     @callback
-    def _schedule_expiry(self, renewed: Collection[TimedValue] | None = None) -> None:
+    def _schedule_expiry(self, *, of_all: bool = True) -> None:
         """Update the entities when the next value expires, should no poll come first.
 
         Where some objects alone were renewed, a time that is scheduled stays unless one of these expires before it.
         """
-        objects = self.data.objects.values() if renewed is None else renewed
-        seconds = self.published.seconds_to_next_expiry(objects)
+        seconds = self.published.seconds_to_next_expiry()
         expires_at = float("inf") if seconds is None else self.gateway.clock() + seconds
-        if renewed is not None and self._cancel_expiry and self._expires_at <= expires_at:
+        if not of_all and self._cancel_expiry and self._expires_at <= expires_at:
             return
         self._stop_expiry()
         if seconds is not None:

@@ -27,6 +27,8 @@ from .model.text import LONGEST_NAME, clean
 
 _MANUFACTURER = "Enphase"
 INVERTER_MODEL: Final = "Inverter"
+#: Fields of the objects with an attribute that is shown at their device.
+_WITH_ATTRIBUTES: Final = frozenset({"enpower", "collar", "c6cc", "encharge_inventory", "dry_contact_settings"})
 #: Seconds for which a device must be missing from all documents before the user may delete it.
 _REMOVABLE_AFTER = 3600.0
 
@@ -61,7 +63,8 @@ def async_keep_registered(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
 
 def _fingerprint(snapshot: Snapshot, addresses: frozenset[Address]) -> Hashable:
     """Return a value that changes when the devices do; cheaper than to compare the devices themselves."""
-    attributes = (_device_attribute(timed.value) for timed in snapshot.objects.values())
+    objects = snapshot.objects.items()
+    attributes = [_device_attribute(timed.value) for address, timed in objects if address[0] in _WITH_ATTRIBUTES]
     return snapshot.firmware, snapshot.model, addresses, *attributes
 
 

@@ -6,8 +6,10 @@ they belong, and the descriptions that turn such an object into the states of en
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, Final, override
+from weakref import ref
 
 import aiohttp
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
@@ -40,8 +42,17 @@ from .model.snapshot import Address
 #: The value that was requested through the cloud and that the gateway did not confirm yet.
 ATTR_PENDING: Final = "pending"
 
+
+@dataclass(slots=True)
+class _Listed:
+    """The entry that has an entity, and the entity while there is one: those that are disabled are not kept."""
+
+    coordinator: EnvoyCoordinator
+    entity: ref[EnvoyEntity[Any]]
+
+
 #: The entities of all entries, by platform and unique id.
-_ENTITIES: HassKey[dict[tuple[str, str], EnvoyEntity[Any]]] = HassKey(f"{DOMAIN}_entities")
+_LISTED: HassKey[dict[tuple[str, str], _Listed]] = HassKey(f"{DOMAIN}_entities")
 
 
 class EnvoyEntity[T](CoordinatorEntity[EnvoyCoordinator]):
@@ -266,14 +277,15 @@ def _shared(coordinator: EnvoyCoordinator, domain: str, entity: Entity) -> Envoy
 
     Two gateways may list the same inverter or battery: it has one entity.
     """
-    entities = coordinator.hass.data.setdefault(_ENTITIES, {})
+    listed = coordinator.hass.data.setdefault(_LISTED, {})
     key = domain, entity.unique_id or ""
-    other = entities.get(key)
-    if other and other.coordinator is not coordinator and not other.coordinator.is_closed:
-        other.async_share(coordinator)
-        return other.coordinator
+    known = listed.get(key)
+    if known and known.coordinator is not coordinator and not known.coordinator.is_closed:
+        if other := known.entity():
+            other.async_share(coordinator)
+        return known.coordinator
     if isinstance(entity, EnvoyEntity):
-        entities[key] = entity
+        listed[key] = _Listed(coordinator, ref(entity))
     return None
 
 
@@ -351,13 +363,13 @@ class _Entities[D: EnvoyEntityDescription[Any]]:
     @callback
     def async_release(self) -> None:
         """Refer no longer to the coordinator, which is closed: entities that are disabled are never removed."""
-        entities = self._coordinator.hass.data.get(_ENTITIES, {})
-        for key, entity in [item for item in entities.items() if item[0][0] == self._domain]:
-            if entity.coordinator is self._coordinator:
-                entity.async_unshare()
-                del entities[key]
-            else:
-                entity.async_unshare(self._coordinator)
+        listed = self._coordinator.hass.data.get(_LISTED, {})
+        for key, known in [item for item in listed.items() if item[0][0] == self._domain]:
+            is_own = known.coordinator is self._coordinator
+            if entity := known.entity():
+                entity.async_unshare(None if is_own else self._coordinator)
+            if is_own:
+                del listed[key]
 
     def _is_registered(self, entity: Entity) -> bool:
         return self._registry.async_get_entity_id(self._domain, DOMAIN, entity.unique_id or "") is not None

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import cProfile
 from dataclasses import asdict, dataclass
 from functools import partial, wraps
+import gc
 import importlib.metadata
 from importlib.util import find_spec
 import itertools
@@ -323,8 +324,12 @@ async def measure(subject: Subject, system: str, polls: int, profile: Path | Non
         access = gateway.receive()
         async with client_of(subject, gateway, access, all_enabled=all_enabled) as client:
             before = peak()
+            # A full collection takes longer than the set-up of a small system or many polls, and is due now and then:
+            # otherwise it would be measured with the set-up of some runs, and with the polls of others.
+            gc.collect()
             with metered() as setup:
                 await client.set_up()
+            gc.collect()
             library.watch_library()
             for _ in range(WARM_UP):
                 gateway.advance(MINUTE)

@@ -407,16 +407,19 @@ def test_a_restart_while_a_reading_is_held_back_loses_nothing(bench: Bench) -> N
     assert bench.shown(right) == right
 
 
-def test_a_call_with_few_addresses_evaluates_only_those(bench: Bench) -> None:
-    meters: dict[Address, object] = {PRODUCTION: production(LIFETIME), METER: meter(LIFETIME)}
-    bench.read(meters)
-    bench.read({PRODUCTION: production(0.0), METER: meter(0.0)})
-    bench.now += 5
-    timed = {where: TimedValue(value, Freshness(bench.now)) for where, value in meters.items()}
-    replaced = bench.filter.process(timed, [METER], ProcessingContext(bench.now, 0.0, ZONE))
-    assert set(replaced) == {PRODUCTION}
-    replaced = bench.filter.process(timed, [PRODUCTION], ProcessingContext(bench.now, 0.0, ZONE))
-    assert not replaced
+def test_a_call_with_few_addresses_evaluates_those_and_what_is_held_back(bench: Bench) -> None:
+    bench.read({PRODUCTION: production(LIFETIME), METER: meter(LIFETIME)})
+
+    def replaced(lifetime: float, addresses: list[Address]) -> set[Address]:
+        bench.now += 5
+        objects = {PRODUCTION: production(LIFETIME), METER: meter(lifetime)}
+        timed = {where: TimedValue(value, Freshness(bench.now)) for where, value in objects.items()}
+        return {*bench.filter.process(timed, addresses, ProcessingContext(bench.now, 0.0, ZONE))}
+
+    assert replaced(0.0, [PRODUCTION]) == set()
+    assert replaced(0.0, [METER]) == {METER}
+    assert replaced(0.0, []) == {METER}
+    assert replaced(LIFETIME, []) == set()
 
 
 def test_a_reading_without_a_number_is_passed_on(bench: Bench) -> None:

@@ -2,7 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from datetime import UTC
+import random
 
+from pyenphase.models.system_production import EnvoySystemProduction
+import pytest
+
+from custom_components.enphase_envoy.energy.counter_filter import CounterFilter
+from custom_components.enphase_envoy.energy.daily import DailyEnergy
 from custom_components.enphase_envoy.energy.pipeline import Objects, Pipeline, ProcessingContext
 from custom_components.enphase_envoy.model.json_data import Json
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Snapshot, TimedValue
@@ -76,3 +82,35 @@ def test_each_processor_stores_its_state_under_its_name() -> None:
     first, second = Doubler("first"), Doubler("second")
     Pipeline((first, second)).load({**stored, "second": None, "other": {}})
     assert (first.evaluated, second.evaluated) == (1, 0)
+
+
+def counters() -> Pipeline:
+    """Return a pipeline of the processors that have a state of each object."""
+    counter_filter = CounterFilter()
+    return Pipeline((counter_filter, DailyEnergy(counter_filter)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_poll_evaluates_all_that_may_differ(seed: int) -> None:
+    """Objects that were not read again are left out: the same is published as when all are evaluated.
+
+    Some readings are held back, two midnights pass, and once the clock is set back.
+    """
+    chance = random.Random(seed)
+    few, all_ = counters(), counters()
+    fresh, lifetimes = Freshness(0.0), dict.fromkeys("abcd", 5e6)
+    objects: dict[Address, TimedValue] = {}
+    now = 1_750_500_000.0
+    for poll in range(2000):
+        now += 60 if poll != 1200 else -7200
+        for name in lifetimes:
+            lifetimes[name] += 50
+            if not objects or chance.random() < 0.3:
+                reported = lifetimes[name] if chance.random() < 0.9 else chance.choice((0, 1e7, lifetimes[name] / 2))
+                report = EnvoySystemProduction(round(reported), 0, 0, 3000)
+                objects[name,] = TimedValue(report, chance.choice((fresh, Freshness(now))))
+        fresh.updated_at = now
+        context = ProcessingContext(now, 0.0, UTC)
+        taken = Snapshot("1", "8", None, "Envoy", dict(objects))
+        assert few.process(taken, context).objects == all_.process(taken, context, taken.objects).objects
+    assert few.dump() == all_.dump()

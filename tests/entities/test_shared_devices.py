@@ -8,6 +8,7 @@ from homeassistant.helpers import entity_registry as er
 import pytest
 
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
+from custom_components.enphase_envoy.entity import EnvoyEntity
 from tests.helpers.integration import Installation, SetUp, Simulate, entity_id, entry_for
 from tests.simulator.profiles import PROFILES
 
@@ -75,6 +76,18 @@ async def test_the_entity_stays_when_one_entry_is_removed(
     assert er.async_get(hass).entities[power].config_entry_id == second.entry.entry_id
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
     await hass.config_entries.async_unload(second.entry.entry_id)
+
+
+async def test_entities_that_are_disabled_take_no_memory(hass: HomeAssistant, set_up: SetUp) -> None:
+    """A system with hundreds of inverters has thousands of them."""
+    house = await set_up(PROFILE)
+    gc.collect()
+    kept = [
+        each for each in gc.get_objects() if isinstance(each, EnvoyEntity) and each.coordinator is house.coordinator
+    ]
+    registered = er.async_entries_for_config_entry(er.async_get(hass), house.entry.entry_id)
+    assert any(entry.disabled for entry in registered)
+    assert {each.unique_id for each in kept} == {entry.unique_id for entry in registered if not entry.disabled}
 
 
 @pytest.mark.parametrize("reloaded", [0, 1])

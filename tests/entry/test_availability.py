@@ -107,11 +107,15 @@ def test_nothing_expires_while_all_is_held() -> None:
 
 def test_seconds_to_the_next_expiry() -> None:
     bench = Bench()
-    assert bench.published.seconds_to_next_expiry(bench.snapshot.objects.values()) is None
+    assert bench.published.seconds_to_next_expiry() is None
     bench.put(COUNTER, 5, 0)
     bench.now = 300
-    assert bench.published.seconds_to_next_expiry(bench.snapshot.objects.values()) == 600
+    bench.published.update(bench.snapshot)
+    assert bench.published.seconds_to_next_expiry() == 600
     bench.put(POWER, 1, 0, watts=200.0)
-    assert bench.published.seconds_to_next_expiry(bench.snapshot.objects.values()) == 110
+    bench.published.update(bench.snapshot)
+    assert bench.published.seconds_to_next_expiry() == 110
+    bench.published.update(bench.snapshot, [COUNTER])
+    assert bench.published.seconds_to_next_expiry() == 600
     bench.now = 2000
-    assert bench.published.seconds_to_next_expiry(bench.snapshot.objects.values()) is None
+    assert bench.published.seconds_to_next_expiry() is None

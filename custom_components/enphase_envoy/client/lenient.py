@@ -61,8 +61,9 @@ class Record(dict[str, Any]):
     def __init__(self, value: object = None) -> None:
         """Read an object; anything else is an empty one."""
         super().__init__(value if isinstance(value, dict) else {})
-        for key in self.keys() & _KINDS.keys():
-            self[key] = _KINDS[key](self[key])
+        for key, item in self.items():
+            if kind := _KINDS.get(key):
+                self[key] = kind(item)
 
     def __missing__(self, key: str) -> object:
         """Return the value of a key that is missing."""

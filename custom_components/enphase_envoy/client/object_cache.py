@@ -19,6 +19,8 @@ from .paths import FED_BY
 
 _LOGGER: Final = logging.getLogger(__name__)
 
+#: Single objects with a serial number of their own.
+_CONTROLLERS: Final = (EnvoyEnpower, EnvoyCollar, EnvoyC6CC)
 #: Good answers in a row without an object after which it is removed: lists are incomplete now and then.
 _REMOVED_AFTER: Final = 5
 #: The fields of batteries, from two documents.
@@ -249,7 +251,7 @@ class ObjectCache:
                 self._kept[address] = {
                     name: kept[name].count(at) if name in kept else _Kept(timed.updated_at, at) for name in names
                 }
-            if timed.value == valid:
+            if valid is not value and timed.value == valid:
                 valid = timed.value
         for name in invalid:
             self._log_invalid(address, f"{type(value).__name__}.{name}")
@@ -289,7 +291,7 @@ class ObjectCache:
 
 def _identity(address: Address, value: object) -> Address | None:
     """Return what identifies an object: its address, and of a controller its serial number too; None if invalid."""
-    if not isinstance(value, EnvoyEnpower | EnvoyCollar | EnvoyC6CC):
+    if not isinstance(value, _CONTROLLERS):
         return address
     return (*address, value.serial_number) if is_identifier(value.serial_number) else None
 

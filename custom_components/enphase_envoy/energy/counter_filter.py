@@ -75,7 +75,8 @@ class CounterFilter:
             for counter in self._counters.values():
                 counter.follow_clock(context.now, ahead)
         self._latest = context.now
-        for address in addresses:
+        # Readings that are held back are evaluated again: the time decides about them as well.
+        for address in {*addresses, *self._replaced.objects}:
             timed, given = objects.get(address), self._given.get(address)
             if timed is None or type(timed.value) not in COUNTERS:
                 continue

@@ -81,12 +81,15 @@ class DailyEnergy:
         #: The objects as last given, and on which day.
         self._given: dict[Address, tuple[object, date]] = {}
         self._replaced = Replacements()
+        self._today = date.min
 
     def process(self, objects: Objects, addresses: Collection[Address], context: ProcessingContext) -> Objects:
         """Return the objects with other figures than the gateway reports."""
         today = datetime.fromtimestamp(context.now, context.zone).date()
         for (address, name), step in self._filter.steps.items():
             self._shift(address, name, step.leap)
+        if self._today != today:
+            self._today, addresses = today, objects.keys()
         for address in addresses:
             timed = objects.get(address)
             if timed is None or type(timed.value) not in _FIELDS or address[0].startswith("system_net"):

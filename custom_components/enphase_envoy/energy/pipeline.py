@@ -11,7 +11,7 @@ from datetime import tzinfo
 from typing import Any, Protocol
 
 from ..model.json_data import Json
-from ..model.snapshot import Address, Snapshot, TimedValue
+from ..model.snapshot import Address, Snapshot, TimedValue, changed
 
 type Objects = Mapping[Address, TimedValue]
 
@@ -70,7 +70,7 @@ class Processor(Protocol):
     def process(self, objects: Objects, addresses: Collection[Address], context: ProcessingContext) -> Objects:
         """Return all objects that this adds, or that are different from those given.
 
-        Only at `addresses` may objects have changed since the last call: all of them at a poll, few in between.
+        Only at `addresses` may objects have changed since the last call.
         """
 
     def dump(self) -> dict[str, Json]:
@@ -86,15 +86,26 @@ class Pipeline:
     def __init__(self, processors: Sequence[Processor]) -> None:
         """Start with the state that the processors have."""
         self._processors = processors
+        #: The objects of the last poll.
+        self._given: Objects = {}
+        #: The last result of each processor, by its name.
+        self._results: dict[str, Objects] = {}
 
     def process(
         self, snapshot: Snapshot, context: ProcessingContext, addresses: Collection[Address] | None = None
     ) -> Snapshot:
-        """Return the snapshot as it is to be shown. With `addresses`, only these are evaluated anew."""
+        """Return the snapshot as it is to be shown. Only objects at `addresses` have changed, if these are given."""
         objects = snapshot.objects
+        # With hundreds of inverters most polls read few of the objects again.
+        evaluated = changed(objects, self._given) if addresses is None else {*addresses}
+        if addresses is None:
+            self._given = objects
         for processor in self._processors:
-            changed = objects if addresses is None else addresses
-            if result := processor.process(objects, changed, context):
+            result = processor.process(objects, evaluated, context)
+            # What a processor replaces by another object, or no longer, has changed for the next ones.
+            before, self._results[processor.name] = self._results.get(processor.name, {}), {**result}
+            evaluated |= changed(result, before) | (before.keys() - result.keys())
+            if result:
                 objects = {**objects, **result}
         return snapshot if objects is snapshot.objects else replace(snapshot, objects=objects)
 
@@ -104,6 +115,7 @@ class Pipeline:
 
     def load(self, data: Mapping[str, object]) -> None:
         """Restore the state of each processor."""
+        self._given = {}
         for processor in self._processors:
             if isinstance(part := data.get(processor.name), dict):
                 processor.load(part)

@@ -27,7 +27,7 @@ _EXCLUDED: Final = frozenset(
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Freshness:
     """When a document was last up to date, in seconds of the polls' clock; shared by all objects made of it.
 
@@ -94,6 +94,11 @@ class Snapshot:
     def members(self, field: str) -> Iterator[str]:
         """Yield the keys of a dictionary of EnvoyData, such as the serial numbers of the inverters."""
         return (address[1] for address in self.objects if address[0] == field and len(address) > 1)
+
+
+def changed(objects: Mapping[Address, TimedValue], before: Mapping[Address, TimedValue]) -> set[Address]:
+    """Return the addresses of objects that are new, or were read again, since another snapshot."""
+    return {address for address, timed in objects.items() if before.get(address) is not timed}
 
 
 def to_key(address: Address) -> str:

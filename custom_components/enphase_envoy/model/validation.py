@@ -3,13 +3,15 @@
 The library puts into its objects whatever a document holds: a null, a string or 1e18 where a number belongs.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
+from itertools import repeat
 from math import isnan
+from operator import attrgetter
 import re
-from typing import Final, TypeIs, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeIs, Union, get_args, get_origin, get_type_hints
 
 from pyenphase.models.meters import CtType
 
@@ -43,9 +45,18 @@ def is_identifier(key: object) -> bool:
 
 def is_blank(value: object) -> bool:
     """Return whether an object has no value at all, as of an empty document; NaN is none."""
-    names = getattr(value, "__dataclass_fields__", {}).keys() - _CONSTANT
-    values = (getattr(value, name) for name in names)
-    return all(found is None or (isinstance(found, float) and isnan(found)) for found in values)
+    kind: type = type(value)
+    for name in _names(kind):
+        found = getattr(value, name)
+        if found is not None and not (isinstance(found, float) and isnan(found)):
+            return False
+    return True
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    """Return the fields of a dataclass whose values come from a document."""
+    return tuple(name for name in getattr(kind, "__dataclass_fields__", ()) if name not in _CONSTANT)
 
 
 def is_number(value: object) -> TypeIs[int | float]:
@@ -54,11 +65,14 @@ def is_number(value: object) -> TypeIs[int | float]:
 
 
 @cache
-def _expected(kind: type) -> dict[str, set[type]]:
-    """Return the types that each field of a dataclass may have, where they are simple."""
+def _expected(kind: type) -> tuple[list[str], list[set[type]], Callable[[object], Iterable[Any]]]:
+    """Return the fields of a dataclass with simple types, these types, and a function that returns their values."""
     hints = get_type_hints(kind)
     expected = {field.name: _simple(hints[field.name]) for field in fields(kind) if field.name not in _UNCHECKED}
-    return {name: allowed for name, allowed in expected.items() if allowed}
+    simple = {name: allowed for name, allowed in expected.items() if allowed}
+    # A second name makes the getter return a tuple also for a single field.
+    values_of = attrgetter(*simple, *list(simple)[:1]) if simple else lambda _: ()
+    return list(simple), list(simple.values()), values_of
 
 
 def _simple(hint: object) -> set[type]:
@@ -71,6 +85,17 @@ def _simple(hint: object) -> set[type]:
     return _NUMBERS if kind in _NUMBERS else {bool, list, tuple} & {kind}
 
 
+def _differing(new: object, old: object) -> Iterator[tuple[str, set[type], Any, Any]]:
+    """Yield the fields of an object with simple types, these types, and the values of the object and of an old one.
+
+    What is the same is as valid as before: hundreds of inverters are validated every few minutes.
+    """
+    kind: type = type(new)
+    names, types, values_of = _expected(kind)
+    before = values_of(old) if type(old) is kind else repeat(None)
+    return (field for field in zip(names, types, values_of(new), before, strict=False) if field[2] is not field[3])
+
+
 def validated[T](new: T, old: object, expired: Collection[str] = ()) -> tuple[T, set[str], set[str]]:
     """Return a new object as far as it is valid, the fields that were kept, and those with an invalid value.
 
@@ -81,8 +106,7 @@ def validated[T](new: T, old: object, expired: Collection[str] = ()) -> tuple[T,
     if not is_dataclass(new) or isinstance(new, type):
         return new, kept, invalid
     changed: dict[str, object] = {}
-    for name, allowed in _expected(type(new)).items():
-        value = getattr(new, name)
+    for name, allowed, value, before in _differing(new, old):
         if (kind := type(value)) is str and kind in allowed:
             if (text := clean(value)) != value:
                 changed[name] = text
@@ -92,7 +116,6 @@ def validated[T](new: T, old: object, expired: Collection[str] = ()) -> tuple[T,
             continue
         if value and isinstance(value, StrEnum) and str in allowed:
             continue
-        before = getattr(old, name, None) if type(old) is type(new) else None
         if value is None and (name in _OPTIONAL or before is None):
             # Half of the library's fields of an inverter are not reported by older firmware.
             continue

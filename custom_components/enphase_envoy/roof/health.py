@@ -11,6 +11,7 @@ The median is that of all panels: at night, at dawn and dusk, in an outage and w
 does not reach the energy that a verdict needs; curtailment changes no shares.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -141,7 +142,8 @@ class RoofHealth:
 
         Return whether it is a new one.
         """
-        panel = self.panels.setdefault(serial, Panel())
+        if (panel := self.panels.get(serial)) is None:
+            panel = self.panels[serial] = Panel()
         if at <= panel.reported_at:
             return False
         if day > self.day:
@@ -149,7 +151,7 @@ class RoofHealth:
             self.day = day
         elapsed = min(at - panel.reported_at, _LONGEST_REPORT) if panel.reported_at else 0.0
         panel.reported_at, panel.full_watts = at, max(panel.full_watts, full_watts)
-        panel.today[sum(hour >= start for start in _PARTS)] += watts * elapsed / 3600
+        panel.today[bisect_right(_PARTS, hour)] += watts * elapsed / 3600
         if watts > 0 and elapsed:
             panel.covered += elapsed
             panel.shortest = min(panel.shortest, elapsed)

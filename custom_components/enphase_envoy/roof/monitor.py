@@ -21,6 +21,8 @@ _BATTERIES: Final = "acb_inventory"
 _BATTERY_POWER: Final[Address] = ("acb_power",)
 #: Seconds between two evaluations.
 _PERIOD: Final = 900.0
+#: Seconds of a quarter of an hour.
+_QUARTER: Final = 900.0
 #: Seconds that the report of a removed microinverter is older than the newest: one that the inventory does not list,
 #: and any where there is no inventory. The gateway continues to list it with its last report.
 _REMOVED_UNLISTED: Final = 86400.0
@@ -120,21 +122,24 @@ class RoofMonitor:
 
     def _add_reports(self, before: Mapping[str, TimedValue], moment: Moment) -> None:
         """Add new reports to the health of the panels that are part of the roof."""
-        self._find_removed(moment)
-        for serial, timed in self._inverters.items():
-            value, at = timed.value, _reported_at(timed, moment)
-            if (HEALTH, serial) in self._removed or before.get(serial) is timed or not at:
+        reports = {serial: at for serial, timed in self._inverters.items() if (at := _reported_at(timed, moment))}
+        self._find_removed(reports)
+        hours: dict[float, datetime] = {}
+        for serial, at in reports.items():
+            timed = self._inverters[serial]
+            if (HEALTH, serial) in self._removed or before.get(serial) is timed:
                 continue
+            value = timed.value
             if isinstance(value, EnvoyInverter) and is_number(value.last_report_watts):
-                local = datetime.fromtimestamp(at, moment.zone)
+                # The offsets of time zones are multiples of a quarter of an hour, in which many panels report.
+                if (local := hours.get(quarter := at // _QUARTER)) is None:
+                    local = hours[quarter] = datetime.fromtimestamp(quarter * _QUARTER, moment.zone)
                 full = value.max_report_watts if is_number(value.max_report_watts) else 0.0
-                hour = local.hour + local.minute / 60
-                self.health.add(serial, local.toordinal(), hour, at, value.last_report_watts, full)
+                self.health.add(serial, local.toordinal(), local.hour, at, value.last_report_watts, full)
         self.health.keep({serial for serial in self._inverters if (HEALTH, serial) not in self._removed})
         self._show_health()
 
-    def _find_removed(self, moment: Moment) -> None:
-        reports = {serial: at for serial, timed in self._inverters.items() if (at := _reported_at(timed, moment))}
+    def _find_removed(self, reports: Mapping[str, float]) -> None:
         newest = max(reports.values(), default=0.0)
         oldest = dict.fromkeys(reports, _REMOVED)
         if self._statuses:
