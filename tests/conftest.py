@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+import gc
 import logging
 from typing import Any
 from unittest.mock import patch
@@ -50,6 +51,10 @@ executor.EXECUTOR_SHUTDOWN_TIMEOUT = 600
 make_certificate("")
 
 
+# The test tools collect garbage for each module; more of it is hardly any, and takes a twentieth of the time.
+gc.set_threshold(100_000, 50, 1000)
+
+
 class _Resolver(ThreadedResolver):
     """Home Assistant's resolver starts mDNS, which no test on loopback needs."""
 
@@ -58,8 +63,10 @@ class _Resolver(ThreadedResolver):
 
 
 @pytest.fixture(autouse=True)
-def _home_assistant(enable_custom_integrations: None, socket_enabled: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Home Assistant load the component, and allow connections to loopback."""
+def _home_assistant(request: pytest.FixtureRequest, socket_enabled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Home Assistant load the component, in tests that use it, and allow connections to loopback."""
+    if "hass" in request.fixturenames:
+        request.getfixturevalue("enable_custom_integrations")
     monkeypatch.setattr(aiohttp_client, "_async_make_resolver", lambda _hass: _Resolver())
 
 
