@@ -38,11 +38,20 @@ def running_browser() -> Generator[Browser]:
 
 @contextmanager
 def logged_in(
-    browser: Browser, tokens: Json, *, width: int = 1280, height: int = 900, language: str = "en"
+    browser: Browser,
+    tokens: Json,
+    *,
+    width: int = 1280,
+    height: int = 900,
+    language: str = "en",
+    time_zone: str | None = None,
 ) -> Generator[Page]:
-    """Open a page with tokens and language in the frontend's local storage, in a session of its own."""
+    """Open a page with tokens and language in the frontend's local storage, in a session of its own.
+
+    A page shows the time of `time_zone`, that of the machine without one.
+    """
     with browser.new_context(
-        viewport={"width": width, "height": height}, base_url=tokens["hassUrl"], locale="en-US"
+        viewport={"width": width, "height": height}, base_url=tokens["hassUrl"], locale="en-US", timezone_id=time_zone
     ) as context:
         for key, value in (("hassTokens", tokens), ("selectedLanguage", language)):
             # The frontend stores JSON as a string.

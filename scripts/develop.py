@@ -23,7 +23,18 @@ import aiohttp
 from tests.simulator.__main__ import arguments as simulator_arguments, simulated
 
 from .history import History, import_history
-from .instance import CONFIGURED, DOMAIN, PASSWORD, ROOT, USER, Instance, InstanceError, Json, retry_until_up
+from .instance import (
+    CONFIGURED,
+    DOMAIN,
+    PASSWORD,
+    ROOT,
+    TIME_ZONE,
+    USER,
+    Instance,
+    InstanceError,
+    Json,
+    retry_until_up,
+)
 
 READY_WITHIN: Final = 180
 STOPPED_WITHIN: Final = 30
@@ -38,7 +49,7 @@ homeassistant:
   name: Development
   country: NL
   currency: EUR
-  time_zone: Europe/Amsterdam
+  time_zone: {zone}
   unit_system: metric
   latitude: 52.37
   longitude: 4.9
@@ -194,7 +205,9 @@ def write_configuration(config: Path, port: int, cloud: str | None = None) -> bo
         link.unlink(missing_ok=True)
         link.symlink_to(component, target_is_directory=True)
     configured = "\n".join(f"{name}:" for name in CONFIGURED)
-    settings = CONFIGURATION.format(configured=configured) + (f"simulated_cloud: {cloud}\n" if cloud else "")
+    settings = CONFIGURATION.format(configured=configured, zone=TIME_ZONE) + (
+        f"simulated_cloud: {cloud}\n" if cloud else ""
+    )
     (config / "configuration.yaml").write_text(settings)
 
     def store(key: str, version: tuple[int, int], data: Json) -> None:

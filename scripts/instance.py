@@ -9,6 +9,8 @@ import aiohttp
 ROOT: Final = Path(__file__).parent.parent
 DOMAIN: Final = "enphase_envoy"
 USER = PASSWORD = "develop"  # noqa: S105
+#: Time zone of the simulated systems.
+TIME_ZONE: Final = "Europe/Amsterdam"
 
 #: Integrations in the configuration of a development instance, in addition to those that always start.
 CONFIGURED = ("config", "energy", "frontend", "history", "logbook")

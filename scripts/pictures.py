@@ -18,7 +18,7 @@ from tests.end_to_end.array_page import empty_page, show_card
 
 from .browser import executable, logged_in, running_browser
 from .develop import free_port
-from .instance import DOMAIN, ROOT
+from .instance import DOMAIN, ROOT, TIME_ZONE
 from .screenshot import default_pages, log_in_and_list_devices, open_page, press, save, settle
 
 IMAGES = ROOT / "docs" / "images"
@@ -157,10 +157,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder, instance(Path(folder)) as address:
             tokens, devices = asyncio.run(log_in_and_list_devices(address))
             host, token = access(Path(folder))
-            with running_browser() as browser, logged_in(browser, tokens, height=820) as page:
+            with running_browser() as browser, logged_in(browser, tokens, height=820, time_zone=TIME_ZONE) as page:
                 pictures_of_pages(page, [*default_pages(devices)])
             asyncio.run(remove_entry(address, tokens))
-            with running_browser() as browser, logged_in(browser, tokens, height=820) as page:
+            with running_browser() as browser, logged_in(browser, tokens, height=820, time_zone=TIME_ZONE) as page:
                 pictures_of_set_up(page, host, token)
     except (Error, RuntimeError) as err:
         print(f"pictures: {err}", file=sys.stderr)

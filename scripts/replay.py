@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     print(f"{count} endpoints are in {folder}")
     print(f"Serve them with: .venv/bin/python -m tests.simulator --recording {folder}")
+    print(f"Or in Home Assistant: scripts/develop --state FOLDER -- --recording {folder}")
     return 0
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Error, Page
 
 from .browser import executable, logged_in, running_browser
-from .instance import DOMAIN, PASSWORD, ROOT, USER, Instance, Json
+from .instance import DOMAIN, PASSWORD, ROOT, TIME_ZONE, USER, Instance, Json
 
 
 async def log_in_and_list_devices(address: str) -> tuple[Json, list[Json]]:
@@ -106,7 +106,14 @@ def main() -> int:
     try:
         with (
             running_browser() as browser,
-            logged_in(browser, tokens, width=options.width, height=options.height, language=options.language) as page,
+            logged_in(
+                browser,
+                tokens,
+                width=options.width,
+                height=options.height,
+                language=options.language,
+                time_zone=TIME_ZONE,
+            ) as page,
         ):
             for name, path, text in pages:
                 open_page(page, path, text)

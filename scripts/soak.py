@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 def main() -> None:
     """Run the test with the options; the exit code is 1 when a check failed."""
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
-    parser.add_argument("--days", type=float, default=7, help="simulated days (default 7; one takes about a minute)")
+    parser.add_argument("--days", type=float, default=7, help="simulated days (default 7; each takes 1 to 6 minutes)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the faults (default 1)")
     parser.add_argument("--profile", default="full_battery", help="simulated system (default full_battery)")
     parser.add_argument("--live", type=int, default=0, help="seconds between readings of live power (default: off)")
