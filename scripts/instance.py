@@ -9,7 +9,7 @@ import aiohttp
 ROOT: Final = Path(__file__).parent.parent
 DOMAIN: Final = "enphase_envoy"
 USER = PASSWORD = "develop"  # noqa: S105
-#: Time zone of the simulated systems.
+#: Time zone of the development instance, whose pages are shown in it.
 TIME_ZONE: Final = "Europe/Amsterdam"
 
 #: Integrations in the configuration of a development instance, in addition to those that always start.

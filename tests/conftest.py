@@ -51,7 +51,7 @@ executor.EXECUTOR_SHUTDOWN_TIMEOUT = 600
 make_certificate("")
 
 
-# The test tools collect garbage for each module; more of it is hardly any, and takes a twentieth of the time.
+# The test tools collect garbage before each module. More collections find little, and take a twentieth of the time.
 gc.set_threshold(100_000, 50, 1000)
 
 

@@ -26,7 +26,7 @@ from .energy.relays import ENPOWER, GRID_RECHECK_DELAY, RELAY_RECHECK_DELAYS, RE
 from .energy.settings_monitor import RECHECK_DELAYS, STORAGE_SETTINGS
 from .energy_manager import EnergyManager
 from .issues import async_report_certificate
-from .model.snapshot import Address, Snapshot
+from .model.snapshot import Address, Snapshot, changed_addresses
 from .roof_manager import RoofManager
 from .storage import DOCUMENTS, EntryStore
 
@@ -317,7 +317,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
             return
         # What the energy manager adds or replaces may depend on any of the addresses.
         objects, before = self.data.objects, self.published.addresses
-        evaluated = {*addresses, *(each for each, timed in objects.items() if snapshot.objects.get(each) is not timed)}
+        evaluated = {*addresses, *changed_addresses(objects, snapshot.objects)}
         changed = self.published.update(self.data, evaluated, hold_all=self._holds_all)
         # Where live power alone changed, the hardware is the same.
         is_live = self.published.addresses is before and all(objects[each].field_freshness for each in changed)

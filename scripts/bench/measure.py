@@ -309,6 +309,19 @@ def metered() -> Iterator[Meter]:
     meter.cpu, meter.wall = time.process_time() - cpu, time.perf_counter() - wall
 
 
+async def metered_set_up(client: Client) -> Meter:
+    """Measure a set-up, without garbage of what came before, and leave none for the polls.
+
+    A full collection takes longer than the set-up of a small system or many polls, and is due now and then: otherwise
+    it would be measured with the set-up of some runs, and with the polls of others.
+    """
+    gc.collect()
+    with metered() as meter:
+        await client.set_up()
+    gc.collect()
+    return meter
+
+
 def peak() -> int:
     """Return the peak memory of this process in bytes."""
     found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -324,12 +337,7 @@ async def measure(subject: Subject, system: str, polls: int, profile: Path | Non
         access = gateway.receive()
         async with client_of(subject, gateway, access, all_enabled=all_enabled) as client:
             before = peak()
-            # A full collection takes longer than the set-up of a small system or many polls, and is due now and then:
-            # otherwise it would be measured with the set-up of some runs, and with the polls of others.
-            gc.collect()
-            with metered() as setup:
-                await client.set_up()
-            gc.collect()
+            setup = await metered_set_up(client)
             library.watch_library()
             for _ in range(WARM_UP):
                 gateway.advance(MINUTE)
@@ -365,8 +373,7 @@ async def measure(subject: Subject, system: str, polls: int, profile: Path | Non
             await client.tear_down()
             again = None
             if subject != "bare":
-                with metered() as again:
-                    await client.set_up()
+                again = await metered_set_up(client)
                 await client.tear_down()
     return Run(
         subject=subject,

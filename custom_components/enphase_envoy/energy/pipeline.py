@@ -11,7 +11,7 @@ from datetime import tzinfo
 from typing import Any, Protocol
 
 from ..model.json_data import Json
-from ..model.snapshot import Address, Snapshot, TimedValue, changed
+from ..model.snapshot import Address, Snapshot, TimedValue, changed_addresses
 
 type Objects = Mapping[Address, TimedValue]
 
@@ -97,14 +97,14 @@ class Pipeline:
         """Return the snapshot as it is to be shown. Only objects at `addresses` have changed, if these are given."""
         objects = snapshot.objects
         # With hundreds of inverters most polls read few of the objects again.
-        evaluated = changed(objects, self._given) if addresses is None else {*addresses}
+        evaluated = changed_addresses(objects, self._given) if addresses is None else {*addresses}
         if addresses is None:
             self._given = objects
         for processor in self._processors:
             result = processor.process(objects, evaluated, context)
             # What a processor replaces by another object, or no longer, has changed for the next ones.
             before, self._results[processor.name] = self._results.get(processor.name, {}), {**result}
-            evaluated |= changed(result, before) | (before.keys() - result.keys())
+            evaluated |= changed_addresses(result, before) | (before.keys() - result.keys())
             if result:
                 objects = {**objects, **result}
         return snapshot if objects is snapshot.objects else replace(snapshot, objects=objects)

@@ -96,7 +96,7 @@ class Snapshot:
         return (address[1] for address in self.objects if address[0] == field and len(address) > 1)
 
 
-def changed(objects: Mapping[Address, TimedValue], before: Mapping[Address, TimedValue]) -> set[Address]:
+def changed_addresses(objects: Mapping[Address, TimedValue], before: Mapping[Address, TimedValue]) -> set[Address]:
     """Return the addresses of objects that are new, or were read again, since another snapshot."""
     return {address for address, timed in objects.items() if before.get(address) is not timed}
 
