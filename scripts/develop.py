@@ -194,7 +194,7 @@ def free_port() -> int:
         return port
 
 
-def write_configuration(config: Path, port: int, cloud: str | None = None) -> bool:
+def write_configuration(config: Path, port: int, cloud: str | None = None, *, time_zone: str = TIME_ZONE) -> bool:
     """Write Home Assistant's configuration. Return whether this is its first start. `cloud` is the simulated one."""
     storage = config / ".storage"
     storage.mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,7 @@ def write_configuration(config: Path, port: int, cloud: str | None = None) -> bo
         link.unlink(missing_ok=True)
         link.symlink_to(component, target_is_directory=True)
     configured = "\n".join(f"{name}:" for name in CONFIGURED)
-    settings = CONFIGURATION.format(configured=configured, zone=TIME_ZONE) + (
+    settings = CONFIGURATION.format(configured=configured, zone=time_zone) + (
         f"simulated_cloud: {cloud}\n" if cloud else ""
     )
     (config / "configuration.yaml").write_text(settings)
@@ -385,7 +385,9 @@ class DevelopmentInstance:
         """Start both, connect them, print the values, and continue until interrupted. Raises Stop."""
         start = time.monotonic()
         gateway = await self._start_gateway()
-        first = write_configuration(self.folder / "config", self._options.port, gateway.get("cloud"))
+        first = write_configuration(
+            self.folder / "config", self._options.port, gateway.get("cloud"), time_zone=self._options.time_zone
+        )
         log(f"waiting for Home Assistant{' (its first start takes longer)' if first else ''}")
         self._start(self.home_assistant)
         async with aiohttp.ClientSession() as session:
@@ -493,6 +495,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default=4,
         help="weeks of statistics to import at the first start (default: %(default)s)",
     )
+    parser.add_argument("--time-zone", default=TIME_ZONE, help="time zone of Home Assistant (default: %(default)s)")
     parser.add_argument(
         "--empty-dashboard",
         action="store_true",

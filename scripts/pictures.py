@@ -4,12 +4,14 @@ import argparse
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 import json
 from pathlib import Path
 import signal
 import subprocess
 import sys
 import tempfile
+from zoneinfo import ZoneInfo
 
 import aiohttp
 from playwright.sync_api import Error, Page
@@ -18,23 +20,33 @@ from tests.end_to_end.array_page import empty_page, show_card
 
 from .browser import executable, logged_in, running_browser
 from .develop import free_port
-from .instance import DOMAIN, ROOT, TIME_ZONE
+from .instance import DOMAIN, ROOT
 from .screenshot import default_pages, log_in_and_list_devices, open_page, press, save, settle
 
 IMAGES = ROOT / "docs" / "images"
-#: Simulated time at the start: noon in summer.
-START = "2026-06-21T12:00:00+02:00"
+#: Day and zone of the simulated time at the start.
+START = "2026-06-21T{time}+02:00"
+#: Hour at which the pictures are made: time zones of whole hours reach it within half an hour.
+NOON = 12
 #: First panel of the simulated states, and the step to the next.
 FIRST, STEP = 482243030000, 7
 
 
+def zone_at_noon(now: datetime) -> str:
+    """Return a time zone in which it is about noon, so that the sun of all pictures is that of the clock."""
+    ahead = round(NOON - now.astimezone(UTC).hour - now.minute / 60)
+    # The signs of these names are those of POSIX: behind UTC is positive.
+    return f"Etc/GMT{-ahead:+d}"
+
+
 @contextmanager
-def instance(folder: Path) -> Iterator[str]:
+def instance(folder: Path, zone: str) -> Iterator[str]:
     """Run a development instance without sources in the Energy dashboard, and yield its address."""
     port, gateway_port = free_port(), free_port()
     arguments = ["--state", str(folder), "--port", str(port), "--gateway-port", str(gateway_port), "--empty-dashboard"]
+    start = START.format(time=datetime.now(ZoneInfo(zone)).strftime("%H:%M:%S"))
     with subprocess.Popen(
-        [sys.executable, "-m", "scripts.develop", *arguments, "--", "--start", START],
+        [sys.executable, "-m", "scripts.develop", *arguments, "--time-zone", zone, "--", "--start", start],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -152,15 +164,16 @@ def main() -> int:
     if not executable():
         print("pictures: Chromium is missing: run scripts/get-browser", file=sys.stderr)
         return 2
+    zone = zone_at_noon(datetime.now(UTC))
     try:
         picture_of_array_card()
-        with tempfile.TemporaryDirectory() as folder, instance(Path(folder)) as address:
+        with tempfile.TemporaryDirectory() as folder, instance(Path(folder), zone) as address:
             tokens, devices = asyncio.run(log_in_and_list_devices(address))
             host, token = access(Path(folder))
-            with running_browser() as browser, logged_in(browser, tokens, height=820, time_zone=TIME_ZONE) as page:
+            with running_browser() as browser, logged_in(browser, tokens, height=820, time_zone=zone) as page:
                 pictures_of_pages(page, [*default_pages(devices)])
             asyncio.run(remove_entry(address, tokens))
-            with running_browser() as browser, logged_in(browser, tokens, height=820, time_zone=TIME_ZONE) as page:
+            with running_browser() as browser, logged_in(browser, tokens, height=820, time_zone=zone) as page:
                 pictures_of_set_up(page, host, token)
     except (Error, RuntimeError) as err:
         print(f"pictures: {err}", file=sys.stderr)

@@ -1,9 +1,11 @@
-"""Functions of scripts/develop that need no Home Assistant."""
+"""Functions of scripts/develop and scripts/pictures that need no Home Assistant."""
 
+from datetime import UTC, datetime, timedelta
 import json
 from pathlib import Path
 import socket
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from homeassistant.core import HomeAssistant
 from pyenphase.auth import EnvoyTokenAuth
@@ -13,6 +15,7 @@ from custom_components.enphase_envoy.cloud import client
 from scripts import simulated_cloud
 from scripts.develop import Log, Stop, check_port, format_table, live_values, main, parse, write_configuration
 from scripts.frontend_requirements import development_requirements, requirements
+from scripts.pictures import zone_at_noon
 
 
 def entity(key: str, name: str | None, precision: int | None = None) -> dict[str, Any]:
@@ -101,6 +104,20 @@ def test_configuration_has_port_and_component_and_detects_the_first_start(tmp_pa
     (tmp_path / ".storage" / "auth").touch()
     assert not write_configuration(tmp_path, 4712)
     assert json.loads((tmp_path / ".storage" / "http").read_text())["data"]["server_port"] == 4712
+
+
+def test_configuration_has_the_time_zone(tmp_path: Path) -> None:
+    options = parse(["--time-zone", "Etc/GMT+5"])
+    write_configuration(tmp_path, 4711, time_zone=options.time_zone)
+    assert "  time_zone: Etc/GMT+5\n" in (tmp_path / "configuration.yaml").read_text()
+
+
+def test_pictures_are_made_at_noon() -> None:
+    """Whenever scripts/pictures runs, at most half an hour is missing."""
+    for minutes in range(0, 24 * 60, 7):
+        now = datetime(2026, 11, 27, tzinfo=UTC) + timedelta(minutes=minutes)
+        local = now.astimezone(ZoneInfo(zone_at_noon(now)))
+        assert abs(local.hour * 60 + local.minute - 12 * 60) <= 30, now
 
 
 async def test_component_uses_the_simulated_cloud(
