@@ -25,7 +25,7 @@ from .descriptions.base import EntitySet, EnvoyEntityDescription
 from .descriptions.inverters import has_few_panels
 from .entity import EnvoyEntity, async_setup_entity_sets
 from .model.panels import PanelHealth, RoofState
-from .model.relays import GridRelay
+from .model.relays import GridRelay, is_closed
 
 PARALLEL_UPDATES = 0
 
@@ -54,7 +54,7 @@ _ENCHARGE: Final = (
     EnvoyBinarySensorEntityDescription[EnvoyEncharge](
         key="dc_switch",
         entity_category=EntityCategory.DIAGNOSTIC,
-        value_fn=lambda battery: not battery.dc_switch_off,
+        value_fn=lambda battery: None if battery.dc_switch_off is None else not battery.dc_switch_off,
     ),
 )
 
@@ -64,7 +64,7 @@ _ENPOWER: Final = (
         key="mains_oper_state",
         translation_key="grid_status",
         field="mains_oper_state",
-        value_fn=lambda enpower: enpower.mains_oper_state == "closed",
+        value_fn=lambda enpower: is_closed(enpower.mains_oper_state),
     ),
 )
 
@@ -125,14 +125,14 @@ _GENERATOR: Final = (
         translation_key="generator_connected",
         device_class=BinarySensorDeviceClass.POWER,
         field="oper_state",
-        value_fn=lambda generator: generator.oper_state == "closed",
+        value_fn=lambda generator: is_closed(generator.oper_state),
     ),
     EnvoyBinarySensorEntityDescription[EnvoyGenerator](
         key="exercising",
         translation_key="generator_exercising",
         device_class=BinarySensorDeviceClass.RUNNING,
         entity_category=EntityCategory.DIAGNOSTIC,
-        value_fn=lambda generator: bool(generator.exc_on),
+        value_fn=lambda generator: None if generator.exc_on is None else bool(generator.exc_on),
     ),
 )
 

@@ -8,7 +8,7 @@ from homeassistant.components.switch import SwitchEntity, SwitchEntityDescriptio
 from homeassistant.const import EntityCategory
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
-from pyenphase.models.dry_contacts import DryContactStatus, EnvoyDryContactStatus
+from pyenphase.models.dry_contacts import EnvoyDryContactStatus
 from pyenphase.models.enpower import EnvoyEnpower
 from pyenphase.models.generator import EnvoyGeneratorConfig
 from pyenphase.models.tariff import EnvoyStorageSettings
@@ -20,6 +20,7 @@ from .coordinator import EnvoyConfigEntry, EnvoyCoordinator
 from .descriptions import sources
 from .descriptions.base import EntitySet, EnvoyEntityDescription, not_local
 from .entity import EnvoyEntity, async_setup_entity_sets, gateway_action
+from .model.relays import is_closed
 from .model.snapshot import Address
 
 PARALLEL_UPDATES = 1
@@ -42,7 +43,7 @@ _ENPOWER: Final = (
         translation_key="grid_enabled",
         # Dashboards that Home Assistant generates, actions on an area and voice assistants leave out configuration.
         entity_category=EntityCategory.CONFIG,
-        value_fn=lambda enpower: enpower.mains_admin_state == "closed",
+        value_fn=lambda enpower: is_closed(enpower.mains_admin_state),
         set_fn=lambda edit, _, on: edit.envoy.go_on_grid() if on else edit.envoy.go_off_grid(),
     ),
 )
@@ -80,7 +81,7 @@ _RELAY: Final = (
     EnvoySwitchEntityDescription[EnvoyDryContactStatus](
         key="relay_status",
         name=None,
-        value_fn=lambda relay: relay.status == DryContactStatus.CLOSED,
+        value_fn=lambda relay: is_closed(relay.status),
         set_fn=lambda edit, relay, on: edit.relay_status(relay.id, closed=on),
     ),
 )

@@ -1,8 +1,8 @@
 """Documents that firmware or systems were seen to have, on a fresh start: what changes, and that nothing else does."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 import json
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 import pytest
@@ -157,6 +157,138 @@ async def test_a_meter_that_stands_still_has_no_days(session: aiohttp.ClientSess
     assert production == {"watts_now": inverters["wNow"], "watt_hours_lifetime": inverters["whLifetime"]}
     of_days = [key for key in after if key[1] in ("watt_hours_today", "watt_hours_last_7_days")]
     assert {address[0] for address, _ in of_days} <= {"inverters"}
+
+
+def devices(inventory: Any, kind: str) -> list[Any]:
+    """Return the devices of a group."""
+    (found,) = [group["devices"] for group in inventory if group["type"] == kind]
+    return cast("list[Any]", found)
+
+
+def new_type(kind: str) -> Callable[[Any], None]:
+    def change(inventory: Any) -> None:
+        (group,) = [group for group in inventory if group["type"] == kind]
+        group["type"] = f"{kind}-2"
+
+    return change
+
+
+def empty_first(kind: str, device: object) -> Callable[[Any], None]:
+    return lambda inventory: devices(inventory, kind).insert(0, device)
+
+
+def numbers_as_serial_numbers(inventory: Any) -> None:
+    for group in inventory:
+        for device in group["devices"]:
+            device["serial_num"] = int(device["serial_num"])
+
+
+def other_storage_first(report: Any) -> None:
+    report["storage"].insert(0, {"type": "ess", "activeCount": 2, "wNow": 5, "whNow": 6, "percentFull": 3})
+
+
+def null_storage_first(report: Any) -> None:
+    report["storage"].insert(0, None)
+
+
+def all_items(values: Mapping[str, object]) -> Callable[[Any], None]:
+    """Return a change of all objects in a list."""
+
+    def change(items: Any) -> None:
+        for item in items:
+            item.update(values)
+
+    return change
+
+
+def no_phase_count(meters: Any) -> None:
+    for meter in meters:
+        del meter["phaseCount"]
+
+
+def no_active(device_data: Any) -> None:
+    for device in device_data.values():
+        if isinstance(device, dict):
+            device.pop("active", None)
+
+
+def error_key(value: object) -> Callable[[Any], None]:
+    return lambda document: document.update(error=value)
+
+
+#: Fields of a group of the inventory.
+OF_GROUP: Final = {"ENPOWER": ("enpower",), "ENCHARGE": ("encharge_inventory",)}
+DEVICE_DATA: Final = "/ivp/pdm/device_data"
+METERS: Final = "/ivp/meters"
+CONTROL: Final = "/ivp/ensemble/secctrl"
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["fresh", "known"])
+@pytest.mark.parametrize("kind", OF_GROUP)
+async def test_a_group_of_a_new_type_costs_no_other_endpoint(
+    session: aiohttp.ClientSession, kind: str, *, later: bool
+) -> None:
+    """Its own devices are of a kind that is not known."""
+    start = FreshStarts("full_battery", session)
+    before = await start.values()
+    answers = changed(start, INVENTORY, new_type(kind))
+    after = await (start.later_values(answers) if later else start.values(answers))
+    assert (lost := changes(before, after)) == removed(before, *OF_GROUP[kind])
+    assert lost
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["fresh", "known"])
+@pytest.mark.parametrize(
+    ("profile", "path", "change"),
+    [
+        ("full_battery", INVENTORY, empty_first("ENPOWER", None)),
+        ("full_battery", INVENTORY, empty_first("ENPOWER", {})),
+        ("collar", INVENTORY, empty_first("COLLAR", None)),
+        ("collar", INVENTORY, empty_first("COLLAR", {})),
+        ("full_battery", INVENTORY, numbers_as_serial_numbers),
+        ("ac_batteries", REPORT, other_storage_first),
+        ("ac_batteries", REPORT, null_storage_first),
+        *(("three_phase", METERS, all_items({"phaseCount": count})) for count in (None, "3", 7)),
+        ("three_phase", METERS, no_phase_count),
+        ("metered_1phase", METERS, all_items({"phaseMode": "single", "phaseCount": 3})),
+        ("three_phase", DEVICE_DATA, no_active),
+        *(("full_battery", CONTROL, error_key(value)) for value in (None, "", 0)),
+        ("full_battery", TARIFF, error_key(None)),
+        ("three_phase", DEVICE_DATA, error_key(None)),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+async def test_a_change_without_a_value_costs_nothing(
+    session: aiohttp.ClientSession, profile: str, path: str, change: Callable[[Any], None], *, later: bool
+) -> None:
+    start = FreshStarts(profile, session)
+    before = await start.values()
+    answers = changed(start, path, change)
+    assert changes(before, await (start.later_values(answers) if later else start.values(answers))) == {}
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["fresh", "known"])
+@pytest.mark.parametrize("state", ["active", None])
+async def test_an_unknown_state_of_a_meter_costs_the_state(
+    session: aiohttp.ClientSession, state: str | None, *, later: bool
+) -> None:
+    start = FreshStarts("three_phase", session)
+    before = await start.values()
+    answers = changed(start, METERS, all_items({"state": state}))
+    after = await (start.later_values(answers) if later else start.values(answers))
+    assert (lost := changes(before, after))
+    assert {name for _, name in lost} == {"state"}
+    assert set(lost.values()) == {state}
+
+
+@pytest.mark.parametrize("count", [None, "1"])
+async def test_ac_batteries_without_a_valid_number_are_there(session: aiohttp.ClientSession, count: object) -> None:
+    def change(report: Any) -> None:
+        report["storage"][0]["activeCount"] = count
+
+    start = FreshStarts("ac_batteries", session)
+    before = await start.values()
+    assert changes(before, await start.values(changed(start, REPORT, change))) == {("acb_power", "batteries"): None}
 
 
 #: What each of these endpoints feeds.

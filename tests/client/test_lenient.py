@@ -69,7 +69,7 @@ def test_an_invalid_number_is_none_after_calculations() -> None:
     values = {"ENC_agg_avail_energy": "n/a", "ACB_agg_energy": 5, "agg_soc": 3}
     aggregate = EnvoyBatteryAggregate.from_api(read("/ivp/ensemble/secctrl", values))
     valid: Any
-    valid, _, invalid = validated(aggregate, None)
+    valid, _, invalid, _ = validated(aggregate, None)
     assert invalid == {"available_energy"}
     assert (valid.available_energy, valid.state_of_charge) == (None, 3)
 

@@ -6,14 +6,16 @@ from typing import Final
 
 from pyenphase import EnvoyInverter
 from pyenphase.const import URL_INVENTORY, URL_PRODUCTION_INVERTERS
+from pyenphase.models.dry_contacts import DryContactStatus, EnvoyDryContactStatus
 import pytest
 
 from custom_components.enphase_envoy.client import limits
 from custom_components.enphase_envoy.client.endpoints import Endpoint
 from custom_components.enphase_envoy.client.firmware import GatewayInfo
+from custom_components.enphase_envoy.client.lenient import accept_unknown_words
 from custom_components.enphase_envoy.client.object_cache import ObjectCache
 from custom_components.enphase_envoy.client.persistence import ClockPair, dump, load
-from custom_components.enphase_envoy.model.snapshot import Address, Freshness
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
 
 PATH: Final = URL_PRODUCTION_INVERTERS
 FIELD: Final = "inverters"
@@ -216,6 +218,21 @@ def test_an_invalid_field_keeps_its_last_value_for_some_time(value: object, peri
         assert shown.last_report_watts == 100 + number
         assert shown.max_report_watts == (300 if number <= kept else None), number
     assert poll(cache, 50 * period, max_report_watts=310).max_report_watts == 310
+
+
+def test_an_unknown_word_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Its place is logged for debugging."""
+    accept_unknown_words()
+    cache = ObjectCache("192.0.2.1")
+    addresses = [("dry_contact_status", name) for name in ("NC1", "NC2")]
+    for at, word in enumerate(("open", "tripped", "tripped\n", "welded")):
+        freshness = Freshness(float(at))
+        for address in addresses:
+            value = EnvoyDryContactStatus(address[1], DryContactStatus(word))
+            cache.objects[address] = TimedValue(cache._validated(address, value, freshness.updated_at), freshness)
+    (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert line.getMessage() == "192.0.2.1: the gateway reports an unknown EnvoyDryContactStatus.status, `tripped`"
+    assert "unknown EnvoyDryContactStatus.status of dry_contact_status/NC2, `welded`" in caplog.text
 
 
 def test_invalid_values_of_a_kind_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:

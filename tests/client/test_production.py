@@ -121,11 +121,49 @@ async def test_the_lifetime_does_not_change_its_source_while_a_meter_pauses() ->
     assert (await read({"production": [INVERTERS, idle]}, counting=counting)).system_production is None
 
 
-@pytest.mark.parametrize(("lines", "phases"), [(3, {"L1", "L2", "L3"}), (2, set()), (1, {"L1"}), (0, set())])
+@pytest.mark.parametrize(("lines", "phases"), [(3, {"L1", "L2", "L3"}), (2, set()), (1, set()), (0, set())])
 async def test_lines_without_names_are_phases_only_where_that_is_certain(lines: int, phases: set[str]) -> None:
     line = {"wNow": 1000, "whLifetime": 3_000_000, "whToday": 300, "whLastSevenDays": 2000}
     data = await read({"production": [INVERTERS, PRODUCTION | {"lines": [line] * lines}]}, phases=3)
     assert set(data.system_production_phases or {}) == phases
+
+
+@pytest.mark.parametrize("invalid", [None, "n/a", []])
+@pytest.mark.parametrize("key", [None, "whLifetime", "wNow"])
+async def test_a_meter_of_one_phase_in_a_system_of_three_has_one_line(key: str | None, invalid: object) -> None:
+    """An invalid value in it costs that value alone."""
+    line = {"wNow": 3000.4, "whLifetime": 9_000_000.4} | ({key: invalid} if key else {})
+    data = await read({"production": [INVERTERS, PRODUCTION | {"lines": [line]}]}, phases=3)
+    assert set(data.system_production_phases or {}) == {"L1"}
+
+
+async def test_a_meter_of_other_solar_is_no_production() -> None:
+    other = meter("pv3p", 1, 2)
+    data = await read({"production": [other, INVERTERS, PRODUCTION]})
+    assert data.system_production
+    assert data.system_production.watt_hours_lifetime == 9_000_000
+
+
+async def test_a_meter_that_counts_is_read_before_another_of_its_type() -> None:
+    production, total = PRODUCTION | {"activeCount": 0, "wNow": 1}, TOTAL | {"activeCount": 0, "wNow": 0}
+    data = await read({"production": [production, INVERTERS, PRODUCTION], "consumption": [total, TOTAL, NET]})
+    assert data.system_production
+    assert data.system_production.watts_now == 3000
+    assert data.system_consumption
+    assert data.system_consumption.watts_now == 800
+
+
+@pytest.mark.parametrize("count", [None, "1", [], "missing"])
+async def test_a_meter_without_a_valid_number_of_devices_counts(count: object) -> None:
+    """Only zero is none; the lifetime of the inverters is another one."""
+    production, total = PRODUCTION | {"activeCount": count}, TOTAL | {"activeCount": count}
+    if count == "missing":
+        del production["activeCount"], total["activeCount"]
+    data = await read({"production": [INVERTERS, production], "consumption": [total]})
+    assert data.system_production
+    assert data.system_production.watt_hours_lifetime == 9_000_000
+    assert data.system_consumption
+    assert data.system_consumption.watt_hours_today == 1000
 
 
 @pytest.mark.parametrize("invalid", [None, 0, "n/a", []])

@@ -3,23 +3,28 @@
 import json
 from typing import Any
 
+from pyenphase.models.acb import ACBSleepState
 import pytest
 
 from custom_components.enphase_envoy.client.endpoints import Document, Endpoint
 from custom_components.enphase_envoy.client.errors import GatewayError, RelayTypeError
 from custom_components.enphase_envoy.client.object_cache import ObjectCache
 from custom_components.enphase_envoy.client.writing import Edit, WrittenValues
+from custom_components.enphase_envoy.model.ac_batteries import AcbFleet, SleepBand
 
 
 class Sender:
     """Records what is sent."""
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, document: object = None) -> None:
+        """Start empty; `document` is what is read."""
         self.sent: list[Any] = []
+        self._document = document
 
     async def send(self, path: str, body: object = None, method: str | None = None) -> object:  # noqa: ARG002
-        """Record a body."""
+        """Record a body, or return the document."""
+        if body is None:
+            return self._document
         self.sent.append(body)
         return None
 
@@ -34,6 +39,7 @@ def edit(sender: Sender, document: object, written: WrittenValues | None = None)
     return Edit(sender, endpoint, None, ObjectCache(), written)  # type: ignore[arg-type]
 
 
+FLEET = AcbFleet(("1219",), ACBSleepState.AWAKE, SleepBand(20, 25))
 TARIFF_PATH = "/admin/lib/tariff"
 TARIFF = {"tariff": {"storage_settings": {"mode": "ai-optimization", "reserved_soc": 20}}, "schedule": {}}
 CONTACT = {"id": "NC1", "type": "3RD-PV-X", "mode": "new-mode", "soc_low": 30.0, "grid_action": "new-action"}
@@ -48,6 +54,61 @@ async def test_unknown_words_are_sent_as_reported() -> None:
         {"dry_contacts": CONTACT | {"soc_low": 25.0}},
     ]
     assert [type(value) for value in (sender.sent[0]["tariff"]["storage_settings"]["reserved_soc"],)] == [int]
+
+
+@pytest.mark.parametrize(
+    ("reported", "value", "sent"),
+    [
+        ("30.0", 25, "25.0"),
+        ("30", 25, "25"),
+        ("true", False, "false"),
+        (1, False, 0),
+        (0.0, True, 1.0),
+        (30.0, 25, 25.0),
+        (30, 25, 25),
+        (True, False, False),
+        # No value was set.
+        ("none", 25, 25),
+        (None, 25, 25),
+        ("self", "savings", "savings"),
+    ],
+)
+async def test_a_value_is_sent_as_the_type_that_is_reported(reported: object, value: object, sent: object) -> None:
+    sender = Sender()
+    await edit(sender, {"tariff": {"storage_settings": {"setting": reported}}}).storage_settings(setting=value)
+    assert json.dumps(sender.sent) == json.dumps([{"tariff": {"storage_settings": {"setting": sent}}}])
+
+
+LIMITS = {"sleep_min_soc": 20, "sleep_max_soc": 25}
+
+
+@pytest.mark.parametrize(
+    ("reported", "sent"),
+    [
+        ([], [{"serial_num": "1219", **LIMITS}]),
+        ([{"serial_num": 1219, "sleep_min_soc": 1, "x": 1}], [{"serial_num": 1219, "x": 1, **LIMITS}]),
+        (
+            [{"x": 1}, {"x": 2}, None, {"serial_num": "77"}],
+            [{"x": 1}, {"x": 2}, None, {"serial_num": "77"}, {"serial_num": "1219", **LIMITS}],
+        ),
+        (
+            [{"serial_num": "1219", "sleep_min_soc": "10"}, {"serial_num": "1219", "x": 2}],
+            [{"serial_num": "1219", **LIMITS, "sleep_min_soc": "20"}, {"serial_num": "1219", "x": 2, **LIMITS}],
+        ),
+    ],
+)
+async def test_rows_of_other_ac_batteries_are_sent_as_reported(reported: object, sent: object) -> None:
+    sender = Sender({"acb_sleep": reported, "key": 1})
+    await edit(sender, None).sleep(FLEET)
+    assert sender.sent == [{"acb_sleep": sent, "key": 1}]
+
+
+@pytest.mark.parametrize("document", [{"error": "busy"}, {"acb_sleep": {"1219": {"x": 1}}}, ["busy"], "busy"])
+async def test_nothing_is_sent_to_ac_batteries_when_their_settings_are_not_read(document: object) -> None:
+    sender = Sender(document)
+    with pytest.raises(GatewayError):
+        await edit(sender, None).sleep(FLEET)
+    assert not sender.sent
 
 
 @pytest.mark.parametrize("document", [None, [], {"tariff": None}, {"tariff": {}}, {"dry_contacts": [{"id": "NC2"}]}])

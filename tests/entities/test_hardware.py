@@ -115,6 +115,59 @@ async def test_collar_reports_an_outage_by_its_mode(
     assert installation.states()[grid_status] == "off"
 
 
+INVENTORY = "/ivp/ensemble/inventory"
+
+
+@pytest.mark.usefixtures("entity_registry_enabled_by_default")
+@pytest.mark.parametrize(
+    ("platform", "unique_id", "path", "place"),
+    [
+        ("binary_sensor", "202226050419_mains_oper_state", INVENTORY, "1.devices.0.mains_oper_state"),
+        ("switch", "202226050419_mains_admin_state", INVENTORY, "1.devices.0.mains_admin_state"),
+        ("switch", "202226050419_relay_NC1_relay_status", "/ivp/ensemble/dry_contacts", "dry_contacts.0.status"),
+        ("binary_sensor", "202328041177_generator_connected", "/ivp/ensemble/generator", "oper_state"),
+    ],
+)
+async def test_an_unknown_position_of_a_relay_is_not_shown_as_open(
+    hass: HomeAssistant, set_up: SetUp, platform: str, unique_id: str, path: str, place: str
+) -> None:
+    installation = await set_up("full_battery")
+    name = entity_id(hass, platform, unique_id)
+    for position, state in (
+        ("closed", "on"),
+        ("open", "off"),
+        ("open synchronizing", "off"),
+        ("tripped", "unknown"),
+        ("", "unknown"),
+    ):
+        with installation.gateway.fault(path, Replace(place, position)):
+            await installation.poll_all()
+            assert installation.states()[name] == state, position
+
+
+@pytest.mark.usefixtures("entity_registry_enabled_by_default")
+@pytest.mark.parametrize(
+    ("unique_id", "path", "place"),
+    [
+        ("492309017302_dc_switch", INVENTORY, "0.devices.0.dc_switch_off"),
+        ("202328041177_generator_exercising", "/ivp/ensemble/generator", "exc_on"),
+        ("202226050419_mains_oper_state", INVENTORY, "1.devices.0.mains_oper_state"),
+    ],
+)
+async def test_what_is_null_is_unknown(
+    hass: HomeAssistant, simulate: Simulate, unique_id: str, path: str, place: str
+) -> None:
+    simulator = await simulate("full_battery")
+    with simulator.fault(path, Replace(place, None)):
+        entry = entry_for(simulator)
+        entry.add_to_hass(hass)
+        assert await hass.config_entries.async_setup(entry.entry_id)
+        await hass.async_block_till_done()
+        state = hass.states.get(entity_id(hass, "binary_sensor", unique_id))
+        assert state
+        assert state.state == "unknown"
+
+
 @pytest.mark.usefixtures("entity_registry_enabled_by_default")
 @pytest.mark.parametrize(
     ("profile", "kinds"),

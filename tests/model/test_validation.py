@@ -34,16 +34,16 @@ def but(**changes: Any) -> EnvoyInverter:
 def test_invalid_value_after_a_valid_one_costs_that_field_only(value: Any) -> None:
     new = but(last_report_watts=value, last_report_date=1_750_000_300)
     invalid = set() if value is None else {"last_report_watts"}
-    assert validated(new, GOOD) == (but(last_report_date=1_750_000_300), {"last_report_watts"}, invalid)
+    assert validated(new, GOOD)[:3] == (but(last_report_date=1_750_000_300), {"last_report_watts"}, invalid)
     expired = {"last_report_watts"}
-    assert validated(new, GOOD, expired) == (
+    assert validated(new, GOOD, expired)[:3] == (
         but(last_report_date=1_750_000_300, last_report_watts=None), set(), invalid
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("value", INVALID, ids=repr)
 def test_invalid_value_of_a_new_object_becomes_none(value: Any) -> None:
-    accepted, kept, _ = validated(but(last_report_watts=value), None)
+    accepted, kept, *_ = validated(but(last_report_watts=value), None)
     assert accepted == but(last_report_watts=None)
     assert not kept
 
@@ -54,9 +54,9 @@ def test_plausible_numbers_are_accepted(value: float) -> None:
 
 
 def test_none_may_stay_none_and_become_a_number() -> None:
-    assert validated(but(temperature=None), GOOD) == (GOOD, set(), set())
+    assert validated(but(temperature=None), GOOD)[:3] == (GOOD, set(), set())
     assert validated(but(temperature=30), GOOD)[0] == but(temperature=30)
-    assert validated(but(temperature="hot"), GOOD) == (GOOD, set(), {"temperature"})
+    assert validated(but(temperature="hot"), GOOD)[:3] == (GOOD, set(), {"temperature"})
 
 
 def test_flags_and_texts_must_have_their_type() -> None:
@@ -74,7 +74,7 @@ def test_flags_and_texts_must_have_their_type() -> None:
 def test_list_that_is_invalid_keeps_its_last_items(value: Any) -> None:
     good = PanelStatus(("envoy.global.ok",), producing=True, communicating=True)
     invalid = set() if value is None else {"codes"}
-    assert validated(replace(good, codes=value), good) == (good, {"codes"}, invalid)
+    assert validated(replace(good, codes=value), good)[:3] == (good, {"codes"}, invalid)
     assert validated(replace(good, codes=()), good)[0].codes == ()
 
 

@@ -246,6 +246,7 @@ class LibraryEnvoy(Envoy):
             self._lists_meters = bool(document.content)
             words = [meter[key] for meter in document.content for key in ("state", "measurementType")]
             self._has_valid_meters = all(isinstance(word, str) for word in words)
+            return lenient.with_known_states(document.content)
         return document.content
 
     async def _read(self, endpoint: str) -> object:

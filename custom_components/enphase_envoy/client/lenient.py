@@ -8,6 +8,7 @@ identifier or a number for calculations is all that must be listed.
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from math import nan
 from typing import Any, Final, SupportsIndex, override
 
 from pyenphase.const import (
@@ -16,25 +17,34 @@ from pyenphase.const import (
     URL_DEVICE_DATA,
     URL_ENSEMBLE_INVENTORY,
     URL_INVENTORY,
+    URL_PRODUCTION,
     URL_PRODUCTION_INVERTERS,
+    URL_PRODUCTION_JSON,
 )
 from pyenphase.models.c6combiner import C6CC_REQUIRED_KEYS
 from pyenphase.models.collar import COLLAR_REQUIRED_KEYS
+from pyenphase.models.meters import CtState
 
+from ..model.text import clean
 from ..model.validation import is_number
 
 #: Documents that are lists of objects; all others are objects.
 _INVENTORIES: Final = frozenset({URL_ENSEMBLE_INVENTORY, URL_INVENTORY})
 _LISTS: Final = _INVENTORIES | {ENDPOINT_URL_METERS, ENDPOINT_URL_METERS_READINGS, URL_PRODUCTION_INVERTERS}
+#: Meters and AC batteries in a report, with what stands for an invalid number of them: not zero, which is none.
+_AC_BATTERIES: Final = "acb"
+_UNCOUNTED: Final[dict[object, float]] = {"eim": 1, _AC_BATTERIES: nan}
 #: Keys that the library requires of records of a type, or has a default for that would be shown as their value.
 _REQUIRED: Final[dict[object, frozenset[str]]] = {
     "COLLAR": COLLAR_REQUIRED_KEYS,
     "C6 COMBINER CONTROLLER": C6CC_REQUIRED_KEYS,
     "ACB": frozenset({"percentFull", "communicating", "operating", "producing", "sleep_enabled", "part_num"}),
     # By this key the library finds AC batteries in a report.
-    "acb": frozenset({"percentFull"}),
+    _AC_BATTERIES: frozenset({"percentFull"}),
 }
 _PHASES: Final = 3
+#: Phases by the mode of a meter, where their number is not valid.
+_PHASES_OF_MODE: Final = {"three": 3, "split": 2}
 #: Devices that `/ivp/pdm/device_data` lists at most, on all known firmware.
 _DEVICES: Final = 50
 
@@ -91,6 +101,11 @@ def _identifier(value: object) -> object:
     return value if isinstance(value, str | int) else None
 
 
+def _serial_number(value: object) -> object:
+    """Return a serial number as a text, which may be reported as a number."""
+    return str(value) if type(value) is int else _identifier(value)
+
+
 def _number(value: object) -> object:
     return value if is_number(value) else _NO_NUMBER
 
@@ -105,7 +120,8 @@ _KINDS: Final[dict[str, Callable[[object], object]]] = {
     **dict.fromkeys(("production", "consumption", "storage"), Records),
     **dict.fromkeys(("watts", "lastReading", "lifetime", "wattHours", "exercise_config", "default_soc"), Record),
     **dict.fromkeys(("connection", "meters", "tariff", "storage_settings"), Record),
-    **dict.fromkeys(("serial_num", "serialNumber", "sn", "eid", "id", "measurementType", "type"), _identifier),
+    **dict.fromkeys(("serial_num", "serialNumber", "sn"), _serial_number),
+    **dict.fromkeys(("eid", "id", "measurementType", "type"), _identifier),
     **dict.fromkeys(("actEnergyDlvd", "actEnergyRcvd", "activePower", "activeCount", "phaseCount"), _number),
     **dict.fromkeys(("dcVoltageINmV", "dcCurrentINmA", "acVoltageINmV", "acCurrentInmA", "acFrequencyINmHz"), _number),
     **dict.fromkeys(("joulesProduced", "duration", "ENC_agg_avail_energy", "ACB_agg_energy"), _number),
@@ -121,23 +137,52 @@ def read(path: str, content: object) -> Any:  # noqa: ANN401  (a Record or Recor
         result: Any = kind(content)
     except RecursionError:
         raise TypeError("nested too deeply") from None
+    if kind is Record and not result.get("error"):
+        # The library takes a document with this key for an error, whatever its value is.
+        result.pop("error", None)
     if content and (type(content) is not kind.__base__ or "error" in result or not any(result)):
         raise TypeError("not a document of this endpoint")
-    if path in _INVENTORIES:
-        _group(result)
-    elif path == URL_DEVICE_DATA:
-        _read_devices(result)
-    elif path == ENDPOINT_URL_METERS_READINGS:
-        _arrange_phases(result)
-    elif kind is Record:
-        for entry in result["storage"]:
-            entry.complete(entry["type"])
+    if change := _CHANGES.get(path):
+        change(result)
     return result
+
+
+def _complete_report(report: Record) -> None:
+    """Let what has values count without a valid number of devices, and AC batteries be the first storage.
+
+    The library reads the first entry of the storage section, where others may be as well.
+    """
+    for entry in (*report["production"], *report["consumption"], *report["storage"]):
+        entry.complete(entry["type"])
+        has_values = any(is_number(entry.get(key)) for key in ("wNow", "whLifetime", "percentFull"))
+        if has_values and not is_number(entry.get("activeCount")) and entry["type"] in _UNCOUNTED:
+            entry["activeCount"] = _UNCOUNTED[entry["type"]]
+    if "storage" in report:
+        report["storage"].sort(key=lambda entry: entry["type"] != _AC_BATTERIES)
+
+
+def _complete_meters(meters: Records) -> None:
+    """Let a meter with an invalid number of phases have those of its mode."""
+    for meter in meters:
+        count = meter["phaseCount"]
+        if type(count) is not int or not 1 <= count <= _PHASES or (count > 1 and meter["phaseMode"] == "single"):
+            meter["phaseCount"] = _PHASES_OF_MODE.get(meter["phaseMode"], 1)
+
+
+def with_known_states(meters: Records) -> Records:
+    """Return meters for the library's probe, which finds those that are enabled: they are, unless they are disabled."""
+    states = ((meter, meter["state"]) for meter in meters)
+    return Records(
+        [meter if state == CtState.DISABLED else meter | {"state": CtState.ENABLED} for meter, state in states]
+    )
 
 
 def _read_devices(document: Record) -> None:
     """Read the devices, which have keys of their own; without a count and a limit the library takes them for all."""
     devices = {key: Record(value) for key, value in document.items() if isinstance(value, dict)}
+    for device in devices.values():
+        # Only those that were removed are inactive.
+        device["active"] = device.get("active") != 0
     if devices:
         document |= devices
         document["deviceCount"] = document["deviceCount"] or len(devices)
@@ -153,6 +198,8 @@ def _group(inventory: Records) -> None:
     groups: dict[object, Record] = {}
     for group in inventory:
         group.setdefault("devices", Records())
+        # The library reads the first controller of a group.
+        group["devices"][:] = filter(None, group["devices"])
         for device in group["devices"]:
             device.complete(group["type"])
         if group["type"] and (first := groups.setdefault(group["type"], group)) is not group:
@@ -174,6 +221,16 @@ def _arrange_phases(meters: Records) -> None:
             meter["channels"] = Records([places.get(phase + 1) for phase in range(max(places))])
 
 
+#: What is changed in a document, by its endpoint.
+_CHANGES: Final[dict[str, Callable[[Any], None]]] = {
+    **dict.fromkeys(_INVENTORIES, _group),
+    **dict.fromkeys((URL_PRODUCTION, URL_PRODUCTION_JSON), _complete_report),
+    URL_DEVICE_DATA: _read_devices,
+    ENDPOINT_URL_METERS: _complete_meters,
+    ENDPOINT_URL_METERS_READINGS: _arrange_phases,
+}
+
+
 def accept_unknown_words() -> None:
     """Let the library's enumerations have members for words that they do not contain; an empty one for no word."""
     for words in StrEnum.__subclasses__():
@@ -183,6 +240,6 @@ def accept_unknown_words() -> None:
 
 def _unknown(words: type[StrEnum], value: object) -> Any:  # noqa: ANN401  (of the enumeration's type)
     """Return a member for an unknown word."""
-    member: Any = str.__new__(words, value if isinstance(value, str) else "")
+    member: Any = str.__new__(words, clean(value) if isinstance(value, str) else "")
     member._name_ = member._value_ = str(member)
     return member

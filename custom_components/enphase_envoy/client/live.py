@@ -27,6 +27,7 @@ from pyenphase.models.generator import EnvoyGenerator
 from pyenphase.models.meters import CtState, CtType, EnvoyMeterData
 
 from ..model.live import LIVE_BATTERY, LIVE_GENERATOR, LIVE_INVERTERS, LiveBattery, LiveGenerator, LiveInverters
+from ..model.relays import is_closed
 from ..model.snapshot import Address, Freshness, TimedValue
 from ..model.validation import is_number
 from .backoff import Backoff
@@ -162,10 +163,9 @@ def _relays(meters: dict[str, Any], objects: Objects) -> Values:
     for key, address, kind, field in _RELAYS:
         position = {0: "open", 1: "closed"}.get(meters.get(key, -1))
         timed = objects.get(address)
-        if position and timed and isinstance(timed.value, kind):
-            polled = getattr(timed.value, field)
-            if (polled == "closed") != (position == "closed"):
-                values[address] = {field: position}
+        polled = is_closed(getattr(timed.value, field)) if timed and isinstance(timed.value, kind) else None
+        if position and timed and polled is not is_closed(position):
+            values[address] = {field: position}
     return values
 
 
@@ -226,7 +226,7 @@ def event_frame(document: dict[str, dict[str, dict[str, Any]]], objects: Objects
 
 def _require_readings(document: list[dict[str, Any]], meters: list[dict[str, Any]]) -> None:
     """Raise LiveError unless an enabled meter has a reading."""
-    enabled = {meter["eid"] for meter in meters if meter["state"] == CtState.ENABLED}
+    enabled = {meter["eid"] for meter in meters if meter["state"] != CtState.DISABLED}
     if not enabled:
         raise LiveError("no enabled meter")
     if not any(reading["eid"] in enabled and reading["voltage"] for reading in document):
@@ -236,7 +236,7 @@ def _require_readings(document: list[dict[str, Any]], meters: list[dict[str, Any
 def _meters(objects: Objects) -> Iterator[tuple[CtType, EnvoyMeterData]]:
     for ct_type in CtType:
         timed = objects.get(("ctmeters", ct_type))
-        if timed and isinstance(meter := timed.value, EnvoyMeterData) and meter.state == CtState.ENABLED:
+        if timed and isinstance(meter := timed.value, EnvoyMeterData) and meter.state != CtState.DISABLED:
             yield ct_type, meter
 
 

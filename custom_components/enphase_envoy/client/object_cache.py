@@ -90,7 +90,7 @@ class ObjectCache:
         self.unconfirmed: set[str] = set()
         #: Fields of objects that are not valid at present, but were.
         self._kept: dict[Address, dict[str, _Kept]] = {}
-        #: Classes and fields of which an invalid value was logged.
+        #: What was logged.
         self._logged: set[str] = set()
 
     def members(self, field: str) -> set[str]:
@@ -239,30 +239,32 @@ class ObjectCache:
         """Return an object as far as it is valid, and for some time its last values where it is not."""
         timed, kept = self.objects.get(address), self._kept.pop(address, {})
         if timed is None:
-            valid, _, invalid = validated(value, None)
+            found = validated(value, None)
         elif timed.value == value:
             # The same object where nothing changed, so that a comparison by identity is enough.
             return timed.value
         else:
             expired = {name for name, field in kept.items() if field.is_expired(at)}
             old = timed.value if at - timed.updated_at < _LONGEST_KEPT else None
-            valid, names, invalid = validated(value, old, expired)
-            if names:
+            found = validated(value, old, expired)
+            if found.kept:
                 self._kept[address] = {
-                    name: kept[name].count(at) if name in kept else _Kept(timed.updated_at, at) for name in names
+                    name: kept[name].count(at) if name in kept else _Kept(timed.updated_at, at) for name in found.kept
                 }
-            if valid is not value and timed.value == valid:
-                valid = timed.value
-        for name in invalid:
-            self._log_invalid(address, f"{type(value).__name__}.{name}")
-        return valid
+            if found.value is not value and timed.value == found.value:
+                found = found._replace(value=timed.value)
+        for name in found.invalid:
+            self._log(address, f"invalid {type(value).__name__}.{name}", "which is not used")
+        for name in found.unknown:
+            self._log(address, f"unknown {type(value).__name__}.{name}", f"`{getattr(value, name)}`")
+        return found.value
 
-    def _log_invalid(self, address: Address, field: str) -> None:
-        """Log an invalid value of a field: one line for all objects of a kind, and their addresses for debugging."""
-        _LOGGER.debug("%s: invalid %s of %s", self._host, field, "/".join(address))
-        if field not in self._logged:
-            self._logged.add(field)
-            _LOGGER.warning("%s: the gateway reports an invalid %s, which is not used", self._host, field)
+    def _log(self, address: Address, what: str, detail: str) -> None:
+        """Log what is reported: one line for all objects of a kind, and their addresses for debugging."""
+        _LOGGER.debug("%s: %s of %s, %s", self._host, what, "/".join(address), detail)
+        if what not in self._logged:
+            self._logged.add(what)
+            _LOGGER.warning("%s: the gateway reports an %s, %s", self._host, what, detail)
 
     def _count_missing(
         self, field: str, parsed: Mapping[Address, object], needs: Mapping[str, Endpoint], fields: set[str]

@@ -5,7 +5,7 @@ The library reads consumption by its position in the list and needs every key. H
 (2017) have no `measurementType`: such consumption may be total or net, and is left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, cast, override
 
 from pyenphase.const import PHASENAMES, PRODUCTION_TOTAL_IS_NET_CONSUMPTION, SupportedFeatures
@@ -17,7 +17,7 @@ from pyenphase.models.system_production import EnvoySystemProduction
 from pyenphase.updaters.production import EnvoyProductionUpdater
 
 from ..model.validation import is_number
-from .lenient import Record, Records
+from .lenient import Record
 
 #: Meters, and the sum of the inverters.
 _METER: Final = "eim"
@@ -40,9 +40,12 @@ def inverter_count(document: Record) -> int | None:
     return _number(_by_key(document["production"], "type").get(_INVERTERS, Record()), "activeCount")
 
 
-def _by_key(entries: Records, key: str) -> dict[object, Record]:
-    """Return the entries of a section by the value of a key, the first of each."""
-    return {entry[key]: entry for entry in reversed(entries)}
+def _by_key(entries: Iterable[Record], key: str) -> dict[object, Record]:
+    """Return the entries of a section by the value of a key: of each the first that counts, or else the first."""
+    found: dict[object, Record] = {}
+    for entry in sorted(entries, key=counts, reverse=True):
+        found.setdefault(entry[key], entry)
+    return found
 
 
 class CountingMeters(set[str]):
@@ -89,7 +92,11 @@ class ProductionReader(EnvoyProductionUpdater):
             envoy_data.acb_power = EnvoyACBPower.from_production(document)
 
     def _read_production(self, document: Record, data: EnvoyData) -> None:
-        entries = _by_key(document["production"], "type")
+        # Others, such as solar that is not of the gateway, may be metered as well.
+        of_production = (
+            each for each in document["production"] if each["measurementType"] in (None, CtType.PRODUCTION)
+        )
+        entries = _by_key(of_production, "type")
         meter, inverters = entries.get(_METER, Record()), entries.get(_INVERTERS, Record())
         if not (meter or inverters):
             return
@@ -133,7 +140,7 @@ class ProductionReader(EnvoyProductionUpdater):
     def _lines(self, meter: Record) -> Iterator[tuple[str, Record]]:
         """Yield the phases of a meter. Lines have no names: with two of three it is not known which one is missing."""
         lines, phases = meter["lines"], self._phases
-        if len(lines) == 1 or len(lines) >= len(phases):
+        if len(lines) >= len(phases) or (len(lines) == 1 and _is_whole(lines[0], meter)):
             # An invalid line keeps its place: without it, the next phase would be shown as this one.
             yield from ((name, line) for name, line in zip(phases, lines, strict=False) if line)
 
@@ -157,6 +164,12 @@ class ProductionReader(EnvoyProductionUpdater):
             one, other, made = phases[name], net_phases[name], produced[name]
             if one and other and made and _figures(one) == _figures(other):
                 phases[name] = _sum(one, made)
+
+
+def _is_whole(line: Record, meter: Record) -> bool:
+    """Return whether a line has all that its meter counts: in systems of several phases it may measure just one."""
+    pairs = ((_number(line, key), _number(meter, key)) for key in ("whLifetime", "wNow"))
+    return next((abs(one - all_) <= 1 for one, all_ in pairs if one is not None and all_ is not None), False)
 
 
 def _figures(consumption: EnvoySystemConsumption) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """Updaters for endpoints that pyenphase does not read, or gives up on for another's sake, written as its own are."""
 
+from collections.abc import Collection
 from contextlib import suppress
+import logging
 from typing import Any, ClassVar, Final, override
 
 from pyenphase.const import (
@@ -31,8 +33,11 @@ from pyenphase.updaters.ensemble import EnvoyEnembleUpdater
 from pyenphase.updaters.generator import EnvoyGeneratorUpdater
 
 from .inverters import InverterReader
+from .lenient import Record
 from .models import BatteryController, BatteryScheduler, GatewayData, LiveDataStatus, panel_statuses
 from .paths import URL_BATTERY_SCHEDULER, URL_LIVE_DATA_STATUS
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 #: By path: the field of the object, its class, and the feature that it is.
 type Objects = dict[str, tuple[str, Any, SupportedFeatures]]
@@ -94,7 +99,7 @@ class GeneratorReader(ObjectReader):
 
 
 class EnsembleReader(EnvoyEnembleUpdater):
-    """The library's updater of batteries and controllers, which finds them also while their inventory fails."""
+    """The library's updater of batteries and controllers, which finds them also without their inventory."""
 
     _GROUPS: Final = {
         "ENCHARGE": SupportedFeatures.ENCHARGE,
@@ -105,24 +110,33 @@ class EnsembleReader(EnvoyEnembleUpdater):
 
     @override
     async def probe(self, discovered_features: SupportedFeatures) -> SupportedFeatures | None:
-        """Return the kinds of devices in the inventory or, where it can't be read, in other lists."""
+        """Return the kinds of devices in the inventory, and in other lists where it lacks them."""
         if self._envoy_version < ENSEMBLE_MIN_VERSION:
             return None
-        try:
+        inventory: Collection[Record] | None = None
+        with suppress(*ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired):
             inventory = await self._json_probe_request(URL_ENSEMBLE_INVENTORY)
-        except (*ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired):
+        for group in inventory or ():
+            if group["type"] not in self._GROUPS:
+                _LOGGER.debug("devices of the type %r are not read", group["type"])
+            self._supported_features |= self._GROUPS.get(group["type"], SupportedFeatures(0))
+        # An empty inventory is that of a gateway without batteries. One without a group may have it by a new name.
+        if inventory is None or inventory:
+            await self._probe_other_lists()
+        return self._supported_features
+
+    async def _probe_other_lists(self) -> None:
+        """Find batteries and relays that the inventory does not list."""
+        if SupportedFeatures.ENCHARGE not in self._supported_features:
             with suppress(*ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired):
                 if (await self._json_probe_request(URL_ENCHARGE_BATTERY))["devices:"]:
                     self._supported_features |= SupportedFeatures.ENCHARGE
+        if SupportedFeatures.ENPOWER not in self._supported_features:
             with suppress(*ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired):
                 relays = (await self._json_probe_request(URL_DRY_CONTACT_SETTINGS))["dry_contacts"]
                 # Gateways without a controller list relays without a type.
                 if any(relay["type"] not in (None, DryContactType.NONE) for relay in relays):
                     self._supported_features |= SupportedFeatures.ENPOWER
-        else:
-            for group in inventory:
-                self._supported_features |= self._GROUPS.get(group["type"], SupportedFeatures(0))
-        return self._supported_features
 
 
 #: In place of the library's.

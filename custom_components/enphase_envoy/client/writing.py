@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any, Final
+import json
+from typing import Any, Final, cast
 
 from pyenphase.const import (
     URL_ACB_CONFIG,
@@ -129,7 +130,7 @@ class Edit:
         """
         wanted = self._object(URL_TARIFF, values, "tariff", "storage_settings")
         if self.before:
-            self.wanted = replace(self.before, **{name: wanted[name] for name in values})
+            self.wanted = replace(self.before, **cast("Any", values))
         await self._send(URL_TARIFF, {"tariff": self._document["tariff"] | {"storage_settings": wanted}}, "PUT")
 
     async def storage_mode(self, mode: EnvoyStorageMode) -> None:
@@ -191,11 +192,7 @@ class Edit:
             if err.status_code not in _ABSENT:
                 raise
             document = None
-        rows = _rows(document, "acb_sleep")
-        limits = {"sleep_min_soc": band.low, "sleep_max_soc": band.high}
-        for serial in fleet.serials:
-            rows[serial] = _changed(rows.get(serial, {"serial_num": serial}), limits)
-        body = _changed(document or {}, {"acb_sleep": list(rows.values())})
+        body = _with_limits(document or {}, fleet.serials, {"sleep_min_soc": band.low, "sleep_max_soc": band.high})
         await self.envoy.send(URL_ACB_CONFIG, body, "PUT")
         # From now on the batteries report it themselves.
         self._cache.remove(SLEEP_BAND)
@@ -215,21 +212,37 @@ def _object_at(content: Any, keys: Sequence[str]) -> dict[str, Any] | None:  # n
     return content if isinstance(content, dict) else None
 
 
-def _rows(document: object, key: str) -> dict[object, dict[str, Any]]:
-    """Return the objects that a document lists, by their serial numbers."""
-    rows = document.get(key) if isinstance(document, dict) else None
-    return {row.get("serial_num"): row for row in rows or () if isinstance(row, dict)}
+def _with_limits(document: object, serials: Sequence[str], limits: Mapping[str, int]) -> dict[str, Any]:
+    """Return a configuration of AC batteries with other limits of some, whose rows are added where there are none.
+
+    Raises GatewayError when the document is another one.
+    """
+    rows = document.get("acb_sleep") or [] if isinstance(document, dict) else None
+    if not isinstance(document, dict) or document.get("error") or not isinstance(rows, list):
+        raise GatewayError(Reason.NO_DATA, "the settings are incomplete")
+    # A serial number may be reported as a number.
+    reported = [str(row.get("serial_num")) if isinstance(row, dict) else None for row in rows]
+    changed = [_changed(row, limits) if serial in serials else row for serial, row in zip(reported, rows, strict=True)]
+    added = [{"serial_num": serial, **limits} for serial in serials if serial not in reported]
+    return document | {"acb_sleep": changed + added}
 
 
 def _changed(reported: object, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object with other values. Raises GatewayError when there is none.
-
-    Integers become floating-point numbers where the gateway reports such.
-    """
+    """Return an object with other values, of the types that are reported. Raises GatewayError when there is none."""
     if not isinstance(reported, dict):
         raise GatewayError(Reason.NO_DATA, "the settings are incomplete")
-    as_reported = {
-        name: float(value) if type(value) is int and isinstance(reported.get(name), float) else value
-        for name, value in values.items()
-    }
-    return reported | as_reported
+    return reported | {name: _as_reported(value, reported.get(name)) for name, value in values.items()}
+
+
+def _as_reported(value: object, reported: object) -> object:
+    """Return a number, or whether something is on, as the type that is reported: a text, or another number."""
+    if not isinstance(value, int | float):
+        return value
+    if isinstance(reported, str):
+        try:
+            known = json.loads(reported)
+        except ValueError:
+            # Some firmware reports `none` where there is no value.
+            return value
+        return json.dumps(_as_reported(value, known)) if isinstance(known, int | float) else value
+    return type(reported)(value) if type(reported) is float or (type(reported) is int and value in (0, 1)) else value

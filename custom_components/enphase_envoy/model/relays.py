@@ -15,3 +15,12 @@ class GridRelay:
 
     #: Whether it is on its way to the position that was requested last.
     is_moving: bool
+
+
+def is_closed(position: object) -> bool | None:
+    """Return whether a relay is closed; None for a word that is not known, which may mean anything.
+
+    An open relay may be on its way: `open synchronizing`.
+    """
+    word = position.partition(" ")[0] if isinstance(position, str) else ""
+    return {"closed": True, "open": False}.get(word)

@@ -11,7 +11,7 @@ from itertools import repeat
 from math import isnan
 from operator import attrgetter
 import re
-from typing import Any, Final, TypeIs, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, NamedTuple, TypeIs, Union, get_args, get_origin, get_type_hints
 
 from pyenphase.models.meters import CtType
 
@@ -96,25 +96,42 @@ def _differing(new: object, old: object) -> Iterator[tuple[str, set[type], Any, 
     return (field for field in zip(names, types, values_of(new), before, strict=False) if field[2] is not field[3])
 
 
-def validated[T](new: T, old: object, expired: Collection[str] = ()) -> tuple[T, set[str], set[str]]:
-    """Return a new object as far as it is valid, the fields that were kept, and those with an invalid value.
+def _is_valid(value: Any, allowed: set[type]) -> bool:  # noqa: ANN401  (what a document holds)
+    """Return whether a value is of an allowed type: NaN is in no range, and no word is no text."""
+    kind = type(value)
+    if kind in allowed:
+        return kind not in _NUMBERS or -_ABSURD < value < _ABSURD
+    return isinstance(value, StrEnum) and str in allowed and value != ""
+
+
+class Validated[T](NamedTuple):
+    """An object as far as it is valid."""
+
+    value: T
+    #: The fields that were kept, those with an invalid value, and those with a word that the library does not contain.
+    kept: set[str]
+    invalid: set[str]
+    unknown: set[str]
+
+
+def validated[T](new: T, old: object, expired: Collection[str] = ()) -> Validated[T]:
+    """Return a new object as far as it is valid.
 
     A field that is invalid, or null where the old object had a value, is kept as it was in the old one, unless its
     value there has expired; otherwise it is None. Texts are made fit to be shown.
     """
-    kept, invalid = set[str](), set[str]()
+    kept, invalid, unknown = set[str](), set[str](), set[str]()
     if not is_dataclass(new) or isinstance(new, type):
-        return new, kept, invalid
+        return Validated(new, kept, invalid, unknown)
     changed: dict[str, object] = {}
     for name, allowed, value, before in _differing(new, old):
         if (kind := type(value)) is str and kind in allowed:
             if (text := clean(value)) != value:
                 changed[name] = text
             continue
-        # NaN is in no range. An unknown word is a text, but none where there is no word.
-        if kind in allowed and (kind not in _NUMBERS or -_ABSURD < value < _ABSURD):
-            continue
-        if value and isinstance(value, StrEnum) and str in allowed:
+        if _is_valid(value, allowed):
+            if isinstance(value, StrEnum) and value.name not in kind.__members__:
+                unknown.add(name)
             continue
         if value is None and (name in _OPTIONAL or before is None):
             # Half of the library's fields of an inverter are not reported by older firmware.
@@ -125,4 +142,4 @@ def validated[T](new: T, old: object, expired: Collection[str] = ()) -> tuple[T,
         if before is not None and name not in expired:
             kept.add(name)
             changed[name] = before
-    return replace(new, **changed) if changed else new, kept, invalid
+    return Validated(replace(new, **changed) if changed else new, kept, invalid, unknown)
