@@ -23,7 +23,7 @@ async def async_follow(hass: HomeAssistant, entry: ConfigEntry[Any], host: str) 
 
     A host with the same serial number and another certificate is not used: an issue lets the user decide.
     """
-    if await _async_is_gateway(hass, entry, host):
+    if await async_is_gateway(hass, entry, host, entry.data.get(CONF_FINGERPRINT)):
         async_use(hass, entry, host)
         return True
     gateway = Gateway(host, async_get_clientsession(hass, verify_ssl=False))
@@ -40,7 +40,7 @@ async def async_follow(hass: HomeAssistant, entry: ConfigEntry[Any], host: str) 
 async def async_return(hass: HomeAssistant, entry: ConfigEntry[Any]) -> bool:
     """Use the previous host again if the gateway answers there, and return whether it does."""
     host = entry.data.get(CONF_PREVIOUS_HOST)
-    if not host or not await _async_is_gateway(hass, entry, host):
+    if not host or not await async_is_gateway(hass, entry, host, entry.data.get(CONF_FINGERPRINT)):
         return False
     async_use(hass, entry, host)
     return True
@@ -55,9 +55,9 @@ def async_use(hass: HomeAssistant, entry: ConfigEntry[Any], host: str, **data: s
     async_clear(hass, entry, ADDRESS_CHANGED)
 
 
-async def _async_is_gateway(hass: HomeAssistant, entry: ConfigEntry[Any], host: str) -> bool:
-    """Return whether a host has the serial number and the certificate of an entry."""
-    if not (fingerprint := entry.data.get(CONF_FINGERPRINT)):
+async def async_is_gateway(hass: HomeAssistant, entry: ConfigEntry[Any], host: str, fingerprint: str | None) -> bool:
+    """Return whether a host has the serial number of an entry, and a certificate."""
+    if not fingerprint:
         return False
     async with async_pinned_session(hass, fingerprint) as session:
         try:

@@ -379,11 +379,14 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
             entry = self._entry_to_change()
         except UnknownEntry:
             return self.async_abort(reason="removed")
+        # Only a new address may be that of another gateway, which replaced the one of the entry.
+        serial = entry.unique_id if entry and self.source == SOURCE_REAUTH else None
         try:
-            current, gateway = await async_certificate(self.hass, self._host)
-        except GatewayError:
-            # It has no certificate at all.
-            return self._address_form(Reason.CERTIFICATE_CHANGED)
+            current, gateway = await async_certificate(self.hass, self._host, serial)
+        except GatewayError as err:
+            # Others have no certificate at all.
+            is_other = err.reason is Reason.OTHER_GATEWAY
+            return self._address_form(err.reason if is_other else Reason.CERTIFICATE_CHANGED)
         if user_input is not None and self._shown == current:
             self._fingerprint = current
             return await (self._async_reauthenticate() if self.source == SOURCE_REAUTH else self._async_identify())

@@ -7,6 +7,7 @@ import voluptuous as vol
 
 from .client.live import LivePower
 from .const import OPTION_LIVE_POWER
+from .model.text import escape_markdown
 
 #: Seconds between readings of live power where it is accepted in a new set-up.
 RECOMMENDED_INTERVAL: Final = 5
@@ -15,7 +16,7 @@ RECOMMENDED_INTERVAL: Final = 5
 async def async_source_text(live: LivePower) -> str:
     """Return the path of the source, or why there is none: a dash, and the failure of each source."""
     source = live.source or await live.find()
-    return source or f"- ({'; '.join(f'{path}: {reason}' for path, reason in live.failures.items())})"
+    return source or f"- ({'; '.join(f'{path}: {escape_markdown(reason)}' for path, reason in live.failures.items())})"
 
 
 class LivePowerSteps[R]:

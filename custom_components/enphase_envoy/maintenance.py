@@ -10,7 +10,7 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later, async_track_time_change
 
 from . import devices, issues
-from .address import async_return
+from .address import async_is_gateway, async_return
 from .battery_control import READ_PERIOD, BatteryControl
 from .client.auth import token_validity
 from .client.backoff import Backoff
@@ -117,17 +117,20 @@ async def _store_certificate(hass: HomeAssistant, entry: EnvoyConfigEntry) -> fl
 
     Without the option to pin it, a gateway may renew its certificate at any time.
     """
-    coordinator = entry.runtime_data
+    coordinator, host = entry.runtime_data, entry.runtime_data.gateway.host
     if entry.options.get(OPTION_PIN_CERTIFICATE):
         return None
     if not coordinator.last_update_success or not coordinator.gateway.uses_tokens:
         return _FIRST_PAUSE
     try:
-        fingerprint = await async_fingerprint(hass, coordinator.gateway.host)
+        fingerprint = await async_fingerprint(hass, host)
     except GatewayError as err:
         LOGGER.debug("%s: could not read the certificate: %s", coordinator.name, err)
         return _FIRST_PAUSE
-    if coordinator.last_update_success and entry.data.get(CONF_FINGERPRINT) != fingerprint:
+    if entry.data.get(CONF_FINGERPRINT) != fingerprint:
+        # Another device may have the address since the last poll.
+        if not await async_is_gateway(hass, entry, host, fingerprint) or not coordinator.last_update_success:
+            return _FIRST_PAUSE
         store_fingerprint(hass, entry, fingerprint)
     return _FIRMWARE_PERIOD
 

@@ -38,7 +38,7 @@ _SERIALS: Final = _keys(
     " deviceid s"
 )
 _MACS: Final = _keys("mac macaddr macaddress hwaddr bssid")
-_HOSTS: Final = _keys("host hostname fqdn")
+_HOSTS: Final = _keys("host hostname previoushost fqdn")
 #: Dictionaries with serial numbers as keys, of letters as well: in documents, then in the snapshot.
 _BY_SERIAL: Final = _keys(
     "serialnums submodules inverters enchargeinventory enchargepower acbinventory panels panelhealth problems"

@@ -1,5 +1,6 @@
 """Answers that no gateway sends: too large, too complex, redirected, or quoting the token."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,15 +11,19 @@ from typing import Any
 from aiohttp import web
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
 from custom_components.enphase_envoy.client import limits
+from custom_components.enphase_envoy.client.envoy import LibraryEnvoy
 from custom_components.enphase_envoy.client.limits import is_too_complex
+from custom_components.enphase_envoy.client.timeouts import Timeouts
 from custom_components.enphase_envoy.const import DOMAIN
+from custom_components.enphase_envoy.live_flow import async_source_text
 from tests.helpers.flows import fill_in
 from tests.helpers.integration import LONG, Installation, SetUp, Simulate
-from tests.simulator import Body, Cloud
+from tests.simulator import Body, Cloud, access
 from tests.simulator.faults import Answer, Fault
 
 INVENTORY = "/ivp/ensemble/inventory"
@@ -48,6 +53,12 @@ class Redirect(Fault):
         """Replace the answer."""
         answer.status, answer.body = self.status, b""
         answer.headers["Location"] = self.location
+
+
+@pytest.fixture
+async def live_envoy(hass: HomeAssistant) -> LibraryEnvoy:
+    """Return a client of no gateway."""
+    return LibraryEnvoy("127.0.0.1", async_get_clientsession(hass), Timeouts())
 
 
 @asynccontextmanager
@@ -185,6 +196,59 @@ async def test_no_redirect_of_the_cloud_is_followed(
         result = await fill_in(hass, flow, host=gateway.host, username="owner@example.com", password="sunshine")
     assert result["errors"] == {"base": "cloud_unreachable"}
     assert not received
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_a_compressed_stream_is_not_read(live_envoy: LibraryEnvoy, encoding: str) -> None:
+    """Some kB can be decompressed to as many MB as they want, which no limit stops."""
+    requested: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        requested.append(request.headers["Accept-Encoding"])
+        return web.Response(body=gzip.compress(b"\n\n" * 1000), headers={"Content-Encoding": encoding})
+
+    async with serve(answer) as host:
+        live_envoy.auth = EnvoyTokenAuth(host, token="x")
+        live_envoy.auth.get_endpoint_url = lambda path: f"http://{host}{path}"  # type: ignore[method-assign, assignment]
+        with pytest.raises(OSError, match="compressed"):
+            async with live_envoy.stream("/stream/meter"):
+                pass
+    assert requested == ["identity"]
+
+
+@pytest.mark.parametrize("level", [logging.WARNING, logging.DEBUG])
+async def test_a_token_in_an_invalid_header_is_not_logged(
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture, level: int
+) -> None:
+    """The error of aiohttp quotes the header. Neither do dialogs show it, nor what it would be in Markdown."""
+    house = await set_up(PROFILE, options={"live_power": 5})
+    token: str = house.entry.data["token"]
+    for _ in range(3):
+        await house.pass_time(5)
+    caplog.clear()
+    caplog.set_level(level)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\nX [here](https://example.com) {token}\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    context = access.tls(access.make_certificate("1"))
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+        gateway = house.coordinator.gateway
+        assert isinstance(gateway.envoy.auth, EnvoyTokenAuth)
+        gateway.envoy.auth.host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for _ in range(3):
+            house.gateway.clock.advance(61)
+            await gateway.read_live()
+            await house.poll()
+        shown = await async_source_text(gateway.live)
+        gateway.envoy.auth.host = house.gateway.host
+    assert any("live power from" in record.getMessage() for record in caplog.records)
+    assert token[:40] not in caplog.text
+    assert token[:40] not in shown
+    assert "[here]" not in caplog.text + shown
 
 
 @pytest.mark.parametrize("status", [200, 401, 403, 404, 500])

@@ -16,8 +16,8 @@ from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
-from custom_components.enphase_envoy.client.errors import GatewayBusyError
-from custom_components.enphase_envoy.client.live import LiveError, event_frame, readings_frame, status_frame
+from custom_components.enphase_envoy.client.errors import GatewayBusyError, LiveError
+from custom_components.enphase_envoy.client.live import event_frame, readings_frame, status_frame
 from custom_components.enphase_envoy.client.meter_stream import SILENT_AFTER, MeterStream
 from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
@@ -283,7 +283,8 @@ async def test_nothing_is_read_without_the_option(set_up: SetUp) -> None:
     installation = await set_up("full_battery")
     installation.gateway.requests.clear()
     await frames(installation)
-    assert not installation.gateway.requests
+    # The certificate is stored once the gateway is identified.
+    assert not [request.path for request in installation.gateway.requests if request.path != "/info"]
 
 
 async def test_fresh_power_does_not_renew_counters(live: Live) -> None:
@@ -706,6 +707,15 @@ async def test_silent_and_endless_streams_are_closed() -> None:
     content.feed_data(b"x" * 100_000)
     with pytest.raises(OSError, match="too large"):
         await stream.latest()
+
+
+async def test_a_stream_that_always_has_events_lets_others_run() -> None:
+    async def read() -> bytes:
+        return b"data: 1\n\n"
+
+    stream = stream_of(read)
+    assert await stream.latest() == (0.0, b" 1")
+    stream.close()
 
 
 @pytest.mark.parametrize("fault", [AllZeros(), Freeze()], ids=repr)

@@ -190,7 +190,10 @@ async def test_a_recorded_system_can_be_posted_and_replayed(
 
 async def test_the_report_is_complete(hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp) -> None:
     house = await set_up()
+    data = {**house.entry.data, "previous_host": "envoy.example.com"}
+    hass.config_entries.async_update_entry(house.entry, data=data)
     report: Report = await get_diagnostics_for_config_entry(hass, hass_client, house.entry)
+    assert "example.com" not in json.dumps(report)
     assert list(report) == [
         *("config_entry", "envoy_properties", "raw_data", "envoy_model_data", "envoy_entities_by_device")
     ]

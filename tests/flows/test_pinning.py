@@ -9,6 +9,7 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
 
+from custom_components.enphase_envoy import maintenance
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.flows import fill_in
 from tests.helpers.integration import Installation, SetUp, Simulate
@@ -143,6 +144,35 @@ async def test_without_the_option_the_fingerprint_is_kept(hass: HomeAssistant, s
     await hass.config_entries.async_reload(house.entry.entry_id)
     assert house.entry.state is ConfigEntryState.LOADED
     assert house.entry.data["certificate_fingerprint"] == fingerprint
+
+
+async def test_reauthentication_offers_no_device_with_another_serial_number(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate
+) -> None:
+    house = await set_up(PROFILE)
+    await pin(hass, house)
+    other = await simulate("three_phase")
+    hass.config_entries.async_update_entry(house.entry, data={**house.entry.data, "host": other.host})
+    form = await house.entry.start_reauth_flow(hass)
+    assert (form["type"], form["step_id"]) == (FlowResultType.FORM, "user")
+    assert form["errors"] == {"host": "other_gateway"}
+    assert not secrets_sent(other)
+
+
+async def test_the_certificate_of_another_device_is_not_stored(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate
+) -> None:
+    """It may have the address since the last poll."""
+    house = await set_up(PROFILE)
+    assert await maintenance._store_certificate(hass, house.entry)
+    fingerprint = house.entry.data["certificate_fingerprint"]
+    house.coordinator.gateway.host = (await simulate("three_phase")).host
+    assert await maintenance._store_certificate(hass, house.entry)
+    assert house.entry.data["certificate_fingerprint"] == fingerprint
+    house.coordinator.gateway.host = house.gateway.host
+    await house.gateway.upgrade("D8.3.5433")
+    assert await maintenance._store_certificate(hass, house.entry)
+    assert house.entry.data["certificate_fingerprint"] != fingerprint
 
 
 async def test_the_dialog_offers_no_device_with_another_serial_number(

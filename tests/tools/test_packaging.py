@@ -230,6 +230,13 @@ def test_packages_for_tests_have_versions_and_are_kept_up_to_date() -> None:
     assert {entry["package-ecosystem"] for entry in updated} == {"github-actions", "pip"}
 
 
+def test_tools_of_the_scripts_have_versions() -> None:
+    for path in (*(ROOT / "scripts").iterdir(), *(ROOT / ".ci").iterdir()):
+        if path.is_file() and path.suffix != ".png":
+            for command in re.findall(r"(?:bin/pip install|tool run) .*", path.read_text(encoding="utf-8")):
+                assert re.search(r"[a-z]+(?:==|@)\d[\d.]+ ", command), f"{path.name}: {command}"
+
+
 def test_archive_of_a_release_has_the_component_with_its_version(tmp_path: Path) -> None:
     archive = create_archive("v1.2.3", tmp_path)
     with zipfile.ZipFile(archive) as content:

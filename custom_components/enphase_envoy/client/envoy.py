@@ -14,6 +14,7 @@ import logging
 from typing import Any, Final, NoReturn, override
 
 import aiohttp
+from aiohttp.hdrs import ACCEPT_ENCODING, CONTENT_ENCODING
 from orjson import dumps as json_dumps
 from pyenphase import Envoy
 from pyenphase.const import AUTH_TOKEN_MIN_VERSION, ENDPOINT_URL_METERS, URL_ENSEMBLE_INVENTORY, SupportedFeatures
@@ -171,13 +172,16 @@ class LibraryEnvoy(Envoy):
         with closed_translated(self._client):
             async with self._client.get(
                 self.auth.get_endpoint_url(path),
-                headers={**DEFAULT_HEADERS, **self.auth.headers},
+                # What is decompressed has no limit, unlike what is received.
+                headers={**DEFAULT_HEADERS, **self.auth.headers, ACCEPT_ENCODING: "identity"},
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
                 middlewares=(self.auth.auth,) if self.auth.auth else None,
                 allow_redirects=False,
             ) as response:
                 if response.status != HTTPStatus.OK:
                     raise OSError(f"HTTP {response.status}")
+                if response.headers.get(CONTENT_ENCODING, "identity") != "identity":
+                    raise OSError("the answer is compressed")
                 yield response.content
 
     async def check_reachable(self) -> None:

@@ -3,6 +3,8 @@
 from enum import StrEnum
 from typing import Final
 
+from pyenphase.exceptions import EnvoyAuthenticationRequired
+
 
 class Reason(StrEnum):
     """The obstacle; each is a key of the translations, in the form (`error`) and at set-up (`exceptions`)."""
@@ -79,3 +81,16 @@ class GatewayBusyError(Exception):
 
 class RelayTypeError(Exception):
     """The relay is of a type for which the gateway ignores the setting: nothing was written."""
+
+
+class LiveError(ValueError):
+    """A source of live power has no usable values; the text is the reason."""
+
+
+#: Errors whose text is of this integration, or of the system. Others may quote the answer, which may quote the token.
+_DESCRIBED: Final = (OSError, LiveError, EnvoyAuthenticationRequired)
+
+
+def description(err: BaseException) -> str:
+    """Return what happened as a text for logs and dialogs, without anything that was received."""
+    return (isinstance(err, _DESCRIBED) and str(err)) or type(err).__name__

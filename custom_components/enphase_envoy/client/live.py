@@ -32,7 +32,7 @@ from ..model.snapshot import Address, Freshness, TimedValue
 from ..model.validation import is_number
 from .backoff import Backoff
 from .envoy import PARSE_ERRORS, LibraryEnvoy
-from .errors import GatewayBusyError
+from .errors import GatewayBusyError, LiveError, description
 from .limits import is_too_complex
 from .meter_stream import MeterStream
 from .models import LiveSource
@@ -99,10 +99,6 @@ _READ_ERRORS: Final = (*PARSE_ERRORS, aiohttp.ClientError, EnvoyError, EnvoyClie
 type Objects = Mapping[Address, TimedValue]
 #: Fields of objects, by address.
 type Values = dict[Address, dict[str, Any]]
-
-
-class LiveError(ValueError):
-    """A source has no usable values; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +341,7 @@ class LivePower:
                 else:
                     _require_readings(await self._request(path), await self._request(ENDPOINT_URL_METERS))
             except (GatewayBusyError, *_READ_ERRORS) as err:
-                self.failures[path] = str(err) or type(err).__name__
+                self.failures[path] = description(err)
             else:
                 self.failures.pop(path, None)
                 return path
@@ -391,7 +387,7 @@ class LivePower:
                 is_absent = isinstance(err, aiohttp.ClientConnectorError) and not isinstance(
                     err, aiohttp.ClientSSLError
                 )
-                self._fail(path, str(err) or type(err).__name__, is_absent=is_absent)
+                self._fail(path, description(err), is_absent=is_absent)
                 if is_absent:
                     # So are the other sources.
                     break

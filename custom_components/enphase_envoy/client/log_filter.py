@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 import logging
+from pathlib import Path
 from pkgutil import iter_modules, walk_packages
 import re
 from typing import Final
@@ -32,6 +33,10 @@ for _module in iter_modules(updaters.__path__, f"{updaters.__name__}."):
 _TOKEN: Final = re.compile(r"eyJ[\w-]++(?:\.[\w-]*+)*+")
 
 
+_REDACTED: Final = "**TOKEN**"
+_FORMATTER: Final = logging.Formatter()
+
+
 def _redact(record: logging.LogRecord) -> bool:
     """Replace tokens in a record."""
     try:
@@ -39,15 +44,20 @@ def _redact(record: logging.LogRecord) -> bool:
     except TypeError, ValueError:
         return True
     if "eyJ" in message:
-        record.msg, record.args = _TOKEN.sub("**TOKEN**", message), ()
+        record.msg, record.args = _TOKEN.sub(_REDACTED, message), ()
+    if record.exc_info and record.exc_info[0]:
+        # Errors quote what was received. A formatter uses this text instead of its own.
+        text = record.exc_text or _FORMATTER.formatException(record.exc_info)
+        record.exc_text = _TOKEN.sub(_REDACTED, text)
     return True
 
 
 #: Loggers of the library and of this integration. Filters do not apply to the loggers below one.
+_CLIENT: Final = Path(__file__).parent
 _PACKAGE: Final = __name__.rpartition(".client")[0]
 for _name in (
     *(module.name for module in walk_packages(pyenphase.__path__, f"{pyenphase.__name__}.")),
-    *(pyenphase.__name__, _PACKAGE, *(f"{_PACKAGE}.client.{name}" for name in ("envoy", "gateway", "parser"))),
+    *(pyenphase.__name__, _PACKAGE, *(module.name for module in iter_modules([str(_CLIENT)], f"{_PACKAGE}.client."))),
 ):
     logging.getLogger(_name).addFilter(_redact)
 

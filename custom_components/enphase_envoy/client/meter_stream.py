@@ -67,6 +67,8 @@ class MeterStream:
                     if lines:
                         self._keep(b"\n".join(line.removeprefix(b"data:") for line in lines))
                         break
+                # What was received already is read without a pause.
+                await asyncio.sleep(0)
 
     def _keep(self, data: bytes) -> None:
         if self._latest is None or self._latest.done():

@@ -14,7 +14,7 @@ import aiohttp
 from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyClientClosedError, EnvoyError
 
 from .endpoints import SLOW, Document, Endpoints, Failure, FailureKind
-from .errors import GatewayBusyError
+from .errors import GatewayBusyError, description
 from .paths import URL_INFO
 from .slots import Slots
 from .timeouts import Timeouts
@@ -251,7 +251,7 @@ class PollCycle:
             return Failure(FailureKind.UNTRUSTED), True
         except (aiohttp.ClientError, EnvoyError, EnvoyClientClosedError, OSError) as err:
             connected = not isinstance(err, (aiohttp.ClientConnectorError, TimeoutError))
-            return Failure(FailureKind.NETWORK, str(err) or type(err).__name__), connected
+            return Failure(FailureKind.NETWORK, description(err)), connected
 
     async def _check_reachable(self) -> None:
         """Check whether the gateway responds at all, after a request to it failed."""
