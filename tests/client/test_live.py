@@ -22,11 +22,14 @@ from custom_components.enphase_envoy.client.meter_stream import SILENT_AFTER, Me
 from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from custom_components.enphase_envoy.energy.virtual_meters.battery import BATTERY, BatteryEnergy
+from custom_components.enphase_envoy.energy.virtual_meters.grid import GRID, GridEnergy
+from custom_components.enphase_envoy.energy.virtual_meters.house import HOUSE, HouseEnergy
 from custom_components.enphase_envoy.model.panels import COUNTS, PanelCounts
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
 from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Body, Held, Status
 from tests.simulator.faults import AllZeros, Fault, Freeze, Replace, Stall
+from tests.simulator.weather import load
 
 PRODUCTION: Address = ("system_production",)
 type Live = Callable[..., Awaitable[Installation]]
@@ -121,6 +124,42 @@ async def test_power_of_batteries_without_a_ct_is_live(live: Live) -> None:
         for _ in range(2):
             await installation.pass_time(60)
     assert not installation.coordinator.data.objects[BATTERY].field_freshness
+
+
+@pytest.mark.parametrize(("profile", "address"), [("ac_batteries", HOUSE), ("battery_total", GRID)])
+async def test_live_power_is_not_added_to_that_of_batteries_in_the_last_poll(
+    live: Live, monkeypatch: pytest.MonkeyPatch, profile: str, address: Address
+) -> None:
+    """The readings of CT meters do not contain the power of batteries."""
+    installation = await live(profile)
+    house = installation.gateway.house
+
+    def power() -> tuple[int, float]:
+        timed = installation.coordinator.data.objects[address]
+        assert isinstance(timed.value, HouseEnergy | GridEnergy)
+        assert timed.value.power is not None
+        return timed.value.power, installation.gateway.clock.now - timed.field_freshness["power"].updated_at
+
+    def flowing() -> float:
+        if address == GRID:
+            return flow(installation, "imported") - flow(installation, "exported")
+        return flow(installation, "load")
+
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(503)):
+        await frames(installation)
+        await installation.poll()
+        before, age = power()
+        assert before == pytest.approx(flowing(), abs=2)
+        assert age == 0
+        monkeypatch.setattr("tests.simulator.house.load", lambda *args: load(*args) + 6000)
+        house.reconsider()
+        for frame in range(1, 4):
+            await frames(installation, 1)
+            assert power() == (before, 5 * frame)
+        await installation.poll()
+        after, age = power()
+        assert after == pytest.approx(flowing(), abs=2)
+        assert age == 0
 
 
 async def test_counter_that_live_power_moves_is_written_once_a_minute(live: Live) -> None:

@@ -370,6 +370,43 @@ def test_power_of_a_house(bench: Bench) -> None:
     assert bench.again()[HOUSE].value == HouseEnergy(0, 500)
 
 
+def test_power_of_a_house_is_that_of_terms_that_were_measured_together(bench: Bench) -> None:
+    """Live power is not added to the power of batteries in the last poll: neither flowed at the same time."""
+
+    def read(seconds: float, net: int, batteries: int | None = None, late: float = 0.0) -> tuple[int | None, float]:
+        """Read a frame, and batteries so many seconds before it; return the power and its age."""
+        bench.now += seconds
+        fresh = Freshness(bench.now)
+        for address, watts in ((PRODUCTION, 2000), (NET, net)):
+            polled = bench.objects[address].freshness if address in bench.objects else fresh
+            bench.objects[address] = TimedValue(meter(0, watts), polled, {"active_power": fresh})
+        if batteries is not None:
+            charge = EnvoyACBPower(batteries, 0, 0, "discharging", 1)
+            bench.objects[ACB] = TimedValue(charge, Freshness(bench.now - late))
+        house = bench.again()[HOUSE]
+        assert isinstance(house.value, HouseEnergy)
+        return house.value.power, bench.now - house.field_freshness["power"].updated_at
+
+    assert read(5, -500, 500) == (2000, 0)
+    # The house needs 6 kW more, of which the batteries discharge a part.
+    assert read(5, 4000) == (2000, 5)
+    assert read(50, 4000) == (2000, 55)
+    assert read(5, 4000, 2000) == (8000, 0)
+    assert read(60, 4000, 2000, 3) == (8000, 3)
+    # A frame that is nearer to the poll than the one before it.
+    assert read(60, 3000, 2000, -3) == (7000, 0)
+    assert read(5, 5000) == (9000, 2)
+    assert read(5, -2000) == (9000, 7)
+
+
+def test_power_of_a_grid_keeps_its_age_while_a_meter_is_not_read(bench: Bench) -> None:
+    bench.read({TOTAL: meter(0, 2500), PRODUCTION: meter(0, 500)})
+    for _ in range(3):
+        assert bench.read({TOTAL: meter(0, 9000)})[GRID].power == 2000
+    assert bench.now - bench.again()[GRID].updated_at == 180
+    assert bench.read({PRODUCTION: meter(0, 600)})[GRID].power == 8400
+
+
 # Virtual meters of each system
 
 

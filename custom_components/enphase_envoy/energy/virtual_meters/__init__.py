@@ -3,7 +3,7 @@
 `docs/energy.md` describes how, and with which error. No Home Assistant here.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 import math
@@ -18,7 +18,8 @@ from .balance import BalanceMeter
 from .battery import BATTERY, BatteryMeter
 from .grid import BALANCED, GRID, BalancedGridMeter, GridMeter
 from .house import HOUSE, HouseMeter
-from .meters import STORAGE, power_freshness
+from .meters import STORAGE
+from .totals import Update
 
 #: Seconds between two readings of power from which on the power between them is unknown, if a few polls are not longer.
 _GAP: Final = 210.0
@@ -67,22 +68,21 @@ class VirtualMeters:
             if address == BATTERY and STORAGE in context.unread_meters:
                 continue
             if updated := meter.update(known, limit):
-                value, parts = updated
                 since = self._since.setdefault(address, context.now)
                 # A time that is still to come is not valid.
-                value = replace(value, since=since if since and since <= context.now else None)
-                known[address] = added[address] = self._timed(address, value, parts)
+                value = replace(updated.value, since=since if since and since <= context.now else None)
+                known[address] = added[address] = self._timed(address, updated._replace(value=value))
         return added
 
     def _limit(self, objects: Objects, context: ProcessingContext, address: Address) -> float:
         """Return the power in W that the counters at an address count at most; infinity for a virtual meter."""
         return self._filter.limit(objects, address, context) if address in objects else math.inf
 
-    def _timed(self, address: Address, value: object, parts: Sequence[TimedValue]) -> TimedValue:
+    def _timed(self, address: Address, update: Update) -> TimedValue:
         """Return an object as old as the oldest of its parts: the same object while nothing changes."""
+        value, parts, measured = update
         freshness = oldest(part.freshness for part in parts)
-        is_live = any(part.field_freshness for part in parts)
-        fields = {"power": oldest(map(power_freshness, parts))} if is_live else {}
+        fields = {"power": measured} if any(part.field_freshness for part in parts) else {}
         old = self._shown.get(address) or TimedValue(value, freshness)
         self._shown[address] = timed = old.renewed(value, freshness, fields)
         return timed

@@ -9,12 +9,12 @@ from pyenphase.models.meters import EnvoyMeterData
 from pyenphase.models.system_production import EnvoySystemProduction
 
 from ...model.json_data import Json, restored
-from ...model.snapshot import Address, CounterKey, TimedValue, from_key, to_key
+from ...model.snapshot import Address, CounterKey, Freshness, from_key, oldest, to_key
 from ...model.validation import is_number
 from ..counter import Step
 from .battery import BATTERY, BatteryEnergy
 from .meters import ANEW, Objects, power_freshness
-from .totals import Counting, Totals
+from .totals import Counting, Totals, Update
 
 #: Seconds by which a counter may be late: microinverters report every five minutes.
 _LATE: Final = 300.0
@@ -39,7 +39,7 @@ class _Reading(NamedTuple):
     received: float
     #: Watts, + is delivering, and when it was measured: live power is newer than the counters.
     watts: float
-    measured_at: float
+    measured: Freshness
 
 
 def _readings(objects: Objects, terms: Mapping[Address, int]) -> list[_Reading] | None:
@@ -59,13 +59,41 @@ def _readings(objects: Objects, terms: Mapping[Address, int]) -> list[_Reading] 
                 return None
         if not all(is_number(number) for number in numbers):
             return None
-        reads.append(_Reading(address, sign, timed.updated_at, *numbers, power_freshness(timed).updated_at))
+        reads.append(_Reading(address, sign, timed.updated_at, *numbers, power_freshness(timed)))
     return reads
 
 
 def _watts(reads: Sequence[_Reading]) -> float:
     """Return the sum of the power of all terms."""
     return sum(read.sign * read.watts for read in reads)
+
+
+class _Power(NamedTuple):
+    """Sum of the power of all terms."""
+
+    watts: int
+    #: The terms, and when the first and the last of them were measured, in seconds of the clock of the polls.
+    addresses: list[Address]
+    since: float
+    until: float
+    #: When the oldest of them was measured.
+    freshness: Freshness
+
+
+def _power(reads: Sequence[_Reading], last: _Power | None) -> _Power:
+    """Return the power of all terms: the last one until all were measured again, or closer together.
+
+    Of live power and the power of batteries in the last poll the sum is one that never flowed.
+    """
+    addresses = [read.address for read in reads]
+    times = [read.measured.updated_at for read in reads]
+    since, until = min(times), max(times)
+    if last and last.addresses == addresses and since <= last.until and until - since > last.until - last.since:
+        return last
+    # Where nothing changes, live power moves the one time that its terms share.
+    shared = {read.measured for read in reads}
+    freshness = shared.pop() if len(shared) == 1 else Freshness(since)
+    return _Power(round(_watts(reads)), addresses, since, until, freshness)
 
 
 @dataclass(slots=True)
@@ -112,6 +140,8 @@ class BalanceMeter(ABC):
         self._gap = gap
         self._terms: dict[Address, _Term] = {}
         self._span = _Span(0.0, 0.0, 0.0, 0.0)
+        #: The power that is shown.
+        self._power: _Power | None = None
 
     @abstractmethod
     def _terms_of(self, objects: Objects) -> Mapping[Address, int]:
@@ -125,8 +155,8 @@ class BalanceMeter(ABC):
     def _energy(self, watts: int | None) -> Counting:
         """Return the energy, and the power, None where unknown."""
 
-    def update(self, objects: Objects, limit: Callable[[Address], float]) -> tuple[Counting, list[TimedValue]] | None:
-        """Add new energy; return it with the objects it is made of, None where there is nothing to calculate.
+    def update(self, objects: Objects, limit: Callable[[Address], float]) -> Update | None:
+        """Add new energy; return it, None where there is nothing to calculate.
 
         `limit` returns the power in W that the counters at an address count at most.
         """
@@ -135,7 +165,11 @@ class BalanceMeter(ABC):
         reads = _readings(objects, terms)
         if reads and (net := self._net(reads, limit)) is not None and self._record(net):
             self._begin(reads)
-        return self._energy(None if reads is None else round(_watts(reads))), [objects[address] for address in terms]
+        parts = [objects[address] for address in terms]
+        if not reads:
+            return Update(self._energy(None), parts, oldest(map(power_freshness, parts)))
+        self._power = _power(reads, self._power)
+        return Update(self._energy(self._power.watts), parts, self._power.freshness)
 
     def _net(self, reads: Sequence[_Reading], limit: Callable[[Address], float]) -> float | None:
         """Take a reading and return the net Wh since the interval began, None while it can't end."""
@@ -143,7 +177,7 @@ class BalanceMeter(ABC):
         if [read.address for read in reads] != list(self._terms) or at < self._span.read_at - ANEW:
             self._begin(reads)
             return None
-        measured_at = min(read.measured_at for read in reads)
+        measured_at = min(read.measured.updated_at for read in reads)
         if min(read.updated_at for read in reads) > self._span.read_at + ANEW:
             return self._take(reads, at, max(at, measured_at), limit)
         if measured_at > self._span.at + ANEW and measured_at > at:

@@ -9,10 +9,10 @@ from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
 
 from ...model.json_data import Json, restored
 from ...model.live import LIVE_BATTERY, LiveBattery
-from ...model.snapshot import Address, TimedValue
+from ...model.snapshot import Address, TimedValue, oldest
 from ...model.validation import is_number
-from .meters import ANEW, STORAGE, Objects, has_storage_meter
-from .totals import Counting, Totals
+from .meters import ANEW, STORAGE, Objects, has_storage_meter, power_freshness
+from .totals import Counting, Totals, Update
 
 #: Address of the object.
 BATTERY: Final[Address] = ("battery_energy",)
@@ -70,10 +70,8 @@ class BatteryMeter:
         #: The last reading of each kind.
         self._last: dict[str, _Charge] = {}
 
-    def update(
-        self, objects: Objects, _limit: Callable[[Address], float]
-    ) -> tuple[BatteryEnergy, list[TimedValue]] | None:
-        """Add new energy; return it with the objects it is made of, None where there is nothing to calculate."""
+    def update(self, objects: Objects, _limit: Callable[[Address], float]) -> Update | None:
+        """Add new energy; return it, None where there is nothing to calculate."""
         if has_storage_meter(objects):
             return None
         watts, parts = 0.0, []
@@ -84,7 +82,8 @@ class BatteryMeter:
                 watts += charge.watts
         if not parts:
             return None
-        return BatteryEnergy(self.totals.shown("charged"), self.totals.shown("discharged"), round(watts)), parts
+        energy = BatteryEnergy(self.totals.shown("charged"), self.totals.shown("discharged"), round(watts))
+        return Update(energy, parts, oldest(map(power_freshness, parts)))
 
     def _read(self, kind: str, new: _Charge) -> None:
         """Add the energy since the last reading of a kind of battery."""

@@ -1,9 +1,12 @@
 """Counters of the component itself. Their stored state consists of numbers alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 import math
+from typing import NamedTuple
 
 from ...model.json_data import Json
+from ...model.snapshot import Freshness, TimedValue
 from ...model.validation import is_number
 
 
@@ -18,6 +21,16 @@ class Counting:
 
     #: When it began to count, in seconds since the epoch; None where that is not known.
     since: float | None = field(default=None, compare=False)
+
+
+class Update(NamedTuple):
+    """New state of a virtual meter."""
+
+    value: Counting
+    #: The objects that it is made of.
+    parts: Sequence[TimedValue]
+    #: When its power was measured.
+    measured: Freshness
 
 
 class Totals:
