@@ -18,9 +18,13 @@ from .model.validation import is_number
 
 PARALLEL_UPDATES = 0
 
-#: Change of a live power that is worth a row in the database, in W and as a share of the power, and the seconds after
-#: which any change is.
-_SMALLEST_CHANGE: Final = 10.0
+#: Change of a live value that is worth a row in the database, in W, V or A and as a share of the value, and the seconds
+#: after which any change is.
+_SMALLEST_CHANGES: Final = {
+    SensorDeviceClass.POWER: 10.0,
+    SensorDeviceClass.VOLTAGE: 1.0,
+    SensorDeviceClass.CURRENT: 0.1,
+}
 _SMALLEST_SHARE: Final = 0.01
 _LONGEST_UNWRITTEN: Final = 60.0
 #: Seconds between two states of a counter that live power moves: less than between most polls.
@@ -58,10 +62,10 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
     @override
     @callback
     def _handle_coordinator_update(self) -> None:
-        """Write the state; that of a live power that hardly changed within a minute."""
+        """Write the state; that of a live value that hardly changed within a minute."""
         if self._is_small_change():
             if self._cancel_write is None:
-                # The power may stay as it is from now on: then no other update writes it.
+                # The value may stay as it is from now on: then no other update writes it.
                 self._cancel_write = async_call_later(self.hass, _LONGEST_UNWRITTEN, self._write)
             return
         self._stop_write()
@@ -87,17 +91,18 @@ class EnvoySensor[T](EnvoyEntity[T], SensorEntity):
         await super().async_will_remove_from_hass()
 
     def _is_small_change(self) -> bool:
-        """Return whether this is live power, or energy from it, that differs by less than is worth a row."""
+        """Return whether this is a live value, or energy from one, that differs by less than is worth a row."""
         fields = self.coordinator.published.get(self._address).fields
         elapsed = self.coordinator.gateway.clock() - self._written_at
         if fields and self.device_class is SensorDeviceClass.ENERGY:
             return elapsed < _BETWEEN_COUNTS and self._current[0] and self._read()[0]
-        if self.device_class is not SensorDeviceClass.POWER or self._field not in fields:
+        smallest = _SMALLEST_CHANGES.get(self.device_class) if self.device_class else None
+        if smallest is None or self._field not in fields:
             return False
         (was_available, shown), (available, value) = self._current, self._read()
         if not (was_available and available and is_number(shown) and is_number(value)):
             return False
-        small = abs(value - shown) <= max(_SMALLEST_CHANGE, _SMALLEST_SHARE * abs(shown))
+        small = abs(value - shown) <= max(smallest, _SMALLEST_SHARE * abs(shown))
         return small and elapsed < _LONGEST_UNWRITTEN
 
     @property

@@ -28,7 +28,7 @@ from custom_components.enphase_envoy.model.panels import COUNTS, PanelCounts
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
 from tests.helpers.integration import Installation, SetUp, entity_id
 from tests.simulator import Body, Held, Status
-from tests.simulator.faults import AllZeros, Fault, Freeze, Replace, Stall
+from tests.simulator.faults import AllZeros, Change, Fault, Freeze, Replace, Stall
 from tests.simulator.weather import load
 
 PRODUCTION: Address = ("system_production",)
@@ -206,6 +206,37 @@ async def test_a_small_change_of_live_power_is_written_once_a_minute(live: Live)
     state = installation.hass.states.get(name)
     assert state
     assert float(state.state) == 5.01
+
+
+@pytest.mark.usefixtures("entity_registry_enabled_by_default")
+@pytest.mark.parametrize(
+    ("field", "values", "expected"),
+    [
+        ("voltage", (250.0, 250.4, 252.4, 252.6, 250.2), [250.0, 250.0, 250.0, 252.6, 252.6]),
+        ("voltage", (0.0, 0.03, 0.9, 1.1, 0.4), [0.0, 0.0, 0.0, 1.1, 1.1]),
+        ("current", (2.0, 2.004, 2.09, 2.13, 2.05), [2.0, 2.0, 2.0, 2.13, 2.13]),
+        ("current", (40.0, 40.2, 40.39, 40.5, 40.3), [40.0, 40.0, 40.0, 40.5, 40.5]),
+    ],
+)
+async def test_a_small_change_of_live_voltage_or_current_is_written_once_a_minute(
+    live: Live, field: str, values: tuple[float, ...], expected: list[float]
+) -> None:
+    installation = await live("three_phase")
+    name = entity_id(installation.hass, "sensor", f"{installation.gateway.serial}_production_ct_{field}")
+    await frames(installation)
+
+    async def shown(value: float) -> float:
+        def change(document: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [reading | {field: value} for reading in document]
+
+        with installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, Change(change)):
+            await frames(installation, 1)
+        state = installation.hass.states.get(name)
+        assert state
+        return float(state.state)
+
+    assert [await shown(value) for value in values] == expected
+    assert [await shown(values[-1]) for _ in range(14)][-1] == values[-1]
 
 
 async def test_panels_that_produce_are_counted_by_live_power_and_else_by_the_inventory(live: Live) -> None:
