@@ -17,7 +17,7 @@ from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.energy.counter import Step, StepCause
 from custom_components.enphase_envoy.energy_manager import _Report, _reports
 from custom_components.enphase_envoy.statistics.entities import async_counter_entities
-from custom_components.enphase_envoy.statistics.recorder import Correction
+from custom_components.enphase_envoy.statistics.recorder import Correction, restore_corrections
 from tests.helpers.integration import NOON, Installation, SetUp
 from tests.simulator.counter_faults import TodayIsLifetime, TodayNotReset, TodayResetsAbove, Zeros
 
@@ -130,7 +130,7 @@ async def test_step_is_corrected_by_the_change_in_its_statistics(
     entity = async_counter_entities(installation.hass, installation.coordinator.data)[counter]
     step = Step(StepCause.LASTING, 100_000.0, after, gained=10.0, due=10.0, since=1.0)
     manager._correct(counter, step, entity, 2.0)
-    pending = [each for each in manager._corrections._pending if each.entity_id == entity]
+    pending = [each for each in restore_corrections(manager._corrections.dump()) if each.entity_id == entity]
     assert [each.watt_hours for each in pending] == [correction]
     manager._corrections._pending.clear()
 

@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 from homeassistant.components.recorder.const import EVENT_RECORDER_5MIN_STATISTICS_GENERATED
 from homeassistant.core import HomeAssistant
+from homeassistant.util import dt as dt_util
 from hypothesis import given, strategies as st
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -23,6 +24,11 @@ from tests.helpers.statistics import START, Statistics
 
 SOLAR, GRID = "sensor.solar", "sensor.grid"
 UNITS = pytest.mark.parametrize("unit", ["Wh", "kWh", "MWh"])
+WRONG_CLOCKS = pytest.mark.parametrize(
+    "wrong_by",
+    [timedelta(days=-7300), *(timedelta(seconds=seconds) for seconds in (-4000, 200, 1000, 4000)), timedelta(days=365)],
+    ids=str,
+)
 
 
 class Pending:
@@ -183,6 +189,63 @@ async def test_a_correction_waits_for_late_rows(statistics: Statistics) -> None:
     await statistics.apply_corrections()
     assert await statistics.changes(SOLAR) == [0, 50]
     pending.stop()
+
+
+async def test_a_state_that_was_written_hours_later_is_corrected(statistics: Statistics) -> None:
+    """Home Assistant was stopped before it wrote the state."""
+    await statistics.row({SOLAR: 65_000_000})
+    stored = {"entity_id": SOLAR, "at": statistics.now.timestamp() - 1, "watt_hours": -19e6}
+    statistics.now += timedelta(hours=3)
+    statistics.freezer.move_to(statistics.now)
+    pending = Pending(statistics, [stored])
+    await statistics.apply_corrections()
+    await statistics.row({SOLAR: 84_000_050}, announce=True)
+    await statistics.apply_corrections()
+    assert await statistics.changes(SOLAR) == [0, 50]
+    assert pending.corrections.dump() == []
+    pending.stop()
+
+
+@WRONG_CLOCKS
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("watt_hours", [-19e6, -400.0])
+async def test_a_correction_that_was_dated_by_a_wrong_clock_is_applied_once(
+    statistics: Statistics, monkeypatch: pytest.MonkeyPatch, wrong_by: timedelta, restarts: bool, watt_hours: float
+) -> None:
+    await statistics.row({SOLAR: 65_000_000})
+    error = wrong_by.total_seconds()
+    monkeypatch.setattr(module, "monotonic", lambda: dt_util.utcnow().timestamp() - error)
+    statistics.freezer.move_to(statistics.now + timedelta(seconds=15) + wrong_by)
+    pending = Pending(statistics)
+    pending.corrections.async_add(Correction(SOLAR, dt_util.utcnow().timestamp(), watt_hours))
+    error = 0.0
+    if restarts:
+        pending.stop()
+        statistics.freezer.move_to(statistics.now + timedelta(seconds=15))
+        pending = Pending(statistics, pending.corrections.dump())
+    for count in range(1, 16):
+        await statistics.row({SOLAR: 65_000_000 + 50 * count - watt_hours}, announce=True)
+        await statistics.apply_corrections()
+    pending.stop()
+    assert await statistics.changes(SOLAR) == [0, *[50] * 15]
+    assert pending.done == [Correction(SOLAR, (START + timedelta(minutes=5)).timestamp(), watt_hours)]
+    assert pending.corrections.dump() == []
+
+
+@WRONG_CLOCKS
+@pytest.mark.parametrize("is_applied", [False, True])
+async def test_a_correction_that_was_dated_by_a_wrong_clock_does_not_wait_for_ever(
+    statistics: Statistics, wrong_by: timedelta, is_applied: bool
+) -> None:
+    """Its entity is not recorded, or its row was purged."""
+    stored: dict[str, Json] = {"entity_id": SOLAR, "at": (START + wrong_by).timestamp(), "watt_hours": -19e6}
+    pending = Pending(statistics, [stored | ({"recorded": 19_000_050.0} if is_applied else {})])
+    for count in range(14):
+        await statistics.row({GRID: 7_000 + 50 * count}, announce=True)
+        await statistics.apply_corrections()
+        assert len(pending.corrections.dump()) == (1 if count < 12 else 0)
+    pending.stop()
+    assert pending.done == []
 
 
 async def test_nothing_is_corrected_after_the_stop(statistics: Statistics, pending: Pending) -> None:

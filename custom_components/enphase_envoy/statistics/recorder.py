@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Final, Literal
 
 from homeassistant.components.recorder import Recorder
@@ -163,14 +164,21 @@ def async_correct(recorder: Recorder, correction: Correction) -> None:
     """
     recorder.async_adjust_statistics(
         correction.entity_id,
-        dt_util.utc_from_timestamp(_row_start(correction)),
+        dt_util.utc_from_timestamp(correction.at - correction.at % ROW),
         correction.watt_hours,
         UnitOfEnergy.WATT_HOUR,
     )
 
 
-def _row_start(correction: Correction) -> float:
-    return correction.at - correction.at % ROW
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """A correction that is not finished."""
+
+    correction: Correction
+    #: When its state is written, in seconds of the monotonic clock: the time of day may be set meanwhile.
+    due: float
+    #: Energy of its row before it was sent to the recorder; None until then. After that, `correction` has its row.
+    before: float | None = None
 
 
 class PendingCorrections:
@@ -178,6 +186,8 @@ class PendingCorrections:
 
     Each is applied exactly once, also if the power fails meanwhile: that it is being applied is stored, with the energy
     of its row before, before it is sent to the recorder. The energy of the row then shows whether it was applied.
+
+    A correction may have been dated by a wrong clock, so it waits for a period rather than until a time of day.
     """
 
     def __init__(
@@ -190,10 +200,8 @@ class PendingCorrections:
         self._hass = hass
         self._on_done = on_done
         self._save = save
-        self._pending: list[Correction] = []
-        #: Corrections that may have been sent to the recorder, and the energy of their rows before.
-        self._applying: dict[Correction, float] = {}
-        #: Start of the search; the recorder adds rows that are due from before a restart only after it.
+        self._pending: list[_Pending] = []
+        #: Start of the search, by the monotonic clock; the recorder adds rows that are due from before it only later.
         self._since = 0.0
         self._cancel_check: CALLBACK_TYPE | None = None
         self._cancel_listener: CALLBACK_TYPE | None = None
@@ -203,27 +211,31 @@ class PendingCorrections:
 
     def dump(self) -> list[Json]:
         """Return the corrections that are pending or being applied, for storage."""
-        applying = [{**asdict(correction), _ROW_BEFORE: before} for correction, before in self._applying.items()]
-        return [*map(asdict, self._pending), *applying]
+        return [
+            asdict(pending.correction) | ({} if pending.before is None else {_ROW_BEFORE: pending.before})
+            for pending in self._pending
+        ]
 
     def load(self, stored: object) -> None:
-        """Add stored corrections; invalid ones are left out."""
+        """Add stored corrections; invalid ones are left out.
+
+        Their states may have been written before, or are written now.
+        """
         for item in stored if isinstance(stored, list) else []:
             for correction in restore_corrections([item]):
-                if is_number(before := item.get(_ROW_BEFORE)):
-                    self._applying[correction] = float(before)
-                else:
-                    self._pending.append(correction)
+                before = item.get(_ROW_BEFORE)
+                self._pending.append(_Pending(correction, monotonic(), float(before) if is_number(before) else None))
 
     @callback
     def async_add(self, *corrections: Correction) -> None:
         """Add corrections."""
-        self._pending.extend(corrections)
+        offset = _clock_offset()
+        self._pending.extend(_Pending(correction, correction.at - offset) for correction in corrections)
 
     @callback
     def async_start(self) -> CALLBACK_TYPE:
         """Check now and whenever the recorder has written rows; return the function that stops it for good."""
-        self._since = dt_util.utcnow().timestamp()
+        self._since = monotonic()
         self._cancel_listener = self._hass.bus.async_listen(
             EVENT_RECORDER_5MIN_STATISTICS_GENERATED, self._schedule_check
         )
@@ -241,71 +253,77 @@ class PendingCorrections:
 
     @callback
     def _schedule_check(self, _event: Event | None = None) -> None:
-        if (self._pending or self._applying) and self._cancel_check is None:
+        if self._pending and self._cancel_check is None:
             self._cancel_check = async_call_later(self._hass, _COMMIT_DELAY, self._check)
 
-    async def _check(self, now: datetime) -> None:
+    async def _check(self, _now: datetime) -> None:
         self._cancel_check = None
-        if (recorder := async_recorder(self._hass)) is None:
-            self._pending.clear()
-            self._applying.clear()
-            return
         async with self.lock:
-            for correction in tuple(self._applying):
-                await self._verify(recorder, correction, now.timestamp())
-            for correction in tuple(self._pending):
+            if (recorder := async_recorder(self._hass)) is None:
+                self._pending.clear()
+                return
+            # Those being applied first: they change the rows of others.
+            for pending in sorted(self._pending, key=lambda each: each.before is None):
                 if self._is_stopped:
                     return
-                changes = await self._read_changes(recorder, correction)
-                # It may have been stopped while the database was read.
-                if not self._is_stopped:
-                    await self._finish(recorder, correction, changes, now.timestamp())
+                if pending.before is None:
+                    await self._find(recorder, pending)
+                else:
+                    await self._verify(recorder, pending, pending.before)
 
-    async def _read_changes(self, recorder: Recorder, correction: Correction) -> dict[float, float]:
-        """Return the recorded energy of the rows in which a correction may apply; none if they cannot be read."""
+    async def _read_changes(self, recorder: Recorder, correction: Correction, *times: float) -> dict[float, float]:
+        """Return the recorded energy of the rows from some times on; none if they cannot be read."""
         try:
-            return await recorder.async_add_executor_job(_changes, self._hass, correction)
+            return await recorder.async_add_executor_job(_changes, self._hass, correction.entity_id, times)
         except DATABASE_ERRORS as err:
             LOGGER.warning("Statistics of %s cannot be read (%s)", correction.entity_id, type(err).__name__)
             return {}
 
-    async def _finish(
-        self, recorder: Recorder, correction: Correction, changes: Mapping[float, float], now: float
-    ) -> None:
+    async def _find(self, recorder: Recorder, pending: _Pending) -> None:
         """Apply a correction if its row exists; discard it if the row is overdue."""
+        correction = pending.correction
+        due = round(pending.due + _clock_offset())  # The clocks are not read at exactly the same time.
+        changes = await self._read_changes(recorder, correction, correction.at, due)
+        # It may have been stopped while the database was read.
+        if self._is_stopped:
+            return
         if (start := _matching_row(correction, changes)) is not None:
-            self._pending.remove(correction)
-            located = replace(correction, at=start)
-            self._applying[located] = changes[start]
+            pending.correction, pending.before = replace(correction, at=start), changes[start]
             await self._save()
             if not self._is_stopped:
-                async_correct(recorder, located)
-                await self._verify(recorder, located, now)
-        elif self._is_overdue(correction, now):
-            self._pending.remove(correction)
+                async_correct(recorder, pending.correction)
+                await self._verify(recorder, pending, pending.before)
+        elif self._is_overdue(pending):
+            self._pending.remove(pending)
             LOGGER.debug("%s was not recorded: nothing to correct", correction.entity_id)
 
-    async def _verify(self, recorder: Recorder, correction: Correction, now: float) -> None:
+    async def _verify(self, recorder: Recorder, pending: _Pending, before: float) -> None:
         """Check whether the recorder has applied a correction, and send it again if it has not."""
-        if self._is_stopped or not await _async_queue_done(self._hass, recorder) or self._is_stopped:
+        if not await _async_queue_done(self._hass, recorder) or self._is_stopped:
             return
-        changes = await self._read_changes(recorder, correction)
-        if self._is_stopped or correction not in self._applying:
+        correction = pending.correction
+        changes = await self._read_changes(recorder, correction, correction.at)
+        if self._is_stopped:
             return
         if (change := changes.get(correction.at)) is None:
-            if self._is_overdue(correction, now):
+            if self._is_overdue(pending):
                 # The recorder keeps rows of five minutes for days: the state is older than that.
-                del self._applying[correction]
+                self._pending.remove(pending)
                 LOGGER.warning("Whether the statistics of %s were corrected is unknown", correction.entity_id)
-        elif abs(gained := change - self._applying[correction]) < abs(gained - correction.watt_hours):
+        elif abs(gained := change - before) < abs(gained - correction.watt_hours):
             async_correct(recorder, correction)
             self._schedule_check()
         else:
-            del self._applying[correction]
+            self._pending.remove(pending)
             self._on_done(correction)
 
-    def _is_overdue(self, correction: Correction, now: float) -> bool:
-        return now > max(correction.at, self._since) + _ROW_TIMEOUT + ROW
+    def _is_overdue(self, pending: _Pending) -> bool:
+        return monotonic() > max(pending.due, self._since) + _ROW_TIMEOUT + ROW
+
+
+def _clock_offset() -> float:
+    """Return what is added to the monotonic clock to get seconds since the epoch."""
+    return dt_util.utcnow().timestamp() - monotonic()
 
 
 async def _async_queue_done(hass: HomeAssistant, recorder: Recorder) -> bool:
@@ -319,19 +337,15 @@ async def _async_queue_done(hass: HomeAssistant, recorder: Recorder) -> bool:
     return False
 
 
-def _changes(hass: HomeAssistant, correction: Correction) -> dict[float, float]:
-    """Return the recorded energy by start of row, of the rows in which a correction may apply."""
-    start = dt_util.utc_from_timestamp(_row_start(correction))
-    rows = statistics_during_period(
-        hass,
-        start,
-        start + timedelta(seconds=_ROW_TIMEOUT),
-        {correction.entity_id},
-        "5minute",
-        _IN_WATT_HOURS,
-        {"change"},
-    )
-    return {row["start"]: row.get("change") or 0.0 for row in rows.get(correction.entity_id, [])}
+def _changes(hass: HomeAssistant, entity_id: str, times: Sequence[float]) -> dict[float, float]:
+    """Return the recorded energy by start of row, of the rows in which a state of one of these times may be."""
+    changes: dict[float, float] = {}
+    for at in sorted({at - at % ROW for at in times}):
+        start = dt_util.utc_from_timestamp(at)
+        end = start + timedelta(seconds=_ROW_TIMEOUT)
+        rows = statistics_during_period(hass, start, end, {entity_id}, "5minute", _IN_WATT_HOURS, {"change"})
+        changes |= {row["start"]: row.get("change") or 0.0 for row in rows.get(entity_id, [])}
+    return changes
 
 
 def _matching_row(correction: Correction, changes: Mapping[float, float]) -> float | None:
