@@ -35,13 +35,18 @@ def new_pipeline() -> Pipeline:
 class Bench:
     """A pipeline that is given reports of a gateway, one poll after another."""
 
+    #: The clock of the polls, which is never set.
     now: float = EVENING
+    #: Seconds by which the time of day is ahead of it.
+    ahead: float = 0.0
+    zone: ZoneInfo = ZONE
     lifetime: float = LIFETIME
     pipeline: Pipeline = field(default_factory=new_pipeline)
 
     def process(self, objects: dict[Address, TimedValue]) -> Snapshot:
         """Process objects now."""
-        return self.pipeline.process(Snapshot("1", "8", None, "", objects), ProcessingContext(self.now, 0.0, ZONE))
+        context = ProcessingContext(self.now + self.ahead, self.ahead, self.zone)
+        return self.pipeline.process(Snapshot("1", "8", None, "", objects), context)
 
     def read(self, today: Any, *, week: float = 60_000, minutes: float = 1) -> EnvoySystemProduction:
         """Let minutes pass and the counter run, and return the published report for one that holds `today`."""
@@ -222,22 +227,31 @@ def test_no_day_exceeds_what_was_counted_or_falls(polls: list[tuple[int, str]], 
             bench.restart()
 
 
-@pytest.mark.parametrize("days", [1, 3, 40])
-def test_a_clock_that_was_ahead_for_a_poll_changes_nothing(bench: Bench, days: int) -> None:
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("minutes", [1, 60, 24 * 60])
+@pytest.mark.parametrize("days", [1, 2, 3, 40])
+def test_a_clock_that_was_ahead_for_a_poll_changes_nothing(
+    bench: Bench, days: int, minutes: int, restarts: bool
+) -> None:
+    """Also if days later nothing is read over the midnight that the clock had passed."""
     bench.read(20_000)
     bench.read(0, minutes=20)
     before = bench.read(500, minutes=10).watt_hours_today
-    ahead = days * 86_400
-    bench.now += ahead
+    bench.ahead = days * 86_400
     bench.read(550)
-    bench.now -= ahead
+    if restarts:
+        bench.restart()
+    bench.ahead = 0
     for minute in range(1, 200):
         shown = bench.read(600 + minute * MINUTE)
         assert shown.watt_hours_lifetime == bench.lifetime
         if days < 7:
             assert shown.watt_hours_today == pytest.approx(before + (minute + 1) * MINUTE)
-    bench.read(0, minutes=24 * 60)
-    assert bench.read(50).watt_hours_today <= 24 * 60 * MINUTE
+    for _ in range(4 * 24 * 60 // minutes):
+        shown = bench.read(0, minutes=minutes)
+        since_midnight = ((bench.now - EVENING) / 60 - 10) % (24 * 60)
+        assert shown.watt_hours_today <= since_midnight * MINUTE
+    assert minutes > 1 or shown.watt_hours_today == pytest.approx(since_midnight * MINUTE, abs=MINUTE)
 
 
 @pytest.mark.parametrize("invalid", ["NaN", float("nan"), 1e18, True, "7"])
@@ -262,15 +276,54 @@ def test_a_stored_day_that_is_impossible_begins_anew(bench: Bench, place: int, f
         assert bench.read(shown).watt_hours_today == shown
 
 
-def test_a_clock_that_is_far_behind_for_a_while_does_not_begin_the_day_anew(bench: Bench) -> None:
-    """It has the time of a battery that is empty until the network is there."""
+@pytest.mark.parametrize("restart", [None, "at the begin", "meanwhile", "at the end"])
+@pytest.mark.parametrize("days", [0.5, 1, 2, 2.5, 3, 20 * 365])
+def test_a_clock_that_is_behind_for_a_while_does_not_begin_the_day_anew(
+    bench: Bench, days: float, restart: str | None
+) -> None:
+    """It has the time of the last shutdown, or of a battery that is empty, until the network is there."""
     bench.read(5000, minutes=20)
-    for _ in range(60):
+    for _ in range(600):
         bench.read(0)
     before = bench.read(0).watt_hours_today
-    twenty_years = 20 * 365 * 86400
-    bench.now -= twenty_years
-    for _ in range(5):
+    if restart == "at the begin":
+        bench.restart()
+    bench.ahead = -days * 86_400
+    for minute in range(5):
         bench.read(0)
-    bench.now += twenty_years
+        if restart == "meanwhile" and minute == 2:
+            bench.restart()
+    if restart == "at the end":
+        bench.restart()
+    bench.ahead = 0
     assert bench.read(0).watt_hours_today == pytest.approx(before + 6 * MINUTE)
+    bench.restart()
+    assert bench.read(0).watt_hours_today == pytest.approx(before + 7 * MINUTE)
+    for _ in range(14 * 60):
+        bench.read(0)
+    assert bench.read(0).watt_hours_today == pytest.approx(19 * MINUTE, abs=MINUTE)
+
+
+def test_a_counter_that_steps_while_the_clock_is_behind_keeps_the_day(bench: Bench) -> None:
+    bench.read(5000, minutes=20)
+    for _ in range(120):
+        bench.read(0)
+    before = bench.read(0).watt_hours_today
+    bench.ahead = -86_400
+    bench.lifetime += 5_000_000
+    for _ in range(70):
+        bench.read(0)
+    bench.ahead = 0
+    assert bench.read(0).watt_hours_today == pytest.approx(before + 71 * MINUTE, abs=3 * MINUTE)
+
+
+def test_in_a_time_zone_farther_west_the_day_begins_at_midnight_once_more(bench: Bench) -> None:
+    bench.read(20_000)
+    for _ in range(120):
+        bench.read(0)
+    bench.zone = ZoneInfo("America/New_York")
+    for _ in range(4 * 60):
+        bench.read(0)
+    # It is ten to midnight, six hours later than before.
+    assert bench.read(0, minutes=20).watt_hours_today <= 20 * MINUTE
+    assert bench.read(0, minutes=10).watt_hours_today <= 30 * MINUTE

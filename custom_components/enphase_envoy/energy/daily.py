@@ -6,9 +6,9 @@ first day counting begins at the gateway's figure, unless that is impossible; th
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, tzinfo
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from pyenphase.models.inverter import EnvoyInverter
 from pyenphase.models.system_consumption import EnvoySystemConsumption
@@ -36,8 +36,6 @@ _FIELDS: Final[Mapping[type, _Fields]] = {
 }
 #: Days that a week has.
 _WEEK: Final = 7
-#: Days by which a clock is set back that may be behind afterwards.
-_CLOCK_BEHIND: Final = 2
 #: Wh below which the lifetime's value is not distinguished from the day's: a new system may have counted one day only.
 _YOUNG: Final = 200_000.0
 #: Part of an energy, and Wh, by which the gateway's count of some days may be below our own.
@@ -58,13 +56,45 @@ class _Day:
     fresh: bool = False
     #: The lifetime counter at the midnights that have passed, the newest last.
     midnights: dict[date, float] = field(default_factory=dict)
-    #: The day before the clock was set back by more than a day or two, where it began, and its midnights.
-    set_aside: tuple[date, float | None, dict[date, float]] | None = None
+    #: What was added to the polls' clock to get `at`; None where it is not known whether the time was set.
+    offset: float | None = None
+    #: The day that was left when the clock was set back; its `offset` is that of the clock as it was set.
+    set_aside: Self | None = None
 
     @property
     def gained(self) -> float | None:
         """The energy of today."""
         return None if self.began is None else max(0.0, self.lifetime - self.began)
+
+    def shift(self, leap: float) -> None:
+        """Move along with a counter that went to another value."""
+        self.lifetime += leap
+        self.began = None if self.began is None else self.began + leap
+        self.midnights = {when: value + leap for when, value in self.midnights.items()}
+        if self.set_aside:
+            self.set_aside.shift(leap)
+
+    def dump(self) -> list[Json]:
+        """Return the day to store."""
+        midnights: Json = {when.isoformat(): value for when, value in self.midnights.items()}
+        set_aside = [self.set_aside.dump()] if self.set_aside else []
+        return [self.day.isoformat(), self.lifetime, round(self.at), self.began, self.fresh, *set_aside, midnights]
+
+    @classmethod
+    def load(cls, stored: object) -> Self:
+        """Return a stored day. Raises TypeError, ValueError or AttributeError if it is not valid."""
+        entry: Any = stored
+        when, lifetime, at, began, fresh, *more, midnights = entry
+        return cls(
+            date.fromisoformat(str(when)),
+            json_number(lifetime),
+            json_number(at),
+            None if began is None else json_number(began),
+            bool(fresh),
+            {date.fromisoformat(then): json_number(value) for then, value in midnights.items()},
+            # A version before stored a number there.
+            set_aside=cls.load(more[0]) if more and isinstance(more[0], list) else None,
+        )
 
 
 class DailyEnergy:
@@ -87,7 +117,8 @@ class DailyEnergy:
         """Return the objects with other figures than the gateway reports."""
         today = datetime.fromtimestamp(context.now, context.zone).date()
         for (address, name), step in self._filter.steps.items():
-            self._shift(address, name, step.leap)
+            if name in ("watt_hours_lifetime", "lifetime_energy") and address in self._days:
+                self._days[address].shift(step.leap)
         if self._today != today:
             self._today, addresses = today, objects.keys()
         for address in addresses:
@@ -105,14 +136,6 @@ class DailyEnergy:
             self._replaced.discard(address)
         return self._replaced.objects
 
-    def _shift(self, address: Address, name: str, leap: float) -> None:
-        """Move the stored values along with a counter that went to another value."""
-        if (day := self._days.get(address)) is None or name not in ("watt_hours_lifetime", "lifetime_energy"):
-            return
-        day.lifetime += leap
-        day.began = None if day.began is None else day.began + leap
-        day.midnights = {when: value + leap for when, value in day.midnights.items()}
-
     def _update(self, objects: Objects, address: Address, today: date, context: ProcessingContext) -> None:
         """Work out the figures of one object."""
         timed, fields = objects[address], _FIELDS[type(objects[address].value)]
@@ -125,9 +148,11 @@ class DailyEnergy:
         if day is None or lifetime is None:
             day = self._days.setdefault(address, _Day(today, lifetime or 0.0, at))
         if today > day.day:
-            _turn(day, today)
+            if _turn(day, today, context):
+                self._restored.add(address)
         elif today < day.day:
-            _turn_back(day, today)
+            _turn_back(day, today, context)
+        day.offset = context.offset
         # Most objects are inverters, which need it on the first day only.
         is_limited = day.began is None or fields.week or address in self._restored
         limit = self._filter.limit(objects, address, context) if is_limited else 0.0
@@ -148,29 +173,13 @@ class DailyEnergy:
 
     def dump(self) -> dict[str, Json]:
         """Return the days, each under its address."""
-        return {
-            to_key(address): [
-                *(day.day.isoformat(), day.lifetime, round(day.at), day.began, day.fresh),
-                {when.isoformat(): value for when, value in day.midnights.items()},
-            ]
-            for address, day in self._days.items()
-        }
+        return {to_key(address): day.dump() for address, day in self._days.items()}
 
     def load(self, data: Mapping[str, Json]) -> None:
         """Restore the days, after the counters; what is not valid, or differs from its counter, is left out."""
-        entry: Any
-        for key, entry in data.items():
+        for key, stored in data.items():
             try:
-                # A version before stored one field more, before the midnights.
-                when, lifetime, at, began, fresh, *_, midnights = entry
-                day = _Day(
-                    date.fromisoformat(str(when)),
-                    json_number(lifetime),
-                    json_number(at),
-                    None if began is None else json_number(began),
-                    bool(fresh),
-                    {date.fromisoformat(then): json_number(value) for then, value in midnights.items()},
-                )
+                day = _Day.load(stored)
             except TypeError, ValueError, AttributeError:
                 continue
             address = from_key(key)
@@ -189,25 +198,37 @@ def _count(day: _Day, reported: float | None, lifetime: float, at: float, midnig
     day.lifetime, day.at = lifetime, at
 
 
-def _turn(day: _Day, today: date) -> None:
-    """Begin a new day, at the last reading; one that a wrong clock interrupted goes on."""
-    set_aside, day.set_aside = day.set_aside, None
-    if set_aside and set_aside[0] == today:
-        day.day, day.began, day.midnights = set_aside
-        day.fresh = False
-        return
+def _turn(day: _Day, today: date, context: ProcessingContext) -> bool:
+    """Begin a new day, at the last reading; return whether one goes on instead that a wrong clock interrupted."""
+    left, day.set_aside = day.set_aside, None
+    if left and left.day == today and _is_set_forward(left, context):
+        day.day, day.began, day.fresh, day.midnights = left.day, left.began, False, left.midnights
+        return True
     day.day, day.began, day.fresh = today, day.lifetime, True
     day.midnights = {when: value for when, value in day.midnights.items() if (today - when).days <= _WEEK}
     day.midnights[today] = day.lifetime
+    return False
 
 
-def _turn_back(day: _Day, today: date) -> None:
+def _is_set_forward(left: _Day, context: ProcessingContext) -> bool:
+    """Return whether the clock was set to a time after the one at which a day was left.
+
+    If it was ahead then, it reaches this day at midnight, or while nothing is read.
+    """
+    was_set = 0.0 if left.offset is None else context.offset - left.offset
+    return context.now >= left.at and (left.offset is None or context.now - was_set < left.at)
+
+
+def _turn_back(day: _Day, today: date, context: ProcessingContext) -> None:
     """Return to a day, after a clock was ahead: the midnights that passed meanwhile were none.
 
-    Or the clock is behind now: then the day goes on as soon as the clock is right again.
+    Or the clock is behind now: then the day goes on as soon as the clock is right again. In another time zone the day
+    begins once more.
     """
-    if (day.day - today).days > _CLOCK_BEHIND:
-        day.set_aside = day.day, day.began, day.midnights
+    day.set_aside = None
+    if context.now < day.at:
+        # If the polls' clock was set as well, it is not known when the time is set again.
+        day.set_aside = replace(day, offset=None if context.offset == day.offset else context.offset)
     day.midnights = {when: value for when, value in day.midnights.items() if when <= today}
     day.day, day.began, day.fresh = today, day.midnights.get(today), False
 
