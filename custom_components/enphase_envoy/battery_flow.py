@@ -30,7 +30,7 @@ class BatteryCloudSteps[R]:
 
     @property
     def _cloud_entry(self) -> ConfigEntry[Any]:
-        """The entry with the account."""
+        """The entry with the account. Raises AbortFlow if it was removed while the dialog was open."""
         raise NotImplementedError
 
     def _use_cloud(self, options: dict[str, Any]) -> R:

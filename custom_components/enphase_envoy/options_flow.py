@@ -6,6 +6,7 @@ from typing import Any, override
 from homeassistant.components.energy.const import DOMAIN as ENERGY
 from homeassistant.config_entries import ConfigEntry, ConfigEntryState, ConfigFlowResult, OptionsFlowWithReload
 from homeassistant.const import UnitOfTime
+from homeassistant.data_entry_flow import AbortFlow
 from homeassistant.helpers.selector import (
     NumberSelector,
     NumberSelectorConfig,
@@ -40,6 +41,14 @@ from .statistics_flow import StatisticsSteps
 
 class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], StatisticsSteps[ConfigFlowResult], OptionsFlowWithReload):
     """Options flow: options of the entry, the sources of the Energy dashboard, battery settings, statistics."""
+
+    @property
+    @override
+    def config_entry(self) -> ConfigEntry[Any]:  # type: ignore[override]
+        """The entry. Raises AbortFlow if it was removed while the dialog was open."""
+        if entry := self.hass.config_entries.async_get_entry(self.handler):
+            return entry
+        raise AbortFlow("removed")
 
     async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show the menu if the Energy dashboard can be filled, else the options."""

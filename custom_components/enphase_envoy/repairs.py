@@ -8,6 +8,7 @@ from homeassistant.components.repairs import RepairsFlow, RepairsFlowResult
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import CONF_HOST, CONF_TOKEN
 from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import AbortFlow
 from homeassistant.helpers import issue_registry as ir
 import voluptuous as vol
 
@@ -214,9 +215,7 @@ class UseCloud(BatteryCloudSteps[RepairsFlowResult], _EntryRepairFlow):
 
     async def async_step_battery_cloud(self, user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
         """Show what the user confirms, and log in."""
-        if self._is_removed or not has_account(self._entry):
-            return self.async_abort(reason="removed")
-        errors: dict[str, str] = {}
+        entry, errors = self._cloud_entry, dict[str, str]()
         if user_input is not None:
             result, errors = await self._async_log_in()
             if result:
@@ -225,18 +224,18 @@ class UseCloud(BatteryCloudSteps[RepairsFlowResult], _EntryRepairFlow):
             step_id="battery_cloud",
             data_schema=vol.Schema({}),
             errors=errors,
-            description_placeholders={"name": self._entry.title},
+            description_placeholders={"name": entry.title},
         )
 
     @property
     @override
     def _cloud_entry(self) -> EnvoyConfigEntry:
+        if self._is_removed or not has_account(self._entry):
+            raise AbortFlow("removed")
         return self._entry
 
     @override
     def _use_cloud(self, options: dict[str, Any]) -> RepairsFlowResult:
-        if self._is_removed:
-            return self.async_abort(reason="removed")
         self.hass.config_entries.async_update_entry(self._entry, options=options)
         self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
         return self.async_create_entry(data={})

@@ -218,6 +218,26 @@ async def test_code_is_entered_in_the_repair_issue(start: StartHouse, hass_clien
     assert entry.options[OPTION_CLOUD_CODE] is True
 
 
+async def test_code_is_not_sent_for_a_removed_entry(start: StartHouse, hass_client: ClientSessionGenerator) -> None:
+    """The repair dialog is still open: neither a request nor a session of the account."""
+    house = await start(needs_code=True)
+    house.cloud.login_trouble = "mfa"
+    hass, entry = house.hass, house.installation.entry
+    assert await async_setup_component(hass, "repairs", {})
+    client = await hass_client()
+    issue = {"handler": DOMAIN, "issue_id": f"cloud_code_{entry.entry_id}"}
+    form = await (await client.post("/api/repairs/issues/fix", json=issue)).json()
+    url = f"/api/repairs/issues/fix/{form['flow_id']}"
+    assert (await (await client.post(url, json={})).json())["step_id"] == "cloud_code"
+    await hass.config_entries.async_remove(entry.entry_id)
+    requests, listeners = house.cloud.requests.copy(), hass.bus.async_listeners()[EVENT_HOMEASSISTANT_CLOSE]
+    result = await (await client.post(url, json={"code": house.cloud.code})).json()
+    assert (result["type"], result["reason"]) == ("abort", "removed")
+    assert house.cloud.requests == requests
+    assert hass.bus.async_listeners()[EVENT_HOMEASSISTANT_CLOSE] == listeners
+    assert not hass.data[battery_control._CLIENTS]
+
+
 async def test_session_with_a_code_that_ends_is_an_issue(start: StartHouse) -> None:
     house = await start(enabled=False)
     house.cloud.login_trouble = "mfa"
@@ -418,6 +438,35 @@ async def test_account_with_codes_and_several_sites_in_the_dialog(start: StartHo
     assert house.state("switch", "discharge_to_grid").state == "off"
     assert house.cloud.codes_sent == 1
     assert not house.issues()
+
+
+@pytest.mark.parametrize("step", ["cloud_code", "cloud_site"])
+async def test_dialog_of_a_removed_entry_ends(start: StartHouse, step: str) -> None:
+    house = await start(enabled=False)
+    house.cloud.login_trouble = "mfa" if step == "cloud_code" else None
+    house.cloud.batteries.sites.append({"id": 99, "title": "Barn"})
+    flow = await enabled_in_options(house)
+    assert flow["step_id"] == step
+    await house.hass.config_entries.async_remove(house.installation.entry.entry_id)
+    requests = house.cloud.requests.copy()
+    values = {"site": SITE} if step == "cloud_site" else {"code": house.cloud.code}
+    result = await house.hass.config_entries.options.async_configure(flow["flow_id"], values)
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "removed")
+    assert house.cloud.requests == requests
+    assert not house.hass.data[battery_control._CLIENTS]
+
+
+async def test_login_under_way_leaves_no_session_of_a_removed_entry(start: StartHouse) -> None:
+    house = await start(enabled=False)
+    service = house.cloud.batteries
+    service.hold = asyncio.Event()
+    login = house.hass.async_create_task(enabled_in_options(house))
+    await service.holding.wait()
+    await house.hass.config_entries.async_remove(house.installation.entry.entry_id)
+    service.hold.set()
+    result = await login
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "removed")
+    assert not house.hass.data[battery_control._CLIENTS]
 
 
 async def test_wrong_password_is_an_error_in_the_dialog(start: StartHouse) -> None:

@@ -502,3 +502,14 @@ async def test_an_entry_that_is_removed_while_its_form_is_checked_is_not_changed
     await hass.config_entries.async_remove(house.entry.entry_id)
     held.release()
     assert (await checking)["reason"] == "removed"
+
+
+async def test_options_of_a_removed_entry_are_not_saved(hass: HomeAssistant, set_up: SetUp) -> None:
+    """It was removed while the dialog was open."""
+    house = await set_up("metered_1phase")
+    flows = hass.config_entries.options
+    form = await flows.async_init(house.entry.entry_id)
+    assert (form["type"], form["step_id"]) == (FlowResultType.FORM, "options")
+    await hass.config_entries.async_remove(house.entry.entry_id)
+    result = await flows.async_configure(form["flow_id"], form["data_schema"]({}))  # type: ignore[misc]
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "removed")
