@@ -192,7 +192,7 @@ async def test_schedule_whose_id_cannot_be_read_is_kept_and_the_next_read_not_de
     service.hides_ids = True
     read = account.client.read
 
-    async def fail(*_paths: str) -> tuple[object, ...]:
+    async def fail(*_paths: str, require_open: object) -> tuple[object, ...]:
         raise CloudError(CloudReason.PAUSED)
 
     account.client.read = fail  # type: ignore[method-assign]

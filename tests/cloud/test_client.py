@@ -151,7 +151,7 @@ async def test_pauses_double_while_the_service_refuses(account: Account, trouble
     while account.now < start + 3600:
         account.now += 10
         with pytest.raises(CloudError):
-            await account.client.read(f"/batterySettings/{SITE}")
+            await account.client.read(f"/batterySettings/{SITE}", require_open=lambda: None)
     # After 300, 600, 1200 and 2400 seconds at the earliest.
     assert service.requests.total() - requests <= 4
     service.trouble = None

@@ -1,6 +1,7 @@
 """Battery settings through the cloud: the states of the entities, and the requests."""
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import datetime, time, timedelta
 import json
 import logging
@@ -517,6 +518,36 @@ async def test_change_under_way_is_not_sent_after_the_entry_was_unloaded(start: 
         with pytest.raises(HomeAssistantError):
             await change
     assert not service.writes
+
+
+@pytest.mark.parametrize("action", ["get_battery_schedules", "turn_on"])
+async def test_no_request_follows_after_the_entry_was_unloaded(start: StartHouse, action: str) -> None:
+    """One is under way: neither the next read, nor a login where the session has ended."""
+    house = await start()
+    service, hass, entry = house.cloud.batteries, house.hass, house.installation.entry
+    cloud = entry.runtime_data.battery_control.cloud
+    cloud._next_read = float("-inf")
+    service.hold = asyncio.Event()
+    if action == "turn_on":
+        house.cloud.end_sessions()
+        cloud.client._next_login = float("-inf")
+        call: Coroutine[Any, Any, object] = house.call("switch", "charge_from_grid", action)
+    else:
+        data = {"config_entry_id": entry.entry_id}
+        call = hass.services.async_call(DOMAIN, action, data, blocking=True, return_response=True)
+    request = hass.async_create_task(call)
+    await service.holding.wait()
+    assert await hass.config_entries.async_unload(entry.entry_id)
+    requests = service.requests.copy(), house.cloud.requests.copy()
+    service.hold.set()
+    with pytest.raises(HomeAssistantError):
+        await request
+    assert (service.requests, house.cloud.requests) == requests
+    # It is no failure of the cloud: the next set-up reads all.
+    service.hold = None
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    await house.installation.pass_time(301)
+    assert house.state("switch", "discharge_to_grid").state == "off"
 
 
 @pytest.mark.parametrize(

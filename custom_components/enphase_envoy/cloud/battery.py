@@ -65,11 +65,11 @@ class BatteryCloud:
             if self.latest:
                 return self.latest
         paths = (f"/batterySettings/{self.site}", f"/siteSettings/{self.site}", self._schedules_path)
-        self._require_open()
         try:
-            settings, site, schedules = await self.client.read(*paths)
+            settings, site, schedules = await self.client.read(*paths, require_open=self._require_open)
         except CloudError as err:
-            if err.reason is CloudReason.UNREACHABLE:
+            # A read that an unloaded entry broke off is no failure for the next set-up, which continues from here.
+            if err.reason is CloudReason.UNREACHABLE and not self.is_closed:
                 # Without the traceback, which refers to the entry that is unloaded later.
                 self._next_read, self._failure = self._clock() + READ_PAUSE, CloudError(err.reason, err.detail)
             raise

@@ -176,7 +176,7 @@ class CloudClient:
     async def sites(self) -> dict[str, str]:
         """Return the names of the account's sites by their ids. Raises CloudError; NO_SITE where there is none."""
         async with self._lock:
-            document = await self._read(_SITES, {"searchText": "", "favourite": "false"})
+            document = await self._read(_SITES, lambda: None, {"searchText": "", "favourite": "false"})
         # The list was seen empty in half of the calls.
         if not (found := sites_from_api(document) or ({self.site: self.site} if self.site else {})):
             raise CloudError(CloudReason.NO_SITE)
@@ -184,26 +184,28 @@ class CloudClient:
 
     # The service of battery settings
 
-    async def read(self, *paths: str) -> tuple[object, ...]:
-        """Return documents of the service, one for each path. Raises CloudError."""
+    async def read(self, *paths: str, require_open: Callable[[], None]) -> tuple[object, ...]:
+        """Return documents of the service, one for each path.
+
+        Raises CloudError, and what `require_open` raises before each request: the entry may have been unloaded.
+        """
         async with self._lock:
-            return tuple([await self._read(SERVICE + path) for path in paths])
+            return tuple([await self._read(SERVICE + path, require_open) for path in paths])
 
     async def write(
         self, method: str, path: str, body: object, site: str, require_open: Callable[[], None]
     ) -> Mapping[str, Any]:
-        """Send a change once, and return the answer. Raises CloudError, and what `require_open` raises before it.
+        """Send a change once, and return the answer. Raises as `read` does.
 
         A read right before it provides the token without which the service refuses changes. That is also how a session
         that has ended is noticed before anything is changed.
         """
         async with self._lock:
             self._cookies.pop(_XSRF_COOKIE, None)
-            await self._read(f"{SERVICE}/siteSettings/{site}")
+            await self._read(f"{SERVICE}/siteSettings/{site}", require_open)
             headers = {**self._headers, "X-Requested-With": "XMLHttpRequest"}
             if token := self._cookies.get(_XSRF_COOKIE):
                 headers["X-XSRF-Token"] = token
-            # The entry may have been unloaded meanwhile.
             require_open()
             status, document = await self._send(
                 method, SERVICE + path, params=self._parameters, json=body, headers=headers
@@ -234,21 +236,26 @@ class CloudClient:
 
     # Requests
 
-    async def _read(self, path: str, params: Mapping[str, str] | None = None) -> object:
+    async def _read(
+        self, path: str, require_open: Callable[[], None], params: Mapping[str, str] | None = None
+    ) -> object:
         """Return a document; log in first where there is no session, and once more where it has ended."""
         renewed = not self.is_logged_in
-        await self._log_in()
-        status, document = await self._get(path, params)
+        status, document = await self._get(path, require_open, params)
         if status in _OF_SESSION:
             self.is_logged_in = False
             if renewed:
                 raise CloudError(CloudReason.UNREACHABLE, f"{_without_ids(path)}: HTTP {status} after a login")
-            await self._log_in()
-            status, document = await self._get(path, params)
+            status, document = await self._get(path, require_open, params)
         self._require_ok(status, path)
         return document.get(_LIST, document)
 
-    async def _get(self, path: str, params: Mapping[str, str] | None) -> tuple[int, Mapping[str, Any]]:
+    async def _get(
+        self, path: str, require_open: Callable[[], None], params: Mapping[str, str] | None
+    ) -> tuple[int, Mapping[str, Any]]:
+        require_open()
+        await self._log_in()
+        require_open()
         return await self._send("GET", path, params=params or self._parameters, headers=self._headers)
 
     async def _send(
