@@ -91,7 +91,5 @@ class RoofManager:
         return (device and (device.name_by_user or device.name)) or serial
 
     async def async_close(self) -> None:
-        """Store the state for the last time."""
-        if self._is_loaded and self.monitor.health.panels:
-            await self._store.async_close(self.monitor.dump())
-        self._store.is_closed = True
+        """Store the state for the last time; without panels, what is stored is kept."""
+        await self._store.async_close(self.monitor.dump() if self._is_loaded and self.monitor.health.panels else None)

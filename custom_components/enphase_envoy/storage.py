@@ -36,7 +36,7 @@ class EntryStore:
 
     def __init__(self, hass: HomeAssistant, entry: ConfigEntry[Any], subject: str) -> None:
         """Initialize for one of STORES; nothing is read or written yet."""
-        self._hass = hass
+        self._hass, self._entry_id = hass, entry.entry_id
         self._store: Store[dict[str, object]] = Store(
             hass, _VERSION, f"{DOMAIN}.{entry.entry_id}.{subject}", private=True, atomic_writes=True
         )
@@ -75,12 +75,21 @@ class EntryStore:
             return
         self._due = _NOT_SCHEDULED
         await self._store.async_save(dict(data))
+        if self._hass.config_entries.async_get_entry(self._entry_id) is None:
+            # The entry was removed meanwhile, maybe before the file was written.
+            await self.async_remove()
 
-    async def async_close(self, data: Mapping[str, object]) -> None:
-        """Save for the last time; later saves are refused."""
+    async def async_close(self, data: Mapping[str, object] | None) -> None:
+        """Save for the last time, or with None leave the file as it is; a scheduled save is cancelled.
+
+        Later saves are refused.
+        """
         if not self.is_closed:
             self.is_closed, self._due = True, _NOT_SCHEDULED
-            await self._store.async_save(dict(data))
+            if data is None:
+                # Home Assistant's store cancels a scheduled save only when it saves, which it does not do then.
+                self._store.make_read_only()
+            await self._store.async_save(dict(data or {}))
 
     async def async_remove(self) -> None:
         """Delete the file and cancel a scheduled save; later saves are refused."""

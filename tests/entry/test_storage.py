@@ -56,6 +56,7 @@ def disk(hass: HomeAssistant, tmp_path: Path) -> Iterator[Disk]:
 @pytest.fixture
 def store(hass: HomeAssistant) -> EntryStore:
     """A store without saved data."""
+    ENTRY.add_to_hass(hass)
     return EntryStore(hass, ENTRY, DOCUMENTS)
 
 
@@ -111,6 +112,20 @@ async def test_a_scheduled_save_is_done_when_home_assistant_stops(
     hass.bus.async_fire(EVENT_HOMEASSISTANT_FINAL_WRITE)
     await hass.async_block_till_done()
     assert hass_storage[KEY]["data"] == {"made": "in the end"}
+
+
+@pytest.mark.parametrize("data", [None, {"made": 2}])
+async def test_a_closed_store_saves_nothing_that_was_scheduled(
+    hass: HomeAssistant, store: EntryStore, hass_storage: dict[str, Any], data: dict[str, object] | None
+) -> None:
+    """Nor does it listen; without data for the last save, what was saved before is kept."""
+    await store.async_save_now({"made": 1})
+    store.keep(lambda: {"made": "late"}, 10)
+    await store.async_close(data)
+    assert EVENT_HOMEASSISTANT_FINAL_WRITE not in hass.bus.async_listeners()
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=20))
+    await hass.async_block_till_done()
+    assert hass_storage[KEY]["data"] == (data or {"made": 1})
 
 
 async def test_a_removed_file_is_not_written_again(hass: HomeAssistant, store: EntryStore, disk: Disk) -> None:

@@ -1,10 +1,13 @@
 """The array card in Home Assistant: registration, commands and the stored arrangement."""
 
+import asyncio
 from typing import Any
+from unittest.mock import patch
 
 from homeassistant.components import frontend
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr, entity_registry as er
+from homeassistant.helpers.storage import Store
 from homeassistant.setup import async_setup_component
 import pytest
 from pytest_homeassistant_custom_component.typing import (
@@ -44,6 +47,28 @@ async def error(client: MockHAClientWebSocket, kind: str, **fields: Any) -> str:
     assert not answer["success"], answer
     code: str = answer["error"]["code"]
     return code
+
+
+async def test_arrangement_that_is_being_stored_is_removed_with_the_entry(
+    hass: HomeAssistant, set_up: SetUp, hass_ws_client: WebSocketGenerator, hass_storage: dict[str, Any]
+) -> None:
+    entry = (await set_up()).entry
+    client = await hass_ws_client(hass)
+    writing, written, write = asyncio.Event(), asyncio.Event(), Store._async_write_data
+
+    async def hold(store: Store[Any], data: dict[str, Any]) -> None:
+        if store.key.endswith(ARRANGEMENT):
+            writing.set()
+            await written.wait()
+        await write(store, data)
+
+    with patch.object(Store, "_async_write_data", hold):
+        await client.send_json_auto_id({"type": SET, "entry_id": entry.entry_id, "arrangement": arrangement()})
+        await writing.wait()
+        await hass.config_entries.async_remove(entry.entry_id)
+        written.set()
+        await client.receive_json()
+    assert not [key for key in hass_storage if entry.entry_id in key]
 
 
 async def test_panels_have_names_devices_and_enabled_entities(

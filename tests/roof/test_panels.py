@@ -8,6 +8,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr, entity_registry as er, issue_registry as ir
 from homeassistant.util import dt as dt_util
 import pytest
+from pytest_homeassistant_custom_component.common import async_fire_time_changed
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 
 from custom_components.enphase_envoy.const import DOMAIN
@@ -210,3 +211,15 @@ async def test_report_without_a_recorder(hass: HomeAssistant, set_up: SetUp) -> 
     assert response
     panels: Any = response["panels"]
     assert all(panel["energy_30_days"] is None and panel["share"] is None for panel in panels.values())
+
+
+async def test_file_of_a_removed_entry_without_panels_stays_removed(
+    hass: HomeAssistant, set_up: SetUp, hass_storage: dict[str, Any]
+) -> None:
+    """A save was scheduled while there were panels."""
+    installation = await set_up("metered_1phase")
+    health_of(installation).panels.clear()
+    await hass.config_entries.async_remove(installation.entry.entry_id)
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(hours=2))
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert not [key for key in hass_storage if installation.entry.entry_id in key]
