@@ -4,15 +4,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from pyenphase import EnvoyInverter
-from pyenphase.const import URL_INVENTORY, URL_PRODUCTION_INVERTERS
+from pyenphase import EnvoyEnpower, EnvoyInverter
+from pyenphase.const import URL_ENSEMBLE_INVENTORY, URL_INVENTORY, URL_PRODUCTION_INVERTERS
 from pyenphase.models.dry_contacts import DryContactStatus, EnvoyDryContactStatus
 import pytest
 
 from custom_components.enphase_envoy.client import limits
 from custom_components.enphase_envoy.client.endpoints import Endpoint
 from custom_components.enphase_envoy.client.firmware import GatewayInfo
-from custom_components.enphase_envoy.client.lenient import accept_unknown_words
+from custom_components.enphase_envoy.client.lenient import Record, accept_unknown_words
 from custom_components.enphase_envoy.client.object_cache import ObjectCache
 from custom_components.enphase_envoy.client.persistence import ClockPair, dump, load
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
@@ -22,6 +22,7 @@ FIELD: Final = "inverters"
 DAY: Final = 24
 TRUE: Final = ["482230010021", "482230010028"]
 INVENTED: Final = [str(600_000_000_000 + number) for number in range(limits.DEVICES[FIELD])]
+CONTROLLERS: Final = ["202226050419", "202226050420", "202226050421"]
 INFO: Final = GatewayInfo("202328041177", "8.2.4345", "800-00654-r08", metered=True, secure=True)
 
 
@@ -31,7 +32,7 @@ class System:
     def __init__(self) -> None:
         """Begin with the first answer of the first set-up."""
         self.cache = ObjectCache()
-        self.hours = 0
+        self.hours = 0.0
         self.answer(TRUE)
 
     def answer(self, serials: Iterable[str], hours: int = 1, field: str = FIELD, path: str = PATH) -> None:
@@ -106,6 +107,51 @@ def test_a_device_that_the_user_deleted_is_no_longer_counted() -> None:
     assert system.serials == set(TRUE), "one answer is not enough"
     system.answer([*TRUE, "482230019999"])
     assert system.serials == {*TRUE, "482230019999"}
+
+
+def report_controller(system: System, serial: str, answers: int = 1, seconds: float = 60.0) -> str:
+    """Let the gateway report a controller some times in a row, and return the serial number that is shown."""
+    path, address = URL_ENSEMBLE_INVENTORY, ("enpower",)
+    for _ in range(answers):
+        system.hours += seconds / 3600
+        endpoint = Endpoint.of(path)
+        endpoint.freshness = Freshness(system.hours * 3600.0)
+        controller = EnvoyEnpower.from_api(Record({"serial_num": serial}))
+        system.cache.merge({"enpower": {address: controller}}, {path: endpoint}, {"enpower"}, {path})
+    shown = system.cache.objects[address].value
+    assert isinstance(shown, EnvoyEnpower)
+    return shown.serial_number
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_each_exchange_of_a_controller_has_to_last_longer(*, restarts: bool) -> None:
+    """Each one stays as a device: other serial numbers do not add any without end."""
+    system, shown = System(), list[str]()
+    report_controller(system, CONTROLLERS[0])
+    # Another one for twelve answers, all year long; every fourth day one for a whole day.
+    for day in range(365):
+        if restarts:
+            system.restart()
+        shown += [report_controller(system, f"2023{day:03}{number:05}", 6) for number in range(5)]
+        shown.append(report_controller(system, f"2024{day:08}", 26 if day % 4 == 0 else 1, 3600.0))
+    assert len({CONTROLLERS[0], *shown}) <= 4
+
+
+def test_an_exchanged_controller_is_shown_within_minutes_the_first_time() -> None:
+    """Those before are shown as soon when they are back, also after a restart; a third one lasts for a day first."""
+    first, second, third = CONTROLLERS
+    system = System()
+    report_controller(system, first)
+    assert report_controller(system, second, 4) == first
+    assert system.cache.unconfirmed
+    assert report_controller(system, second) == second
+    system.restart()
+    assert report_controller(system, second) == second
+    assert report_controller(system, first, 4) == second
+    assert report_controller(system, first) == first
+    assert report_controller(system, third, DAY, 3600.0) == first
+    assert not system.cache.unconfirmed, "it is not requested more often meanwhile"
+    assert report_controller(system, third, 2, 3600.0) == third
 
 
 def test_new_devices_are_added_few_at_a_time() -> None:

@@ -6,10 +6,6 @@ from dataclasses import dataclass, replace
 import logging
 from typing import Final
 
-from pyenphase.models.c6combiner import EnvoyC6CC
-from pyenphase.models.collar import EnvoyCollar
-from pyenphase.models.enpower import EnvoyEnpower
-
 from ..model.snapshot import Address, Freshness, TimedValue, oldest
 from ..model.validation import is_identifier, validated
 from . import limits
@@ -19,8 +15,8 @@ from .paths import FED_BY
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-#: Single objects with a serial number of their own.
-_CONTROLLERS: Final = (EnvoyEnpower, EnvoyCollar, EnvoyC6CC)
+#: Fields of single objects with a serial number of their own.
+_CONTROLLERS: Final = frozenset({"enpower", "collar", "c6cc"})
 #: Good answers in a row without an object after which it is removed: lists are incomplete now and then.
 _REMOVED_AFTER: Final = 5
 #: The fields of batteries, from two documents.
@@ -30,6 +26,9 @@ _INVENTORY: Final = "encharge_inventory"
 _ADDED_AFTER: Final = 2
 #: Good answers in a row with another controller after which it has replaced the one before.
 _EXCHANGED_AFTER: Final = 5
+#: Seconds for which another controller has to last as well after the first exchange, and twice as long after each
+#: other one: each of them stays as a device.
+_LASTING: Final = 86400.0
 #: A field that is invalid keeps its last value for that many answers in a row and seconds; not beyond the longest time.
 _KEPT_ANSWERS: Final = 3
 _KEPT_FOR: Final = 210.0
@@ -77,15 +76,16 @@ class ObjectCache:
         #: Identities of all objects so far, also of earlier sessions, field by field. At the first set-up there are
         #: none, and each object is accepted at once. Later a new one is accepted when several good answers contain it.
         self.known: defaultdict[str, set[Address]] = defaultdict(set)
-        #: Seconds of good answers that lacked the object of an identity, since the last one that contained it.
+        #: Seconds of good answers that lacked the object of an identity, since the last one that contained it. Of
+        #: controllers, only those that were exchanged have any.
         self.absent: dict[Address, float] = {}
         #: Time of the last good answer, field by field.
         self._answered: dict[str, float] = {}
         self._is_first = True
         self._new: Confirmation[Address] = Confirmation(_ADDED_AFTER)
         self._exchanged: Confirmation[Address] = Confirmation(_EXCHANGED_AFTER)
-        #: The freshness of the answers in which new objects were counted last.
-        self._counted: dict[Address, Freshness] = {}
+        #: When new objects were counted first, and the freshness of the answers in which they were counted last.
+        self._counted: dict[Address, tuple[float, Freshness]] = {}
         #: Endpoints to request again soon, because their last answers contained new objects.
         self.unconfirmed: set[str] = set()
         #: Fields of objects that are not valid at present, but were.
@@ -164,51 +164,62 @@ class ObjectCache:
 
         New ones are accepted few at a time: all their entities are added without a pause of the event loop.
         """
+        current = self._controller(field)
         known, is_first = self.known[field], self._is_first and not self.known[field]
         most = len(known) + limits.ADDED if not is_first else len(objects)
         accepted = {}
         for address, value in objects.items():
             identity = _identity(address, value)
-            if identity in known:
+            if identity in known if current is None else identity == current:
                 accepted[address] = value
             elif identity and len(known) >= most:
                 self.unconfirmed |= _feeding(field, needs)
             elif identity and self._is_added(identity, address, needs, is_first=is_first):
                 accepted[address] = value
-            elif known and identity != address:
-                accepted[address] = replace(value, serial_number=max(known, key=len)[-1])  # type: ignore[type-var]
+            elif current:
+                accepted[address] = replace(value, serial_number=current[-1])  # type: ignore[type-var]
         return accepted
 
     def _is_added(self, identity: Address, address: Address, needs: Mapping[str, Endpoint], *, is_first: bool) -> bool:
         """Return whether a new object is accepted now, and then add it to the known ones."""
         field, known = address[0], self.known[address[0]]
-        is_exchange = identity != address and bool(known)
-        if not is_exchange and len(known) >= limits.DEVICES.get(field, limits.OTHER_DEVICES):
+        current, lasting = self._controller(field), 0.0
+        if current and identity not in known and len(known) > 1:
+            lasting = _LASTING * 2.0 ** (len(known) - 2)
+        if not current and len(known) >= limits.DEVICES.get(field, limits.OTHER_DEVICES):
             return False
         if field == _POWER and not is_first:
             # The inventory registers a battery, under whose name its entities are added.
             if (_INVENTORY, *address[1:]) not in self.known[_INVENTORY]:
                 return False
-        elif not is_first and not self._is_confirmed(
-            identity, self._exchanged if is_exchange else self._new, _freshness(field, needs)
-        ):
-            self.unconfirmed |= _feeding(field, needs)
-            return False
-        if is_exchange:
+        elif not is_first:
+            confirmation, freshness = self._exchanged if current else self._new, _freshness(field, needs)
+            since = self._count_new(identity, confirmation, freshness)
+            if not confirmation.is_confirmed(identity):
+                self.unconfirmed |= _feeding(field, needs)
+                return False
+            if freshness.updated_at - since < lasting:
+                return False
+            self._reset_new({identity})
+        if current:
             # There is one controller of a kind.
-            known.clear()
+            self.absent.pop(identity, None)
+            self.absent[current] = max(lasting, 1.0)
         known.add(identity)
         return True
 
-    def _is_confirmed(self, identity: Address, confirmation: Confirmation[Address], freshness: Freshness) -> bool:
-        """Count a good answer with a new object, and return whether there were enough of them in a row."""
-        if self._counted.get(identity) is not freshness:
-            self._counted[identity] = freshness
+    def _controller(self, field: str) -> Address | None:
+        """Return the identity of the controller of a field that is in use, None for others."""
+        known = self.known[field] if field in _CONTROLLERS else ()
+        return min(known, key=lambda identity: self.absent.get(identity, 0.0), default=None)
+
+    def _count_new(self, identity: Address, confirmation: Confirmation[Address], freshness: Freshness) -> float:
+        """Count a good answer with a new object, if it is a new one, and return the time of the first in a row."""
+        since, counted = self._counted.get(identity, (freshness.updated_at, None))
+        if counted is not freshness:
+            self._counted[identity] = since, freshness
             confirmation.add(identity)
-        if not confirmation.is_confirmed(identity):
-            return False
-        self._reset_new({identity})
-        return True
+        return since
 
     def _reset_others(self, field: str, objects: Mapping[Address, object]) -> None:
         """Start over with new objects that a good answer lacks."""
@@ -219,8 +230,8 @@ class ObjectCache:
         """Count how long good answers have lacked members of a field, and discard the identities of absent ones."""
         elapsed = min(max(0.0, now - self._answered.get(field, now)), _LONGEST_GAP)
         self._answered[field] = now
-        if (field,) in reported:
-            # A single object, such as a controller: only another one replaces it.
+        if field in _CONTROLLERS:
+            # Only another one replaces it.
             return
         for identity in self.absent.keys() & reported.keys():
             del self.absent[identity]
@@ -293,9 +304,10 @@ class ObjectCache:
 
 def _identity(address: Address, value: object) -> Address | None:
     """Return what identifies an object: its address, and of a controller its serial number too; None if invalid."""
-    if not isinstance(value, _CONTROLLERS):
+    if address[0] not in _CONTROLLERS:
         return address
-    return (*address, value.serial_number) if is_identifier(value.serial_number) else None
+    serial = getattr(value, "serial_number", None)
+    return (*address, serial) if isinstance(serial, str) and is_identifier(serial) else None
 
 
 def _feeding(field: str, needs: Mapping[str, Endpoint]) -> AbstractSet[str]:
