@@ -73,7 +73,7 @@ ATTACKS: Final[dict[str, dict[str, Any]]] = {
     "100,000 batteries": {INVENTORY: many(100_000)},
     "1,500 batteries": {INVENTORY: many(1_500)},
     "200 batteries": {INVENTORY: many(200)},
-    "2,000 inverters": {INVERTERS: many(2_000)},
+    "1,000 inverters": {INVERTERS: many(1_000)},
     "other serial numbers in each answer": {
         path: Change(other_serials) for path in (INVENTORY, INVERTERS, "/ivp/ensemble/power")
     },

@@ -11,11 +11,12 @@ from typing import Any
 from aiohttp import web
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from pyenphase.auth import EnvoyTokenAuth
 import pytest
 
-from custom_components.enphase_envoy.client import limits
+from custom_components.enphase_envoy.client import lenient, limits
 from custom_components.enphase_envoy.client.envoy import LibraryEnvoy
 from custom_components.enphase_envoy.client.limits import is_too_complex
 from custom_components.enphase_envoy.client.timeouts import Timeouts
@@ -24,7 +25,8 @@ from custom_components.enphase_envoy.live_flow import async_source_text
 from tests.helpers.flows import fill_in
 from tests.helpers.integration import LONG, Installation, SetUp, Simulate
 from tests.simulator import Body, Cloud, access
-from tests.simulator.faults import Answer, Fault
+from tests.simulator.faults import Answer, Change, Fault
+from tests.simulator.gateway import Json
 
 INVENTORY = "/ivp/ensemble/inventory"
 PROFILE = "metered_1phase"
@@ -116,6 +118,52 @@ async def test_an_answer_larger_than_any_gateways_is_a_failure_of_its_endpoint(
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1, warnings
     assert INVENTORY in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "count", "is_accepted"),
+    [
+        ("/ivp/ss/dry_contact_settings", 4, True),
+        ("/ivp/ss/dry_contact_settings", 1000, False),
+        ("/ivp/ensemble/dry_contacts", 1000, False),
+        ("/ivp/ensemble/inventory", 60, True),
+        ("/ivp/ensemble/inventory", 201, False),
+        ("/ivp/ensemble/power", 60, True),
+        ("/ivp/ensemble/power", 201, False),
+        ("/inventory.json?deleted=1", 600, True),
+        ("/inventory.json?deleted=1", 1001, False),
+    ],
+)
+async def test_more_of_a_kind_than_any_gateway_has_is_no_document(
+    hass: HomeAssistant, set_up: SetUp, path: str, count: int, *, is_accepted: bool
+) -> None:
+    house = await set_up("full_battery")
+    entry_id, devices = house.entry.entry_id, dr.async_get(hass)
+    before = len(dr.async_entries_for_config_entry(devices, entry_id))
+    house.gateway.fault(f"{path.partition('?')[0]}*", Change(lambda document: with_many(document, count)))
+    for _ in range(2):
+        house.gateway.clock.advance(901)
+        await house.poll()
+    assert (house.coordinator.gateway._scheduler.endpoints[path].failure is None) == is_accepted
+    assert is_accepted or len(dr.async_entries_for_config_entry(devices, entry_id)) == before
+
+
+def with_many(document: Json, count: int) -> Json:
+    """Return a document that lists its first device many times, each with another identifier."""
+    members = document if isinstance(document, list) else document.get("dry_contacts") or document["devices:"]
+    members = members[0].get("devices", members)
+    key = next(key for key in ("serial_num", "serialNumber", "eid", "id") if key in members[0])
+    kind = type(members[0][key])
+    members[:] = [members[0] | {key: kind(482230010000 + number)} for number in range(count)]
+    return document
+
+
+def test_a_list_of_what_a_gateway_has_few_of_is_not_read_when_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its objects alone would block the event loop."""
+    contacts = [{"id": f"NC{number}"} for number in range(5000)]
+    monkeypatch.setattr(lenient, "Records", pytest.fail)
+    with pytest.raises(TypeError):
+        lenient.read("/ivp/ss/dry_contact_settings", {"dry_contacts": contacts})
 
 
 async def test_an_endless_info_document_is_not_read_to_its_end(hass: HomeAssistant) -> None:

@@ -7,7 +7,7 @@ contract test (`tests/client/test_library.py`), so that a new version of it is a
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from http import HTTPStatus
 import logging
@@ -356,10 +356,15 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
         raise aiohttp.ClientConnectionError(str(err) or type(err).__name__) from err
 
 
+#: Fields of objects and dictionaries; `raw` contains documents.
+_FIELDS: Final = tuple(field.name for field in fields(GatewayData) if field.name != "raw")
+
+
 def _check_count(data: GatewayData) -> None:
     """Raise ValueError for more devices of a kind than any gateway has."""
-    for name, limit in limits.DEVICES.items():
-        if len(getattr(data, name) or ()) > limit:
+    for name in _FIELDS:
+        limit = limits.DEVICES.get(name, limits.OTHER_DEVICES)
+        if isinstance(members := getattr(data, name), dict) and len(members) > limit:
             raise ValueError(f"more than {limit} {name}")
 
 

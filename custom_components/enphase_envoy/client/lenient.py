@@ -27,6 +27,7 @@ from pyenphase.models.meters import CtState
 
 from ..model.text import clean
 from ..model.validation import is_number
+from . import limits
 
 #: Documents that are lists of objects; all others are objects.
 _INVENTORIES: Final = frozenset({URL_ENSEMBLE_INVENTORY, URL_INVENTORY})
@@ -97,6 +98,13 @@ class Records(list[Record]):
         return super().__getitem__(index) if isinstance(index, slice) or int(index) < len(self) else Record()
 
 
+def _few(value: object) -> Records:
+    """Read a list of what a gateway has few of. Raises TypeError for a longer one, before its objects are read."""
+    if isinstance(value, list) and len(value) > limits.OTHER_DEVICES:
+        raise TypeError(f"a list of {len(value)}")
+    return Records(value)
+
+
 def _identifier(value: object) -> object:
     return value if isinstance(value, str | int) else None
 
@@ -116,8 +124,8 @@ def _texts(value: object) -> object:
 
 #: What is at a key of the documents that are read: containers, identifiers, numbers for the library to calculate with.
 _KINDS: Final[dict[str, Callable[[object], object]]] = {
-    **dict.fromkeys(("devices", "devices:", "dry_contacts", "channels", "lines"), Records),
-    **dict.fromkeys(("production", "consumption", "storage"), Records),
+    **dict.fromkeys(("devices", "devices:"), Records),
+    **dict.fromkeys(("dry_contacts", "channels", "lines", "production", "consumption", "storage"), _few),
     **dict.fromkeys(("watts", "lastReading", "lifetime", "wattHours", "exercise_config", "default_soc"), Record),
     **dict.fromkeys(("connection", "meters", "tariff", "storage_settings"), Record),
     **dict.fromkeys(("serial_num", "serialNumber", "sn"), _serial_number),

@@ -16,10 +16,11 @@ _CONTAINERS: Final = 6_000
 _VALUES: Final = 60_000
 
 
-#: Devices of a kind, and of all other kinds. Gateways support 600 inverters and 60 batteries at most.
+#: Devices of a kind, and of all other kinds, such as meters and relays. Gateways support 600 inverters and 60 batteries
+#: at most.
 DEVICES: Final = {
-    "inverters": 2000,
-    "panels": 2000,
+    "inverters": 1000,
+    "panels": 1000,
     "encharge_inventory": 200,
     "encharge_power": 200,
     "acb_inventory": 200,
