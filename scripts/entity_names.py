@@ -79,21 +79,29 @@ def has_name(names: Names, platform: str, key: str) -> bool:
     return bool(names.get(platform, {}).get(key, {}).get("name"))
 
 
-def main() -> None:
-    """Write the files."""
+def documents() -> dict[Path, Names]:
+    """Return the names of each file of a language that has names of entities alone."""
     source = files("homeassistant.components") / DOMAIN / "translations"
     english = entities(TRANSLATIONS / "en.json")
+    found: dict[Path, Names] = {}
     for file in sorted(source.iterdir(), key=lambda file: file.name):
         language = Path(file.name).stem
         if language in COMPLETE or language == "en-GB":
             continue
         target = TRANSLATIONS / file.name
         other = renamed(english, entities(source / "en.json"), entities(file))
-        for platform, names in named_by_class(english, language).items():
-            other[platform] = names | {key: text for key, text in other.get(platform, {}).items() if text.get("name")}
-        if found := merged(english, entities(target), other):
-            target.write_text(json.dumps({"entity": found}, ensure_ascii=False, indent=2) + "\n", "utf-8")
-            print(f"{language}: {sum(map(len, found.values()))} names")
+        for platform, classes in named_by_class(english, language).items():
+            other[platform] = classes | {key: text for key, text in other.get(platform, {}).items() if text.get("name")}
+        if names := merged(english, entities(target), other):
+            found[target] = names
+    return found
+
+
+def main() -> None:
+    """Write the files."""
+    for target, names in documents().items():
+        target.write_text(json.dumps({"entity": names}, ensure_ascii=False, indent=2) + "\n", "utf-8")
+        print(f"{target.stem}: {sum(map(len, names.values()))} names")
 
 
 if __name__ == "__main__":

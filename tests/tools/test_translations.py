@@ -22,7 +22,7 @@ from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.energy.settings_monitor import SettingOutcome, SettingResult
 from custom_components.enphase_envoy.roof.health import Problem
 from custom_components.enphase_envoy.statistics.recorder import Correction
-from scripts.entity_names import COMPLETE, merged
+from scripts.entity_names import COMPLETE, documents, merged
 from tests.helpers.texts import TextCheck
 
 TRANSLATIONS = Path(__file__).parents[2] / "custom_components" / DOMAIN / "translations"
@@ -250,3 +250,12 @@ def test_the_own_names_are_kept_when_names_are_added() -> None:
     other = {"sensor": {"old": {"name": "Alt"}, "new": {"name": "x"}, "other": {"name": "y"}}}
     names = {"new": {"name": "Neu"}, "old": {"name": "Alt"}, "old_phase": {"name": "Alt {phase}"}}
     assert merged(english, own, other) == {"sensor": names}
+
+
+def test_the_files_have_all_names_that_home_assistant_has() -> None:
+    """Fails after a new entity, or a new Home Assistant: run `.venv/bin/python -m scripts.entity_names`."""
+    found = documents()
+    assert found
+    for path, names in found.items():
+        assert path.stem in NAMES_ONLY
+        assert tree(path.stem) == {"entity": names}, path.name
