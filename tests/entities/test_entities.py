@@ -1,7 +1,9 @@
 """Snapshots of all entities and devices of every profile, one line each: names, device, state and classes."""
 
+from collections.abc import Iterator
 import json
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from homeassistant.components.number import NumberMode
@@ -18,6 +20,7 @@ from custom_components.enphase_envoy.button import BUTTONS
 from custom_components.enphase_envoy.calendar import CALENDARS
 from custom_components.enphase_envoy.const import DOMAIN, PLATFORMS
 from custom_components.enphase_envoy.descriptions import SENSORS
+from custom_components.enphase_envoy.descriptions.base import EnvoyEntityDescription
 from custom_components.enphase_envoy.number import NUMBERS
 from custom_components.enphase_envoy.select import SELECTS
 from custom_components.enphase_envoy.switch import SWITCHES
@@ -127,20 +130,25 @@ async def test_an_entity_that_repeats_another_is_disabled_only_if_it_is_new(hass
     assert all(entity.disabled_by for entity in reports)
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
+def described(platform: Platform) -> Iterator[tuple[str, EnvoyEntityDescription[Any]]]:
+    """Yield all descriptions of a platform with their keys in the files of translations and icons."""
+    for entity_set in ENTITY_SETS[platform]:
+        suffix = "_phase" if entity_set.source.address[0].endswith("_phases") else ""
+        for description in entity_set.descriptions:
+            yield (description.translation_key or description.key) + suffix, description
+
+
+@pytest.mark.parametrize("platform", ENTITY_SETS)
 async def test_every_description_has_translations(hass: HomeAssistant, platform: Platform) -> None:
     """Fails for a new sensor without a name or an option without a translation."""
     texts = await async_get_translations(hass, "en", "entity", {DOMAIN})
     prefix = f"component.{DOMAIN}.entity.{platform}"
-    for entity_set in ENTITY_SETS[platform]:
-        phased = entity_set.source.address[0].endswith("_phases")
-        for description in entity_set.descriptions:
-            key = (description.translation_key or description.key) + ("_phase" if phased else "")
-            if description.name is not None:
-                assert f"{prefix}.{key}.name" in texts
-            choices = getattr(description, "choices", None) or (getattr(description, "options", None) or [])
-            for choice in choices:
-                assert f"{prefix}.{key}.state.{choice}" in texts
+    for key, description in described(platform):
+        if description.name is not None:
+            assert f"{prefix}.{key}.name" in texts
+        choices = getattr(description, "choices", None) or (getattr(description, "options", None) or [])
+        for choice in choices:
+            assert f"{prefix}.{key}.state.{choice}" in texts
 
 
 def test_numbers_have_a_unit_of_their_device_class() -> None:
@@ -158,15 +166,23 @@ def test_numbers_are_boxes_with_units() -> None:
     assert all(description.native_unit_of_measurement for description in descriptions)
 
 
+def icons() -> dict[str, dict[str, Any]]:
+    """Return the icons of entities by platform and key."""
+    file = Path(__file__).parents[2] / "custom_components" / DOMAIN / "icons.json"
+    found: dict[str, dict[str, Any]] = json.loads(file.read_text())["entity"]
+    return found
+
+
+@pytest.mark.parametrize("platform", ENTITY_SETS)
+def test_every_description_without_a_device_class_has_an_icon(platform: Platform) -> None:
+    """Device classes have icons; without either, all entities of a platform have the same one."""
+    required = {key for key, description in described(platform) if description.device_class is None}
+    assert required <= set(icons().get(platform, {}))
+
+
 def test_icons_belong_to_existing_descriptions() -> None:
-    icons = json.loads((Path(__file__).parents[2] / "custom_components" / DOMAIN / "icons.json").read_text())
-    for platform, keys in icons["entity"].items():
-        existing = {
-            description.translation_key or description.key
-            for entity_set in ENTITY_SETS[Platform(platform)]
-            for description in entity_set.descriptions
-        }
-        assert set(keys) <= existing
+    for platform, keys in icons().items():
+        assert set(keys) <= {key for key, _ in described(Platform(platform))}
 
 
 async def test_no_two_entities_share_a_unique_id(
