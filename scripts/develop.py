@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import aiohttp
 
@@ -61,8 +62,6 @@ logger:
   default: warning
   logs:
     custom_components.enphase_envoy: info
-    # Logs installations of packages, which scripts/setup should have installed.
-    homeassistant.util.package: info
     # Log that ffmpeg, libturbojpeg and a faster zlib are missing, which are not needed here.
     haffmpeg: critical
     homeassistant.components.camera.img_util: critical
@@ -101,7 +100,7 @@ class Child:
         self.name = name
         self._folder = folder
         self.log = log
-        self._command = tuple(command)
+        self.command = tuple(command)
         self._on_line = on_line
         self._process: asyncio.subprocess.Process | None = None
 
@@ -111,7 +110,7 @@ class Child:
         with self.log.open("w", encoding="utf-8") as log:
             while code == RESTART:
                 self._process = await asyncio.create_subprocess_exec(
-                    *self._command,
+                    *self.command,
                     cwd=self._folder,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
@@ -145,14 +144,14 @@ class Child:
 
 
 class Log:
-    """Log of Home Assistant. Errors, and warnings about the component, are collected and printed at once.
+    """Log of Home Assistant. Errors, and warnings about the component or pyenphase, are collected and printed at once.
 
     Other messages are printed only if `shown` is set.
     """
 
     # Home Assistant warns of every custom component, and of deprecated functions that one uses.
     _ERROR = re.compile(
-        r" (ERROR|CRITICAL) \(|^Traceback |Attempting install of"
+        r" (ERROR|CRITICAL) \(|^Traceback "
         r"| WARNING \((?!.*We found a custom integration).*(enphase_envoy|pyenphase)"
     )
     _NEW_MESSAGE = re.compile(r"\d{4}-\d\d-\d\d ")
@@ -164,13 +163,20 @@ class Log:
         self._in_error = False
 
     def add(self, line: str) -> None:
-        """Add a line."""
+        """Add a line. Raises Stop in recovery mode, in which Home Assistant loads its own integration instead."""
         if error := bool(self._ERROR.search(line)):
             self.errors.append(line)
         # Messages and tracebacks continue on lines without a date.
         self._in_error = error or (self._in_error and not self._NEW_MESSAGE.match(line))
         if self._in_error or self.shown:
             print(line, flush=True)
+        if "Activating recovery mode" in line:
+            raise Stop(f"Home Assistant can't start with this configuration: {line.partition('] ')[2]}")
+
+    def summary(self) -> str:
+        """Return the numbers of errors and warnings."""
+        warnings = sum(" WARNING (" in line for line in self.errors)
+        return f"{len(self.errors) - warnings} errors, and {warnings} warnings about the component or pyenphase"
 
 
 def check_port(port: int, name: str, option: str) -> None:
@@ -366,7 +372,8 @@ class DevelopmentInstance:
         )
         self.home_assistant = Child(
             "Home Assistant",
-            (*python, "homeassistant", "--log-no-color", "--config", str(self.folder / "config")),
+            # scripts/setup has installed all packages. What another integration needs could replace the component's.
+            (*python, "homeassistant", "--skip-pip", "--log-no-color", "--config", str(self.folder / "config")),
             self.folder / "home-assistant.log",
             self.log.add,
             # In the folder of the checkout it would load custom components from there only.
@@ -470,8 +477,15 @@ class DevelopmentInstance:
         for task, child in reversed(self._running.items()):
             await child.stop()
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait((task,))
+
+
+def time_zone(text: str) -> str:
+    """Check the name of a time zone."""
+    try:
+        return ZoneInfo(text).key
+    except (ValueError, KeyError) as err:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time zone") from err
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -495,7 +509,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default=4,
         help="weeks of statistics to import at the first start (default: %(default)s)",
     )
-    parser.add_argument("--time-zone", default=TIME_ZONE, help="time zone of Home Assistant (default: %(default)s)")
+    parser.add_argument(
+        "--time-zone", type=time_zone, default=TIME_ZONE, help="time zone of Home Assistant (default: %(default)s)"
+    )
     parser.add_argument(
         "--empty-dashboard",
         action="store_true",
@@ -507,7 +523,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="use an account of a simulated cloud, with a password or also a one-time code for battery settings",
     )
     parser.add_argument(
-        "--once", action="store_true", help="print the values and stop; fails when the log contains an error"
+        "--once",
+        action="store_true",
+        help="print the values and stop; fails when the log contains an error, or a warning about the component",
     )
     parser.add_argument(
         "simulator", nargs="*", help="after --: further arguments for the simulator, such as --start ISO"
@@ -545,7 +563,7 @@ async def main(arguments: list[str] | None = None) -> int:
         if not (instance.folder / "config").exists():
             shutil.rmtree(instance.folder)
     if options.once and instance.log.errors:
-        raise Stop(f"the log of Home Assistant contains {len(instance.log.errors)} errors or warnings (see above)")
+        raise Stop(f"the log of Home Assistant contains {instance.log.summary()} (see above)")
     return 0
 
 

@@ -1,9 +1,11 @@
 """Functions of scripts/develop and scripts/pictures that need no Home Assistant."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 import json
 from pathlib import Path
 import socket
+import sys
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,7 +15,19 @@ import pytest
 
 from custom_components.enphase_envoy.cloud import client
 from scripts import simulated_cloud
-from scripts.develop import Log, Stop, check_port, format_table, live_values, main, parse, write_configuration
+from scripts.develop import (
+    Child,
+    DevelopmentInstance,
+    Log,
+    Stop,
+    check_port,
+    format_table,
+    live_values,
+    main,
+    parse,
+    while_running,
+    write_configuration,
+)
 from scripts.frontend_requirements import development_requirements, requirements
 from scripts.pictures import zone_at_noon
 
@@ -112,6 +126,14 @@ def test_configuration_has_the_time_zone(tmp_path: Path) -> None:
     assert "  time_zone: Etc/GMT+5\n" in (tmp_path / "configuration.yaml").read_text()
 
 
+@pytest.mark.parametrize("zone", ["Mars/X", "Europe", "", "/etc/localtime", "../UTC"])
+def test_time_zone_must_exist(zone: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With another one, Home Assistant would start in recovery mode."""
+    with pytest.raises(SystemExit):
+        parse(["--time-zone", zone])
+    assert "is not a time zone" in capsys.readouterr().err
+
+
 def test_pictures_are_made_at_noon() -> None:
     """Whenever scripts/pictures runs, at most half an hour is missing."""
     for minutes in range(0, 24 * 60, 7):
@@ -139,7 +161,6 @@ async def test_component_uses_the_simulated_cloud(
     [
         ("2026-11-21 12:00:00.000 ERROR (MainThread) [homeassistant.setup] Setup failed", 1),
         ("Traceback (most recent call last):", 1),
-        ("2026-11-21 12:00:00.000 INFO (SyncWorker_1) [homeassistant.util.package] Attempting install of x==1", 1),
         ("2026-11-21 12:00:00.000 WARNING (MainThread) [a] the gateway answered ERROR", 0),
         ("2026-11-21 12:00:00.000 WARNING (MainThread) [custom_components.enphase_envoy.coordinator] HTTP 500", 1),
         (
@@ -150,10 +171,34 @@ async def test_component_uses_the_simulated_cloud(
     ],
 )
 def test_log_collects_errors(line: str, errors: int) -> None:
-    """Errors, tracebacks and installations are collected, other messages are not."""
+    """Errors, tracebacks, and warnings about the component are collected, other messages are not."""
     log = Log()
     log.add(line)
     assert len(log.errors) == errors
+
+
+def test_summary_of_the_log_has_the_kinds() -> None:
+    log = Log()
+    log.add("2026-11-21 12:00:00.000 ERROR (MainThread) [homeassistant.setup] Setup failed")
+    log.add("2026-11-21 12:00:00.000 WARNING (MainThread) [pyenphase.envoy] retry")
+    log.add("2026-11-21 12:00:00.000 WARNING (MainThread) [custom_components.enphase_envoy.coordinator] HTTP 500")
+    assert log.summary() == "1 errors, and 2 warnings about the component or pyenphase"
+
+
+async def test_recovery_mode_stops(tmp_path: Path) -> None:
+    """In recovery mode Home Assistant loads its own integration instead of the component."""
+    message = "Unable to set up core integrations. Activating recovery mode"
+    line = f"2026-11-21 12:00:00.000 WARNING (MainThread) [homeassistant.bootstrap] {message}"
+    child = Child("Home Assistant", (sys.executable, "-c", f"print({line!r})"), tmp_path / "log", Log().add)
+    with pytest.raises(Stop, match=message):
+        await while_running(asyncio.Event().wait(), {asyncio.create_task(child.run()): child})
+    await child.stop()
+
+
+async def test_home_assistant_installs_no_packages(tmp_path: Path) -> None:
+    """Those of another integration could replace the packages of the component."""
+    instance = DevelopmentInstance(parse(["--state", str(tmp_path)]))
+    assert "--skip-pip" in instance.home_assistant.command
 
 
 def test_requirements_include_dependencies_and_after_dependencies() -> None:
