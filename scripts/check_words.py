@@ -1,7 +1,7 @@
 """Reports words that do not belong in plain technical English, each with the words to use instead.
 
 Checked are comments, docstrings, identifiers and texts of log lines, exceptions and prints in Python files, all text of
-shell scripts, the English texts of the user interface, and prose in Markdown (code blocks are skipped).
+shell scripts and YAML files, the English texts of the user interface, and prose in Markdown (code blocks are skipped).
 
 A line is exempt from a word with a comment on the same line, `words: allow WORD` in Python and shell and
 `<!-- words: allow WORD -->` in Markdown. ALLOWED holds the exemptions for which a file has no place for a comment, or
@@ -21,7 +21,10 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 #: Everything that is checked when no path is given.
-DEFAULT_PATHS: Final = ("custom_components", "tests", "scripts", "README.md", "docs")
+DEFAULT_PATHS: Final = (
+    *("custom_components", "tests", "scripts", ".ci", ".github", "blueprints", "docs"),
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+)
 #: Files that must contain the words: this list, and the test of it.
 OWN_FILES: Final = ("scripts/check_words.py", "tests/tools/test_words.py")
 
@@ -80,6 +83,7 @@ class Exemption(NamedTuple):
 
 ALLOWED: Final = (
     Exemption(r".*/repairs\.py", "book", "name of a step: its translation key is stored in open dialogs"),
+    Exemption(r".*/quality_scale\.yaml", "owner", "name of a rule of Home Assistant"),
 )
 
 
@@ -153,7 +157,7 @@ def _texts(path: Path, source: str) -> Iterator[tuple[int, str]]:
         yield from _markdown(source)
     elif path.name == "en.json":
         yield from _translations(source)
-    elif source.startswith("#!"):
+    elif source.startswith("#!") or path.suffix in (".yaml", ".yml"):
         yield from enumerate(source.splitlines(), 1)
 
 

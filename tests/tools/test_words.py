@@ -62,8 +62,9 @@ def test_texts_of_the_user_interface_are_checked_without_names_of_entities(tmp_p
     assert found(tmp_path, "en.json", text) == [(7, "told")]
 
 
-def test_shell_scripts_are_checked(tmp_path: Path) -> None:
+def test_shell_scripts_and_yaml_are_checked(tmp_path: Path) -> None:
     assert found(tmp_path, "script", "#!/usr/bin/env bash\necho told\n") == [(2, "told")]
+    assert found(tmp_path, "blueprint.yaml", "blueprint:\n  name: told\n") == [(2, "told")]
 
 
 def test_each_finding_has_its_place_and_a_replacement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,3 +83,7 @@ def test_identifiers_are_split_into_words() -> None:
 
 def test_default_paths_exist() -> None:
     assert all((ROOT / path).exists() for path in DEFAULT_PATHS)
+
+
+def test_all_pages_at_the_root_are_checked() -> None:
+    assert {path.name for path in ROOT.glob("*.md")} <= set(DEFAULT_PATHS)
