@@ -99,7 +99,7 @@ def measure(options: argparse.Namespace, measured: Callable[[Case, Subject, int]
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="scripts/benchmark", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two systems, all entities, two rounds: under a minute")
+    parser.add_argument("--quick", action="store_true", help="two systems, all entities, two rounds: about a minute")
     parser.add_argument("--system", action="append", choices=SYSTEMS, help="only this system; may be repeated")
     parser.add_argument("--entities", choices=ENTITIES, help="enabled entities (default: both, one after the other)")
     parser.add_argument("--rounds", type=positive, metavar="N", help=f"runs of each (default: {ROUNDS})")

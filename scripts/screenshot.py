@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 import sys
@@ -43,6 +43,15 @@ def default_pages(devices: list[Json]) -> Iterator[tuple[str, str, str]]:
         yield "inverter", device_path(inverters[0]), device_name(inverters[0])
 
 
+def chosen_pages(
+    paths: Sequence[str], devices: list[Json], *, is_pressed: bool
+) -> Sequence[tuple[str, str, str | None]]:
+    """Return the pages with these paths, or the default ones: to press something, that of the integration alone."""
+    if paths:
+        return [(path.strip("/").replace("/", "-") or "start", path, None) for path in paths]
+    return [*default_pages(devices)][: 1 if is_pressed else None]
+
+
 def device_path(device: Json) -> str:
     """Return the path of a device's page."""
     return f"/config/devices/device/{device['id']}"
@@ -81,7 +90,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/screenshot", description=__doc__)
     parser.add_argument("paths", nargs="*", help="paths of other pages, such as /energy")
     parser.add_argument(
-        "--press", action="append", default=[], metavar="TEXT", help="click this on each page first; may be repeated"
+        "--press",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="click this first on each page, without paths on that of the integration alone; may be repeated",
     )
     parser.add_argument("--language", default="en", help="language of the pages (default: %(default)s)")
     parser.add_argument(
@@ -100,9 +113,7 @@ def main() -> int:
     except aiohttp.ClientError:
         print(f"screenshot: no answer from {address}: run scripts/develop first", file=sys.stderr)
         return 2
-    pages: list[tuple[str, str, str | None]] = [
-        (path.strip("/").replace("/", "-") or "start", path, None) for path in options.paths
-    ] or [*default_pages(devices)]
+    pages = chosen_pages(options.paths, devices, is_pressed=bool(options.press))
     try:
         with (
             running_browser() as browser,

@@ -1,4 +1,4 @@
-"""Functions of scripts/develop and scripts/pictures that need no Home Assistant."""
+"""Functions of scripts/develop, scripts/pictures and scripts/screenshot that need no Home Assistant."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ from scripts.develop import (
 )
 from scripts.frontend_requirements import development_requirements, requirements
 from scripts.pictures import zone_at_noon
+from scripts.screenshot import chosen_pages
 
 
 def entity(key: str, name: str | None, precision: int | None = None) -> dict[str, Any]:
@@ -132,6 +133,18 @@ def test_time_zone_must_exist(zone: str, capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         parse(["--time-zone", zone])
     assert "is not a time zone" in capsys.readouterr().err
+
+
+def test_buttons_are_pressed_on_the_page_of_the_integration_unless_paths_are_given() -> None:
+    """The pages of devices have other buttons."""
+    device = {"id": "1", "via_device_id": None, "name_by_user": None, "name": "Envoy 1234", "model": "IQ Gateway"}
+    names = [name for name, _, _ in chosen_pages([], [device], is_pressed=False)]
+    assert names == ["integration", "gateway"]
+    assert [name for name, _, _ in chosen_pages([], [device], is_pressed=True)] == ["integration"]
+    assert chosen_pages(["/energy", "/"], [device], is_pressed=True) == [
+        ("energy", "/energy", None),
+        ("start", "/", None),
+    ]
 
 
 def test_pictures_are_made_at_noon() -> None:
