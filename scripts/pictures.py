@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ import tempfile
 from zoneinfo import ZoneInfo
 
 import aiohttp
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Error, Page, TimeoutError as NotShownError
 
 from tests.end_to_end.array_page import empty_page, show_card
 
 from .browser import executable, logged_in, running_browser
-from .develop import free_port
+from .develop import Stop, check_port, free_port
 from .instance import DOMAIN, ROOT
 from .screenshot import default_pages, log_in_and_list_devices, open_page, press, save, settle
 
@@ -28,6 +28,10 @@ IMAGES = ROOT / "docs" / "images"
 START = "2026-06-21T{time}+02:00"
 #: Hour at which the pictures are made: time zones of whole hours reach it within half an hour.
 NOON = 12
+#: Port of the gateway, which is on a picture.
+GATEWAY_PORT = 8443
+#: Milliseconds within which the gateway's MAC address is found: half a minute after the set-up.
+MAC_WITHIN = 40_000
 #: First panel of the simulated states, and the step to the next.
 FIRST, STEP = 482243030000, 7
 
@@ -39,10 +43,19 @@ def zone_at_noon(now: datetime) -> str:
     return f"Etc/GMT{-ahead:+d}"
 
 
+def port_or_free(port: int) -> int:
+    """Return a port, or a free one if it is in use."""
+    try:
+        check_port(port, "the gateway", "--gateway-port")
+    except Stop:
+        return free_port()
+    return port
+
+
 @contextmanager
 def instance(folder: Path, zone: str) -> Iterator[str]:
     """Run a development instance without sources in the Energy dashboard, and yield its address."""
-    port, gateway_port = free_port(), free_port()
+    port, gateway_port = free_port(), port_or_free(GATEWAY_PORT)
     arguments = ["--state", str(folder), "--port", str(port), "--gateway-port", str(gateway_port), "--empty-dashboard"]
     start = START.format(time=datetime.now(ZoneInfo(zone)).strftime("%H:%M:%S"))
     with subprocess.Popen(
@@ -82,6 +95,9 @@ def pictures_of_pages(page: Page, pages: list[tuple[str, str, str]]) -> None:
     for name, path, text in pages:
         if name == "gateway":
             open_page(page, path, text)
+            with suppress(NotShownError):
+                page.get_by_text("MAC").first.wait_for(timeout=MAC_WITHIN)
+            settle(page)
             write(page.screenshot(), name)
     open_page(page, f"/config/integrations/integration/{DOMAIN}", "Envoy ")
     press(page, "Configure")

@@ -29,7 +29,7 @@ from scripts.develop import (
     write_configuration,
 )
 from scripts.frontend_requirements import development_requirements, requirements
-from scripts.pictures import zone_at_noon
+from scripts.pictures import port_or_free, zone_at_noon
 from scripts.screenshot import chosen_pages
 
 
@@ -145,6 +145,16 @@ def test_buttons_are_pressed_on_the_page_of_the_integration_unless_paths_are_giv
         ("energy", "/energy", None),
         ("start", "/", None),
     ]
+
+
+def test_port_on_a_picture_is_a_free_one_only_if_it_is_in_use(socket_enabled: None) -> None:
+    """The address of the gateway should be the same on the pictures of two runs."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert port_or_free(port) != port
+    assert port_or_free(port) == port
 
 
 def test_pictures_are_made_at_noon() -> None:
