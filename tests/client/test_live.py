@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 from homeassistant.helpers import entity_registry as er
-from pyenphase.const import ENDPOINT_URL_METERS_READINGS
+from pyenphase.const import ENDPOINT_URL_METERS_READINGS, URL_DEVICE_DATA, URL_TARIFF
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterData
 from pyenphase.models.system_consumption import EnvoySystemConsumption
@@ -27,7 +27,7 @@ from custom_components.enphase_envoy.energy.virtual_meters.house import HOUSE, H
 from custom_components.enphase_envoy.model.panels import COUNTS, PanelCounts
 from custom_components.enphase_envoy.model.snapshot import Address, Freshness, TimedValue
 from tests.helpers.integration import Installation, SetUp, entity_id
-from tests.simulator import Body, Held, Status
+from tests.simulator import Body, Held, Silent, Status
 from tests.simulator.faults import AllZeros, Change, Fault, Freeze, Replace, Stall
 from tests.simulator.weather import load
 
@@ -583,6 +583,51 @@ async def test_poll_is_not_delayed_by_live_power(live: Live) -> None:
         assert not reading.done()
         held.release()
         await reading
+
+
+@pytest.mark.parametrize(
+    ("profile", "path"),
+    [
+        ("full_battery", URL_LIVE_DATA_STATUS),
+        ("battery_total", URL_LIVE_DATA_STATUS),
+        ("three_phase", ENDPOINT_URL_METERS_READINGS),
+    ],
+)
+@pytest.mark.usefixtures("read_by_the_test")
+async def test_live_power_goes_on_when_the_answer_to_a_request_of_the_poll_is_lost(
+    live: Live, profile: str, path: str
+) -> None:
+    installation = await live(profile)
+    gateway = installation.coordinator.gateway
+    await events(installation, 8)
+    assert gateway.live.source == path
+    installation.gateway.clock.advance(601)
+    lost = installation.gateway.faults.add(path, Silent(), count=1)
+    poll = asyncio.create_task(installation.coordinator.async_refresh())
+    await asyncio.sleep(0.5)
+    assert lost.hits == 1
+    for _ in range(10):
+        await events(installation, 1)
+        assert gateway.live.source == path
+        assert gateway.live.report()["age"] == 0
+    await poll
+
+
+@pytest.mark.usefixtures("read_by_the_test")
+async def test_requests_of_the_poll_without_an_answer_leave_a_slot_to_live_power(live: Live) -> None:
+    installation = await live()
+    gateway = installation.coordinator.gateway
+    await events(installation)
+    installation.gateway.clock.advance(601)
+    paths = "/production.json", URL_DEVICE_DATA, URL_TARIFF
+    lost = [installation.gateway.faults.add(path, Silent(), count=1) for path in paths]
+    poll = asyncio.create_task(installation.coordinator.async_refresh())
+    await events(installation, 3)
+    for _ in range(8):
+        assert gateway.live.report()["age"] == 0
+        await events(installation, 1)
+    await poll
+    assert [fault.hits for fault in lost] == [1, 1, 1]
 
 
 async def test_poll_ends_the_pauses_of_live_power(live: Live) -> None:

@@ -413,8 +413,9 @@ class LivePower:
         if path == URL_METER_STREAM:
             frame = await self._streamed(self._stream, objects)
             return frame if self._is_new(path, frame) else None
-        if self._scheduler.is_requested(path):
-            # A second request would wait, in a slot, for the first one.
+        seconds = self._scheduler.seconds_requested(path)
+        if seconds is not None and seconds <= self._scheduler.timeouts.live:
+            # A second request would wait, in a slot, for the first one, whose answer may only be lost after that.
             raise GatewayBusyError
         document = await self._request(path)
         if path == URL_LIVE_DATA_STATUS:

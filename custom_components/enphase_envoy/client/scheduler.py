@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 import logging
@@ -62,12 +62,17 @@ class RequestScheduler:
         self.endpoints = Endpoints()
         self.slots = Slots(SLOTS)
         #: The one slot that slow endpoints may occupy.
-        self.slow_slot = asyncio.Semaphore(1)
+        self.slow_slot = Slots(1)
         #: Held while an endpoint is requested. A request that waits for it occupies a slot.
-        self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: Since when.
+        self._requested_at: dict[str, float] = {}
         #: Requests under way, and those of them that outlast their cycle's timeout.
         self._tasks: set[asyncio.Task[bool]] = set()
         self._late: dict[str, asyncio.Task[bool]] = {}
+        #: Limits of requests that last too long in a slot that is not the slow one, and urgent requests that wait.
+        self._outlasting: list[asyncio.Timeout] = []
+        self._urgent = 0
         self.is_closed = False
 
     @property
@@ -77,7 +82,22 @@ class RequestScheduler:
 
     def is_requested(self, path: str) -> bool:
         """Return whether a request to an endpoint is under way."""
-        return path in self._late or self.locks[path].locked()
+        return path in self._late or self._locks[path].locked()
+
+    def seconds_requested(self, path: str) -> float | None:
+        """Return for how long an endpoint has been requested; None where it is not, or its request waits for a slot."""
+        started = self._requested_at.get(path)
+        return None if started is None else self.clock() - started
+
+    @asynccontextmanager
+    async def requesting(self, path: str) -> AsyncIterator[None]:
+        """Wait until an endpoint is not requested, and note that it is."""
+        async with self._locks[path]:
+            self._requested_at[path] = self.clock()
+            try:
+                yield
+            finally:
+                del self._requested_at[path]
 
     def is_failing(self, path: str) -> bool:
         """Return whether an endpoint did not answer, or not usably; absence aside."""
@@ -106,16 +126,63 @@ class RequestScheduler:
             await asyncio.wait([self._late[path]])
 
     @asynccontextmanager
+    async def limited(self, seconds: float) -> AsyncIterator[None]:
+        """Let a request last longer than some seconds only in the slow slot, or while no urgent one waits for its slot.
+
+        Two requests without an answer would occupy all slots. Raises TimeoutError.
+        """
+        loop, is_slow = asyncio.get_running_loop(), False
+
+        def outlast() -> None:
+            nonlocal is_slow
+            if is_slow := self.slow_slot.take():
+                return
+            self._outlasting.append(limit)
+            if self._urgent:
+                self._give_up()
+
+        timer = loop.call_later(seconds, outlast)
+        try:
+            async with asyncio.timeout(None) as limit:
+                yield
+        finally:
+            timer.cancel()
+            if is_slow:
+                self.slow_slot.release()
+            if limit in self._outlasting:
+                self._outlasting.remove(limit)
+
+    def _give_up(self) -> None:
+        """End a request that lasts too long beside the one in the slow slot."""
+        if self._outlasting:
+            self._outlasting.pop().reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def _occupy(self, *, urgent: bool) -> AsyncIterator[None]:
+        """Occupy a slot, and end a request for an urgent one if necessary."""
+        async with AsyncExitStack() as stack:
+            self._urgent += urgent
+            try:
+                if urgent and self.slots.are_occupied:
+                    self._give_up()
+                await stack.enter_async_context(self.slots.occupy(urgent=urgent))
+            finally:
+                self._urgent -= urgent
+            yield
+
+    @asynccontextmanager
     async def slot(self, path: str, *, urgent: bool = False) -> AsyncIterator[None]:
         """Occupy a slot for a request outside of any cycle; an urgent one comes before those that wait.
 
-        Raises GatewayBusyError when none gets free in time, or when the scheduler is closed.
+        It does not wait for a request to the same endpoint whose answer may be lost. Raises GatewayBusyError when no
+        slot gets free in time, or when the scheduler is closed.
         """
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self.timeouts.slot):
-                    await stack.enter_async_context(self.slots.occupy(urgent=urgent))
-                    await stack.enter_async_context(self.locks[path])
+                    await stack.enter_async_context(self._occupy(urgent=urgent))
+                    if not (urgent and (self.seconds_requested(path) or 0) > self.timeouts.live):
+                        await stack.enter_async_context(self.requesting(path))
             except TimeoutError:
                 raise GatewayBusyError from None
             if self.is_closed:
@@ -124,7 +191,7 @@ class RequestScheduler:
 
     async def check_reachable(self) -> None:
         """Request what needs no authentication, within the slot of a request that failed. Raises what aiohttp does."""
-        async with self.locks[URL_INFO]:
+        async with self.requesting(URL_INFO):
             await self.transport.check_reachable()
 
     def keep_late(self, path: str, task: asyncio.Task[bool]) -> None:
@@ -143,7 +210,7 @@ class RequestScheduler:
         started = self.clock()
         status, body, failure = None, "", None
         try:
-            async with self.slots.occupy(), self.locks[path]:
+            async with self.slots.occupy(), self.requesting(path):
                 if self.is_closed:
                     return RawResponse(None, "", FailureKind.UNREACHABLE.value, None, unreachable=True)
                 document = await self.transport.get(path)
@@ -185,7 +252,7 @@ class PollCycle:
         """
         paths = [path for path in paths if path not in self.requested and path not in self._scheduler.late]
         paths.sort(key=lambda path: (self._scheduler.endpoints[path].duration, path))
-        tasks = {self._scheduler.start(self._request(path)): path for path in paths}
+        tasks = {self._scheduler.start(self._request(path, seconds)): path for path in paths}
         self.requested.update(paths)
         if not tasks:
             return {}
@@ -211,18 +278,23 @@ class PollCycle:
             self._scheduler.keep_late(path, task)
         return late
 
-    async def _request(self, path: str) -> bool:
-        """Request an endpoint once, store the answer, and return whether it is usable."""
-        endpoint = self._scheduler.endpoints[path]
+    async def _request(self, path: str, seconds: float | None) -> bool:
+        """Request an endpoint once, store the answer, and return whether it is usable.
+
+        A cycle that waits for all answers, without `seconds`, has nothing to show without them.
+        """
+        endpoint, timeouts = self._scheduler.endpoints[path], self._scheduler.timeouts
+        is_limited = seconds is not None and not endpoint.is_slow
         try:
-            slow = self._scheduler.slow_slot if endpoint.is_slow else nullcontext()
-            async with slow, self._scheduler.slots.occupy(), self._scheduler.locks[path]:
+            slow = self._scheduler.slow_slot.occupy() if endpoint.is_slow else nullcontext()
+            async with slow, self._scheduler.slots.occupy(), self._scheduler.requesting(path):
                 if self.unreachable or self._scheduler.is_closed:
                     endpoint.fail(Failure(FailureKind.UNREACHABLE))
                     return False
                 endpoint.requested_at = self._scheduler.clock()
                 try:
-                    result, connected = await self._read(path)
+                    limit = self._scheduler.limited(timeouts.poll) if is_limited else nullcontext()
+                    result, connected = await self._read(path, limit)
                 except Exception as err:
                     _LOGGER.debug("%s: unexpected error", path, exc_info=True)
                     result, connected = Failure(FailureKind.NETWORK, type(err).__name__), True
@@ -239,10 +311,11 @@ class PollCycle:
             self.answered.add(path)
         return is_usable
 
-    async def _read(self, path: str) -> tuple[Document | Failure, bool]:
+    async def _read(self, path: str, limit: AbstractAsyncContextManager[None]) -> tuple[Document | Failure, bool]:
         """Make a request, read the answer to its end, and return it and whether there was a connection."""
         try:
-            return await self._scheduler.transport.get(path), True
+            async with limit:
+                return await self._scheduler.transport.get(path), True
         except EnvoyAuthenticationRequired:
             self.unauthorized = True
             return Failure(FailureKind.UNAUTHORIZED), True

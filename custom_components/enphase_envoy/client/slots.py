@@ -14,17 +14,27 @@ class Slots:
         self._free = count
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def are_occupied(self) -> bool:
+        """Whether none is free."""
+        return not self._free
+
     @asynccontextmanager
     async def occupy(self, *, urgent: bool = False) -> AsyncIterator[None]:
         """Occupy a slot; an urgent request is given the next one that gets free."""
-        if self._free:
-            self._free -= 1
-        else:
+        if not self.take():
             await self._wait(urgent=urgent)
         try:
             yield
         finally:
-            self._release()
+            self.release()
+
+    def take(self) -> bool:
+        """Occupy a slot until `release`, if one is free; return whether it was."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
 
     async def _wait(self, *, urgent: bool) -> None:
         future = asyncio.get_running_loop().create_future()
@@ -34,10 +44,11 @@ class Slots:
         except asyncio.CancelledError:
             if not future.cancelled():
                 # It was given a slot before it was cancelled.
-                self._release()
+                self.release()
             raise
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Pass the slot on to the next request, or leave it free."""
         while self._waiting:
             if not (future := self._waiting.popleft()).done():
                 future.set_result(None)
