@@ -240,8 +240,16 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         if self.is_closed or (self._reading_live and not self._reading_live.done()):
             return
         self._reading_live = self.config_entry.async_create_background_task(
-            self.hass, self.gateway.read_live(), f"{self.name} live power"
+            self.hass, self._async_read_live(), f"{self.name} live power"
         )
+
+    async def _async_read_live(self) -> None:
+        live = self.gateway.live
+        await self.gateway.read_live()
+        if live.source is None and live.is_denied and not self.is_closed:
+            # The session or the token ended: a poll logs in again, once for each time.
+            live.is_denied = False
+            await self.async_request_refresh()
 
     # Writing
 

@@ -793,11 +793,71 @@ async def test_power_is_right_within_one_interval_of_a_new_token(live: Live) -> 
     installation = await live()
     await frames(installation)
     installation.gateway.revoke(installation.entry.data["token"])
-    await frames(installation, 6)
-    assert installation.coordinator.gateway.live.source is None
-    await installation.poll()
-    await frames(installation, 1)
+    # The next poll is due in half a minute.
+    await frames(installation, 2)
     assert live_at(installation) == installation.gateway.clock.now
+
+
+@pytest.mark.usefixtures("cloud")
+async def test_one_poll_is_made_early_while_the_gateway_denies_access(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    with installation.gateway.fault("*", Status(401)):
+        await frames(installation, 5)
+        assert requests(installation, "/info") == 1
+
+
+@pytest.mark.parametrize("fault", [Status(503), Silent()], ids=repr)
+@pytest.mark.usefixtures("read_by_the_test")
+async def test_power_is_right_within_seconds_of_the_end_of_a_restart(live: Live, fault: Fault) -> None:
+    installation = await live()
+    await events(installation)
+    with installation.gateway.fault("*", fault):
+        await events(installation, 80)
+    # No poll succeeded meanwhile.
+    await events(installation, 2)
+    assert installation.coordinator.gateway.live.report()["age"] == 0
+
+
+async def test_old_values_after_a_restart_are_not_fresh(live: Live) -> None:
+    installation = await live()
+    await frames(installation)
+    document = json.loads((await installation.coordinator.gateway.envoy.get(URL_LIVE_DATA_STATUS)).text)
+    # The values shortly before the restart, which differ from the last ones that were read.
+    document["meters"]["last_update"] += 3
+    with installation.gateway.fault("*", Status(503)):
+        await frames(installation, 60)
+    await installation.poll()
+    with (
+        installation.gateway.fault(URL_LIVE_DATA_STATUS, Body(json.dumps(document))),
+        installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, Status(503)),
+        installation.gateway.fault(URL_METER_STREAM, Status(503)),
+    ):
+        for _ in range(8):
+            await frames(installation, 1)
+            assert installation.coordinator.gateway.live.source is None
+
+
+async def test_source_that_fails_again_and_again_pauses_for_longer_and_is_logged_once(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    installation = await live()
+    await frames(installation)
+    caplog.clear()
+    for _ in range(60):
+        installation.gateway.faults.add(URL_LIVE_DATA_STATUS, Status(503), count=1)
+        await frames(installation, 2)
+    messages = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    assert [message for message in messages if message.startswith("live power")] == [
+        "live power from /ivp/livedata/status fails (HTTP 503)",
+        "live power is read from /ivp/meters/readings",
+    ]
+    assert installation.coordinator.gateway.live._attempts[URL_LIVE_DATA_STATUS].backoff.pause >= 160
+    installation.gateway.faults.clear()
+    caplog.clear()
+    await frames(installation, 96)
+    assert installation.coordinator.gateway.live.source == URL_LIVE_DATA_STATUS
+    assert "live power is read from /ivp/livedata/status" in caplog.text
 
 
 def stream_of(read: Callable[[], Awaitable[object]]) -> MeterStream:
@@ -882,7 +942,7 @@ async def test_source_in_use_goes_on_while_a_better_one_is_probed(live: Live, in
 async def test_nothing_is_opened_after_live_power_is_closed(streaming: Installation) -> None:
     gateway = streaming.coordinator.gateway
     # The readings pause, so that the stream is the next source after the status.
-    gateway.live._resume_at[ENDPOINT_URL_METERS_READINGS] = float("inf")
+    gateway.live._attempts[ENDPOINT_URL_METERS_READINGS].resume_at = float("inf")
     held = Held()
     with streaming.gateway.fault(URL_LIVE_DATA_STATUS, held):
         reading = asyncio.create_task(gateway.read_live())

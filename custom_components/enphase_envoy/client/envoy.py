@@ -178,6 +178,8 @@ class LibraryEnvoy(Envoy):
                 middlewares=(self.auth.auth,) if self.auth.auth else None,
                 allow_redirects=False,
             ) as response:
+                if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                    raise EnvoyAuthenticationRequired(f"{path}: HTTP {response.status}")
                 if response.status != HTTPStatus.OK:
                     raise OSError(f"HTTP {response.status}")
                 if response.headers.get(CONTENT_ENCODING, "identity") != "identity":

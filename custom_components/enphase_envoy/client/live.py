@@ -6,7 +6,7 @@ own freshness: an object that only a frame contains is never created, and counte
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 import logging
@@ -20,7 +20,7 @@ from pyenphase.const import (
     URL_PRODUCTION,
     URL_PRODUCTION_JSON,
 )
-from pyenphase.exceptions import EnvoyClientClosedError, EnvoyError
+from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyClientClosedError, EnvoyError
 from pyenphase.json import json_loads
 from pyenphase.models.enpower import EnvoyEnpower
 from pyenphase.models.generator import EnvoyGenerator
@@ -45,9 +45,15 @@ _LOGGER: Final = logging.getLogger(__name__)
 _ENABLE_AGAIN: Final = 60.0
 #: Seconds that the time of the values may stand still.
 _FROZEN_AFTER: Final = 15.0
-#: Seconds that a source is left alone after a failure, and at most.
+#: Seconds that a source is left alone after a failure, and at most; the last one that had values is the first to have
+#: them again after an outage or a restart, and is left alone for less while there is no other.
 _FIRST_PAUSE: Final = 5.0
 _LONGEST_PAUSE: Final = 300.0
+_LONGEST_PAUSE_OF_LAST: Final = 10.0
+#: Seconds of success after which a failure is over.
+_STEADY: Final = 60.0
+#: Frames that diagnostics contain.
+_REPORTED: Final = 5
 #: Watts above which a reading is invalid.
 _IMPLAUSIBLE: Final = 1e7
 
@@ -108,6 +114,8 @@ class Frame:
     values: Values
     #: The time of the values as the gateway reports it, or the values themselves: it changes with them.
     measured: object
+    #: The same in seconds, where the gateway reports it.
+    time: float | None = None
     #: When it was received, on the clock of the polls; None for now. The last event of a stream may be older.
     received_at: float | None = None
 
@@ -133,7 +141,8 @@ def status_frame(document: dict[str, Any], objects: Objects) -> Frame:
         if is_number(percent := meters.get(key)) and 0 <= percent <= 100:  # noqa: PLR2004
             values[address] = {"state_of_charge": percent}
     values |= _relays(meters, objects)
-    return Frame(values, meters["last_update"])
+    # A time that is missing costs nothing else: the values change as well.
+    return Frame(values, time, time) if is_number(time := meters.get("last_update")) else Frame(values, meters)
 
 
 def _own_values(document: dict[str, Any], values: Values) -> Values:
@@ -156,12 +165,13 @@ def _relays(meters: dict[str, Any], objects: Objects) -> Values:
     A poll distinguishes more positions, such as `open synchronizing`.
     """
     values: Values = {}
-    for key, address, kind, field in _RELAYS:
+    for key, address, kind, name in _RELAYS:
         position = {0: "open", 1: "closed"}.get(meters.get(key, -1))
         timed = objects.get(address)
-        polled = is_closed(getattr(timed.value, field)) if timed and isinstance(timed.value, kind) else None
-        if position and timed and polled is not is_closed(position):
-            values[address] = {field: position}
+        if position is None or timed is None or not isinstance(timed.value, kind):
+            continue
+        if is_closed(getattr(timed.value, name)) is not is_closed(position):
+            values[address] = {name: position}
     return values
 
 
@@ -172,12 +182,14 @@ def readings_frame(document: list[dict[str, Any]], objects: Objects) -> Frame:
     """
     readings = {str(reading.get("eid")): reading for reading in document}
     values: Values = {}
+    used: list[dict[str, Any]] = []
     measured: list[object] = []
     total = 0.0
     for ct_type, meter in _meters(objects):
         if (reading := readings.get(str(meter.eid))) is None:
             continue
         # A time that is missing costs nothing else: the values change as well.
+        used.append(reading)
         measured.append(reading.get("timestamp") or reading.get("activePower"))
         channels = zip(_PHASES, reading.get("channels") or (), strict=False)
         for phase, part in (("", reading), *((phase, channel) for (phase, _), channel in channels)):
@@ -190,7 +202,8 @@ def readings_frame(document: list[dict[str, Any]], objects: Objects) -> Frame:
     if not total:
         raise LiveError("all values are zero")
     _add_consumption(values)
-    return Frame(values, tuple(measured))
+    times = [time for reading in used if is_number(time := reading.get("timestamp"))]
+    return Frame(values, tuple(measured), min(times) if len(times) == len(used) else None)
 
 
 def event_frame(document: dict[str, dict[str, dict[str, Any]]], objects: Objects) -> Frame:
@@ -279,6 +292,30 @@ def _watts(part: Mapping[str, Any], key: str, divisor: int) -> int | None:
     return round(value / divisor) if is_number(value) and abs(value / divisor) < _IMPLAUSIBLE else None
 
 
+@dataclass(slots=True)
+class _Measured:
+    """What the values of a source were measured at last."""
+
+    measured: object
+    time: float | None
+    #: When this was read first, and last.
+    since: float
+    read_at: float
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """When to try a source again."""
+
+    backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_PAUSE, _LONGEST_PAUSE))
+    failed_at: float = float("-inf")
+    resume_at: float = float("-inf")
+    #: Since when it has had values; None after a failure.
+    works_since: float | None = None
+    #: It failed, and has not had values for long since.
+    is_failing: bool = False
+
+
 class _Shown(NamedTuple):
     """An object that was returned, and what it is made of."""
 
@@ -305,11 +342,14 @@ class LivePower:
         self.source: str | None = None
         #: Why each source that was tried can't be used.
         self.failures: dict[str, str] = {}
-        self._backoffs = {path: Backoff(_FIRST_PAUSE, _LONGEST_PAUSE) for path in self.sources}
-        self._resume_at = dict.fromkeys(self.sources, float("-inf"))
+        #: Whether the gateway denied access to the source in use.
+        self.is_denied = False
+        self._attempts = {path: _Attempts() for path in self.sources}
+        #: The last source in use, and the one that the log names.
+        self._last: str | None = None
+        self._logged: str | None = None
         self._enabled_at = float("-inf")
-        #: The time that the values last had, by source, and since when.
-        self._measured: dict[str, tuple[object, float]] = {}
+        self._measured: dict[str, _Measured] = {}
         self._open_stream = partial(envoy.stream, URL_METER_STREAM)
         self._stream = MeterStream(self._open_stream, self._clock)
         #: Held during a request, so that probing occupies no second slot.
@@ -326,7 +366,8 @@ class LivePower:
     def retry(self) -> None:
         """End all pauses while there is no source, because a poll succeeded; the next failure pauses for longer."""
         if self.source is None:
-            self._resume_at = dict.fromkeys(self.sources, float("-inf"))
+            for attempts in self._attempts.values():
+                attempts.resume_at = float("-inf")
 
     async def find(self) -> str | None:
         """Return the path of the best source with usable values, without objects of polls; None without one."""
@@ -359,7 +400,7 @@ class LivePower:
             if better := task.result():
                 self._succeed(better)
         better_ones = self.sources[: self.sources.index(self.source)] if self.source else ()
-        if any(self._clock() >= self._resume_at[path] for path in better_ones) and not self._probing:
+        if any(self._is_due(path) for path in better_ones) and not self._probing:
             # It may take long, and the source in use goes on meanwhile.
             self._probing = asyncio.create_task(self._probe(better_ones, objects))
         path, frame = await self._first_of(self.sources[len(better_ones) :], objects)
@@ -377,7 +418,7 @@ class LivePower:
     async def _first_of(self, paths: Iterable[str], objects: Objects) -> tuple[str | None, Frame | None]:
         """Return the first source that works, and its frame if it is new; no source where the gateway has no time."""
         for path in paths:
-            if self._clock() < self._resume_at[path]:
+            if not self._is_due(path):
                 continue
             try:
                 return path, await self._read(path, objects)
@@ -387,11 +428,19 @@ class LivePower:
                 is_absent = isinstance(err, aiohttp.ClientConnectorError) and not isinstance(
                     err, aiohttp.ClientSSLError
                 )
-                self._fail(path, description(err), is_absent=is_absent)
+                self._fail(path, err, is_absent=is_absent)
                 if is_absent:
                     # So are the other sources.
                     break
         return None, None
+
+    def _is_due(self, path: str) -> bool:
+        """Return whether a source does not pause after a failure."""
+        attempts = self._attempts[path]
+        is_last = path == self._last and self.source is None
+        return self._clock() >= min(
+            attempts.resume_at, attempts.failed_at + _LONGEST_PAUSE_OF_LAST if is_last else float("inf")
+        )
 
     def _keep(self, frame: Frame) -> Iterable[Address]:
         """Keep a frame, and return the addresses whose values, or whose age, it changes."""
@@ -436,15 +485,20 @@ class LivePower:
 
     def _is_new(self, path: str, frame: Frame) -> bool:
         """Return whether the values are others than before. Raises LiveError when they stand still for too long."""
-        now = self._clock()
-        measured, since = self._measured.get(path, (None, now))
-        if frame.measured == measured:
-            if now - since > max(_FROZEN_AFTER, 2 * self.interval):
+        now, pause = self._clock(), max(_FROZEN_AFTER, 2 * self.interval)
+        last = self._measured.get(path)
+        if last and frame.measured == last.measured:
+            last.read_at = now
+            if now - last.since > pause:
                 raise LiveError("the values stand still")
             return False
-        self._measured[path] = frame.measured, now
-        # The first values may be those of a stream that stands still.
-        return measured is not None
+        self._measured[path] = _Measured(frame.measured, frame.time, now, now)
+        if last is None:
+            # The first values may be those of a stream that stands still.
+            return False
+        # So may others after an interruption, such as a restart, unless their time has passed as well.
+        has_passed = frame.time and last.time and frame.time - last.time > now - last.since - _FROZEN_AFTER
+        return bool(has_passed) or now - last.read_at <= pause
 
     async def _enable(self) -> None:
         """Enable the stream, at most once a minute. Raises LiveError when it was just enabled, and in vain."""
@@ -470,26 +524,41 @@ class LivePower:
             raise LiveError("too large")
         return json_loads(path, document.body)
 
-    def _fail(self, path: str, reason: str, *, is_absent: bool) -> None:
+    def _fail(self, path: str, err: Exception, *, is_absent: bool) -> None:
         if self._is_closed:
             return
+        attempts, now = self._attempts[path], self._clock()
         if not is_absent:
             # A gateway that can't be connected to needs no rest: its values are right soon after it is back.
-            self._resume_at[path] = self._clock() + self._backoffs[path].fail()
-        self.failures[path] = reason
+            attempts.failed_at, attempts.resume_at = now, now + attempts.backoff.fail()
+        self.failures[path] = description(err)
         if path == URL_METER_STREAM:
             self._stream.close()
         if self.source == path:
             self.source = None
-            _LOGGER.warning("%s: live power from %s fails (%s)", self._envoy.host, path, reason)
+            if not attempts.is_failing:
+                self._logged = None
+                self.is_denied = isinstance(err, EnvoyAuthenticationRequired)
+                _LOGGER.warning("%s: live power from %s fails (%s)", self._envoy.host, path, self.failures[path])
+            attempts.is_failing = True
+        attempts.works_since = None
 
     def _succeed(self, path: str) -> None:
-        self._backoffs[path].reset()
+        attempts, now = self._attempts[path], self._clock()
+        if attempts.works_since is None:
+            attempts.works_since = now
+        if now - attempts.works_since >= _STEADY:
+            # A source that fails again and again pauses for longer and longer.
+            attempts.backoff.reset()
+            attempts.is_failing = False
         self.failures.pop(path, None)
         if self.source != path:
             if path != URL_METER_STREAM:
                 self._stream.close()
-            self.source = path
+            self.source = self._last = path
+            self.is_denied = False
+        if self._logged != path and not attempts.is_failing:
+            self._logged = path
             _LOGGER.info("%s: live power is read from %s", self._envoy.host, path)
 
     def close(self) -> None:
