@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 from homeassistant.helpers import entity_registry as er
-from pyenphase.const import ENDPOINT_URL_METERS_READINGS, URL_DEVICE_DATA, URL_TARIFF
+from pyenphase.const import ENDPOINT_URL_METERS_READINGS, URL_DEVICE_DATA, URL_ENSEMBLE_INVENTORY, URL_TARIFF
 from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterData
 from pyenphase.models.system_consumption import EnvoySystemConsumption
@@ -319,6 +319,43 @@ async def test_grid_and_generator_relays_are_live(live: Live) -> None:
     await frames(installation, 1)
     assert position(("enpower",), "mains_oper_state") == "closed"
     assert position(("generator",), "oper_state") == "open"
+
+
+async def test_relay_and_charge_stay_as_they_are_when_another_source_takes_over(live: Live) -> None:
+    installation = await live()
+    house = installation.gateway.house
+    inventory = installation.coordinator.gateway._scheduler.endpoints[URL_ENSEMBLE_INVENTORY]
+    grid = entity_id(installation.hass, "binary_sensor", "202226050419_mains_oper_state")
+    # The inventory was just read: its next turn is in two minutes.
+    await installation.poll_all()
+    await frames(installation)
+    house.grid.closed = house.grid.wanted = False
+    house.reconsider()
+    await frames(installation, 1)
+    assert installation.states()[grid] == "off"
+    read_at = inventory.requested_at
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(503)):
+        for _ in range(13):
+            await frames(installation, 1)
+            assert installation.states()[grid] == "off"
+        assert inventory.requested_at > read_at
+
+
+async def test_field_that_every_second_frame_lacks_keeps_its_last_value(live: Live) -> None:
+    installation = await live()
+    address = ("system_net_consumption",)
+    await frames(installation)
+    document = json.loads((await installation.coordinator.gateway.envoy.get(URL_LIVE_DATA_STATUS)).text)
+    for count in range(1, 8):
+        document["meters"]["last_update"] += 5
+        document["meters"]["grid"]["agg_p_mw"] = 4_000_000 if count % 2 else None
+        with installation.gateway.fault(URL_LIVE_DATA_STATUS, Body(json.dumps(document))):
+            await frames(installation, 1)
+        timed = installation.coordinator.data.objects[address]
+        assert isinstance(timed.value, EnvoySystemConsumption)
+        assert timed.value.watts_now == 4000
+        age = installation.gateway.clock.now - timed.field_freshness["watts_now"].updated_at
+        assert age == (0 if count % 2 else 5)
 
 
 async def test_sensor_shows_the_source(live: Live) -> None:

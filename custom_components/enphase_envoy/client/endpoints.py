@@ -196,6 +196,10 @@ class Endpoint:
         is_failing = self.failure and not (self.is_absent and self.good is None)
         return elapsed >= (self.backoff.pause if is_failing else self.period) - slack
 
+    def make_due(self, now: float) -> None:
+        """Have it requested in the next poll, unless it pauses after failures."""
+        self.requested_at = min(self.requested_at, now - self.period)
+
     def accept(self, document: Document) -> bool:
         """Store an answer as the latest document, if it is usable."""
         if document.status != HTTPStatus.OK:

@@ -25,9 +25,17 @@ from .auth import Credentials
 from .endpoints import Document, Failure, FailureKind
 from .envoy import PARSE_ERRORS, Discovery, LibraryEnvoy
 from .errors import GatewayBusyError, GatewayError, Reason
-from .live import LivePower
+from .live import RELAYS, LivePower
 from .parser import DocumentParser
-from .paths import ALL_PATHS, COUNTER_PATHS, FED_BY, INVENTORY_PERIOD_WITH_BATTERIES, UNHURRIED, URL_INFO
+from .paths import (
+    ALL_PATHS,
+    COUNTER_PATHS,
+    FED_BY,
+    INVENTORY_PERIOD_WITH_BATTERIES,
+    UNHURRIED,
+    URL_INFO,
+    URL_LIVE_DATA_STATUS,
+)
 from .persistence import ClockPair
 from .probe import ProbeSchedule
 from .scheduler import PollCycle, RawResponse, RequestScheduler
@@ -279,7 +287,13 @@ class Gateway:
         """Read live power once, and notify the listeners of the objects that it changed."""
         if self.is_closed:
             return
-        if (changed := await self.live.read(self._parser.cache.objects)) is not None and not self.is_closed:
+        source = self.live.source
+        changed = await self.live.read(self._parser.cache.objects)
+        if source == URL_LIVE_DATA_STATUS and self.live.source != source:
+            # No other source has the relays, and polls read them rarely.
+            for field, *_ in RELAYS:
+                self._scheduler.endpoints[FED_BY[field]].make_due(self.clock())
+        if changed is not None and not self.is_closed:
             for listener in list(self._listeners):
                 listener(changed)
 

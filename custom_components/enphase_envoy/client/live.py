@@ -79,6 +79,8 @@ _RELAYS: Final = (
     ("main_relay_state", ("enpower",), EnvoyEnpower, "mains_oper_state"),
     ("gen_relay_state", ("generator",), EnvoyGenerator, "oper_state"),
 )
+#: Where these are.
+RELAYS: Final = tuple(address for _, address, _, _ in _RELAYS)
 #: Objects that only frames contain, each with the field of the hardware without which it is not shown.
 _OWN: Final[Mapping[Address, tuple[type, str]]] = {
     LIVE_BATTERY: (LiveBattery, "encharge_power"),
@@ -160,18 +162,17 @@ def _own_values(document: dict[str, Any], values: Values) -> Values:
 
 
 def _relays(meters: dict[str, Any], objects: Objects) -> Values:
-    """Return the positions of the relays of grid and generator that are others than in the last poll.
+    """Return the positions of the relays of grid and generator.
 
-    A poll distinguishes more positions, such as `open synchronizing`.
+    A poll distinguishes more positions, such as `open synchronizing`: its word stands unless it is another position.
     """
     values: Values = {}
     for key, address, kind, name in _RELAYS:
         position = {0: "open", 1: "closed"}.get(meters.get(key, -1))
         timed = objects.get(address)
-        if position is None or timed is None or not isinstance(timed.value, kind):
-            continue
-        if is_closed(getattr(timed.value, name)) is not is_closed(position):
-            values[address] = {name: position}
+        if position and timed and isinstance(timed.value, kind):
+            polled = getattr(timed.value, name)
+            values[address] = {name: polled if is_closed(polled) is is_closed(position) else position}
     return values
 
 
@@ -278,6 +279,10 @@ def _put_power(values: Values, report: str | None, ct_type: CtType, phase: str, 
     values[_meter(ct_type, phase)] = {"active_power": watts}
 
 
+def _names(values: Values) -> dict[Address, list[str]]:
+    return {address: [*fields] for address, fields in values.items()}
+
+
 def _report(name: str, phase: str) -> Address:
     return (f"{name}_phases", phase) if phase else (name,)
 
@@ -316,12 +321,20 @@ class _Attempts:
     is_failing: bool = False
 
 
+class _Field(NamedTuple):
+    """A value of a frame."""
+
+    value: Any
+    freshness: Freshness
+    #: That of the object of a poll at that time: another one when its document was read again since.
+    polled: Freshness | None
+
+
 class _Shown(NamedTuple):
     """An object that was returned, and what it is made of."""
 
     polled: TimedValue | None
-    values: dict[str, Any]
-    freshness: Freshness
+    fields: dict[str, _Field]
     timed: TimedValue
 
 
@@ -357,7 +370,9 @@ class LivePower:
         #: Reads the sources that are better than the one in use; returns the path of one with new values.
         self._probing: asyncio.Task[str | None] | None = None
         self._is_closed = False
+        #: The last frame, and of each field the last value: a frame may lack some, and each source has its own.
         self._values: Values = {}
+        self._fields: dict[Address, dict[str, _Field]] = {}
         self._freshness = Freshness(float("-inf"))
         #: The objects that were returned last, each with the object of a poll and the values that it is made of.
         self._shown: dict[Address, _Shown] = {}
@@ -407,7 +422,7 @@ class LivePower:
         changed: set[Address] | None = None
         if path and frame and not self._is_closed:
             self._succeed(path)
-            changed = {address for address in self._keep(frame) if address in objects or address in _OWN}
+            changed = {address for address in self._keep(frame, objects) if address in objects or address in _OWN}
         is_shown = self._source.value == LiveSource(NAMES[self.source])
         return changed if is_shown else (changed or set()) | {SOURCE}
 
@@ -442,16 +457,26 @@ class LivePower:
             attempts.resume_at, attempts.failed_at + _LONGEST_PAUSE_OF_LAST if is_last else float("inf")
         )
 
-    def _keep(self, frame: Frame) -> Iterable[Address]:
+    def _keep(self, frame: Frame, objects: Objects) -> set[Address]:
         """Keep a frame, and return the addresses whose values, or whose age, it changes."""
-        values, self._values, was_current = self._values, frame.values, self.is_current
+        last, self._values, was_current = self._values, frame.values, self.is_current
         at = self._clock() if frame.received_at is None else frame.received_at
-        if was_current and values.keys() == frame.values.keys():
+        changed = {address for address, fields in frame.values.items() if fields != last.get(address)}
+        if was_current and _names(last) == _names(frame.values):
             # Where the values are the same, the object stays the same too, and is as fresh as the others.
             self._freshness.updated_at = at
-            return [address for address, fields in frame.values.items() if fields != values[address]]
-        self._freshness = Freshness(at)
-        return {**values, **frame.values}
+        else:
+            self._freshness = Freshness(at)
+            changed = {*last, *frame.values}
+        for address, fields in frame.values.items():
+            polled = objects[address].freshness if address in objects else None
+            new = {name: _Field(value, self._freshness, polled) for name, value in fields.items()}
+            self._fields[address] = self._fields.get(address, {}) | new
+        for address in _OWN.keys() & self._fields.keys() - frame.values.keys():
+            if not any(self._is_recent(field.freshness) for field in self._fields[address].values()):
+                del self._fields[address]
+                changed.add(address)
+        return changed
 
     async def _read(self, path: str, objects: Objects) -> Frame | None:
         """Return a frame of a source; None where its values are the same as before. Raises LiveError and others."""
@@ -572,7 +597,10 @@ class LivePower:
     @property
     def is_current(self) -> bool:
         """Whether the last frame is recent."""
-        return self._clock() - self._freshness.updated_at <= max(_FROZEN_AFTER, 3 * self.interval)
+        return self._is_recent(self._freshness)
+
+    def _is_recent(self, freshness: Freshness) -> bool:
+        return self._clock() - freshness.updated_at <= max(_FROZEN_AFTER, 3 * self.interval)
 
     def covered(self, objects: Objects) -> set[str]:
         """Return the endpoints that polls may request less often, because their powers are live.
@@ -599,31 +627,49 @@ class LivePower:
         }
 
     def apply(self, objects: dict[Address, TimedValue]) -> None:
-        """Lay the last frame over the objects, unless it is outdated and an object is fresher."""
+        """Lay the values of frames over the objects, unless a document that was read later contains them."""
         if self.interval:
             self._source = self._source.renewed(LiveSource(NAMES[self.source]), Freshness(self._clock()))
             objects[SOURCE] = self._source
-        at = self._freshness.updated_at
         is_current = self.is_current
         present = {address[0] for address in objects}
-        for address, values in self._values.items():
+        for address, fields in self._fields.items():
             polled = objects.get(address)
             if address in _OWN:
-                is_shown = is_current and _OWN[address][1] in present
+                is_recent = all(self._is_recent(field.freshness) for field in fields.values())
+                shown = fields if is_recent and _OWN[address][1] in present else {}
+            elif polled:
+                shown = {
+                    name: field
+                    for name, field in fields.items()
+                    if self._is_shown(field, polled, is_current=is_current)
+                }
             else:
-                is_shown = polled is not None and (is_current or polled.updated_at < at)
-            if is_shown:
-                objects[address] = self._laid_over(address, polled, values)
+                shown = {}
+            if shown:
+                objects[address] = self._laid_over(address, polled, shown)
 
-    def _laid_over(self, address: Address, polled: TimedValue | None, values: dict[str, Any]) -> TimedValue:
-        """Return an object with the values of the last frame: the same object while nothing changes."""
+    def _is_shown(self, field: _Field, polled: TimedValue, *, is_current: bool) -> bool:
+        """Return whether a value of a frame is shown, rather than that of a poll.
+
+        The power in a document may be older than the document, but not the position of a relay in it.
+        """
+        is_newer = polled.freshness is field.polled or polled.updated_at < field.freshness.updated_at
+        return is_newer or (is_current and field.freshness is self._freshness and is_number(field.value))
+
+    def _laid_over(self, address: Address, polled: TimedValue | None, fields: dict[str, _Field]) -> TimedValue:
+        """Return an object with values of frames: the same object while nothing changes."""
         last = self._shown.get(address)
-        if last and last.polled is polled and last.values == values and last.freshness is self._freshness:
+        if last and last.polled is polled and last.fields == fields:
             return last.timed
+        values = {name: field.value for name, field in fields.items()}
         value: Any = _OWN[address][0](**values) if polled is None else replace(cast("Any", polled.value), **values)
         freshness = polled.freshness if polled else self._freshness
-        fields = dict.fromkeys(values, self._freshness)
         # The same value is the same object, so that changes are found by identity.
-        timed = TimedValue(last.timed.value if last and last.timed.value == value else value, freshness, fields)
-        self._shown[address] = _Shown(polled, values, self._freshness, timed)
+        timed = TimedValue(
+            last.timed.value if last and last.timed.value == value else value,
+            freshness,
+            {name: field.freshness for name, field in fields.items()},
+        )
+        self._shown[address] = _Shown(polled, fields, timed)
         return timed
