@@ -381,9 +381,20 @@ async def test_sensor_shows_the_source(live: Live) -> None:
 async def test_diagnostics_contain_the_source(live: Live) -> None:
     installation = await live()
     await frames(installation)
-    report = installation.coordinator.gateway.live.report()
+    live_power = installation.coordinator.gateway.live
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, Status(503)):
+        await frames(installation, 1)
+    await frames(installation, 3)
+    report = live_power.report()
     assert report["source"] == URL_LIVE_DATA_STATUS
     assert report["age"] == 0
+    # One of the last frames is missing.
+    assert report["interval"] == 5
+    assert report["interval_achieved"] == 6.2
+    shown: Any = report["frames"]
+    assert [frame["age"] for frame in shown] == [25, 20, 10, 5, 0]
+    assert shown[-1]["values"]["system_production"] == {"watts_now": watts(installation)}
+    assert shown[-1]["source"] == URL_LIVE_DATA_STATUS
 
 
 async def test_nothing_is_read_without_the_option(set_up: SetUp) -> None:
@@ -504,6 +515,76 @@ def test_a_status_of_zeros_is_no_source() -> None:
     document = json.loads(json.dumps({"meters": {"last_update": 1, "pv": zero, "grid": zero}}))
     with pytest.raises(LiveError, match="zero"):
         status_frame(document, {})
+
+
+@pytest.mark.parametrize("odd", ["x", [1], {"x": []}, None, True, 1e300], ids=repr)
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("iqpm", "meters.main_relay_state", "meters.gen_relay_state", "meters.soc", "meters.enc_agg_soc"),
+        *("meters.generator", "meters.storage", "meters.last_update"),
+    ],
+)
+def test_optional_value_of_a_status_costs_no_other(place: str, odd: Any) -> None:
+    power = {"agg_p_mw": 5000}
+    meters = dict.fromkeys(("pv", "grid", "storage", "generator"), power) | {"soc": 5, "enc_agg_soc": 6}
+    complete = {"iqpm": {"running_PCU_count": 1, "total_PCU_count": 2}, "meters": meters | {"last_update": 1}}
+    document = json.loads(json.dumps(complete))
+    *parents, name = place.split(".")
+    (document[parents[0]] if parents else document)[name] = odd
+    expected, found = status_frame(complete, {}).values, status_frame(document, {}).values
+    assert found.items() <= expected.items()
+    # A value feeds up to two objects.
+    assert len(expected) - len(found) <= 2
+    assert found[PRODUCTION] == {"watts_now": 5}
+
+
+def test_meter_that_was_not_read_is_not_zero() -> None:
+    objects: dict[Address, TimedValue] = {
+        ("ctmeters", ct_type): TimedValue(_meter(ct_type, CtState.ENABLED, eid), Freshness(0))
+        for eid, ct_type in (("0", CtType.PRODUCTION), ("1", CtType.NET_CONSUMPTION))
+    }
+    nothing = {"voltage": 0, "current": 0, "activePower": 0}
+    grid = {"eid": 1, "timestamp": 1, "voltage": 230, "current": 1, "activePower": 230}
+    absent = {"eid": 0, "timestamp": 1, **nothing, "channels": [nothing]}
+    at_night = {"eid": 0, "timestamp": 1, **nothing, "voltage": 230}
+    without_voltage = {"eid": 0, "timestamp": 1, "activePower": 0}
+    assert readings_frame([absent, grid], objects).values.keys() == {
+        ("system_net_consumption",),
+        ("ctmeters", CtType.NET_CONSUMPTION),
+    }
+    part, zero = {"p": 100.0, "v": 230.0, "i": 1.0}, {"p": 0.0, "v": 0.0, "i": 0.0}
+    event = event_frame({"production": {"ph-a": zero}, "net-consumption": {"ph-a": part}}, objects)
+    assert PRODUCTION not in event.values
+    for reading in (at_night, without_voltage):
+        assert readings_frame([reading, grid], objects).values[PRODUCTION] == {"watts_now": 0}
+
+
+async def test_status_without_a_time_is_a_source(live: Live) -> None:
+    installation = await live()
+    with installation.gateway.fault(URL_LIVE_DATA_STATUS, Replace("meters.last_update", None)):
+        await frames(installation, 6)
+        assert live_at(installation) == installation.gateway.clock.now
+        assert installation.coordinator.gateway.live.source == URL_LIVE_DATA_STATUS
+
+
+async def test_dialog_finds_what_is_a_source_once_the_stream_is_enabled(set_up: SetUp) -> None:
+    installation = await set_up("battery_total")
+    gateway = installation.coordinator.gateway
+
+    class ZerosUntilEnabled(AllZeros):
+        def applies(self, gateway: Any) -> bool:
+            return not gateway.is_live
+
+    with (
+        installation.gateway.fault(URL_LIVE_DATA_STATUS, ZerosUntilEnabled()),
+        installation.gateway.fault(ENDPOINT_URL_METERS_READINGS, AllZeros()),
+        installation.gateway.fault(URL_METER_STREAM, Status(401)),
+    ):
+        with installation.gateway.fault(URL_LIVE_DATA_STREAM, Status(403)):
+            assert await gateway.live.find() is None
+        installation.gateway.clock.advance(60)
+        assert await gateway.live.find() == URL_LIVE_DATA_STATUS
 
 
 def test_phases_and_signs_of_a_status() -> None:
@@ -1052,10 +1133,10 @@ def test_power_that_no_meter_measures_is_not_used_from_an_event(enabled: set[CtT
     assert {address[1] for address in values if address[0] == "ctmeters"} == shown
 
 
-def _meter(ct_type: CtType, state: CtState) -> EnvoyMeterData:
+def _meter(ct_type: CtType, state: CtState, eid: str = "1") -> EnvoyMeterData:
     """Return a meter without values."""
     return EnvoyMeterData(
-        eid="1",
+        eid=eid,
         timestamp=0,
         energy_delivered=0,
         energy_received=0,

@@ -5,6 +5,7 @@ own freshness: an object that only a frame contains is never created, and counte
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -79,6 +80,7 @@ _RELAYS: Final = (
     ("main_relay_state", ("enpower",), EnvoyEnpower, "mains_oper_state"),
     ("gen_relay_state", ("generator",), EnvoyGenerator, "oper_state"),
 )
+_POSITIONS: Final[Mapping[float, str]] = {0: "open", 1: "closed"}
 #: Where these are.
 RELAYS: Final = tuple(address for _, address, _, _ in _RELAYS)
 #: Objects that only frames contain, each with the field of the hardware without which it is not shown.
@@ -131,7 +133,7 @@ def status_frame(document: dict[str, Any], objects: Objects) -> Frame:
     total = 0.0
     for name, report, ct_type in _STATUS:
         for phase, key in (("", "agg_p_mw"), *((phase, f"agg_p_ph_{letter}_mw") for phase, letter in _PHASES)):
-            if (watts := _watts(meters.get(name) or {}, key, 1000)) is not None:
+            if (watts := _watts(_part(meters, name), key, 1000)) is not None:
                 if name != unused:
                     _put_power(values, report, ct_type, phase, watts)
                 total += abs(watts)
@@ -152,9 +154,9 @@ def _own_values(document: dict[str, Any], values: Values) -> Values:
     own: Values = {}
     if power := values.get(("ctmeters", CtType.STORAGE)):
         own[LIVE_BATTERY] = {"power": power["active_power"]}
-    if (watts := _watts(document["meters"].get("generator") or {}, "agg_p_mw", 1000)) is not None:
+    if (watts := _watts(_part(document["meters"], "generator"), "agg_p_mw", 1000)) is not None:
         own[LIVE_GENERATOR] = {"power": watts}
-    inverters = document.get("iqpm") or {}
+    inverters = _part(document, "iqpm")
     running, count = inverters.get("running_PCU_count"), inverters.get("total_PCU_count")
     if is_number(running) and is_number(count) and 0 <= running <= count:
         own[LIVE_INVERTERS] = {"running": running, "total": count}
@@ -168,7 +170,7 @@ def _relays(meters: dict[str, Any], objects: Objects) -> Values:
     """
     values: Values = {}
     for key, address, kind, name in _RELAYS:
-        position = {0: "open", 1: "closed"}.get(meters.get(key, -1))
+        position = _POSITIONS.get(found) if is_number(found := meters.get(key)) else None
         timed = objects.get(address)
         if position and timed and isinstance(timed.value, kind):
             polled = getattr(timed.value, name)
@@ -181,7 +183,7 @@ def readings_frame(document: list[dict[str, Any]], objects: Objects) -> Frame:
 
     Gateways without CTs report zeros, also for meters that they do not have.
     """
-    readings = {str(reading.get("eid")): reading for reading in document}
+    readings = {str(reading.get("eid")): reading for reading in document if isinstance(reading, dict)}
     values: Values = {}
     used: list[dict[str, Any]] = []
     measured: list[object] = []
@@ -189,11 +191,15 @@ def readings_frame(document: list[dict[str, Any]], objects: Objects) -> Frame:
     for ct_type, meter in _meters(objects):
         if (reading := readings.get(str(meter.eid))) is None:
             continue
+        channels = [part if isinstance(part, dict) else {} for part in reading.get("channels") or ()]
+        if _is_zero(reading, channels):
+            # One without power has a voltage nevertheless.
+            continue
         # A time that is missing costs nothing else: the values change as well.
         used.append(reading)
         measured.append(reading.get("timestamp") or reading.get("activePower"))
-        channels = zip(_PHASES, reading.get("channels") or (), strict=False)
-        for phase, part in (("", reading), *((phase, channel) for (phase, _), channel in channels)):
+        phases = zip(_PHASES, channels, strict=False)
+        for phase, part in (("", reading), *((phase, channel) for (phase, _), channel in phases)):
             if (watts := _watts(part, "activePower", 1)) is None:
                 continue
             _put_power(values, _REPORTS.get(ct_type), ct_type, phase, watts)
@@ -220,6 +226,9 @@ def event_frame(document: dict[str, dict[str, dict[str, Any]]], objects: Objects
         if ct_type in unmeasured or not (parts := document.get(ct_type)):
             continue
         phases = [(phase, part) for phase, letter in _PHASES if (part := parts.get(f"ph-{letter}"))]
+        if not any(part.get("v", 1) or part.get("p") for _, part in phases):
+            # As with readings: the meter was not read.
+            continue
         for phase, part in phases:
             if (watts := _watts(part, "p", 1)) is not None:
                 _put_power(values, report, ct_type, phase, watts)
@@ -232,6 +241,12 @@ def event_frame(document: dict[str, dict[str, dict[str, Any]]], objects: Objects
     if not any(any(part) for part in measured if isinstance(part, tuple)):
         raise LiveError("all values are zero")
     return Frame(values, measured)
+
+
+def _is_zero(reading: dict[str, Any], channels: Iterable[dict[str, Any]]) -> bool:
+    """Return whether a meter, with a voltage, reports zeros throughout: it was not read."""
+    values = [part.get(name) for part in (reading, *channels) for name in ("voltage", "current", "activePower")]
+    return reading.get("voltage") == 0 and not any(values)
 
 
 def _require_readings(document: list[dict[str, Any]], meters: list[dict[str, Any]]) -> None:
@@ -289,6 +304,12 @@ def _report(name: str, phase: str) -> Address:
 
 def _meter(ct_type: CtType, phase: str) -> Address:
     return ("ctmeters_phases", ct_type, phase) if phase else ("ctmeters", ct_type)
+
+
+def _part(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return a part of a document, an empty one where there is none: it is optional."""
+    part = document.get(key)
+    return part if isinstance(part, Mapping) else {}
 
 
 def _watts(part: Mapping[str, Any], key: str, divisor: int) -> int | None:
@@ -376,6 +397,8 @@ class LivePower:
         self._freshness = Freshness(float("-inf"))
         #: The objects that were returned last, each with the object of a poll and the values that it is made of.
         self._shown: dict[Address, _Shown] = {}
+        #: When the last frames were received, from which sources, and their values.
+        self._reported: deque[tuple[float, str, Values]] = deque(maxlen=_REPORTED)
         self._source = TimedValue(LiveSource(NAMES[None]), Freshness(float("-inf")))
 
     def retry(self) -> None:
@@ -393,7 +416,7 @@ class LivePower:
                 if path == URL_METER_STREAM:
                     await self._streamed(stream, {})
                 elif path == URL_LIVE_DATA_STATUS:
-                    status_frame(await self._request(path), {})
+                    status_frame(await self._status(), {})
                 else:
                     _require_readings(await self._request(path), await self._request(ENDPOINT_URL_METERS))
             except (GatewayBusyError, *_READ_ERRORS) as err:
@@ -422,6 +445,7 @@ class LivePower:
         changed: set[Address] | None = None
         if path and frame and not self._is_closed:
             self._succeed(path)
+            self._reported.append((self._clock(), path, frame.values))
             changed = {address for address in self._keep(frame, objects) if address in objects or address in _OWN}
         is_shown = self._source.value == LiveSource(NAMES[self.source])
         return changed if is_shown else (changed or set()) | {SOURCE}
@@ -491,16 +515,20 @@ class LivePower:
         if seconds is not None and seconds <= self._scheduler.timeouts.live:
             # A second request would wait, in a slot, for the first one, whose answer may only be lost after that.
             raise GatewayBusyError
-        document = await self._request(path)
         if path == URL_LIVE_DATA_STATUS:
-            if document["connection"].get("sc_stream") != "enabled":
-                await self._enable()
-                # The values stood still until then.
-                document = await self._request(path)
-            frame = status_frame(document, objects)
+            frame = status_frame(await self._status(), objects)
         else:
-            frame = readings_frame(cast("list[dict[str, Any]]", document), objects)
+            frame = readings_frame(await self._request(path), objects)
         return frame if self._is_new(path, frame) else None
+
+    async def _status(self) -> dict[str, Any]:
+        """Return the live data status, with the stream enabled. Raises LiveError and others."""
+        document: dict[str, Any] = await self._request(URL_LIVE_DATA_STATUS)
+        if document["connection"].get("sc_stream") != "enabled":
+            await self._enable()
+            # The values stood still until then.
+            document = await self._request(URL_LIVE_DATA_STATUS)
+        return document
 
     async def _streamed(self, stream: MeterStream, objects: Objects) -> Frame:
         """Return the values of the last event of a stream. Raises LiveError and others."""
@@ -616,14 +644,23 @@ class LivePower:
         }
 
     def report(self) -> dict[str, object]:
-        """Return the state for diagnostics: source, failures, and the age of the last frame in seconds."""
-        age = self._clock() - self._freshness.updated_at
+        """Return the state for diagnostics: source, failures, the last frames, and the mean interval between these."""
+        now = self._clock()
+        times = [at for at, _, _ in self._reported]
         return {
             "interval": self.interval,
+            "interval_achieved": round((times[-1] - times[0]) / (len(times) - 1), 1) if len(times) > 1 else None,
             "source": self.source,
             "failures": dict(self.failures),
-            "age": round(age, 1) if self._values else None,
-            "values": {"/".join(address): fields for address, fields in self._values.items()},
+            "age": round(now - self._freshness.updated_at, 1) if self._values else None,
+            "frames": [
+                {
+                    "age": round(now - at, 1),
+                    "source": path,
+                    "values": {"/".join(address): fields for address, fields in values.items()},
+                }
+                for at, path, values in self._reported
+            ],
         }
 
     def apply(self, objects: dict[Address, TimedValue]) -> None:
