@@ -328,6 +328,46 @@ def test_a_clock_that_was_set_back_loses_one_interval(bench: Bench) -> None:
     assert found.discharged == 60 * 3
 
 
+@pytest.mark.parametrize("restored_snapshot", [False, True])
+@pytest.mark.parametrize("ahead", [-86_400, -600, 20, 600, 1500, 7200, 365 * 86_400])
+def test_a_clock_that_was_wrong_before_a_restart_loses_no_more_than_an_interval(
+    bench: Bench, ahead: int, restored_snapshot: bool
+) -> None:
+    """The gateway may not answer at once: then the documents of the last session come first, again and again."""
+    readings: Objects = {IQ: battery(3000), ACB: EnvoyACBPower(-1200, 0, 0, "charging", 1)}
+    bench.read(readings)
+    bench.offset += ahead
+    for _ in range(5):
+        before = bench.read(readings)[BATTERY]
+    bench.offset -= ahead
+    bench.restart()
+    if restored_snapshot:
+        # Its time is of the wrong clock too; one of the future is not restored.
+        age = 120 - ahead if ahead < 120 else bench.now + bench.offset
+        bench.read(readings, -age)
+        bench.again()
+        bench.now += age
+    for _ in range(31):
+        after = bench.read(readings)[BATTERY]
+    assert after.discharged - before.discharged == pytest.approx(31 * 50, abs=51)
+    assert after.charged - before.charged == pytest.approx(31 * 20, abs=21)
+
+
+@pytest.mark.parametrize("ahead", [0, 600, 86_400])
+def test_documents_of_the_last_session_are_not_counted_again(bench: Bench, ahead: int) -> None:
+    """They are older than the stored state; after them the change of the stored energy counts."""
+    bench.read({IQ: battery(3000), TOGETHER: store(6000)})
+    before = bench.read({IQ: battery(3000), TOGETHER: store(4000)}, 1200)[BATTERY]
+    bench.offset += ahead
+    bench.again()
+    bench.offset -= ahead
+    bench.restart()
+    bench.read({IQ: battery(3000), TOGETHER: store(6000)}, -1200)
+    bench.again()
+    after = bench.read({IQ: battery(3000), TOGETHER: store(3000)}, 2400)[BATTERY]
+    assert after.discharged - before.discharged == 950
+
+
 # The house
 
 

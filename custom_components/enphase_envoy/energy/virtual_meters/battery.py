@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+import math
 from typing import Final
 
 from pyenphase.models.acb import EnvoyACBPower
@@ -17,8 +18,6 @@ from .totals import Counting, Totals, Update
 #: Address of the object.
 BATTERY: Final[Address] = ("battery_energy",)
 
-#: Seconds that a restored reading may be older than the last one; more, and the clock was put back.
-_OLD: Final = 1800.0
 #: Seconds within which the stored energy of the batteries belongs to their power.
 _TOGETHER: Final = 210.0
 #: Part of the energy that arrives in a battery, and again from it: a round trip loses a tenth.
@@ -69,6 +68,8 @@ class BatteryMeter:
         self._gap = gap
         #: The last reading of each kind.
         self._last: dict[str, _Charge] = {}
+        #: Kinds whose last reading is restored, and when they were first read since then.
+        self._first: dict[str, float] = {}
 
     def update(self, objects: Objects, _limit: Callable[[Address], float]) -> Update | None:
         """Add new energy; return it, None where there is nothing to calculate."""
@@ -88,11 +89,18 @@ class BatteryMeter:
     def _read(self, kind: str, new: _Charge) -> None:
         """Add the energy since the last reading of a kind of battery."""
         last = self._last.get(kind)
-        if last and last.at - _OLD < new.at <= last.at + ANEW:
-            # The same again, or a restored snapshot, which may be older than the state of this meter.
-            return
+        if last and new.at <= last.at + ANEW:
+            if kind not in self._first:
+                return
+            if new.at <= (first := self._first[kind]) + ANEW:
+                # The same again, or a restored snapshot, which may be older than the state of this meter.
+                self._first[kind] = new.at
+                return
+            # A reading after the restart: the clock was ahead before it.
+            last = replace(last, at=first)
+        self._first.pop(kind, None)
         self._last[kind] = new
-        if last is None or new.at < last.at:
+        if last is None:
             return
         if (seconds := new.at - last.at) <= self._gap:
             for watts in (last.watts, new.watts):
@@ -120,6 +128,7 @@ class BatteryMeter:
         last = data.get("last")
         found = last.items() if isinstance(last, dict) else ()
         self._last = {kind: charge for kind, value in found if (charge := restored(_Charge, value))}
+        self._first = dict.fromkeys(self._last, math.inf)
 
 
 def _iq_batteries(objects: Objects) -> tuple[list[TimedValue], _Charge | None]:
