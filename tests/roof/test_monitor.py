@@ -125,6 +125,16 @@ def test_problem_of_a_panel_is_one_of_the_roof() -> None:
     assert restored.process(objects_of({"1": 0, "2": 0, "3": 0}), NOON)[ROOF].value == shown[ROOF].value
 
 
+def test_panels_are_evaluated_after_a_clock_that_was_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor, evaluated = RoofMonitor(), list[float]()
+    monkeypatch.setattr(monitor.health, "evaluate", lambda now, **_kwargs: evaluated.append(now))
+    objects = objects_of({"1": 0, "2": 0, "3": 0})
+    times = [NOW, NOW + 365 * DAY, NOW + 60, NOW + 120]
+    for now in times:
+        monitor.process(objects, NOON._replace(now=now))
+    assert evaluated == times[:3]
+
+
 def test_invalid_records_of_an_inventory() -> None:
     devices: list[dict[str, object]] = [
         {"serial_num": "1", "admin_state": 0, "device_status": ["envoy.global.ok"]},

@@ -98,7 +98,7 @@ class RoofMonitor:
         if _differ(inverters, self._inverters):
             before, self._inverters = self._inverters, inverters
             self._add_reports(before, moment)
-        if self.health.panels and moment.now - self._evaluated_at >= _PERIOD:
+        if self.health.panels and abs(moment.now - self._evaluated_at) >= _PERIOD:
             self._evaluated_at = moment.now
             commanded = {serial for serial, timed in statuses.items() if is_commanded(_codes(timed))}
             self.health.evaluate(moment.now, commanded=commanded)
