@@ -287,12 +287,12 @@ class Gateway:
         """Read live power once, and notify the listeners of the objects that it changed."""
         if self.is_closed:
             return
-        source = self.live.source
-        changed = await self.live.read(self._parser.cache.objects)
+        source, objects = self.live.source, self._parser.cache.objects
+        changed = await self.live.read(objects)
         if source == URL_LIVE_DATA_STATUS and self.live.source != source:
             # No other source has the relays, and polls read them rarely.
-            for field, *_ in RELAYS:
-                self._scheduler.endpoints[FED_BY[field]].make_due(self.clock())
+            for address in objects.keys() & set(RELAYS):
+                self._scheduler.endpoints[FED_BY[address[0]]].make_due(self.clock())
         if changed is not None and not self.is_closed:
             for listener in list(self._listeners):
                 listener(changed)
