@@ -221,9 +221,8 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
         await self.async_shutdown()
         await self.energy_manager.async_close()
         await self.roof.async_close()
-        if self.data is not None and self.gateway.has_documents:
-            await self._store.async_close(self.gateway.dump())
-        self._store.is_closed = True
+        has_documents = self.data is not None and self.gateway.has_documents
+        await self._store.async_close(self.gateway.dump() if has_documents else None)
 
     # Live power
 

@@ -189,12 +189,10 @@ class EnergyManager:
 
     async def async_close(self) -> None:
         """Store the state for the last time."""
-        self.is_closed = True
-        if self._stop:
-            self._stop()
-            self._stop = None
-            await self._store.async_close(self._dump())
-        self._store.is_closed = True
+        self.is_closed, stop, self._stop = True, self._stop, None
+        if stop:
+            stop()
+        await self._store.async_close(self._dump() if stop else None)
 
     def _dump(self) -> dict[str, Json]:
         reports: dict[str, Json] = {entity_id: report.dump() for entity_id, report in self._reports.items()}

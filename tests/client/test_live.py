@@ -920,6 +920,7 @@ async def test_power_is_right_within_one_interval_of_a_new_token(live: Live) -> 
 async def test_one_poll_is_made_early_while_the_gateway_denies_access(live: Live) -> None:
     installation = await live()
     await frames(installation)
+    installation.gateway.requests.clear()
     with installation.gateway.fault("*", Status(401)):
         await frames(installation, 5)
         assert requests(installation, "/info") == 1

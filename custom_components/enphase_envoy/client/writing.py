@@ -130,7 +130,9 @@ class Edit:
         """
         wanted = self._object(URL_TARIFF, values, "tariff", "storage_settings")
         if self.before:
-            self.wanted = replace(self.before, **cast("Any", values))
+            # A number that is sent as a text is one all the same.
+            kept = {name: value if isinstance(wanted[name], str) else wanted[name] for name, value in values.items()}
+            self.wanted = replace(self.before, **cast("Any", kept))
         await self._send(URL_TARIFF, {"tariff": self._document["tariff"] | {"storage_settings": wanted}}, "PUT")
 
     async def storage_mode(self, mode: EnvoyStorageMode) -> None:
