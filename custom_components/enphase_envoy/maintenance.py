@@ -14,7 +14,8 @@ from .address import async_is_gateway, async_return
 from .battery_control import READ_PERIOD, BatteryControl
 from .client.auth import token_validity
 from .client.backoff import Backoff
-from .client.errors import GatewayError
+from .client.errors import GatewayBusyError, GatewayError
+from .client.paths import URL_INFO
 from .const import CONF_FINGERPRINT, CONF_USE_MANUAL_TOKEN, LOGGER, OPTION_PIN_CERTIFICATE
 from .coordinator import EnvoyConfigEntry
 from .session import async_fingerprint, store_fingerprint
@@ -124,14 +125,17 @@ async def _store_certificate(hass: HomeAssistant, entry: EnvoyConfigEntry) -> fl
         return _FIRST_PAUSE
     try:
         fingerprint = await async_fingerprint(hass, host)
-    except GatewayError as err:
+        if entry.data.get(CONF_FINGERPRINT) == fingerprint:
+            return _FIRMWARE_PERIOD
+        async with coordinator.gateway.envoy.slot(URL_INFO):
+            # Another device may have the address since the last poll.
+            is_gateway = await async_is_gateway(hass, entry, host, fingerprint)
+    except (GatewayError, GatewayBusyError) as err:
         LOGGER.debug("%s: could not read the certificate: %s", coordinator.name, err)
         return _FIRST_PAUSE
-    if entry.data.get(CONF_FINGERPRINT) != fingerprint:
-        # Another device may have the address since the last poll.
-        if not await async_is_gateway(hass, entry, host, fingerprint) or not coordinator.last_update_success:
-            return _FIRST_PAUSE
-        store_fingerprint(hass, entry, fingerprint)
+    if not is_gateway or not coordinator.last_update_success:
+        return _FIRST_PAUSE
+    store_fingerprint(hass, entry, fingerprint)
     return _FIRMWARE_PERIOD
 
 
