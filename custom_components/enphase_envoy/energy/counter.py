@@ -62,7 +62,7 @@ _FILLED: Final = 600.0
 _NEAR: Final = 0.02
 #: Seconds for which a change can be taken back, and how many of such changes are kept.
 _CHECKED: Final = 2 * 86400.0
-_CHECKPOINTS: Final = 8
+CHECKPOINTS: Final = 8
 
 
 class StepCause(StrEnum):
@@ -361,7 +361,7 @@ class Counter:
     def _mark(self, jump: float, at: float) -> None:
         """Keep the state before a change that may be wrong; the largest changes are kept."""
         kept = [each for each in self.checkpoints if at - each.at <= _CHECKED]
-        if len(kept) == _CHECKPOINTS:
+        if len(kept) == CHECKPOINTS:
             kept.remove(min(kept, key=lambda each: abs(each.jump)))
         self.checkpoints = [*kept, Checkpoint(self.value, self.total, at, jump, self.offset, self.flowed, self.powered)]
 
