@@ -491,6 +491,96 @@ def test_a_stored_number_that_no_counter_shows_is_left_out(bench: Bench, invalid
     assert bench.shown(LIFETIME) == LIFETIME
 
 
+DAY = 86400.0
+
+
+@pytest.mark.parametrize("wrong", [lambda right: right * 3, lambda right: right * 1.12, lambda right: right / 2])
+def test_a_wrong_first_reading_after_two_weeks_is_taken_back(bench: Bench, wrong: Callable[[float], float]) -> None:
+    """Almost anything can have flowed since the last one."""
+    states, steps = [], list[Step]()
+    lifetime, gained = 10_000_000.0, 14 * 24_000.0
+    for poll in range(60):
+        right = lifetime + STEP * poll + (gained if poll >= 10 else 0.0)
+        reading = replace(meter(wrong(right) if poll == 10 else right), active_power=int(POWER))
+        shown = bench.read({METER: reading}, 14 * DAY if poll == 10 else POLL)[METER]
+        states.append(shown.energy_delivered)
+        steps += bench.filter.steps.values()
+    assert corrected(states, steps) == pytest.approx(gained + 59 * STEP, abs=500)
+    assert not [step for step in steps if step.cause is StepCause.LASTING]
+
+
+def test_zeros_after_a_week_are_no_reading_of_a_net_counter(bench: Bench) -> None:
+    shown = []
+    for poll, right in enumerate((-2_000_000, -2_000_050, 0, 0, 0, -2_300_000, -2_300_050)):
+        reading = EnvoySystemConsumption(right, 0, 0, int(-POWER))
+        shown.append(bench.read({NET: reading}, 7 * DAY if poll == 2 else POLL)[NET].watt_hours_lifetime)
+        assert not bench.filter.steps
+    assert shown == [-2_000_000, *[-2_000_050] * 4, -2_300_000, -2_300_050]
+
+
+@pytest.mark.parametrize("part", [0.3, 0.78, 0.97])
+def test_a_counter_that_wraps_in_an_outage_goes_on_where_it_was(bench: Bench, part: float) -> None:
+    bench.shown(600_000)
+    lifetime = round(600_000 + part * WRAP)
+    assert bench.shown(lifetime % WRAP, 14 * DAY) == pytest.approx(lifetime)
+    assert bench.shown((lifetime + STEP) % WRAP) == pytest.approx(lifetime + STEP)
+    assert not bench.filter.steps
+
+
+def test_inverters_that_were_silent_for_weeks_are_counted_at_once(bench: Bench) -> None:
+    """The gateway answered, and Home Assistant was restarted meanwhile."""
+    value, days = LIFETIME, 28
+    for _ in range(days):
+        bench.read(PANELS | {PRODUCTION: production(value)}, DAY)
+        bench.restart()
+    value += days * 24_000
+    shown = []
+    for _ in range(15):
+        shown.append(bench.read(PANELS | {PRODUCTION: production(value)})[PRODUCTION].watt_hours_lifetime)
+        assert not bench.filter.steps
+        value += STEP
+    assert shown[-1] == value - STEP
+    # What was late proves nothing about the power of the system.
+    context = ProcessingContext(bench.now, 0.0, ZONE)
+    objects = {address: TimedValue(each, Freshness(0.0)) for address, each in (PANELS | {PRODUCTION: 0}).items()}
+    assert (
+        bench.filter.limit(objects | {PRODUCTION: TimedValue(production(value), Freshness(0.0))}, PRODUCTION, context)
+        < 30_000
+    )
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_inverter_that_was_silent_for_days_is_published_at_once(bench: Bench, *, restarts: bool) -> None:
+    address = ("inverters", "1")
+    for _ in range(12):
+        bench.read({address: EnvoyInverter("1", int(START), 100, 300, lifetime_energy=500_000)}, DAY)
+        if restarts:
+            bench.restart()
+    report = EnvoyInverter("1", int(bench.now), 100, 300, lifetime_energy=520_000)
+    assert bench.read({address: report})[address].lifetime_energy == 520_000
+    assert not bench.filter.steps
+
+
+def test_a_counter_that_was_recorded_since_it_was_stored_keeps_what_is_added_to_it(bench: Bench) -> None:
+    """The power failed: the stored state is some minutes old."""
+    address, lifetime = ("system_consumption",), "watt_hours_lifetime"
+
+    def shown(value: int, watts: int) -> float | None:
+        found: float | None = bench.read({address: EnvoySystemConsumption(value, 0, 0, watts)})[
+            address
+        ].watt_hours_lifetime
+        return found
+
+    shown(1_000_000, -30_000)
+    # It falls while batteries feed the grid.
+    assert shown(999_500, -30_000) == 1_000_000
+    bench.restart()
+    bench.filter.resume((address, lifetime), 1_000_600, bench.now + 600)
+    bench.now += 3600
+    assert shown(1_000_200, 600) == 1_000_700
+    assert not bench.filter.steps
+
+
 def test_the_last_statistics_are_the_last_reading_of_another_integration(bench: Bench) -> None:
     bench.filter.resume((PRODUCTION, "watt_hours_lifetime"), LIFETIME, START - 300)
     assert bench.shown(0.0) == LIFETIME

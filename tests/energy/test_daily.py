@@ -157,6 +157,20 @@ def test_a_week_goes_on_as_the_gateway_counts_it(bench: Bench, until_now: bool) 
     assert bench.read(0, week=5.0).watt_hours_last_7_days == pytest.approx(7 * 1440 * MINUTE, rel=0.02)
 
 
+def test_a_week_is_right_after_a_wrong_reading_was_taken_back(bench: Bench) -> None:
+    """The counter was right at the midnights before it."""
+    week = 7 * 1440 * MINUTE
+    for _ in range(9 * 24 + 12):
+        bench.read(0, week=week, minutes=60)
+    bench.lifetime += 12_000
+    for _ in range(3):
+        bench.read(0, week=week, minutes=5)
+    bench.lifetime -= 12_000
+    shown = [bench.read(0, week=week, minutes=5).watt_hours_last_7_days for _ in range(20)]
+    shown += [bench.read(0, week=week, minutes=60).watt_hours_last_7_days for _ in range(8 * 24)]
+    assert shown[5:] == pytest.approx([week] * len(shown[5:]), rel=0.02)
+
+
 def test_a_week_is_never_less_than_today_nor_than_the_days_that_were_counted(bench: Bench) -> None:
     """Some firmware reports 33 Wh for the whole first week."""
     assert bench.read(17_120, week=33.761).watt_hours_last_7_days is None

@@ -54,7 +54,7 @@ _SILENCE: Final = 900.0
 _SLACK: Final = 120.0
 #: Seconds for which inverters may stand still and then report all at once: some report once an hour.
 _BURST: Final = 7200.0
-#: Seconds that the time of an inverter's report may be ahead of that of the last one.
+#: Seconds that the time of an inverter's report may be ahead of that of the last one, if it did not stand still longer.
 _LONGEST_REPORT: Final = 86400.0
 #: Seconds of the gap before a step that are filled with the mean of what flowed after it.
 _FILLED: Final = 600.0
@@ -134,6 +134,8 @@ class Checkpoint:
     #: What had certainly flowed until then, and what the reported power had come to.
     flowed: float
     powered: float
+    #: When the value before the change was last known.
+    known: float
 
 
 @dataclass(slots=True)
@@ -168,13 +170,13 @@ class Counter:
         """Take a reading; return the step if that publishes one."""
         if reading.at < (latest := (self.candidate or self).at) - _SLACK:
             self.follow_clock(reading.at, latest - reading.at)
-        for offset in chain((self.offset,), self._other_offsets(reading.value, capacity)):
+        # After a long silence a counter can have fallen to zero, but then it is not exactly zero.
+        is_zero = not reading.value and abs(self.value) > _NOISE and self._is_none(reading.value, capacity)
+        for offset in () if is_zero else chain((self.offset,), self._other_offsets(reading.value, capacity)):
             change = reading.value + offset - self.value
             seconds = self._seconds(reading, capacity, offset)
-            if offset != self.offset and self._way_back(self._series(reading), reading.power, capacity):
-                break
             if self._is_possible(change, seconds, reading, capacity):
-                return self._accept(change, offset, seconds, reading, capacity)
+                return self._accept(change, offset, reading, capacity)
         self.held_since = self.held_since or reading.at
         if self._is_none(reading.value, capacity):
             return None
@@ -190,8 +192,7 @@ class Counter:
 
     def _is_none(self, value: float, capacity: Capacity) -> bool:
         """Return whether a reading is none: gateways report zero where they have none, unless it was zero before."""
-        computed = capacity.direction is Direction.UP_COMPUTED
-        if capacity.direction is not Direction.BOTH and value < min(0.0, self.value - self.budget if computed else 0.0):
+        if value < 0 and capacity.direction is not Direction.BOTH:
             return True
         return not value and not any(abs(checkpoint.value) <= _ROUNDING for checkpoint in self.checkpoints)
 
@@ -209,12 +210,15 @@ class Counter:
     def _other_offsets(self, value: float, capacity: Capacity) -> Iterator[float]:
         """Yield what else may have to be added to a reading.
 
-        Firmware counts modulo 2^32 J, or stops doing so, from one day to the next.
+        Firmware counts modulo 2^32 J, or stops doing so, from one day to the next: the sum is the nearest to the last
+        one, or the next above that, since the counter does not fall.
         """
         if capacity.by_inverters and self.offset:
             yield 0.0
-        if capacity.by_inverters and 0 < value <= WRAP and 0 < (wraps := round((self.value - value) / WRAP)) < _WRAPS:
+        if capacity.by_inverters and 0 < value <= WRAP and 0 <= (wraps := round((self.value - value) / WRAP)) < _WRAPS:
             yield WRAP * wraps
+            if not self.held_since:
+                yield WRAP * (wraps + 1)
 
     def _series(self, reading: Reading) -> Candidate:
         """Return a series of readings that consists of one."""
@@ -227,7 +231,7 @@ class Counter:
         if capacity.by_inverters and offset == self.offset:
             seconds = max(seconds, min(reading.at - self.moved, _BURST))
         if reading.own and self.own:
-            seconds = max(seconds, min(reading.own - self.own, _LONGEST_REPORT))
+            seconds = max(seconds, min(reading.own - self.own, max(_LONGEST_REPORT, reading.at - self.moved)))
         return seconds
 
     def _is_possible(self, change: float, seconds: float, reading: Reading, capacity: Capacity) -> bool:
@@ -242,9 +246,7 @@ class Counter:
         may_fall = capacity.direction is Direction.BOTH or min(reading.power, self.power) < 0
         return most if may_fall else _ROUNDING
 
-    def _accept(
-        self, change: float, offset: float, seconds: float, reading: Reading, capacity: Capacity
-    ) -> Step | None:
+    def _accept(self, change: float, offset: float, reading: Reading, capacity: Capacity) -> Step | None:
         """Publish a reading that is possible."""
         falls = change < 0 and capacity.direction is Direction.UP_COMPUTED
         energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
@@ -255,14 +257,10 @@ class Counter:
             if back := self._way_back(series, reading.power, capacity):
                 return self._take_back(back, series, reading, capacity)
             self._mark(change, reading.at)
+        elif (energy or falls or offset != self.offset) and abs(change) > likely - _NOISE + _ROUNDING:
+            self._mark(change, reading.at)
         else:
-            jump = reading.value + self.offset - self.value
-            if (energy or falls or offset != self.offset) and abs(jump) > likely - _NOISE + _ROUNDING:
-                self._mark(jump, reading.at)
-            else:
-                self.flowed += change if falls and change < -_ROUNDING else energy
-        if energy and (needed := 3600 * abs(energy) / (max(seconds, 0.0) + _SLACK)) > self.limit(capacity):
-            self.learned = needed
+            self.flowed += change if falls and change < -_ROUNDING else energy
         self.offset = offset - change if falls and change < -_ROUNDING else offset
         self._count(energy, reading, capacity)
         return None
@@ -363,7 +361,10 @@ class Counter:
         kept = [each for each in self.checkpoints if at - each.at <= _CHECKED]
         if len(kept) == CHECKPOINTS:
             kept.remove(min(kept, key=lambda each: abs(each.jump)))
-        self.checkpoints = [*kept, Checkpoint(self.value, self.total, at, jump, self.offset, self.flowed, self.powered)]
+        self.checkpoints = [*kept, self._checkpoint(at, jump)]
+
+    def _checkpoint(self, at: float, jump: float) -> Checkpoint:
+        return Checkpoint(self.value, self.total, at, jump, self.offset, self.flowed, self.powered, self.at)
 
     def _way_back(self, held: Candidate, power: float, capacity: Capacity) -> Checkpoint | None:
         """Return the checkpoint that the readings go on from: the changes since then turned out to be wrong.
@@ -391,19 +392,18 @@ class Counter:
             near = _NOISE + self._tolerance(checkpoint, held, power, only_rises)
             excess, near = max(0.0, abs(misfit) - near), near + _NEAR * abs(change + wrap)
             if only_rises:
-                most = _energy(self.limit(capacity), held.at - checkpoint.at + capacity.late)
+                most = _energy(self.limit(capacity), held.at - checkpoint.known + capacity.late)
                 if not -_NOISE <= grown <= most:
                     continue
                 # Part of a rise may have been energy.
                 if change < 0 and misfit >= -near and self._is_same_counter(checkpoint):
                     part = part or replace(checkpoint, offset=checkpoint.offset + wrap)
-            unclear = change < 0 and _is_unclear(change + wrap, checkpoint, near)
-            if abs(misfit) <= near and not unclear and abs(misfit) < own and excess < least:
+            if abs(misfit) <= near and abs(misfit) < own and excess < least:
                 best, least = replace(checkpoint, offset=checkpoint.offset + wrap), excess
         if best or part:
             return best or part
         if capacity.direction is Direction.UP and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
-            return Checkpoint(self.value, self.total, self.at, 0.0, self.offset, self.flowed, self.powered)
+            return self._checkpoint(self.at, 0.0)
         return None
 
     def _wrong_change(self, held: Candidate, capacity: Capacity) -> Checkpoint | None:
@@ -417,7 +417,7 @@ class Counter:
             moved = self.value - self.offset - checkpoint.value + checkpoint.offset
             grown = change + moved
             least = grown if capacity.direction is Direction.BOTH else 0.0
-            most = min(abs(change) / 2, _energy(self.limit(capacity), seconds))
+            most = min(abs(change) / 2, _energy(self.limit(capacity), held.at - checkpoint.known))
             if seconds <= 2 * HOUR and change * moved < 0 and least - _NOISE <= grown and abs(grown) <= most:
                 return checkpoint
         return None
@@ -433,9 +433,6 @@ class Counter:
         # fed the grid in it.
         better = 2 if not is_silent else 1 if is_up else 10
         own = abs(change - (held.gained if is_silent and not is_up else expected)) / better
-        if capacity.direction is Direction.UP_COMPUTED and is_silent:
-            fed = _energy(_CERTAIN * max(0.0, -power, -self.power), held.at - self.at)
-            own = 0.0 if -fed <= change < 0 else own
         return expected, own
 
     def _tolerance(self, checkpoint: Checkpoint, held: Candidate, power: float, only_rises: bool) -> float:
@@ -491,12 +488,7 @@ class Counter:
         if held := self.candidate:
             held.since, held.at = follow(held.since), follow(held.at)
         for checkpoint in self.checkpoints:
-            checkpoint.at = follow(checkpoint.at)
-
-
-def _is_unclear(change: float, checkpoint: Checkpoint, near: float) -> bool:
-    """Return whether any checkpoint explains a fall, smaller than the tolerance, that does not undo this one."""
-    return near > abs(change) and abs(change + checkpoint.jump) > abs(change) / 2
+            checkpoint.at, checkpoint.known = follow(checkpoint.at), follow(checkpoint.known)
 
 
 def _energy(watts: float, seconds: float) -> float:

@@ -5,7 +5,7 @@ value, and statistics record each such reading as energy. See `counter` for whic
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from math import inf, isfinite
 from typing import Any, Final
 
@@ -179,8 +179,11 @@ class CounterFilter:
         """Go on from what the statistics last recorded of a counter, in Wh, unless a newer value is stored."""
         counter = self._counters.get(key)
         # A value that was held back was recorded again and again: that is nothing new.
-        if counter is None or (counter.at < at and abs(value - counter.value) > _SAME):
+        if counter is None:
             self._counters[key] = Counter(value, at, at)
+        elif counter.at < at and abs(value - counter.value) > _SAME:
+            # What is added to its readings, and the power that it proved to count, are the same.
+            self._counters[key] = replace(counter, value=value, at=at, moved=at, candidate=None, held_since=0.0)
 
     def dump(self) -> dict[str, Json]:
         """Return the counters, each under its address and field."""

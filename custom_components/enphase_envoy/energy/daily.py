@@ -16,6 +16,7 @@ from pyenphase.models.system_production import EnvoySystemProduction
 
 from ..model.json_data import Json, json_number
 from ..model.snapshot import Address, from_key, to_key
+from .counter import StepCause
 from .counter_filter import CounterFilter
 from .pipeline import Objects, ProcessingContext, Replacements
 
@@ -66,13 +67,13 @@ class _Day:
         """The energy of today."""
         return None if self.began is None else max(0.0, self.lifetime - self.began)
 
-    def shift(self, leap: float) -> None:
-        """Move along with a counter that went to another value."""
+    def shift(self, leap: float, first: date) -> None:
+        """Move along with a counter that went to another value; so do its values at midnights after the `first` day."""
         self.lifetime += leap
         self.began = None if self.began is None else self.began + leap
-        self.midnights = {when: value + leap for when, value in self.midnights.items()}
+        self.midnights = {when: value + leap * (when > first) for when, value in self.midnights.items()}
         if self.set_aside:
-            self.set_aside.shift(leap)
+            self.set_aside.shift(leap, first)
 
     def dump(self) -> list[Json]:
         """Return the day to store."""
@@ -118,7 +119,10 @@ class DailyEnergy:
         today = datetime.fromtimestamp(context.now, context.zone).date()
         for (address, name), step in self._filter.steps.items():
             if name in ("watt_hours_lifetime", "lifetime_energy") and address in self._days:
-                self._days[address].shift(step.leap)
+                # What is taken back was wrong since then, and right before.
+                since = step.since if step.cause is StepCause.TAKEN_BACK else None
+                first = datetime.fromtimestamp(since, context.zone).date() if since else date.min
+                self._days[address].shift(step.leap, first)
         if self._today != today:
             self._today, addresses = today, objects.keys()
         for address in addresses:

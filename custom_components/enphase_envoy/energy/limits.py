@@ -24,7 +24,7 @@ _INVERTERS: Final = 10_000.0
 #: Watts that a CT of 200 A measures at 240 V, per phase.
 _CT: Final = 200.0 * 240.0
 #: Seconds by which inverters may report late, as long as their powerline communication fails, and a CT meter.
-_INVERTERS_LATE: Final = 86400.0
+_INVERTERS_LATE: Final = 30 * 86400.0
 _METER_LATE: Final = 7200.0
 
 _PRODUCTION: Final = ("ctmeters", CtType.PRODUCTION)
