@@ -933,9 +933,11 @@ async def test_power_is_right_within_seconds_of_the_end_of_a_restart(live: Live,
     await events(installation)
     with installation.gateway.fault("*", fault):
         await events(installation, 80)
-    # No poll succeeded meanwhile.
-    await events(installation, 2)
-    assert installation.coordinator.gateway.live.report()["age"] == 0
+    # No poll succeeded meanwhile. The last request that had no answer may still be under way.
+    await events(installation, 3)
+    age = installation.coordinator.gateway.live.report()["age"]
+    assert isinstance(age, float)
+    assert age <= 5
 
 
 async def test_old_values_after_a_restart_are_not_fresh(live: Live) -> None:
