@@ -31,8 +31,6 @@ for _module in iter_modules(updaters.__path__, f"{updaters.__name__}."):
 
 #: A JSON web token, or the beginning of one.
 _TOKEN: Final = re.compile(r"eyJ[\w-]++(?:\.[\w-]*+)*+")
-
-
 _REDACTED: Final = "**TOKEN**"
 _FORMATTER: Final = logging.Formatter()
 
@@ -52,12 +50,12 @@ def _redact(record: logging.LogRecord) -> bool:
     return True
 
 
-#: Loggers of the library and of this integration. Filters do not apply to the loggers below one.
-_CLIENT: Final = Path(__file__).parent
+_CLIENT: Final = str(Path(__file__).parent)
 _PACKAGE: Final = __name__.rpartition(".client")[0]
+# Loggers of the library and of this integration. Filters do not apply to the loggers below one.
 for _name in (
     *(module.name for module in walk_packages(pyenphase.__path__, f"{pyenphase.__name__}.")),
-    *(pyenphase.__name__, _PACKAGE, *(module.name for module in iter_modules([str(_CLIENT)], f"{_PACKAGE}.client."))),
+    *(pyenphase.__name__, _PACKAGE, *(module.name for module in iter_modules([_CLIENT], f"{_PACKAGE}.client."))),
 ):
     logging.getLogger(_name).addFilter(_redact)
 
