@@ -17,7 +17,7 @@ from pyenphase.models.system_production import EnvoySystemProduction
 import pytest
 
 from custom_components.enphase_envoy.client.errors import GatewayBusyError, LiveError
-from custom_components.enphase_envoy.client.live import event_frame, readings_frame, status_frame
+from custom_components.enphase_envoy.client.live_frames import event_frame, readings_frame, status_frame
 from custom_components.enphase_envoy.client.meter_stream import SILENT_AFTER, MeterStream
 from custom_components.enphase_envoy.client.paths import URL_LIVE_DATA_STATUS, URL_LIVE_DATA_STREAM, URL_METER_STREAM
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator

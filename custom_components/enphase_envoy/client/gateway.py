@@ -25,7 +25,8 @@ from .auth import Credentials
 from .endpoints import Document, Failure, FailureKind
 from .envoy import PARSE_ERRORS, Discovery, LibraryEnvoy
 from .errors import GatewayBusyError, GatewayError, Reason
-from .live import RELAYS, LivePower
+from .live import LivePower
+from .live_frames import RELAYS
 from .parser import DocumentParser
 from .paths import (
     ALL_PATHS,
