@@ -29,7 +29,7 @@ from pyenphase.exceptions import EnvoyError
 from . import devices
 from .availability import HoldTime, Published
 from .battery_control import PENDING, BatteryControl
-from .client.errors import GatewayBusyError, GatewayError, Reason, RelayTypeError
+from .client.errors import GatewayBusyError, GatewayError, Reason, RelayTypeError, description as error_description
 from .client.writing import Edit
 from .cloud.errors import CloudError
 from .const import DOMAIN, LOGGER
@@ -265,8 +265,9 @@ def gateway_action[E: EnvoyEntity[Any], **P](
         except RelayTypeError as err:
             raise _error("relay_action_ignored", texts) from err
         except (GatewayError, EnvoyError, aiohttp.ClientError, OSError, ValueError, LookupError, RuntimeError) as err:
-            # Path and status are of no use in a message to the user.
-            LOGGER.warning("%s: %s failed: %s", self.entity_id, method.__name__, str(err) or type(err).__name__)
+            # Path and status are of no use in a message to the user. Errors of aiohttp may quote what was received.
+            what = error_description(err) if isinstance(err, aiohttp.ClientError) else str(err) or type(err).__name__
+            LOGGER.warning("%s: %s failed: %s", self.entity_id, method.__name__, what)
             raise _error("action_failed", {**texts, "reason": _reason_text(self.hass, err, texts)}) from err
 
     return run

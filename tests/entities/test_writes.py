@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import Mock, patch
 
+import aiohttp
 from homeassistant.const import STATE_UNKNOWN, EntityCategory
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
@@ -144,6 +146,21 @@ async def test_keys_that_are_absent_stay_absent(hass: HomeAssistant, set_up: Set
     assert difference(sent_part(CONTACT_SETTINGS, recorder.answers[0]), write.body) == {
         "dry_contacts.soc_low": (30.0, 25.0)
     }
+
+
+async def test_a_failure_that_quotes_the_answer_is_logged_without_it(
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error of aiohttp for an invalid header contains it."""
+    installation = await set_up("full_battery")
+    error = aiohttp.ClientResponseError(Mock(), (), status=400, message="Invalid header [here](https://example.com)")
+    with (
+        patch.object(installation.coordinator.gateway.envoy, "send", side_effect=error),
+        pytest.raises(HomeAssistantError) as raised,
+    ):
+        await use(hass, control(f"{RELAY}_soc_low"))
+    assert "failed: ClientResponseError" in caplog.text
+    assert "[here]" not in caplog.text + str(raised.value)
 
 
 async def test_texts_and_empty_lists_are_sent_as_reported(hass: HomeAssistant, set_up: SetUp) -> None:

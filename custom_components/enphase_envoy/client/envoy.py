@@ -26,6 +26,7 @@ from pyenphase.updaters.production import EnvoyProductionUpdater
 
 from . import lenient, limits
 from .endpoints import Document, Documents
+from .errors import description
 from .firmware import GatewayInfo
 from .lenient import accept_unknown_words
 from .limits import read_body
@@ -355,7 +356,7 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
     except aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as err:
-        raise aiohttp.ClientConnectionError(str(err) or type(err).__name__) from err
+        raise aiohttp.ClientConnectionError(description(err)) from err
 
 
 #: Fields of objects and dictionaries; `raw` contains documents.
