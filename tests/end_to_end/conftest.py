@@ -10,11 +10,14 @@ from scripts.instance import ROOT
 
 pytest.importorskip("playwright", reason="Playwright is missing: run scripts/setup")
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from scripts.browser import logged_in, running_browser
 
 from .home import Home, running_home
+
+# Playwright's 5 s are too short for a busy machine.
+expect.set_options(timeout=60_000)
 
 #: Pictures of the pages of failed tests.
 FAILURES = ROOT / ".develop" / "failures"
