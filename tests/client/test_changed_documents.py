@@ -291,6 +291,22 @@ async def test_ac_batteries_without_a_valid_number_are_there(session: aiohttp.Cl
     assert changes(before, await start.values(changed(start, REPORT, change))) == {("acb_power", "batteries"): None}
 
 
+@pytest.mark.parametrize("storage", ["absent", "empty", "other"])
+async def test_ac_batteries_are_those_of_the_inventory_without_any_in_the_report(
+    session: aiohttp.ClientSession, storage: str
+) -> None:
+    def change(report: Any) -> None:
+        batteries = report.pop("storage")
+        if storage != "absent":
+            report["storage"] = [{"type": "ess", "activeCount": 1}] if storage == "other" else []
+        assert batteries
+
+    start = FreshStarts("ac_batteries", session)
+    before = await start.values()
+    after = await start.values(changed(start, REPORT, change))
+    assert changes(before, after) == removed(before, "acb_power")
+
+
 #: What each of these endpoints feeds.
 FED: Final = {
     "/ivp/ensemble/dry_contacts": ("dry_contact_status",),

@@ -33,15 +33,15 @@ from . import limits
 _INVENTORIES: Final = frozenset({URL_ENSEMBLE_INVENTORY, URL_INVENTORY})
 _LISTS: Final = _INVENTORIES | {ENDPOINT_URL_METERS, ENDPOINT_URL_METERS_READINGS, URL_PRODUCTION_INVERTERS}
 #: Meters and AC batteries in a report, with what stands for an invalid number of them: not zero, which is none.
-_AC_BATTERIES: Final = "acb"
-_UNCOUNTED: Final[dict[object, float]] = {"eim": 1, _AC_BATTERIES: nan}
+AC_BATTERIES: Final = "acb"
+_UNCOUNTED: Final[dict[object, float]] = {"eim": 1, AC_BATTERIES: nan}
 #: Keys that the library requires of records of a type, or has a default for that would be shown as their value.
 _REQUIRED: Final[dict[object, frozenset[str]]] = {
     "COLLAR": COLLAR_REQUIRED_KEYS,
     "C6 COMBINER CONTROLLER": C6CC_REQUIRED_KEYS,
     "ACB": frozenset({"percentFull", "communicating", "operating", "producing", "sleep_enabled", "part_num"}),
     # By this key the library finds AC batteries in a report.
-    _AC_BATTERIES: frozenset({"percentFull"}),
+    AC_BATTERIES: frozenset({"percentFull"}),
 }
 _PHASES: Final = 3
 #: Phases by the mode of a meter, where their number is not valid.
@@ -166,7 +166,7 @@ def _complete_report(report: Record) -> None:
         if has_values and not is_number(entry.get("activeCount")) and entry["type"] in _UNCOUNTED:
             entry["activeCount"] = _UNCOUNTED[entry["type"]]
     if "storage" in report:
-        report["storage"].sort(key=lambda entry: entry["type"] != _AC_BATTERIES)
+        report["storage"].sort(key=lambda entry: entry["type"] != AC_BATTERIES)
 
 
 def _complete_meters(meters: Records) -> None:

@@ -16,6 +16,7 @@ from pyenphase.const import (
     URL_GEN_SCHEDULE,
     URL_GENERATOR,
     URL_INVENTORY,
+    URL_PRODUCTION_JSON,
     SupportedFeatures,
 )
 from pyenphase.exceptions import ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired
@@ -31,9 +32,10 @@ from pyenphase.updaters.api_v1_production_inverters import EnvoyApiV1ProductionI
 from pyenphase.updaters.base import EnvoyUpdater
 from pyenphase.updaters.ensemble import EnvoyEnembleUpdater
 from pyenphase.updaters.generator import EnvoyGeneratorUpdater
+from pyenphase.updaters.inventory import EnvoyInventoryUpdater
 
 from .inverters import InverterReader
-from .lenient import Record
+from .lenient import AC_BATTERIES, Record
 from .models import BatteryController, BatteryScheduler, GatewayData, LiveDataStatus, panel_statuses
 from .paths import URL_BATTERY_SCHEDULER, URL_LIVE_DATA_STATUS
 
@@ -139,10 +141,26 @@ class EnsembleReader(EnvoyEnembleUpdater):
                     self._supported_features |= SupportedFeatures.ENPOWER
 
 
+class AcBatteryReader(EnvoyInventoryUpdater):
+    """The library's updater of AC batteries, which finds them also where the report does not mention any."""
+
+    @override
+    async def probe(self, discovered_features: SupportedFeatures) -> SupportedFeatures | None:
+        """Return whether there are AC batteries. The inventory, which may take long, is requested where they may be."""
+        if SupportedFeatures.ACB in discovered_features:
+            return await super().probe(discovered_features)
+        with suppress(*ENDPOINT_PROBE_EXCEPTIONS, EnvoyAuthenticationRequired):
+            report: Record = await self._json_probe_request(URL_PRODUCTION_JSON)
+            if not any(entry["type"] == AC_BATTERIES for entry in report["storage"]):
+                return await super().probe(discovered_features | SupportedFeatures.ACB)
+        return None
+
+
 #: In place of the library's.
 REPLACED: Final[dict[type[EnvoyUpdater], type[EnvoyUpdater]]] = {
     EnvoyEnembleUpdater: EnsembleReader,
     EnvoyGeneratorUpdater: GeneratorReader,
+    EnvoyInventoryUpdater: AcBatteryReader,
     EnvoyApiV1ProductionInvertersUpdater: InverterReader,
 }
 
