@@ -102,7 +102,7 @@ def async_report_setting(hass: HomeAssistant, entry: ConfigEntry[Any], firmware:
         "actual": escape_markdown(clean(str(result.actual), LONGEST_NAME)),
         "firmware": firmware,
     }
-    _create(hass, entry, subject, f"setting_{result.outcome}", "known-limits", texts)
+    _create(hass, entry, subject, f"setting_{result.outcome}", "battery-settings", texts)
 
 
 @callback
@@ -194,7 +194,7 @@ def async_report_panels(hass: HomeAssistant, entry: ConfigEntry[Any], problem: s
 @callback
 def async_report_slow_reports(hass: HomeAssistant, entry: ConfigEntry[Any], minutes: int) -> None:
     """Create an issue for panels whose reports come too rarely."""
-    _create(hass, entry, SLOW_REPORTS, SLOW_REPORTS, "panels", {"minutes": str(minutes)})
+    _create(hass, entry, SLOW_REPORTS, SLOW_REPORTS, "troubleshooting", {"minutes": str(minutes)})
 
 
 @callback

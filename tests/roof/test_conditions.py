@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from custom_components.enphase_envoy.roof.conditions import STATUSES, gravest, is_commanded
+from custom_components.enphase_envoy.roof.conditions import STATUSES, is_commanded, most_severe
 
 OK = "envoy.global.ok"
 LOW = "envoy.cond_flags.pcu_ctrl.dc-pwr-low"
@@ -30,8 +30,8 @@ def test_statuses_are_keys_of_translations() -> None:
         (["ok"], False, None),
     ],
 )
-def test_gravest_status(codes: list[str], is_dark: bool, expected: str | None) -> None:
-    assert gravest(codes, is_dark=is_dark) == expected
+def test_most_severe_status(codes: list[str], is_dark: bool, expected: str | None) -> None:
+    assert most_severe(codes, is_dark=is_dark) == expected
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def state(hass: HomeAssistant, domain: str, unique_id: str) -> tuple[str, dict[s
     return found.state, dict(found.attributes)
 
 
-async def test_status_has_the_gravest_condition_and_all_codes(hass: HomeAssistant, set_up: SetUp) -> None:
+async def test_status_has_the_most_severe_condition_and_all_codes(hass: HomeAssistant, set_up: SetUp) -> None:
     installation = await set_up("metered_1phase")
     hot, *_ = serials(installation)
     assert state(hass, "sensor", f"{hot}_status")[0] == "normal"

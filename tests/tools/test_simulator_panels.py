@@ -5,7 +5,7 @@ from typing import Any, Final
 import pytest
 
 from custom_components.enphase_envoy.client.models import panel_statuses
-from custom_components.enphase_envoy.roof.conditions import FLAGS, gravest
+from custom_components.enphase_envoy.roof.conditions import FLAGS, most_severe
 from tests.simulator import Clock
 from tests.simulator.documents.devices import inventory, inverters_v1
 from tests.simulator.gateway import Gateway
@@ -63,4 +63,4 @@ def test_inventory_with_every_condition(gateway: Gateway, flag: str) -> None:
     serial = gateway.house.inverters[0].serial
     gateway.house.change_inverter(serial, conditions=(f"envoy.cond_flags.pcu_ctrl.{flag}",))
     statuses = panel_statuses(inventory(gateway, {}))
-    assert gravest(statuses[serial].codes or ()) == FLAGS[flag]
+    assert most_severe(statuses[serial].codes or ()) == FLAGS[flag]

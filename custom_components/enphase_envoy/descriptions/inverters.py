@@ -17,7 +17,7 @@ from pyenphase.models.inverter import EnvoyInverter
 
 from ..model.panels import ROOF, PanelCounts, PanelStatus, RoofState
 from ..model.snapshot import Snapshot
-from ..roof.conditions import STATUSES, gravest
+from ..roof.conditions import STATUSES, most_severe
 from . import sources
 from .base import LAST_REPORT, EntitySet, EnvoySensorEntityDescription, SensorSets, reported_at
 
@@ -157,7 +157,7 @@ _STATUS: Final = (
         entity_category=EntityCategory.DIAGNOSTIC,
         options=list(STATUSES),
         enabled_fn=has_few_panels,
-        value_fn=lambda panel: gravest(panel.codes or (), is_dark=panel.is_dark),
+        value_fn=lambda panel: most_severe(panel.codes or (), is_dark=panel.is_dark),
         attributes_fn=lambda panel: {
             "codes": list(panel.codes or ()),
             "producing": panel.producing,

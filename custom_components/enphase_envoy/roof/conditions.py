@@ -49,7 +49,7 @@ _CONDITIONS: Final = {
     "sleeping": ("sleeping",),
     "normal": ("ok",),
 }
-#: All statuses, the gravest first.
+#: All statuses, the most severe first.
 STATUSES: Final = tuple(_CONDITIONS)
 #: The status of each flag.
 FLAGS: Final = {condition: status for status, conditions in _CONDITIONS.items() for condition in conditions}
@@ -66,8 +66,8 @@ def _statuses(codes: Collection[str]) -> set[str]:
     return {FLAGS[condition] for condition in conditions if condition in FLAGS}
 
 
-def gravest(codes: Collection[str], *, is_dark: bool = False) -> str | None:
-    """Return the gravest status of several codes; None if none of them is in the table.
+def most_severe(codes: Collection[str], *, is_dark: bool = False) -> str | None:
+    """Return the most severe status of several codes; None if none of them is in the table.
 
     With `is_dark`, statuses that every panel has at night count as `sleeping`.
     """
