@@ -16,6 +16,7 @@ from .client.errors import GatewayError, Reason
 from .client.gateway import Gateway
 from .const import CONF_USE_MANUAL_TOKEN, DOMAIN
 from .issues import (
+    CERTIFICATE_CHANGED,
     FIRMWARE_BEFORE_TOKENS,
     LOCAL_PASSWORD,
     async_clear,
@@ -164,6 +165,8 @@ class Authentication:
                 async_report_local_password(self._hass, self._entry, self._gateway.host)
             else:
                 async_clear(self._hass, self._entry, LOCAL_PASSWORD)
+        # The certificate was trusted in another dialog, or the old one is back.
+        async_clear(self._hass, self._entry, CERTIFICATE_CHANGED)
         if None in self._refusals:
             self._refusals.reset(None)
             for flow in self._entry.async_get_active_flows(self._hass, {SOURCE_REAUTH}):

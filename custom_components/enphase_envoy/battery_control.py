@@ -118,6 +118,7 @@ def async_create(hass: HomeAssistant, entry: ConfigEntry[Any], clock: Callable[[
     """Return the control of an entry, None where the user did not choose it; no request is made."""
     async_end_unused(hass)
     if not is_enabled(entry):
+        issues.async_clear_cloud(hass, entry)
         return None
     issues.async_clear(hass, entry, issues.CLOUD_OFFER)
     client, site = async_client(hass, entry, clock), entry.options[OPTION_CLOUD_SITE]

@@ -418,6 +418,8 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
             texts = {"name": entry.title, "old_serial": old, "serial": new, "count": str(count)}
             return self.async_show_form(step_id="take_over", description_placeholders=texts)
         await async_take_over(self.hass, entry, new)
+        if self._is_removed(entry):
+            return self.async_abort(reason="removed")
         name = entry.data.get(CONF_NAME, entry.title).replace(old, new)
         return self.async_update_reload_and_abort(
             entry,
@@ -482,6 +484,8 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
         """Show the form with the reason why the stored credentials are rejected."""
         entry = self._get_reauth_entry()
         found, reason = await validate(self.hass, self._host, credentials_of(entry.data), entry, self._fingerprint)
+        if self._is_removed(entry):
+            return self.async_abort(reason="removed")
         if reason is Reason.CERTIFICATE_CHANGED:
             return await self.async_step_trust()
         self._gateway = found

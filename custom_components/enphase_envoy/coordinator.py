@@ -359,7 +359,10 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     def _update(self, changed: Iterable[Address], *, every: bool = True) -> None:
         if self.battery_control and self.battery_control.check(self.data):
             changed = [*changed, PENDING]
-        for update in self._listeners_to(changed, every=every):
+        self._call(self._listeners_to(changed, every=every))
+
+    def _call(self, updates: Iterable[CALLBACK_TYPE]) -> None:
+        for update in updates:
             try:
                 update()
             except Exception:  # noqa: BLE001  (as the framework's own loop does)
@@ -369,8 +372,7 @@ class EnvoyCoordinator(DataUpdateCoordinator[Snapshot]):
     @callback
     def async_update_all(self) -> None:
         """Update all entities: the controller that they belong to was exchanged."""
-        for update in [update for listeners in self._address_listeners.values() for update in listeners]:
-            update()
+        self._call([update for listeners in self._address_listeners.values() for update in listeners])
 
     def _listeners_to(self, changed: Iterable[Address], *, every: bool) -> Iterator[CALLBACK_TYPE]:
         """Yield the listeners to every update first, which may add and remove entities."""

@@ -96,7 +96,7 @@ class EnergyManager:
         self._corrections = PendingCorrections(hass, self._corrected, self._save_corrections)
         #: Steps to be reported to the user, by entity.
         self._reports: dict[str, _Report] = {}
-        self._reported_at = 0.0
+        self._reported_at = dt_util.utcnow().timestamp()
         self._stop: CALLBACK_TYPE | None = None
         #: Whether readings are held back.
         self._is_holding = False
@@ -238,11 +238,11 @@ class EnergyManager:
     @callback
     def _report_steps(self) -> None:
         """Report the corrections of steps that were not taken back."""
-        if not self._reports:
-            return
         now = dt_util.utcnow().timestamp()
         # No more than between two polls, also when the clock was set.
         elapsed, self._reported_at = min(max(0.0, now - self._reported_at), _LONGEST_WAIT), now
+        if not self._reports:
+            return
         held = {to_key((*address, field)) for address, field in self._counters.held_counters}
         for entity_id, report in list(self._reports.items()):
             report.wait -= elapsed

@@ -333,17 +333,20 @@ class _Entities[D: EnvoyEntityDescription[Any]]:
         back = (addresses & self._served) - self._present
         new = [address for address in data.objects if address not in self._served]
         self._present = addresses
-        missing = (entity for entity in self._created(back) if not self._is_registered(entity))
-        self._async_add((*self._created(new), *missing))
+        self._async_add((*self._created(new), *self._created(back, only_missing=True)))
 
-    def _created(self, addresses: Iterable[Address]) -> Iterator[Entity]:
+    def _created(self, addresses: Iterable[Address], *, only_missing: bool = False) -> Iterator[Entity]:
+        """Yield the entities of objects: all, or those that are not registered."""
         data = self._coordinator.data
         for address in addresses:
             for entity_set in self._entity_sets:
                 for description in entity_set.descriptions_for(data, address):
                     self._served.add(address)
+                    unique_id = entity_set.unique_id(data, address, description)
                     if entity_set.source.follows_controller:
-                        self._of_controllers.add(entity_set.unique_id(data, address, description))
+                        self._of_controllers.add(unique_id)
+                    if only_missing and self._registry.async_get_entity_id(self._domain, DOMAIN, unique_id):
+                        continue
                     entity = self._create(self._coordinator, entity_set, address, description)
                     if other := _shared(self._coordinator, self._domain, entity):
                         self._elsewhere[address] = other
@@ -371,9 +374,6 @@ class _Entities[D: EnvoyEntityDescription[Any]]:
                 entity.async_unshare(None if is_own else self._coordinator)
             if is_own:
                 del listed[key]
-
-    def _is_registered(self, entity: Entity) -> bool:
-        return self._registry.async_get_entity_id(self._domain, DOMAIN, entity.unique_id or "") is not None
 
 
 @callback

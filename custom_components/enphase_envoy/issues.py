@@ -22,6 +22,7 @@ COUNTER_STEP = "counter_step"
 CLOUD_OFFER = "cloud_offer"
 CLOUD_CODE = "cloud_code"
 CLOUD_ACCOUNT = "cloud_account"
+CLOUD_UNCONFIRMED = "cloud_unconfirmed"
 LOCAL_PASSWORD = "local_password"  # noqa: S105
 NO_SUCCESSOR = "no_successor"
 SLOW_REPORTS = "slow_reports"
@@ -112,6 +113,15 @@ def async_report_cloud(hass: HomeAssistant, entry: ConfigEntry[Any], key: str) -
 
 
 @callback
+def async_clear_cloud(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+    """Delete the issues about battery settings through the cloud: it is not used any more."""
+    for (domain, issue_id), issue in list(ir.async_get(hass).issues.items()):
+        is_own = domain == DOMAIN and issue_id.endswith(f"_{entry.entry_id}")
+        if is_own and issue.translation_key in (CLOUD_CODE, CLOUD_ACCOUNT, CLOUD_UNCONFIRMED):
+            ir.async_delete_issue(hass, domain, issue_id)
+
+
+@callback
 def async_report_unconfirmed(
     hass: HomeAssistant, entry: ConfigEntry[Any], setting: str, texts: tuple[str, object, object] | None
 ) -> None:
@@ -119,7 +129,7 @@ def async_report_unconfirmed(
 
     `texts` are the entity, the wanted value and the reported one.
     """
-    subject = f"cloud_unconfirmed_{setting}"
+    subject = f"{CLOUD_UNCONFIRMED}_{setting}"
     if texts is None:
         async_clear(hass, entry, subject)
         return
@@ -132,7 +142,7 @@ def async_report_unconfirmed(
         "wanted": escape_markdown(str(wanted)),
         "actual": escape_markdown(clean(str(actual), LONGEST_NAME)),
     }
-    _create(hass, entry, subject, "cloud_unconfirmed", "battery-settings", placeholders)
+    _create(hass, entry, subject, CLOUD_UNCONFIRMED, "battery-settings", placeholders)
 
 
 @callback

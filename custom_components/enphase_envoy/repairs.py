@@ -104,8 +104,9 @@ class NewToken(_EntryRepairFlow):
         try:
             await coordinator.authentication.async_log_in()
         except GatewayError:
-            # The entry may have been unloaded meanwhile.
-            self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
+            # The entry may have been unloaded or removed meanwhile.
+            if not self._is_removed:
+                self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
 
 
 class _TrustFlow(_EntryRepairFlow):

@@ -143,15 +143,25 @@ def test_an_exchanged_controller_is_shown_within_minutes_the_first_time() -> Non
     system = System()
     report_controller(system, first)
     assert report_controller(system, second, 4) == first
-    assert system.cache.unconfirmed
+    assert system.cache.with_new
     assert report_controller(system, second) == second
     system.restart()
     assert report_controller(system, second) == second
     assert report_controller(system, first, 4) == second
     assert report_controller(system, first) == first
     assert report_controller(system, third, DAY, 3600.0) == first
-    assert not system.cache.unconfirmed, "it is not requested more often meanwhile"
+    assert not system.cache.with_new, "it is not requested more often meanwhile"
     assert report_controller(system, third, 2, 3600.0) == third
+
+
+def test_a_list_with_a_new_device_is_requested_again_although_two_updaters_read_it() -> None:
+    system = System()
+    system.answer([*TRUE, INVENTED[0]])
+    endpoint = Endpoint.of(PATH)
+    system.cache.merge({"panels": {("panels",): {}}}, {PATH: endpoint}, {"panels"}, {PATH})
+    assert system.cache.with_new == {PATH}
+    system.answer([*TRUE, INVENTED[0]])
+    assert not system.cache.with_new
 
 
 def test_new_devices_are_added_few_at_a_time() -> None:
@@ -162,7 +172,7 @@ def test_new_devices_are_added_few_at_a_time() -> None:
         system.answer([*TRUE, *new])
         counts.append(len(system.serials))
         # The list is requested again soon as long as there are more.
-        assert (PATH in system.cache.unconfirmed) == (len(system.serials) < len(TRUE) + len(new))
+        assert (PATH in system.cache.with_new) == (len(system.serials) < len(TRUE) + len(new))
     assert counts == [2, 2, 22, 42, 62, 82, 101, 101, 101]
 
 

@@ -21,7 +21,7 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
-from custom_components.enphase_envoy import battery_control
+from custom_components.enphase_envoy import battery_control, issues
 from custom_components.enphase_envoy.battery_control import CONFIRM_WITHIN
 from custom_components.enphase_envoy.calendar import _events as calendar_events
 from custom_components.enphase_envoy.cloud.models import Schedule, ScheduleKind
@@ -196,6 +196,18 @@ async def test_account_with_codes_is_not_sent_one_without_the_user(start: StartH
     assert house.issues() == {"cloud_code"}
     with pytest.raises(HomeAssistantError, match="one-time code"):
         await house.call("number", "reserve_soc", "set_value", value=45)
+
+
+async def test_issues_about_the_cloud_end_with_its_use(start: StartHouse) -> None:
+    house = await start(needs_code=True)
+    hass, entry = house.hass, house.installation.entry
+    await house.installation.pass_time(60)
+    issues.async_report_unconfirmed(hass, entry, "reserve", ("number.reserve", 45, 30))
+    assert house.issues() == {"cloud_code", "cloud_unconfirmed"}
+    hass.config_entries.async_update_entry(entry, options={})
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert not house.issues()
 
 
 async def test_code_is_entered_in_the_repair_issue(start: StartHouse, hass_client: ClientSessionGenerator) -> None:
@@ -392,7 +404,7 @@ async def test_schedules_by_actions_and_in_the_calendar(start: StartHouse) -> No
 async def test_schedules_need_the_option(start: StartHouse) -> None:
     house = await start(enabled=False)
     target = {"config_entry_id": house.installation.entry.entry_id}
-    with pytest.raises(ServiceValidationError, match="Enable this in its options"):
+    with pytest.raises(ServiceValidationError, match="Enable “Battery settings in the cloud”"):
         await house.hass.services.async_call(
             DOMAIN, "get_battery_schedules", target, blocking=True, return_response=True
         )

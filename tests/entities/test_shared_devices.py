@@ -2,14 +2,18 @@
 
 from dataclasses import replace
 import gc
+from typing import Any
 
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
+from pyenphase.const import URL_DEVICE_DATA
+from pyenphase.models.inverter import EnvoyInverter
 import pytest
 
 from custom_components.enphase_envoy.coordinator import EnvoyCoordinator
 from custom_components.enphase_envoy.entity import EnvoyEntity
 from tests.helpers.integration import Installation, SetUp, Simulate, entity_id, entry_for
+from tests.simulator.faults import Change
 from tests.simulator.profiles import PROFILES
 
 PROFILE = "metered_1phase"
@@ -104,3 +108,38 @@ async def test_reloads_of_either_entry_leave_no_objects_behind(
     coordinators = [each for each in gc.get_objects() if type(each) is EnvoyCoordinator]
     assert len(coordinators) == 2
     assert {id(each) for each in coordinators} == {id(house.coordinator) for house in houses}
+
+
+async def test_a_report_that_lacked_an_inverter_for_a_while_keeps_it_shared(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate
+) -> None:
+    first, second = await two_gateways(hass, set_up, simulate)
+    inverter = first.gateway.house.inverters[0].serial
+    power = entity_id(hass, "sensor", inverter)
+    address = ("inverters", inverter)
+
+    def without_it(document: Any) -> Any:
+        if isinstance(document, list):
+            return [each for each in document if each["serialNumber"] != inverter]
+        return {key: each for key, each in document.items() if not isinstance(each, dict) or each["sn"] != inverter}
+
+    change = Change(without_it)
+    with first.gateway.fault("/api/v1/production/inverters", change), first.gateway.fault(URL_DEVICE_DATA, change):
+        for _ in range(10):
+            await first.poll_all()
+        assert address not in first.coordinator.data.objects
+    await first.poll_all()
+    assert address in first.coordinator.data.objects
+    assert await hass.config_entries.async_reload(second.entry.entry_id)
+    await hass.async_block_till_done()
+    second.gateway.clock.advance(3 * 3600)
+    first.gateway.clock.advance(3 * 3600)
+    await second.poll()
+    value = second.coordinator.data.objects[address].value
+    assert isinstance(value, EnvoyInverter)
+    assert (state := hass.states.get(power))
+    assert float(state.state) == value.last_report_watts
+    shown = first.coordinator.data.objects[address].value
+    assert isinstance(shown, EnvoyInverter)
+    assert shown.last_report_watts != value.last_report_watts
+    await hass.config_entries.async_unload(second.entry.entry_id)

@@ -157,3 +157,26 @@ async def test_the_issue_about_a_step_is_deleted_when_the_step_is_taken_back(
     manager._correct(counter, Step(StepCause.TAKEN_BACK, 10_000.0, 5_010.0, 10.0, 10.0, since), entity, since + 7200)
     assert left() == [reported[0], reported[3]]
     manager._corrections._pending.clear()
+
+
+async def test_a_step_is_reported_after_three_quarters_of_an_hour(
+    hass: HomeAssistant, set_up: SetUp, freezer: FrozenDateTimeFactory
+) -> None:
+    """Also the first one: the time before it does not count."""
+    installation = await set_up("metered_1phase")
+    manager = installation.coordinator.energy_manager
+    counter = (("system_production",), "watt_hours_lifetime")
+    entity = async_counter_entities(hass, installation.coordinator.data)[counter]
+    freezer.tick(7200)
+    await installation.poll()
+    now = dt_util.utcnow().timestamp()
+    manager._correct(counter, Step(StepCause.LASTING, 5_000.0, 10_000.0, 0.0, since=now), entity, now)
+    manager._reports[entity].correction = Correction(entity, now, -5000.0)
+    for _ in range(44):
+        freezer.tick(60)
+        await installation.poll()
+    assert not ir.async_get(hass).issues
+    freezer.tick(61)
+    await installation.poll()
+    assert [issue.translation_key for issue in ir.async_get(hass).issues.values()] == ["counter_step"]
+    manager._corrections._pending.clear()

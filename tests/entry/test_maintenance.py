@@ -1,5 +1,6 @@
 """Periodic tasks: tokens are renewed in time, new firmware is detected."""
 
+from http import HTTPStatus
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ import jwt
 import pytest
 
 from custom_components.enphase_envoy.client.auth import RENEW_AHEAD, TokenValidity
+from custom_components.enphase_envoy.client.errors import GatewayError, Reason
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.flows import fill_in
 from tests.helpers.integration import Installation, SetUp, Simulate
@@ -136,6 +138,27 @@ async def test_a_pasted_token_about_to_expire_is_one_issue_that_accepts_a_new_on
     assert token_issue(hass, house) is None
     await house.poll()
     assert coordinator.last_update_success
+
+
+async def test_an_entry_that_is_removed_while_its_new_token_is_tried_is_not_reloaded(
+    hass: HomeAssistant, set_up: SetUp, hass_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await with_token(set_up, 20, use_manual_token=True, username="", password="")
+    await house.pass_time(1)
+    found = token_issue(hass, house)
+    assert found
+
+    async def remove_entry() -> None:
+        await hass.config_entries.async_remove(house.entry.entry_id)
+        raise GatewayError(Reason.CANNOT_CONNECT)
+
+    monkeypatch.setattr(house.coordinator.authentication, "async_log_in", remove_entry)
+    assert await async_setup_component(hass, "repairs", {})
+    client = await hass_client()
+    opened = await client.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": found.issue_id})
+    flow = await opened.json()
+    done = await client.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={"token": token(SERIAL, 365)})
+    assert done.status == HTTPStatus.OK
 
 
 async def test_new_firmware_is_detected_and_probed(hass: HomeAssistant, set_up: SetUp) -> None:

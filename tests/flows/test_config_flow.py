@@ -456,6 +456,9 @@ async def test_live_power_is_offered_where_there_is_a_source(
     assert offered["step_id"] == "live_power"
     assert offered["data_schema"]
     assert offered["data_schema"]({}) == {"live_power": True}
+    # The user closed the dialog, and opens it again.
+    offered = await hass.config_entries.flow.async_configure(offered["flow_id"])
+    assert offered["step_id"] == "live_power"
     result = await choose_live_power(hass, offered, on=True)
     assert result["result"].options == {"live_power": 5}
 

@@ -1,6 +1,7 @@
 """Certificate pinning: nothing is sent to a host with another certificate."""
 
 from typing import Any
+from unittest.mock import patch
 
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
@@ -9,7 +10,7 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
 
-from custom_components.enphase_envoy import maintenance
+from custom_components.enphase_envoy import config_flow, issues, maintenance
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.flows import fill_in
 from tests.helpers.integration import Installation, SetUp, Simulate
@@ -93,6 +94,9 @@ async def test_another_certificate_can_be_trusted_in_the_dialog(
     old = await pin(hass, house)
     token = house.entry.data["token"]
     await house.gateway.upgrade("D8.3.5433")
+    for _ in range(3):
+        await house.poll()
+    assert ir.async_get(hass).async_get_issue(DOMAIN, f"certificate_changed_{house.entry.entry_id}")
     house.gateway.requests.clear()
     if source == "reauth":
         form = await house.entry.start_reauth_flow(hass)
@@ -112,6 +116,35 @@ async def test_another_certificate_can_be_trusted_in_the_dialog(
     assert house.entry.data["certificate_fingerprint"] == shown["new"]
     assert house.entry.data["token"] == token
     assert not ir.async_get(hass).issues
+
+
+async def test_the_issue_ends_when_the_old_certificate_is_back(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up(PROFILE)
+    await pin(hass, house)
+    house.coordinator.authentication.succeeded()
+    issues.async_report_certificate(hass, house.entry, house.gateway.host)
+    await house.poll()
+    assert not ir.async_get(hass).issues
+
+
+async def test_an_entry_that_is_removed_while_its_certificate_is_trusted_is_not_changed(
+    hass: HomeAssistant, set_up: SetUp
+) -> None:
+    house = await set_up(PROFILE)
+    await pin(hass, house)
+    await house.gateway.upgrade("D8.3.5433")
+    form = await house.entry.start_reauth_flow(hass)
+    assert form["step_id"] == "trust"
+    validate = config_flow.validate
+
+    async def removing(*arguments: Any) -> Any:
+        result = await validate(*arguments)
+        await hass.config_entries.async_remove(house.entry.entry_id)
+        return result
+
+    with patch.object(config_flow, "validate", removing):
+        result = await hass.config_entries.flow.async_configure(form["flow_id"], {})
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "removed")
 
 
 async def test_the_dialog_trusts_no_device_without_a_certificate(hass: HomeAssistant, set_up: SetUp) -> None:

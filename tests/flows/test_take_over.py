@@ -9,6 +9,7 @@ from homeassistant.helpers import device_registry as dr, entity_registry as er, 
 import pytest
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 
+from custom_components.enphase_envoy import config_flow
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.flows.test_pinning import pin
 from tests.helpers.flows import fill_in
@@ -30,6 +31,21 @@ async def reconfigure(hass: HomeAssistant, house: Installation, gateway: Simulat
     """Reconfigure an entry with the address of another gateway."""
     opened = await house.entry.start_reconfigure_flow(hass)
     return await fill_in(hass, opened, host=gateway.host, token=gateway.token(LONG))
+
+
+async def test_an_entry_that_is_removed_during_the_take_over_is_not_changed(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await set_up(PROFILE)
+    form = await reconfigure(hass, house, await simulate(NEW))
+    assert form["step_id"] == "take_over"
+
+    async def remove_entry(*_arguments: object) -> None:
+        await hass.config_entries.async_remove(house.entry.entry_id)
+
+    monkeypatch.setattr(config_flow, "async_take_over", remove_entry)
+    result = await hass.config_entries.flow.async_configure(form["flow_id"], {})
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "removed")
 
 
 async def test_a_replaced_gateway_is_taken_over(hass: HomeAssistant, set_up: SetUp, simulate: Simulate) -> None:

@@ -13,22 +13,23 @@ IDLE: Final = 0.01
 
 @contextmanager
 def virtual_time(loop: AbstractEventLoop) -> Iterator[None]:
-    """Let the loop's clock jump to the next timer whenever all tasks wait for timers.
+    """Let the loop's clock jump to the next timer whenever all tasks wait for timers; it stands still otherwise.
 
-    Client and simulator share the loop, so an answer that was sent is always received before a timeout passes. While an
-    executor works, the clock keeps to real time. `time.monotonic` jumps as well, the wall clock does not.
+    Client and simulator share the loop, so an answer that was sent is always received before a timeout passes, and no
+    timeout passes while the machine is busy, or while an executor works. `time.monotonic` is this clock as well, the
+    wall clock is not.
     """
     selector = cast(Any, loop)._selector
-    select, run_in_executor, monotonic = selector.select, loop.run_in_executor, time.monotonic
-    jumped = 0.0
+    select, run_in_executor = selector.select, loop.run_in_executor
+    now = time.monotonic()
     executing: set[Future[Any]] = set()
 
     def select_or_jump(timeout: float | None = None) -> Any:
-        nonlocal jumped
-        if timeout is None or timeout <= IDLE or executing:
+        nonlocal now
+        if timeout is None:
             return select(timeout)
-        if not (events := select(IDLE)):
-            jumped += timeout
+        if not (events := select(min(timeout, IDLE))) and not executing:
+            now += max(timeout, 0.0)
         return events
 
     def track(*args: Any) -> Any:
@@ -40,6 +41,6 @@ def virtual_time(loop: AbstractEventLoop) -> Iterator[None]:
     with (
         patch.object(selector, "select", select_or_jump),
         patch.object(loop, "run_in_executor", track),
-        patch("time.monotonic", lambda: monotonic() + jumped),
+        patch("time.monotonic", lambda: now),
     ):
         yield

@@ -309,7 +309,7 @@ class Gateway:
             now, slack = self.clock(), self.poll_interval / 2
             spared = self._spared()
             due = {path for path in in_use if endpoints[path].is_due(now, slack)} - spared
-            due |= self._parser.cache.unconfirmed & in_use
+            due |= self._parser.cache.with_new & in_use
         # With live power nothing may be due in a small system, whose gateway answers nevertheless.
         if (due - late or spared) and not self._lost:
             return due

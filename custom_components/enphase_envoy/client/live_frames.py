@@ -156,7 +156,7 @@ def event_frame(document: dict[str, dict[str, dict[str, Any]]], objects: Objects
     zeros, and a consumption that is calculated from these.
     """
     values: Values = {}
-    measured: list[object] = []
+    measured: list[tuple[object, ...]] = []
     unmeasured = _unmeasured(objects)
     for ct_type, report in REPORTS.items():
         if ct_type in unmeasured or not (parts := document.get(ct_type)):
@@ -174,7 +174,7 @@ def event_frame(document: dict[str, dict[str, dict[str, Any]]], objects: Objects
         powers = [power for _, part in phases if is_number(power := part.get("p"))]
         if powers and len(powers) == len(phases):
             _put_power(values, report, ct_type, "", round(sum(powers)))
-    if not any(any(part) for part in measured if isinstance(part, tuple)):
+    if not any(any(part) for part in measured):
         raise LiveError("all values are zero")
     return Frame(values, measured)
 

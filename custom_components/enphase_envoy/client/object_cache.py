@@ -86,8 +86,8 @@ class ObjectCache:
         self._exchanged: Confirmation[Address] = Confirmation(_EXCHANGED_AFTER)
         #: When new objects were counted first, and the freshness of the answers in which they were counted last.
         self._counted: dict[Address, tuple[float, Freshness]] = {}
-        #: Endpoints to request again soon, because their last answers contained new objects.
-        self.unconfirmed: set[str] = set()
+        #: Endpoints whose last answers contained new objects, by field.
+        self._with_new: dict[str, AbstractSet[str]] = {}
         #: Fields of objects that are not valid at present, but were.
         self._kept: dict[Address, dict[str, _Kept]] = {}
         #: What was logged.
@@ -96,6 +96,11 @@ class ObjectCache:
     def members(self, field: str) -> set[str]:
         """Return the keys of a dictionary of EnvoyData, such as the serial numbers of the batteries."""
         return {address[1] for address in self._addresses[field] if len(address) > 1}
+
+    @property
+    def with_new(self) -> set[str]:
+        """Endpoints to request again soon, because their last answers contained new objects."""
+        return set().union(*self._with_new.values())
 
     def restore(self, known: Mapping[Address, float]) -> None:
         """Set the identities of the objects of earlier sessions, each with the seconds for which it was absent."""
@@ -137,7 +142,8 @@ class ObjectCache:
         """
         fields.update(parsed)
         merged: set[Address] = set()
-        self.unconfirmed -= needs.keys()
+        for field in fields:
+            self._with_new.pop(field, None)
         for field, reported in parsed.items():
             objects = self._accepted(field, reported, needs)
             if _feeding(field, needs) <= set(new):
@@ -173,7 +179,7 @@ class ObjectCache:
             if identity in known if current is None else identity == current:
                 accepted[address] = value
             elif identity and len(known) >= most:
-                self.unconfirmed |= _feeding(field, needs)
+                self._with_new[field] = _feeding(field, needs)
             elif identity and self._is_added(identity, address, needs, is_first=is_first):
                 accepted[address] = value
             elif current:
@@ -196,7 +202,7 @@ class ObjectCache:
             confirmation, freshness = self._exchanged if current else self._new, _freshness(field, needs)
             since = self._count_new(identity, confirmation, freshness)
             if not confirmation.is_confirmed(identity):
-                self.unconfirmed |= _feeding(field, needs)
+                self._with_new[field] = _feeding(field, needs)
                 return False
             if freshness.updated_at - since < lasting:
                 return False

@@ -111,9 +111,6 @@ INVENTORY_PERIOD_WITH_BATTERIES: Final = 300
 #: Endpoints that may take long, without which all others are published.
 UNHURRIED: Final = frozenset({URL_INVENTORY})
 
-#: The gateway's report of production and consumption.
-REPORTS: Final = frozenset({URL_PRODUCTION, URL_PRODUCTION_JSON})
-
 #: Where counters come from: while one of these fails, it is not certain which one to use.
 COUNTER_PATHS: Final = frozenset({ENDPOINT_URL_METERS, URL_PRODUCTION_JSON, URL_PRODUCTION, URL_PRODUCTION_V1})
 

@@ -211,6 +211,7 @@ class RequestScheduler:
         status, body, failure = None, "", None
         try:
             async with self.slots.occupy(), self.requesting(path):
+                started = self.clock()
                 if self.is_closed:
                     return RawResponse(None, "", FailureKind.UNREACHABLE.value, None, unreachable=True)
                 document = await self.transport.get(path)
@@ -219,7 +220,7 @@ class RequestScheduler:
             status, failure = HTTPStatus.UNAUTHORIZED.value, FailureKind.UNAUTHORIZED.value
         except aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError:
             return RawResponse(None, "", FailureKind.UNREACHABLE.value, None, unreachable=True)
-        except (aiohttp.ClientError, TimeoutError, EnvoyError, EnvoyClientClosedError) as err:
+        except (aiohttp.ClientError, OSError, EnvoyError, EnvoyClientClosedError) as err:
             failure = type(err).__name__
         return RawResponse(status, body, failure, round(self.clock() - started, 3))
 
