@@ -49,7 +49,7 @@ ERRORS: Final = {
     Shown.REFUSED: "refused the change",
     Shown.NO_OPTION: "not valid",
     Shown.CODE: "requires a one-time code",
-    Shown.NOT_ENABLED: "Enable this in its options",
+    Shown.NOT_ENABLED: "Enable “Battery settings in the cloud”",
 }
 
 
