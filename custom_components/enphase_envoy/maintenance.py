@@ -38,7 +38,7 @@ def async_start(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
     """Start all tasks until the entry is unloaded."""
     _PeriodicTask(hass, entry, _MAC_DELAY, lambda: _add_mac(hass, entry))
     _PeriodicTask(hass, entry, _FIRMWARE_PERIOD, lambda: _check_firmware(entry))
-    entry.async_on_unload(async_track_time_change(hass, partial(_reset_day, entry), 0, 0, 0))
+    entry.async_on_unload(async_track_time_change(hass, partial(_publish_at_midnight, entry), 0, 0, 0))
     _PeriodicTask(hass, entry, _FIRST_PAUSE, lambda: _return_to_address(hass, entry))
     if control := entry.runtime_data.battery_control:
         _PeriodicTask(hass, entry, 0, lambda: _read_cloud(entry, control))
@@ -48,8 +48,8 @@ def async_start(hass: HomeAssistant, entry: EnvoyConfigEntry) -> None:
 
 
 @callback
-def _reset_day(entry: EnvoyConfigEntry, _now: datetime) -> None:
-    """Reset the daily counters at midnight, independent of the gateway's data."""
+def _publish_at_midnight(entry: EnvoyConfigEntry, _now: datetime) -> None:
+    """Publish the figures of the new day, also where no poll succeeds."""
     entry.runtime_data.publish()
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from custom_components.enphase_envoy.energy.counter_filter import CounterFilter
 from custom_components.enphase_envoy.energy.daily import DailyEnergy
-from custom_components.enphase_envoy.energy.pipeline import Objects, Pipeline, ProcessingContext
+from custom_components.enphase_envoy.energy.pipeline import Pipeline, ProcessingContext
 from custom_components.enphase_envoy.model.json_data import Json
-from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Snapshot, TimedValue
+from custom_components.enphase_envoy.model.snapshot import Address, Freshness, Objects, Snapshot, TimedValue
 
 CONTEXT = ProcessingContext(0.0, 0.0, UTC)
 

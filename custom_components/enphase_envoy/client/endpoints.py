@@ -149,7 +149,7 @@ class Endpoint:
     #: Pauses after slow failures.
     backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=0.1))
     #: Answers in a row that were empty.
-    unconfirmed: int = 0
+    empty_answers: int = 0
 
     @classmethod
     def of(cls, path: str) -> Self:
@@ -215,18 +215,18 @@ class Endpoint:
             return False
         if not content and self._has_content():
             # {} and [] parse without an error.
-            self.unconfirmed += 1
+            self.empty_answers += 1
             self.fail(Failure(FailureKind.EMPTY))
             return False
         self.latest = document
         self.failure = None
-        self.latest_is_current, self.unconfirmed = True, 0
+        self.latest_is_current, self.empty_answers = True, 0
         self.backoff.reset()
         return True
 
     def _has_content(self) -> bool:
         """Return whether the last good document still stands against an empty one."""
-        return self.good is not None and bool(self.good.content) and self.unconfirmed < _CHANGED_AFTER
+        return self.good is not None and bool(self.good.content) and self.empty_answers < _CHANGED_AFTER
 
     def fail(self, failure: Failure) -> None:
         """Record that the last answer was not usable."""

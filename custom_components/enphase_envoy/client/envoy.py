@@ -200,8 +200,8 @@ class LibraryEnvoy(Envoy):
     async def discover(self, fetch: Fetch) -> Discovery:
         """Have the library, and the updaters of this integration, find out what the gateway offers.
 
-        Nothing changes here until the result is adopted. Raises EnvoyProbeFailed, EnvoyAuthenticationRequired or one
-        of PARSE_ERRORS.
+        Nothing changes here until the result is adopted. Raises EnvoyProbeFailed, EnvoyAuthenticationRequired, or what
+        `fetch` raises when the gateway was closed.
         """
         candidate = LibraryEnvoy(self.host, self._client, self._timeouts)
         candidate._firmware = self._firmware

@@ -258,31 +258,48 @@ class Gateway:
         async with self._polling:
             cycle = self._scheduler.new_cycle()
             await self._fetch_all(cycle, await self._due(cycle))
-            if probes := not self._lost and (not self._parser.needs or self._probes.is_due):
-                await self._probe(cycle)
-            await self._parse(cycle)
-            if probes:
-                self._plan_probe(cycle)
-            objects = self._parser.cache.objects
-            production = objects.get(("system_production",))
-            is_empty = production is not None and is_production_empty(production.value, objects)
-            if is_empty and not self._was_production_empty:
-                self.request_probe()
-            self._was_production_empty = is_empty
-            if self._parser.lists_too_few_inverters:
-                self.request_probe()
-            if more := self._another(cycle) or self._parser.signs_of_new_hardware() - cycle.requested:
-                await self._fetch(cycle, more, self.timeouts.poll)
-                await self._parse(cycle)
-            # Answers that are only late prove that the gateway responds: the values shown expire by themselves.
-            on_time = cycle.requested - self._scheduler.late
-            self._lost = not cycle.answered and (bool(on_time) or self._lost)
-            if self._lost:
-                raise GatewayError(self._reason(cycle), cycle.failures())
+            await self._probe_and_parse(cycle)
+            self._request_probe_on_signs()
+            await self._fetch_more(cycle)
+            self._require_answers(cycle)
             self.live.retry()
             self._keep_fresh(cycle)
             self._log_failures()
             return self.snapshot()
+
+    async def _probe_and_parse(self, cycle: PollCycle) -> None:
+        """Parse the answers of a cycle, after a probe if one is due."""
+        probes = not self._lost and (not self._parser.needs or self._probes.is_due)
+        if probes:
+            await self._probe(cycle)
+        await self._parse(cycle)
+        if probes:
+            self._plan_probe(cycle)
+
+    def _request_probe_on_signs(self) -> None:
+        """Probe with the next poll where production is zero while inverters have power, or inverters are missing."""
+        objects = self._parser.cache.objects
+        production = objects.get(("system_production",))
+        is_empty = production is not None and is_production_empty(production.value, objects)
+        if (is_empty and not self._was_production_empty) or self._parser.lists_too_few_inverters:
+            self.request_probe()
+        self._was_production_empty = is_empty
+
+    async def _fetch_more(self, cycle: PollCycle) -> None:
+        """Request what shows new hardware, or whether the gateway is lost."""
+        if more := self._another(cycle) or self._parser.signs_of_new_hardware() - cycle.requested:
+            await self._fetch(cycle, more, self.timeouts.poll)
+            await self._parse(cycle)
+
+    def _require_answers(self, cycle: PollCycle) -> None:
+        """Raise GatewayError when no endpoint answered: then the gateway is lost until one does.
+
+        Answers that are only late prove that it responds: the values shown expire by themselves.
+        """
+        on_time = cycle.requested - self._scheduler.late
+        self._lost = not cycle.answered and (bool(on_time) or self._lost)
+        if self._lost:
+            raise GatewayError(self._reason(cycle), cycle.failures())
 
     async def read_live(self) -> None:
         """Read live power once, and notify the listeners of the objects that it changed."""

@@ -17,14 +17,13 @@ from pyenphase.const import ENDPOINT_URL_METERS, ENDPOINT_URL_METERS_READINGS
 from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyClientClosedError, EnvoyError
 from pyenphase.json import json_loads
 
-from ..model.snapshot import Address, Freshness, TimedValue
+from ..model.snapshot import Address, Freshness, Objects, TimedValue
 from .backoff import Backoff
 from .envoy import PARSE_ERRORS, LibraryEnvoy
 from .errors import GatewayBusyError, LiveError, description
 from .limits import is_too_complex
 from .live_frames import (
     Frame,
-    Objects,
     Values,
     enabled_meters,
     event_frame,
@@ -90,12 +89,34 @@ class _Attempts:
     #: It failed, and has not had values for long since.
     is_failing: bool = False
 
+    def is_due(self, now: float, *, is_last: bool) -> bool:
+        """Return whether the pause is over; `is_last` is whether it is that of the last source in use."""
+        return now >= (min(self.resume_at, self.failed_at + _LONGEST_PAUSE_OF_LAST) if is_last else self.resume_at)
+
+    def fail(self, now: float, *, is_absent: bool) -> None:
+        """Note a failure. A gateway that can't be connected to needs no rest: it has values soon after it is back."""
+        self.works_since = None
+        if not is_absent:
+            self.failed_at, self.resume_at = now, now + self.backoff.fail()
+
+    def succeed(self, now: float) -> None:
+        """Note that it has values. A source that fails again and again pauses for longer and longer."""
+        if self.works_since is None:
+            self.works_since = now
+        if now - self.works_since >= _STEADY:
+            self.backoff.reset()
+            self.is_failing = False
+
+    def retry(self) -> None:
+        """End the pause; the next failure pauses for longer."""
+        self.resume_at = float("-inf")
+
 
 class LivePower:
     """Reads frames, and lays the last one over the objects of the polls."""
 
     #: The paths of the sources, the best first.
-    sources: Final = (URL_LIVE_DATA_STATUS, ENDPOINT_URL_METERS_READINGS, URL_METER_STREAM)
+    sources: Final = tuple(path for path in NAMES if path)
 
     def __init__(self, envoy: LibraryEnvoy, scheduler: RequestScheduler, clock: Callable[[], float]) -> None:
         """Read nothing yet; `clock` returns seconds, on the clock of the polls."""
@@ -139,7 +160,7 @@ class LivePower:
         """End all pauses while there is no source, because a poll succeeded; the next failure pauses for longer."""
         if self.source is None:
             for attempts in self._attempts.values():
-                attempts.resume_at = float("-inf")
+                attempts.retry()
 
     async def find(self) -> str | None:
         """Return the path of the best source with usable values, without objects of polls; None without one."""
@@ -209,11 +230,7 @@ class LivePower:
 
     def _is_due(self, path: str) -> bool:
         """Return whether a source does not pause after a failure."""
-        attempts = self._attempts[path]
-        is_last = path == self._last and self.source is None
-        return self._clock() >= min(
-            attempts.resume_at, attempts.failed_at + _LONGEST_PAUSE_OF_LAST if is_last else float("inf")
-        )
+        return self._attempts[path].is_due(self._clock(), is_last=path == self._last and self.source is None)
 
     async def _read(self, path: str, objects: Objects) -> Frame | None:
         """Return a frame of a source; None where its values are the same as before. Raises LiveError and others."""
@@ -293,10 +310,8 @@ class LivePower:
     def _fail(self, path: str, err: Exception, *, is_absent: bool) -> None:
         if self._is_closed:
             return
-        attempts, now = self._attempts[path], self._clock()
-        if not is_absent:
-            # A gateway that can't be connected to needs no rest: its values are right soon after it is back.
-            attempts.failed_at, attempts.resume_at = now, now + attempts.backoff.fail()
+        attempts = self._attempts[path]
+        attempts.fail(self._clock(), is_absent=is_absent)
         self.failures[path] = description(err)
         if path == URL_METER_STREAM:
             self._stream.close()
@@ -307,16 +322,10 @@ class LivePower:
                 self.is_denied = isinstance(err, EnvoyAuthenticationRequired)
                 _LOGGER.warning("%s: live power from %s fails (%s)", self._envoy.host, path, self.failures[path])
             attempts.is_failing = True
-        attempts.works_since = None
 
     def _succeed(self, path: str) -> None:
-        attempts, now = self._attempts[path], self._clock()
-        if attempts.works_since is None:
-            attempts.works_since = now
-        if now - attempts.works_since >= _STEADY:
-            # A source that fails again and again pauses for longer and longer.
-            attempts.backoff.reset()
-            attempts.is_failing = False
+        attempts = self._attempts[path]
+        attempts.succeed(self._clock())
         self.failures.pop(path, None)
         if self.source != path:
             if path != URL_METER_STREAM:

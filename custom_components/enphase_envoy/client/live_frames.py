@@ -13,7 +13,7 @@ from pyenphase.models.meters import CtState, CtType, EnvoyMeterData
 
 from ..model.live import LIVE_BATTERY, LIVE_GENERATOR, LIVE_INVERTERS
 from ..model.relays import is_closed
-from ..model.snapshot import Address, TimedValue
+from ..model.snapshot import Address, Objects
 from ..model.validation import is_number
 from .errors import LiveError
 
@@ -40,7 +40,6 @@ REPORTS: Final = {ct_type: report for _, report, ct_type in _STATUS if report}
 #: Phases in the order of the letters and channels.
 _PHASES: Final = (("L1", "a"), ("L2", "b"), ("L3", "c"))
 
-type Objects = Mapping[Address, TimedValue]
 #: Fields of objects, by address.
 type Values = dict[Address, dict[str, Any]]
 

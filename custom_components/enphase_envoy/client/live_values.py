@@ -12,9 +12,9 @@ from pyenphase.const import ENDPOINT_URL_METERS_READINGS, URL_ENSEMBLE_SECCTRL, 
 from pyenphase.models.meters import CtType
 
 from ..model.live import LIVE_BATTERY, LIVE_GENERATOR, LIVE_INVERTERS, LiveBattery, LiveGenerator, LiveInverters
-from ..model.snapshot import Address, Freshness, TimedValue
+from ..model.snapshot import Address, Freshness, Objects, TimedValue
 from ..model.validation import is_number
-from .live_frames import REPORTS, Frame, Objects, Values
+from .live_frames import REPORTS, Frame, Values
 
 #: Seconds after which a frame is not recent, or three intervals.
 _RECENT: Final = 15.0

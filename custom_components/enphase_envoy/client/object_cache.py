@@ -77,7 +77,7 @@ class ObjectCache:
         #: none, and each object is accepted at once. Later a new one is accepted when several good answers contain it.
         self.known: defaultdict[str, set[Address]] = defaultdict(set)
         #: Seconds of good answers that lacked the object of an identity, since the last one that contained it. Of
-        #: controllers, only those that were exchanged have any.
+        #: controllers, those that were exchanged have for how long the next one had to last, the one in use has none.
         self.absent: dict[Address, float] = {}
         #: Time of the last good answer, field by field.
         self._answered: dict[str, float] = {}
@@ -165,53 +165,85 @@ class ObjectCache:
     ) -> Mapping[Address, object]:
         """Return the objects that are known, or confirmed; all of a field at the first set-up.
 
-        A controller with another serial number is returned with the known one, to which its entities belong, until the
-        other has lasted; also one whose serial number is invalid.
-
         New ones are accepted few at a time: all their entities are added without a pause of the event loop.
         """
-        current = self._controller(field)
+        if field in _CONTROLLERS:
+            return self._accepted_controllers(field, objects, needs)
         known, is_first = self.known[field], self._is_first and not self.known[field]
-        most = len(known) + limits.ADDED if not is_first else len(objects)
-        accepted = {}
-        for address, value in objects.items():
-            identity = _identity(address, value)
-            if identity in known if current is None else identity == current:
-                accepted[address] = value
-            elif identity and len(known) >= most:
-                self._with_new[field] = _feeding(field, needs)
-            elif identity and self._is_added(identity, address, needs, is_first=is_first):
-                accepted[address] = value
-            elif current:
-                accepted[address] = replace(value, serial_number=current[-1])  # type: ignore[type-var]
-        return accepted
+        most = len(objects) if is_first else len(known) + limits.ADDED
+        return {
+            address: value
+            for address, value in objects.items()
+            if address in known or self._is_added(address, most, needs, is_first=is_first)
+        }
 
-    def _is_added(self, identity: Address, address: Address, needs: Mapping[str, Endpoint], *, is_first: bool) -> bool:
+    def _is_added(self, address: Address, most: int, needs: Mapping[str, Endpoint], *, is_first: bool) -> bool:
         """Return whether a new object is accepted now, and then add it to the known ones."""
         field, known = address[0], self.known[address[0]]
-        current, lasting = self._controller(field), 0.0
-        if current and identity not in known and len(known) > 1:
-            lasting = _LASTING * 2.0 ** (len(known) - 2)
-        if not current and len(known) >= limits.DEVICES.get(field, limits.OTHER_DEVICES):
+        if len(known) >= most:
+            self._with_new[field] = _feeding(field, needs)
+            return False
+        if len(known) >= limits.DEVICES.get(field, limits.OTHER_DEVICES):
             return False
         if field == _POWER and not is_first:
             # The inventory registers a battery, under whose name its entities are added.
             if (_INVENTORY, *address[1:]) not in self.known[_INVENTORY]:
                 return False
-        elif not is_first:
-            confirmation, freshness = self._exchanged if current else self._new, _freshness(field, needs)
-            since = self._count_new(identity, confirmation, freshness)
-            if not confirmation.is_confirmed(identity):
-                self._with_new[field] = _feeding(field, needs)
-                return False
-            if freshness.updated_at - since < lasting:
-                return False
-            self._reset_new({identity})
+        elif not is_first and not self._is_confirmed(address, self._new, needs):
+            return False
+        known.add(address)
+        return True
+
+    def _accepted_controllers(
+        self, field: str, objects: Mapping[Address, object], needs: Mapping[str, Endpoint]
+    ) -> Mapping[Address, object]:
+        """Return the controller of a field.
+
+        One with another serial number is returned with that of the known one, to which its entities belong, until the
+        other has lasted; also one whose serial number is invalid.
+        """
+        current, accepted = self._controller(field), dict[Address, object]()
+        for address, value in objects.items():
+            identity = _identity(address, value)
+            if identity and (identity == current or self._is_exchanged(identity, current, needs)):
+                accepted[address] = value
+            elif current:
+                accepted[address] = replace(value, serial_number=current[-1])  # type: ignore[type-var]
+        return accepted
+
+    def _is_exchanged(self, identity: Address, current: Address | None, needs: Mapping[str, Endpoint]) -> bool:
+        """Return whether a controller replaces the one in use now, or is the first one, and then note that."""
+        known = self.known[identity[0]]
         if current:
-            # There is one controller of a kind.
+            # One that was in use before need not last.
+            exchanges = 0 if identity in known else len(known) - 1
+            lasting = _LASTING * 2.0 ** (exchanges - 1) if exchanges else 0.0
+            if not self._is_confirmed(identity, self._exchanged, needs, lasting):
+                return False
             self.absent.pop(identity, None)
             self.absent[current] = max(lasting, 1.0)
+        elif not self._is_first and not self._is_confirmed(identity, self._new, needs):
+            return False
         known.add(identity)
+        return True
+
+    def _is_confirmed(
+        self,
+        identity: Address,
+        confirmation: Confirmation[Address],
+        needs: Mapping[str, Endpoint],
+        lasting: float = 0.0,
+    ) -> bool:
+        """Count an answer with a new object, and return whether it has been there often, and for some seconds."""
+        field = identity[0]
+        freshness = _freshness(field, needs)
+        since = self._count_new(identity, confirmation, freshness)
+        if not confirmation.is_confirmed(identity):
+            self._with_new[field] = _feeding(field, needs)
+            return False
+        if freshness.updated_at - since < lasting:
+            return False
+        self._reset_new({identity})
         return True
 
     def _controller(self, field: str) -> Address | None:

@@ -42,7 +42,7 @@ from .paths import URL_BATTERY_SCHEDULER, URL_LIVE_DATA_STATUS
 _LOGGER: Final = logging.getLogger(__name__)
 
 #: By path: the field of the object, its class, and the feature that it is.
-type Objects = dict[str, tuple[str, Any, SupportedFeatures]]
+type ObjectsByPath = dict[str, tuple[str, Any, SupportedFeatures]]
 
 
 class ObjectReader(EnvoyUpdater):
@@ -50,7 +50,7 @@ class ObjectReader(EnvoyUpdater):
 
     #: The feature that a gateway must have.
     REQUIRED: ClassVar[SupportedFeatures]
-    OBJECTS: ClassVar[Objects]
+    OBJECTS: ClassVar[ObjectsByPath]
 
     @override
     async def probe(self, discovered_features: SupportedFeatures) -> SupportedFeatures | None:
@@ -81,7 +81,7 @@ class BatteryReader(ObjectReader):
     """Endpoints of systems with IQ batteries that the library does not read, or not completely."""
 
     REQUIRED = SupportedFeatures.ENCHARGE
-    OBJECTS: ClassVar[Objects] = {
+    OBJECTS: ClassVar[ObjectsByPath] = {
         URL_LIVE_DATA_STATUS: ("live_data_status", LiveDataStatus, SupportedFeatures(0)),
         URL_ENSEMBLE_SECCTRL: ("battery_controller", BatteryController, SupportedFeatures(0)),
         URL_BATTERY_SCHEDULER: ("battery_scheduler", BatteryScheduler, SupportedFeatures(0)),
@@ -92,7 +92,7 @@ class GeneratorReader(ObjectReader):
     """The endpoints of a generator, in place of the library's updater, which gives up on all without one of them."""
 
     REQUIRED = SupportedFeatures.ENPOWER
-    OBJECTS: ClassVar[Objects] = {
+    OBJECTS: ClassVar[ObjectsByPath] = {
         URL_GEN_CONFIG: ("generator_config", EnvoyGeneratorConfig, SupportedFeatures.GENERATOR),
         URL_GENERATOR: ("generator", EnvoyGenerator, SupportedFeatures.GENERATOR),
         URL_GEN_SCHEDULE: ("generator_schedule", EnvoyGeneratorSchedule, SupportedFeatures.GENERATOR_SCHEDULE),

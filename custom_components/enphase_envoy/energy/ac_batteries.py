@@ -6,8 +6,8 @@ from pyenphase.models.acb import EnvoyACB
 
 from ..model.ac_batteries import FLEET, SLEEP_BAND, AcbFleet, SleepBand
 from ..model.json_data import Json
-from ..model.snapshot import Address, TimedValue, oldest
-from .pipeline import Objects, ProcessingContext
+from ..model.snapshot import Address, Objects, TimedValue, oldest
+from .pipeline import ProcessingContext
 
 
 class AcBatteries:

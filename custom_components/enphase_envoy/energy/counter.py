@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
-from math import inf
 from typing import Final, NamedTuple
 
 from .limits import Capacity, Direction
@@ -136,6 +135,19 @@ class Checkpoint:
     powered: float
     #: When the value before the change was last known.
     known: float
+
+
+class _Fit(NamedTuple):
+    """A checkpoint that readings may go on from, and how well they do."""
+
+    checkpoint: Checkpoint
+    #: What is to be added to the readings besides: the counter began anew since then.
+    wrap: float
+    #: Wh by which they differ from what flowed since then, and may differ.
+    misfit: float
+    near: float
+    #: Wh of the difference beyond what was counted may differ by.
+    excess: float
 
 
 @dataclass(slots=True)
@@ -379,32 +391,52 @@ class Counter:
             and held.since - self.at <= _SILENCE
         )
         expected, own = self._expected(held, power, capacity)
-        best, part, least = None, None, inf
-        for checkpoint in reversed(self.checkpoints):
-            moved = self.value - self.offset - checkpoint.value + checkpoint.offset
-            grown = change + moved
-            # It may have begun anew meanwhile.
-            wrap = WRAP if capacity.by_inverters and change < 0 and grown < -_NOISE else 0.0
-            grown += wrap
-            if (change + wrap) * moved >= 0:
-                continue
-            misfit = grown - self.flowed + checkpoint.flowed - expected
-            near = _NOISE + self._tolerance(checkpoint, held, power, only_rises)
-            excess, near = max(0.0, abs(misfit) - near), near + _NEAR * abs(change + wrap)
-            if only_rises:
-                most = _energy(self.limit(capacity), held.at - checkpoint.known + capacity.late)
-                if not -_NOISE <= grown <= most:
-                    continue
-                # Part of a rise may have been energy.
-                if change < 0 and misfit >= -near and self._is_same_counter(checkpoint):
-                    part = part or replace(checkpoint, offset=checkpoint.offset + wrap)
-            if abs(misfit) <= near and abs(misfit) < own and excess < least:
-                best, least = replace(checkpoint, offset=checkpoint.offset + wrap), excess
-        if best or part:
-            return best or part
+        fits = [
+            fit
+            for checkpoint in reversed(self.checkpoints)
+            if (fit := self._fit(checkpoint, held, power, expected, capacity, only_rises=only_rises))
+        ]
+        good = (fit for fit in fits if abs(fit.misfit) <= fit.near and abs(fit.misfit) < own)
+        best = min(good, key=lambda fit: fit.excess, default=None)
+        if not best and only_rises and change < 0:
+            # Part of a rise may have been energy.
+            parts = (fit for fit in fits if fit.misfit >= -fit.near and self._is_same_counter(fit.checkpoint))
+            best = next(parts, None)
+        if best:
+            return replace(best.checkpoint, offset=best.checkpoint.offset + best.wrap)
         if capacity.direction is Direction.UP and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
             return self._checkpoint(self.at, 0.0)
         return None
+
+    def _fit(
+        self,
+        checkpoint: Checkpoint,
+        held: Candidate,
+        power: float,
+        expected: float,
+        capacity: Capacity,
+        *,
+        only_rises: bool,
+    ) -> _Fit | None:
+        """Return how well the readings go on from a checkpoint; None if they can't."""
+        change, moved = held.value - self.value, self._moved(checkpoint)
+        grown = change + moved
+        # It may have begun anew meanwhile.
+        wrap = WRAP if capacity.by_inverters and change < 0 and grown < -_NOISE else 0.0
+        grown += wrap
+        if (change + wrap) * moved >= 0:
+            return None
+        most = _energy(self.limit(capacity), held.at - checkpoint.known + capacity.late)
+        if only_rises and not -_NOISE <= grown <= most:
+            return None
+        misfit = grown - self.flowed + checkpoint.flowed - expected
+        near = _NOISE + self._tolerance(checkpoint, held, power, only_rises)
+        excess = max(0.0, abs(misfit) - near)
+        return _Fit(checkpoint, wrap, misfit, near + _NEAR * abs(change + wrap), excess)
+
+    def _moved(self, since: Checkpoint) -> float:
+        """Return by how many Wh the readings changed since a checkpoint."""
+        return self.value - self.offset - since.value + since.offset
 
     def _wrong_change(self, held: Candidate, capacity: Capacity) -> Checkpoint | None:
         """Return the checkpoint of a change that most of a step undoes, if what remains can have flowed since then.
@@ -414,7 +446,7 @@ class Counter:
         change = held.value - self.value
         for checkpoint in reversed(self.checkpoints):
             seconds = held.at - checkpoint.at
-            moved = self.value - self.offset - checkpoint.value + checkpoint.offset
+            moved = self._moved(checkpoint)
             grown = change + moved
             least = grown if capacity.direction is Direction.BOTH else 0.0
             most = min(abs(change) / 2, _energy(self.limit(capacity), held.at - checkpoint.known))
@@ -450,8 +482,7 @@ class Counter:
 
     def _is_same_counter(self, checkpoint: Checkpoint) -> bool:
         """Return whether all changes since a checkpoint were counted as energy."""
-        moved = self.value - self.offset - checkpoint.value + checkpoint.offset
-        return abs(moved - self.total + checkpoint.total) < 1
+        return abs(self._moved(checkpoint) - self.total + checkpoint.total) < 1
 
     def _take_back(self, back: Checkpoint, held: Candidate, reading: Reading, capacity: Capacity) -> Step:
         """Go on from a checkpoint; what was counted since then is what the readings add up to."""

@@ -16,11 +16,11 @@ from pyenphase.models.system_production import EnvoySystemProduction
 
 from ..model.json_data import Json, json_number
 from ..model.production import is_production_empty
-from ..model.snapshot import Address, CounterKey, TimedValue, from_key, to_key
+from ..model.snapshot import Address, CounterKey, Objects, TimedValue, from_key, to_key
 from ..model.validation import is_number
 from .counter import Candidate, Checkpoint, Counter, Reading, Step, StepCause
 from .limits import Capacity, Direction, capacity_of
-from .pipeline import Objects, ProcessingContext, Replacements
+from .pipeline import ProcessingContext, Replacements
 
 #: The fields that count energy, in Wh. `energy_produced` of inverters is no counter.
 COUNTERS: Final[Mapping[type, tuple[str, ...]]] = {

@@ -15,10 +15,10 @@ from pyenphase.models.system_consumption import EnvoySystemConsumption
 from pyenphase.models.system_production import EnvoySystemProduction
 
 from ..model.json_data import Json, json_number
-from ..model.snapshot import Address, from_key, to_key
+from ..model.snapshot import Address, Objects, from_key, to_key
 from .counter import StepCause
 from .counter_filter import CounterFilter
-from .pipeline import Objects, ProcessingContext, Replacements
+from .pipeline import ProcessingContext, Replacements
 
 
 class _Fields(NamedTuple):

@@ -11,9 +11,7 @@ from datetime import tzinfo
 from typing import Any, Protocol
 
 from ..model.json_data import Json
-from ..model.snapshot import Address, Snapshot, TimedValue, changed_addresses
-
-type Objects = Mapping[Address, TimedValue]
+from ..model.snapshot import Address, Objects, Snapshot, TimedValue, changed_addresses
 
 
 @dataclass(frozen=True, slots=True)

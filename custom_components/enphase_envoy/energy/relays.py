@@ -13,8 +13,8 @@ from pyenphase.models.enpower import EnvoyEnpower
 
 from ..model.json_data import Json
 from ..model.relays import GRID_RELAY, GridRelay
-from ..model.snapshot import Address, Freshness, TimedValue
-from .pipeline import Objects, ProcessingContext
+from ..model.snapshot import Address, Freshness, Objects, TimedValue
+from .pipeline import ProcessingContext
 
 #: Fields of the relays' positions and settings, and of the Enpower with the grid relay.
 RELAY_STATUS: Final = "dry_contact_status"

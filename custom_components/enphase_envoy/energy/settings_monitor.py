@@ -14,8 +14,8 @@ from pyenphase.models.encharge import EnvoyEnchargeAggregate
 from pyenphase.models.tariff import EnvoyStorageSettings
 
 from ..model.json_data import Json
-from ..model.snapshot import Address, Freshness, TimedValue
-from .pipeline import Objects, ProcessingContext
+from ..model.snapshot import Address, Freshness, Objects, TimedValue
+from .pipeline import ProcessingContext
 
 #: Where the settings and the controller's own figures are found.
 STORAGE_SETTINGS: Final[Address] = ("storage_settings",)

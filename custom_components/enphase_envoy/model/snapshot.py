@@ -66,6 +66,10 @@ class TimedValue:
         return TimedValue(self.value if same else value, freshness, field_freshness)
 
 
+#: Objects by address.
+type Objects = Mapping[Address, TimedValue]
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a gateway offers, each object as of its last good answer."""

@@ -10,7 +10,7 @@ from pyenphase.models.inverter import EnvoyInverter
 from ..model.json_data import Json
 from ..model.live import LIVE_INVERTERS, LiveInverters
 from ..model.panels import COUNTS, HEALTH, ROOF, STATUSES, PanelCounts, PanelHealth, PanelStatus, RoofState
-from ..model.snapshot import Address, TimedValue
+from ..model.snapshot import Address, Objects, TimedValue
 from ..model.validation import is_number
 from .conditions import is_commanded
 from .health import RoofHealth
@@ -27,8 +27,6 @@ _QUARTER: Final = 900.0
 #: and any where there is no inventory. The gateway continues to list it with its last report.
 _REMOVED_UNLISTED: Final = 86400.0
 _REMOVED: Final = 30 * 86400.0
-
-type Objects = Mapping[Address, TimedValue]
 
 
 class Moment(NamedTuple):

@@ -10,10 +10,10 @@ import math
 from typing import Final
 
 from ...model.json_data import Json
-from ...model.snapshot import Address, CounterKey, TimedValue, oldest
+from ...model.snapshot import Address, CounterKey, Objects, TimedValue, oldest
 from ...model.validation import is_number
 from ..counter_filter import CounterFilter
-from ..pipeline import Objects, ProcessingContext
+from ..pipeline import ProcessingContext
 from .balance import BalanceMeter
 from .battery import BATTERY, BatteryMeter
 from .grid import BALANCED, GRID, BalancedGridMeter, GridMeter

@@ -9,11 +9,11 @@ from pyenphase.models.meters import EnvoyMeterData
 from pyenphase.models.system_production import EnvoySystemProduction
 
 from ...model.json_data import Json, restored
-from ...model.snapshot import Address, CounterKey, Freshness, from_key, oldest, to_key
+from ...model.snapshot import Address, CounterKey, Freshness, Objects, from_key, oldest, to_key
 from ...model.validation import is_number
 from ..counter import Step
 from .battery import BATTERY, BatteryEnergy
-from .meters import ANEW, Objects, power_freshness
+from .meters import ANEW, power_freshness
 from .totals import Counting, Totals, Update
 
 #: Seconds by which a counter may be late: microinverters report every five minutes.

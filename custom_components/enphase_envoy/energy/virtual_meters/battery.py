@@ -10,9 +10,9 @@ from pyenphase.models.encharge import EnvoyEnchargeAggregate, EnvoyEnchargePower
 
 from ...model.json_data import Json, restored
 from ...model.live import LIVE_BATTERY, LiveBattery
-from ...model.snapshot import Address, TimedValue, oldest
+from ...model.snapshot import Address, Objects, TimedValue, oldest
 from ...model.validation import is_number
-from .meters import ANEW, STORAGE, Objects, has_storage_meter, power_freshness
+from .meters import ANEW, STORAGE, has_storage_meter, power_freshness
 from .totals import Counting, Totals, Update
 
 #: Address of the object.

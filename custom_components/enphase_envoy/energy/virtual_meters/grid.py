@@ -6,10 +6,10 @@ from typing import Final, override
 
 from pyenphase.models.meters import CtType
 
-from ...model.snapshot import Address
+from ...model.snapshot import Address, Objects
 from .balance import BalanceMeter
 from .battery import storage
-from .meters import NET_CONSUMPTION, TOTAL_CONSUMPTION, Objects, meter, production
+from .meters import NET_CONSUMPTION, TOTAL_CONSUMPTION, meter, production
 from .totals import Counting, exact
 
 #: Addresses of the objects: where no CT measures the grid, and of all phases together where one measures each.

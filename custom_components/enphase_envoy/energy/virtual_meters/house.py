@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Final, override
 
 from ...model.json_data import Json
-from ...model.snapshot import Address
+from ...model.snapshot import Address, Objects
 from ...model.validation import is_number
 from .balance import BalanceMeter
 from .battery import storage
-from .meters import NET_CONSUMPTION, Objects, meter, production
+from .meters import NET_CONSUMPTION, meter, production
 from .totals import Counting
 
 #: Address of the object.

@@ -1,11 +1,10 @@
 """Which meters a system has."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from pyenphase.models.meters import CtMeterStatus, CtState, CtType, EnvoyMeterData
 
-from ...model.snapshot import Address, Freshness, TimedValue
+from ...model.snapshot import Address, Freshness, Objects, TimedValue
 
 PRODUCTION: Final[Address] = ("ctmeters", CtType.PRODUCTION)
 THIRD_PARTY: Final[Address] = ("ctmeters", CtType.PV3P)
@@ -16,8 +15,6 @@ STORAGE: Final[Address] = ("ctmeters", CtType.STORAGE)
 REPORTED: Final[Address] = ("system_production",)
 #: Seconds by which a reading must be newer than the last one.
 ANEW: Final = 0.5
-
-type Objects = Mapping[Address, TimedValue]
 
 
 def power_freshness(timed: TimedValue) -> Freshness:
