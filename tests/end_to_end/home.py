@@ -145,7 +145,12 @@ class Home:
         unit, last = state["attributes"]["unit_of_measurement"], float(state["state"])
         factor = {"Wh": 1000, "kWh": 1, "MWh": 0.001}[unit]
         rows = [
-            {"start": start + 3600 * hour, "state": last - 2 * factor * (len(energies) - hour), "sum": total * factor}
+            {
+                "start": start + 3600 * hour,
+                "state": last - 2 * factor * (len(energies) - hour),
+                # The sums that the recorder has calculated itself begin at zero.
+                "sum": (total - sum(energies)) * factor,
+            }
             for hour, total in enumerate(accumulate(energies))
         ]
         metadata = {

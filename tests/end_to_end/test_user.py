@@ -1,5 +1,6 @@
 """Everything that a user does with a gateway, in a browser and with a simulated gateway and cloud."""
 
+from contextlib import suppress
 from importlib.util import find_spec
 import json
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="Playwright is missing: run scripts/setup")
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError as PlaywrightTimeoutError, expect
 
 from custom_components.enphase_envoy.const import CONF_FINGERPRINT
 from scripts.browser import executable
@@ -66,9 +67,13 @@ def choose_in_configure(home: Home, page: Page, item: str) -> None:
 
 def entry_row(home: Home, page: Page) -> Locator:
     """Open the page of the integration, and return the row of the entry."""
-    page.goto("/config/integrations/integration/enphase_envoy")
     row = page.locator("ha-config-entry-row", has_text=f"Envoy {home.facts['serial']}").first
-    row.wait_for()
+    for _ in range(3):
+        page.goto("/config/integrations/integration/enphase_envoy")
+        # On a busy machine the page shows now and then that there are no entries, until it is opened again.
+        with suppress(PlaywrightTimeoutError):
+            row.wait_for()
+            break
     return row
 
 
