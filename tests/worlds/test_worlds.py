@@ -45,6 +45,8 @@ FAILED = (
     955,
     984,
     997,
+    4064,
+    4888,
 )
 #: Seeds of mixed worlds that failed.
 FAILED_MIXED = (
@@ -97,6 +99,7 @@ FAILED_MIXED = (
     1290,
     1497,
     1715,
+    4065,
 )
 #: Counters whose states are given to a real recorder.
 SAMPLE = 12

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
+from math import ceil
 from typing import Final, NamedTuple
 
 from .limits import Capacity, Direction
@@ -396,8 +397,10 @@ class Counter:
             for checkpoint in reversed(self.checkpoints)
             if (fit := self._fit(checkpoint, held, power, expected, capacity, only_rises=only_rises))
         ]
-        good = (fit for fit in fits if abs(fit.misfit) <= fit.near and abs(fit.misfit) < own)
-        best = min(good, key=lambda fit: fit.excess, default=None)
+        good = [fit for fit in fits if abs(fit.misfit) <= fit.near and abs(fit.misfit) < own]
+        # What a computed consumption fell by is no reason to take back more than the last change.
+        is_computed = capacity.direction is Direction.UP_COMPUTED
+        best = min(good, key=lambda fit: 0.0 if is_computed else fit.excess, default=None)
         if not best and only_rises and change < 0:
             # Part of a rise may have been energy.
             parts = (fit for fit in fits if fit.misfit >= -fit.near and self._is_same_counter(fit.checkpoint))
@@ -421,8 +424,8 @@ class Counter:
         """Return how well the readings go on from a checkpoint; None if they can't."""
         change, moved = held.value - self.value, self._moved(checkpoint)
         grown = change + moved
-        # It may have begun anew meanwhile.
-        wrap = WRAP if capacity.by_inverters and change < 0 and grown < -_NOISE else 0.0
+        # It may have begun anew meanwhile, or with firmware that counts so.
+        wrap = WRAP * max(0, ceil((-_NOISE - grown) / WRAP)) if capacity.by_inverters and change < 0 else 0.0
         grown += wrap
         if (change + wrap) * moved >= 0:
             return None
