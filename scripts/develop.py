@@ -37,7 +37,7 @@ from .instance import (
     retry_until_up,
 )
 
-READY_WITHIN: Final = 180
+READY_WITHIN: Final = 600
 STOPPED_WITHIN: Final = 30
 #: Path of the dashboard with the array card.
 ARRAY_DASHBOARD: Final = "solar-panels"

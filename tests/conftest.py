@@ -15,6 +15,7 @@ from homeassistant.components.recorder import Recorder
 from homeassistant.components.recorder.tasks import RecorderTask
 from homeassistant.core import Event, HomeAssistant
 from homeassistant.helpers import aiohttp_client
+from homeassistant.helpers.entity import Entity
 from homeassistant.helpers.entity_registry import EVENT_ENTITY_REGISTRY_UPDATED
 from homeassistant.setup import async_setup_component
 from homeassistant.util import executor
@@ -30,6 +31,7 @@ from tests.helpers.integration import NOON, Installation, SetUp, Simulate, entry
 from tests.helpers.log import logged_deprecations
 from tests.helpers.statistics import START, Statistics
 from tests.helpers.texts import TextCheck, checked_texts
+from tests.helpers.timers import held_timers
 from tests.helpers.virtual_time import virtual_time
 from tests.simulator import Clock, Cloud, Simulator
 from tests.simulator.access import make_certificate
@@ -68,11 +70,15 @@ def _home_assistant(request: pytest.FixtureRequest, socket_enabled: None, monkey
     if "hass" in request.fixturenames:
         request.getfixturevalue("enable_custom_integrations")
     monkeypatch.setattr(aiohttp_client, "_async_make_resolver", lambda _hass: _Resolver())
+    # How long a state takes to be written depends on the machine: no warnings.
+    monkeypatch.setattr(Entity, "_slow_reported", True)
 
 
 @pytest.fixture(autouse=True)
-async def enable_event_loop_debug() -> None:
+async def enable_event_loop_debug(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """Replace a fixture of the test tools: asyncio's debug mode, which doubles the time, is left to PYTHONASYNCIODEBUG.
+
+    Home Assistant's timers do not run by themselves, unless time is virtual.
 
     freezegun's clock counts from 1970, where a float has steps of 240 ns. With asyncio's resolution of 1 ns, a timer
     that is due at exactly the frozen time would not run, and the loop would not sleep until the clock moves. In debug
@@ -81,6 +87,11 @@ async def enable_event_loop_debug() -> None:
     loop = asyncio.get_running_loop()
     loop.slow_callback_duration = float("inf")
     loop._clock_resolution = 1e-6  # type: ignore[attr-defined]
+    if "virtual_clock" in request.fixturenames:
+        yield
+        return
+    with held_timers(loop):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,7 @@ def empty_page(browser: Browser, **options: Any) -> Iterator[Page]:
     errors: list[str] = []
     with browser.new_context(**options) as context:
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         yield page
     assert not errors

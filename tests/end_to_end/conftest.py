@@ -16,8 +16,10 @@ from scripts.browser import logged_in, running_browser
 
 from .home import Home, running_home
 
-# Playwright's 5 s are too short for a busy machine.
-expect.set_options(timeout=60_000)
+#: Milliseconds until a page is a failure: on a busy machine it may take minutes.
+LONGEST_WAIT = 180_000
+
+expect.set_options(timeout=LONGEST_WAIT)
 
 #: Pictures of the pages of failed tests.
 FAILURES = ROOT / ".develop" / "failures"
@@ -68,6 +70,7 @@ def home(shared_home: Home, request: pytest.FixtureRequest) -> Iterator[Home]:
 def page(browser: Browser, home: Home) -> Iterator[Page]:
     """Return an empty page with a login."""
     with logged_in(browser, home.tokens) as page:
+        page.set_default_timeout(LONGEST_WAIT)
         yield page
 
 

@@ -23,9 +23,12 @@ from .system import System, simulated_system
 
 FOLDER: Final = Path(__file__).parent
 #: Seconds for the start and the stop of Home Assistant, and for all that is waited for.
-WITHIN: Final = 120
-#: Home Assistant warns of every custom integration.
-_PROBLEM: Final = re.compile(r"^Traceback |^\S+ \S+ (?:ERROR|CRITICAL|WARNING) \((?!.*We found a custom integration)")
+WITHIN: Final = 300
+#: Home Assistant warns of every custom integration, and of what takes long, which depends on the machine.
+_NO_PROBLEM: Final = (
+    r"We found a custom integration| took \d+\.\d+ seconds| is taking over \d+ seconds|Waiting for integrations"
+)
+_PROBLEM: Final = re.compile(rf"^Traceback |^\S+ \S+ (?:ERROR|CRITICAL|WARNING) \((?!.*(?:{_NO_PROBLEM}))")
 
 
 @dataclass

@@ -32,7 +32,7 @@ pytestmark = [
 ]
 
 #: Seconds within which the development instance is ready, also on a busy machine.
-READY_WITHIN: Final = 300
+READY_WITHIN: Final = 900
 #: Seconds in which the power is read four times.
 OBSERVED: Final = 20
 

@@ -65,15 +65,23 @@ def choose_in_configure(home: Home, page: Page, item: str) -> None:
     page.locator("step-flow-menu").get_by_text(item, exact=True).click()
 
 
+def open_until_shown(page: Page, path: str, part: Locator) -> None:
+    """Open a page of Home Assistant, and wait for a part of it.
+
+    On a busy machine pages lack a part now and then, until they are opened again: the list of entries shows that there
+    are none, and the editor of a dashboard has no texts.
+    """
+    for _ in range(3):
+        page.goto(path)
+        with suppress(PlaywrightTimeoutError):
+            part.wait_for()
+            return
+
+
 def entry_row(home: Home, page: Page) -> Locator:
     """Open the page of the integration, and return the row of the entry."""
     row = page.locator("ha-config-entry-row", has_text=f"Envoy {home.facts['serial']}").first
-    for _ in range(3):
-        page.goto("/config/integrations/integration/enphase_envoy")
-        # On a busy machine the page shows now and then that there are no entries, until it is opened again.
-        with suppress(PlaywrightTimeoutError):
-            row.wait_for()
-            break
+    open_until_shown(page, "/config/integrations/integration/enphase_envoy", row)
     return row
 
 
@@ -187,9 +195,9 @@ def test_array_card_shows_panels_and_stores_their_arrangement(home: Home, page: 
     panel.click()
     page.locator("ha-more-info-info").wait_for()
 
-    page.goto(f"/{ARRAY_DASHBOARD}/0?edit=1")
-    panel.wait_for()
-    page.get_by_role("button", name="Edit", exact=True).last.click()
+    button = page.get_by_role("button", name="Edit", exact=True).last
+    open_until_shown(page, f"/{ARRAY_DASHBOARD}/0?edit=1", button)
+    button.click()
     expect_text(page, "Show the slider of the day")
 
 

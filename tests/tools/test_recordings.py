@@ -20,7 +20,7 @@ RECORDINGS = sorted(path.name for path in (COMPAT / "recordings").glob("*")) if 
 def comparison() -> str:
     """Compare all recordings with their contracts in one process."""
     done = subprocess.run(
-        [sys.executable, COMPAT / "compare.py"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=240
+        [sys.executable, COMPAT / "compare.py"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200
     )
     return done.stdout + done.stderr
 
