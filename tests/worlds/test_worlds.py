@@ -47,6 +47,7 @@ FAILED = (
     997,
     4064,
     4888,
+    5867,
 )
 #: Seeds of mixed worlds that failed.
 FAILED_MIXED = (
@@ -99,7 +100,12 @@ FAILED_MIXED = (
     1290,
     1497,
     1715,
+    4060,
     4065,
+    5551,
+    5735,
+    5773,
+    5957,
 )
 #: Counters whose states are given to a real recorder.
 SAMPLE = 12

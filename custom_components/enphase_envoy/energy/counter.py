@@ -265,12 +265,13 @@ class Counter:
         energy = change if capacity.direction is Direction.BOTH else max(0.0, change)
         gap = reading.at - self.at
         likely = self._likely(change, reading, gap, capacity)
-        if offset == self.offset and abs(change) > _NOISE and (gap > _SILENCE or abs(change) > likely):
+        is_other = offset != self.offset
+        if is_other or (abs(change) > _NOISE and (gap > _SILENCE or abs(change) > likely)):
             series = self._series(reading)
-            if back := self._way_back(series, reading.power, capacity):
+            if back := self._way_back(series, reading.power, capacity, may_wrap=not is_other):
                 return self._take_back(back, series, reading, capacity)
             self._mark(change, reading.at)
-        elif (energy or falls or offset != self.offset) and abs(change) > likely - _NOISE + _ROUNDING:
+        elif (energy or falls) and abs(change) > likely - _NOISE + _ROUNDING:
             self._mark(change, reading.at)
         else:
             self.flowed += change if falls and change < -_ROUNDING else energy
@@ -379,7 +380,9 @@ class Counter:
     def _checkpoint(self, at: float, jump: float) -> Checkpoint:
         return Checkpoint(self.value, self.total, at, jump, self.offset, self.flowed, self.powered, self.at)
 
-    def _way_back(self, held: Candidate, power: float, capacity: Capacity) -> Checkpoint | None:
+    def _way_back(
+        self, held: Candidate, power: float, capacity: Capacity, *, may_wrap: bool = True
+    ) -> Checkpoint | None:
         """Return the checkpoint that the readings go on from: the changes since then turned out to be wrong.
 
         Its offset is that of the readings from now on.
@@ -396,6 +399,7 @@ class Counter:
             fit
             for checkpoint in reversed(self.checkpoints)
             if (fit := self._fit(checkpoint, held, power, expected, capacity, only_rises=only_rises))
+            and (may_wrap or not fit.wrap)
         ]
         good = [fit for fit in fits if abs(fit.misfit) <= fit.near and abs(fit.misfit) < own]
         # What a computed consumption fell by is no reason to take back more than the last change.
@@ -403,8 +407,8 @@ class Counter:
         best = min(good, key=lambda fit: 0.0 if is_computed else fit.excess, default=None)
         if not best and only_rises and change < 0:
             # Part of a rise may have been energy.
-            parts = (fit for fit in fits if fit.misfit >= -fit.near and self._is_same_counter(fit.checkpoint))
-            best = next(parts, None)
+            rises = (fit for fit in fits if not fit.wrap and self._is_same_counter(fit.checkpoint))
+            best = next((fit for fit in rises if fit.misfit >= -fit.near), None)
         if best:
             return replace(best.checkpoint, offset=best.checkpoint.offset + best.wrap)
         if capacity.direction is Direction.UP and -max(_SMALL, min(_PART * self.value, _LARGER)) <= change < 0:
@@ -467,8 +471,7 @@ class Counter:
         # Another explanation has to be twice as good; after a silence as good, but ten times where batteries may have
         # fed the grid in it.
         better = 2 if not is_silent else 1 if is_up else 10
-        own = abs(change - (held.gained if is_silent and not is_up else expected)) / better
-        return expected, own
+        return expected, abs(change - expected) / better
 
     def _tolerance(self, checkpoint: Checkpoint, held: Candidate, power: float, only_rises: bool) -> float:
         """Return by how many Wh the energy since a checkpoint may differ from what was counted.
