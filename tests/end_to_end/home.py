@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from typing import Any, Final
 
 import aiohttp
@@ -165,8 +166,15 @@ class Home:
             "unit_class": "energy",
             "unit_of_measurement": unit,
         }
-        command: Json = {"metadata": metadata, "period": "hour", "rows": rows}
-        self.call(lambda instance: instance.command("statistics_import/import", **command))
+        # The recorder goes on from its last row of five minutes, and begins at zero where there is none yet.
+        recent = int(time.time()) // 300 * 300 - 600
+        periods = {"hour": rows, "5minute": [{"start": recent, "state": last, "sum": 0.0}]}
+
+        async def write(instance: Instance) -> None:
+            for period, listed in periods.items():
+                await instance.command("statistics_import/import", metadata=metadata, period=period, rows=listed)
+
+        self.call(write)
 
     def problems(self) -> list[str]:
         """Return the warnings and errors in the log."""
