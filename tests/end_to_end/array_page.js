@@ -75,6 +75,21 @@
       return () => (window.subscribed = null);
     },
   };
+  // Observes the panels of a card; what it returns returns the writes since it was called last.
+  window.observePanels = (card) => {
+    const records = [];
+    const observer = new MutationObserver((all) => records.push(...all));
+    observer.observe(card.shadowRoot.querySelector(".arrays"),
+      { subtree: true, attributes: true, characterData: true, childList: true });
+    return () => {
+      records.push(...observer.takeRecords());
+      return records.splice(0).map(({ target, attributeName }) => {
+        const serial = (target.closest ? target : target.parentElement).closest(".panel")?.dataset.serial;
+        return { serial, attributeName, place: `${serial} ${target.nodeName} ${target.className?.baseVal} ${attributeName}` };
+        // The sum of an array is not part of a panel.
+      }).filter(({ serial }) => serial);
+    };
+  };
   window.stored = null;
   window.create = () => {
     document.querySelector("enphase-array-card")?.remove();

@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Page
 
 from custom_components.enphase_envoy.frontend import CARD
 
+from .home import LONGEST_WAIT
+
 #: Variables of Home Assistant's default themes.
 _THEMES = {
     False: {"primary-text-color": "#212121", "secondary-text-color": "#727272", "card": "#fff", "page": "#fafafa"},
@@ -31,7 +33,7 @@ def empty_page(browser: Browser, **options: Any) -> Iterator[Page]:
     errors: list[str] = []
     with browser.new_context(**options) as context:
         page = context.new_page()
-        page.set_default_timeout(180_000)
+        page.set_default_timeout(LONGEST_WAIT)
         page.on("pageerror", lambda error: errors.append(str(error)))
         yield page
     assert not errors

@@ -14,10 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from scripts.browser import logged_in, running_browser
 
-from .home import Home, running_home
-
-#: Milliseconds until a page is a failure: on a busy machine it may take minutes.
-LONGEST_WAIT = 180_000
+from .home import LONGEST_WAIT, Home, running_home
 
 expect.set_options(timeout=LONGEST_WAIT)
 

@@ -15,6 +15,7 @@ from tests.simulator import Cloud, Simulator
 from tests.simulator.access import make_certificate
 from tests.simulator.other_server import OtherServer
 
+#: Seconds for the start and the stop of Home Assistant, and for all that is waited for.
 WITHIN: Final = 300
 
 

@@ -108,16 +108,11 @@ def test_panels_show_power_energy_and_health_as_colour_and_number(page: Page) ->
 def test_only_panels_with_changed_states_are_written(page: Page) -> None:
     show_card(page, 24)
     written = page.evaluate("""async () => {
-      const card = document.querySelector("enphase-array-card"), written = new Set();
-      const observer = new MutationObserver((all) => all.forEach(({ target }) =>
-        written.add((target.closest ? target : target.parentElement).closest(".panel")?.dataset.serial)));
-      observer.observe(card.shadowRoot.querySelector(".arrays"),
-        { subtree: true, attributes: true, characterData: true, childList: true });
+      const card = document.querySelector("enphase-array-card"), writes = observePanels(card);
       const id = "sensor.inverter_482243030007";
       card.hass = { ...hass, states: { ...hass.states, [id]: { ...hass.states[id], state: "12" } } };
       do await new Promise(requestAnimationFrame); while (card._frame || card._idle);
-      // The sum of an array is not part of a panel.
-      return [...written].filter((serial) => serial);
+      return [...new Set(writes().map(({ serial }) => serial))];
     }""")
     assert written == [str(FIRST + 7)]
     assert panel(page, 1).locator(".value").text_content() == "12"
@@ -447,31 +442,25 @@ def test_all_languages_have_all_texts() -> None:
 def test_an_update_of_600_panels_writes_each_once(page: Page) -> None:
     """What an update costs is what it writes; docs/array_card.md has the times."""
     show_card(page, 600)
-    nodes, writes = page.evaluate("""async () => {
-      const card = document.querySelector("enphase-array-card"), arrays = card.shadowRoot.querySelector(".arrays");
+    panels, times = page.evaluate("""async () => {
+      const card = document.querySelector("enphase-array-card"), writes = observePanels(card);
       const ids = Object.keys(hass.states).filter((id) => hass.states[id].attributes.unit_of_measurement === "W");
-      const records = [], writes = new Map(), nodes = new Set();
-      const observer = new MutationObserver((all) => records.push(...all));
-      observer.observe(arrays, { subtree: true, attributes: true, characterData: true, childList: true });
+      const times = new Map(), panels = new Set();
       for (let at = 1; at <= 5; at++) {
         const states = { ...hass.states };
         ids.forEach((id, n) => { states[id] = { ...states[id], state: String((at * 37 + n * 11) % 349) }; });
         card.hass = { ...hass, states };
         do await new Promise(requestAnimationFrame); while (card._frame);
         // Labels are written when the browser is idle.
-        records.push(...observer.takeRecords());
-        const values = records.splice(0).filter(({ attributeName }) => attributeName !== "aria-label");
-        for (const { target, attributeName } of values) {
-          const serial = (target.closest ? target : target.parentElement).closest(".panel")?.dataset.serial;
-          if (!serial) continue;
-          nodes.add(serial);
-          const place = `${at} ${serial} ${target.nodeName} ${target.className?.baseVal} ${attributeName}`;
-          writes.set(place, (writes.get(place) ?? 0) + 1);
+        for (const { serial, place, attributeName } of writes()) {
+          if (attributeName === "aria-label") continue;
+          panels.add(serial);
+          times.set(`${at} ${place}`, (times.get(`${at} ${place}`) ?? 0) + 1);
         }
       }
-      return [nodes.size, [...writes.values()]];
+      return [panels.size, [...times.values()]];
     }""")
-    assert nodes == 600
-    assert set(writes) == {1}
+    assert panels == 600
+    assert set(times) == {1}
     # Colour, class and number of each panel in each of five updates.
-    assert 5 * 600 < len(writes) <= 5 * 600 * 3
+    assert 5 * 600 < len(times) <= 5 * 600 * 3
