@@ -385,7 +385,7 @@ class Counter:
     ) -> Checkpoint | None:
         """Return the checkpoint that the readings go on from: the changes since then turned out to be wrong.
 
-        Its offset is that of the readings from now on.
+        Its offset is that of the readings from now on. `may_wrap` is whether they may have begun anew since then.
         """
         change = held.value - self.value
         # A computed consumption can't fall while its power is positive, unless it did so in a silence.
@@ -401,10 +401,12 @@ class Counter:
             if (fit := self._fit(checkpoint, held, power, expected, capacity, only_rises=only_rises))
             and (may_wrap or not fit.wrap)
         ]
-        good = [fit for fit in fits if abs(fit.misfit) <= fit.near and abs(fit.misfit) < own]
-        # What a computed consumption fell by is no reason to take back more than the last change.
-        is_computed = capacity.direction is Direction.UP_COMPUTED
-        best = min(good, key=lambda fit: 0.0 if is_computed else fit.excess, default=None)
+        good = (fit for fit in fits if abs(fit.misfit) <= fit.near and abs(fit.misfit) < own)
+        if capacity.direction is Direction.UP_COMPUTED:
+            # What it fell by is no reason to take back more than the last change.
+            best = next(good, None)
+        else:
+            best = min(good, key=lambda fit: fit.excess, default=None)
         if not best and only_rises and change < 0:
             # Part of a rise may have been energy.
             rises = (fit for fit in fits if not fit.wrap and self._is_same_counter(fit.checkpoint))
