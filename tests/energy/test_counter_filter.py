@@ -527,6 +527,33 @@ def test_a_counter_that_wraps_in_an_outage_goes_on_where_it_was(bench: Bench, pa
     assert not bench.filter.steps
 
 
+def test_firmware_that_wraps_from_a_wrong_reading_on_is_the_same_counter(bench: Bench) -> None:
+    """At night much is possible; from the next reading on it counts modulo 2^32 J."""
+    lifetime, states, steps = 4.2 * WRAP, [], list[Step]()
+    for poll in range(240):
+        right = lifetime + STEP * max(0, poll - 200)
+        reading = right if poll < 200 else right + 3_000 if poll == 200 else right % WRAP
+        states.append(bench.shown(reading))
+        steps += bench.filter.steps.values()
+    assert states[200] == lifetime + 3_000
+    assert states[-1] == pytest.approx(right)
+    assert corrected(states, steps) == pytest.approx(39 * STEP, abs=1)
+    assert {step.cause for step in steps} == {StepCause.TAKEN_BACK}
+
+
+@pytest.mark.parametrize("beside", [-200, 0, 50])
+def test_a_counter_that_was_wrong_by_32_bits_did_not_begin_anew(bench: Bench, beside: float) -> None:
+    """After weeks of silence it is possible, and so would be a wrap at the right reading."""
+    states, steps = [bench.shown(500_000), bench.shown(836_000 + WRAP + beside, 14 * DAY)], list[Step]()
+    assert states[1] == 836_000 + WRAP + beside
+    for poll in range(40):
+        states.append(bench.shown(836_000 + STEP * poll))
+        steps += bench.filter.steps.values()
+    assert states[-1] == 836_000 + STEP * 39
+    assert corrected(states, steps) == pytest.approx(336_000 + STEP * 39, abs=1)
+    assert {step.cause for step in steps} == {StepCause.TAKEN_BACK}
+
+
 def test_inverters_that_were_silent_for_weeks_are_counted_at_once(bench: Bench) -> None:
     """The gateway answered, and Home Assistant was restarted meanwhile."""
     value, days = LIFETIME, 28
