@@ -45,9 +45,11 @@ from .statistics.recorder import (
 )
 from .storage import COUNTERS, EntryStore
 
-#: Seconds within which the state is stored, and within which a step is, which a crash must not undo.
+#: Seconds within which the state is stored. A step is stored at once: the recorder has the new state within seconds,
+#: and after a crash the step would be found, and dated, again. A finished correction is only verified again.
 _SAVE_DELAY: Final = 600
-_SAVE_DELAY_AFTER_STEP: Final = 5
+_SAVE_DELAY_AFTER_STEP: Final = 0
+_SAVE_DELAY_AFTER_CORRECTION: Final = 5
 #: Seconds within which a step may turn out to be a wrong reading, after which it is reported.
 _TAKEN_BACK_WITHIN: Final = 2700.0
 #: Seconds between two polls at most.
@@ -124,12 +126,15 @@ class EnergyManager:
             self._counters.resume(counter, watt_hours, at)
         # Virtual meters exist only after processing, and are stored more rarely than they are recorded.
         processed = self.process(snapshot)
+        steps = self._counters.steps
         added = processed.objects.keys() - snapshot.objects.keys()
         for counter, (watt_hours, _) in (await self._recorded(processed, added)).items():
             self._meters.resume(counter, watt_hours)
         if self.is_closed:
             return
         self._stop = self._corrections.async_start()
+        if steps:
+            self._store.keep(self._dump, _SAVE_DELAY_AFTER_STEP)
 
     async def _recorded(
         self, snapshot: Snapshot, addresses: Collection[Address]
@@ -230,7 +235,7 @@ class EnergyManager:
     @callback
     def _corrected(self, correction: Correction) -> None:
         """Report the correction of a step to the user, if it is to be reported."""
-        self._store.keep(self._dump, _SAVE_DELAY_AFTER_STEP)
+        self._store.keep(self._dump, _SAVE_DELAY_AFTER_CORRECTION)
         if report := self._reports.get(correction.entity_id):
             report.correction = correction
             self._report_steps()

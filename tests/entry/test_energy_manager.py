@@ -1,6 +1,6 @@
 """The energy manager of an entry, in a running Home Assistant."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 import json
 from typing import Any
@@ -15,9 +15,12 @@ from pytest_homeassistant_custom_component.common import async_fire_time_changed
 from custom_components.enphase_envoy import issues
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.energy.counter import Step, StepCause
+from custom_components.enphase_envoy.energy.counter_filter import CounterFilter
 from custom_components.enphase_envoy.energy_manager import _Report, _reports
+from custom_components.enphase_envoy.model.snapshot import Address
 from custom_components.enphase_envoy.statistics.entities import async_counter_entities
 from custom_components.enphase_envoy.statistics.recorder import Correction, restore_corrections
+from custom_components.enphase_envoy.storage import COUNTERS
 from tests.helpers.integration import NOON, Installation, SetUp
 from tests.simulator.counter_faults import TodayIsLifetime, TodayNotReset, TodayResetsAbove, Zeros
 
@@ -108,6 +111,12 @@ def test_reports_of_steps_are_restored() -> None:
     assert _reports(stored) == {"sensor.solar": report, "sensor.grid": _Report(5.0, 7.0, 0.0)}
 
 
+@pytest.mark.parametrize("at", [-1.0, 2.6e11, 9e12])
+def test_a_report_of_a_correction_at_an_impossible_time_is_restored_without_it(at: float) -> None:
+    report = _Report(65e6, 12e3, 1800.0, "system_production/watt_hours_lifetime", Correction("sensor.solar", at, -5.0))
+    assert _reports({"sensor.solar": report.dump()}) == {"sensor.solar": replace(report, correction=None)}
+
+
 @pytest.mark.parametrize(
     ("address", "after", "correction"),
     [
@@ -157,6 +166,55 @@ async def test_the_issue_about_a_step_is_deleted_when_the_step_is_taken_back(
     manager._correct(counter, Step(StepCause.TAKEN_BACK, 10_000.0, 5_010.0, 10.0, 10.0, since), entity, since + 7200)
     assert left() == [reported[0], reported[3]]
     manager._corrections._pending.clear()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_step_is_stored_at_once(
+    hass: HomeAssistant,
+    set_up: SetUp,
+    hass_storage: dict[str, Any],
+    freezer: FrozenDateTimeFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    restarts: bool,
+) -> None:
+    """With its correction, also if it is found when the entry is set up; without one, a poll stores nothing."""
+    freezer.move_to(datetime.fromisoformat(NOON))
+    installation = await set_up("metered_1phase")
+    counter: tuple[Address, str] = (("system_production",), "watt_hours_lifetime")
+    entity = async_counter_entities(hass, installation.coordinator.data)[counter]
+    steps = {counter: Step(StepCause.LASTING, 5_000.0, 10_000.0, 0.0, since=dt_util.utcnow().timestamp())}
+    key, process = f"{DOMAIN}.{installation.entry.entry_id}.{COUNTERS}", CounterFilter.process
+
+    def with_step(counters: CounterFilter, *args: Any) -> Any:
+        result = process(counters, *args)
+        counters.steps = dict(steps)
+        steps.clear()
+        return result
+
+    async def stored() -> dict[str, Any] | None:
+        async_fire_time_changed(hass, dt_util.utcnow())
+        await hass.async_block_till_done()
+        saved: dict[str, Any] | None = hass_storage.pop(key, None)
+        return saved
+
+    if restarts:
+        assert await hass.config_entries.async_unload(installation.entry.entry_id)
+        assert await stored()
+        monkeypatch.setattr(CounterFilter, "process", with_step)
+        assert await hass.config_entries.async_setup(installation.entry.entry_id)
+    else:
+        await installation.poll()
+        assert await stored() is None
+        monkeypatch.setattr(CounterFilter, "process", with_step)
+        await installation.poll()
+    assert not steps
+    saved = await stored()
+    assert saved
+    corrections, reports = saved["data"]["corrections"], saved["data"]["reports"]
+    assert [(each["entity_id"], each["watt_hours"]) for each in corrections] == [(entity, -5_000.0)]
+    assert list(reports) == [entity]
+    await installation.poll()
+    assert await stored() is None
 
 
 async def test_a_step_is_reported_after_three_quarters_of_an_hour(

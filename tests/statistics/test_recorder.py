@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
+from homeassistant.components.recorder import Recorder
 from homeassistant.components.recorder.const import EVENT_RECORDER_5MIN_STATISTICS_GENERATED
 from homeassistant.core import HomeAssistant
 from homeassistant.util import dt as dt_util
@@ -16,6 +17,7 @@ from custom_components.enphase_envoy.statistics import recorder as module
 from custom_components.enphase_envoy.statistics.recorder import (
     Correction,
     PendingCorrections,
+    async_correct,
     async_last_recorded,
     recorded_change,
     restore_corrections,
@@ -55,9 +57,26 @@ async def pending(statistics: Statistics) -> AsyncIterator[Pending]:
     pending.stop()
 
 
-@pytest.mark.parametrize("invalid", [1e18, True, float("nan"), None])
+@pytest.mark.parametrize("invalid", [1e18, True, float("nan"), None, -1.0, 2.6e11, 253_402_300_800, 9e12, -9e12])
 def test_a_stored_correction_with_an_invalid_time_is_left_out(invalid: float) -> None:
     assert restore_corrections([{"entity_id": SOLAR, "at": invalid, "watt_hours": -19e6}]) == []
+
+
+@pytest.mark.parametrize("at", [0, 0.5, 1_750_000_000.25, 4_102_444_800, 250_000_000_000])
+async def test_a_stored_correction_of_any_time_of_a_clock_is_restored_and_checked(
+    statistics: Statistics, at: float
+) -> None:
+    """A clock without a battery begins in 1970."""
+    stored: Json = {"entity_id": SOLAR, "at": at, "watt_hours": -19e6}
+    assert restore_corrections([stored]) == [Correction(SOLAR, at, -19e6)]
+    invalid: Json = {"entity_id": SOLAR, "at": 9e12, "watt_hours": -19e6}
+    pending = Pending(statistics, [stored, invalid])
+    await statistics.row({SOLAR: 65_000_000})
+    await statistics.row({SOLAR: 84_000_050}, announce=True)
+    await statistics.apply_corrections()
+    assert await statistics.changes(SOLAR) == [0, 50]
+    assert pending.corrections.dump() == []
+    pending.stop()
 
 
 @UNITS
@@ -282,6 +301,52 @@ async def test_a_power_failure_while_a_correction_is_applied(
         assert [done.watt_hours for done in afterwards.done] == [watt_hours]
         assert afterwards.corrections.dump() == []
         afterwards.stop()
+
+
+@pytest.mark.parametrize("is_applied", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("amounts", [(-400.0, -300.0), (-300.0, -400.0), (-19e6, -400.0), (-400.0, -19e6)])
+async def test_a_power_failure_after_the_first_of_two_corrections_of_a_row(
+    statistics: Statistics, pending: Pending, amounts: tuple[float, float], is_applied: bool
+) -> None:
+    """The recorder is slow: whether it applied the first is not known when it is the second one's turn."""
+    corrections = [Correction(SOLAR, START.timestamp() + 310, watt_hours) for watt_hours in amounts]
+    pending.corrections.async_add(*corrections)
+    await statistics.row({SOLAR: 65_000_000})
+    await statistics.row({SOLAR: 65_000_050 - sum(amounts)}, announce=True)
+    sent: list[float] = []
+
+    def only_first(recorder: Recorder, correction: Correction) -> None:
+        sent.append(correction.watt_hours)
+        if is_applied and len(sent) == 1:
+            async_correct(recorder, correction)
+
+    with (
+        patch.object(module, "async_correct", only_first),
+        patch.object(module, "_async_queue_done", AsyncMock(return_value=False)),
+    ):
+        await statistics.apply_corrections()
+    pending.stop()
+    afterwards = Pending(statistics, pending.saved[-1])
+    for _ in range(3):
+        await statistics.apply_corrections()
+    assert await statistics.changes(SOLAR) == [0, 50]
+    assert sorted(done.watt_hours for done in afterwards.done) == sorted(amounts)
+    assert afterwards.corrections.dump() == []
+    afterwards.stop()
+
+
+async def test_a_correction_is_not_kept_back_by_one_of_another_entity(statistics: Statistics, pending: Pending) -> None:
+    """Nor, once that is verified, by one of another row."""
+    first = START.timestamp() + 310
+    pending.corrections.async_add(Correction(SOLAR, first, -400.0), Correction(GRID, first, -300.0))
+    pending.corrections.async_add(Correction(SOLAR, first + 300, -200.0))
+    await statistics.row({SOLAR: 65_000_000, GRID: 7_000})
+    await statistics.row({SOLAR: 65_000_450, GRID: 7_350})
+    await statistics.row({SOLAR: 65_000_700, GRID: 7_400}, announce=True)
+    await statistics.apply_corrections()
+    assert await statistics.changes(SOLAR) == [0, 50, 50]
+    assert await statistics.changes(GRID) == [0, 50, 50]
+    assert pending.corrections.dump() == []
 
 
 async def test_a_correction_whose_row_was_purged_meanwhile_is_not_applied_again(

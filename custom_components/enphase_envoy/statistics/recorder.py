@@ -55,6 +55,8 @@ _IDENTIFIABLE: Final = 10_000.0
 _MIN_SHARE: Final = 0.5
 #: Seconds within which the recorder must process its queue; otherwise a correction is verified later.
 _QUEUE_TIMEOUT: Final = 60
+#: The year 9999 in seconds since the epoch: later times cannot be represented, nor the rows that follow them.
+_TIMES_END: Final = 253_370_764_800.0
 #: Key under which a correction that is being applied is stored with the energy of its row before.
 _ROW_BEFORE: Final = "recorded"
 
@@ -152,6 +154,8 @@ def restore_corrections(stored: object) -> list[Correction]:
     for item in stored if isinstance(stored, list) else []:
         with suppress(KeyError, TypeError, ValueError):
             at, watt_hours = json_number(item["at"]), json_number(item["watt_hours"])
+            if not 0 <= at < _TIMES_END:
+                raise ValueError(at)
             corrections.append(Correction(str(item["entity_id"]), at, watt_hours))
     return corrections
 
@@ -266,10 +270,19 @@ class PendingCorrections:
             for pending in sorted(self._pending, key=lambda each: each.before is None):
                 if self._is_stopped:
                     return
-                if pending.before is None:
-                    await self._find(recorder, pending)
-                else:
+                if pending.before is not None:
                     await self._verify(recorder, pending, pending.before)
+                elif not self._is_being_corrected(pending.correction.entity_id):
+                    await self._find(recorder, pending)
+
+    def _is_being_corrected(self, entity_id: str) -> bool:
+        """Return whether a correction of an entity was sent to the recorder, and is not verified yet.
+
+        It may be one of the same row: whether another was applied does not follow from the energy of the row.
+        """
+        return any(
+            pending.before is not None and pending.correction.entity_id == entity_id for pending in self._pending
+        )
 
     async def _read_changes(self, recorder: Recorder, correction: Correction, *times: float) -> dict[float, float]:
         """Return the recorded energy of the rows from some times on; none if they cannot be read."""
