@@ -26,8 +26,8 @@ ARRANGEMENT: Final = "arrangement"
 STORES: Final = (DOCUMENTS, COUNTERS, ROOF, ARRANGEMENT)
 
 _VERSION: Final = 1
-#: Raised for a file that cannot be read, is no JSON, or was written by a newer version.
-_READ_ERRORS: Final = (HomeAssistantError, OSError, ValueError)
+#: Raised for a file that cannot be read, is no JSON, is JSON but no store's, or was written by another version.
+_READ_ERRORS: Final = (HomeAssistantError, OSError, ValueError, TypeError, KeyError, NotImplementedError)
 _NOT_SCHEDULED: Final = float("inf")
 
 
@@ -49,7 +49,7 @@ class EntryStore:
         """Return the saved data, None if there is none or it cannot be read."""
         try:
             await self._hass.async_add_executor_job(_check_json, self._store.path)
-            return await self._store.async_load()
+            return _checked(await self._store.async_load())
         except _READ_ERRORS as err:
             LOGGER.warning("%s cannot be read (%s) and will be replaced", self._store.key, type(err).__name__)
             return None
@@ -96,6 +96,13 @@ class EntryStore:
         self.is_closed = True
         self._due = _NOT_SCHEDULED
         await self._store.async_remove()
+
+
+def _checked(data: object) -> dict[str, object] | None:
+    """Return loaded data. Raises TypeError if it is not a dictionary: Home Assistant's store does not check it."""
+    if data is None or isinstance(data, dict):
+        return data
+    raise TypeError(type(data).__name__)
 
 
 def _check_json(path: str) -> None:

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count
+import json
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import EVENT_HOMEASSISTANT_FINAL_WRITE
 from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.helpers.storage import STORAGE_DIR, Store
@@ -15,7 +17,8 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.storage import DOCUMENTS, EntryStore
+from custom_components.enphase_envoy.storage import DOCUMENTS, STORES, EntryStore
+from tests.helpers.integration import SetUp
 
 ENTRY = MockConfigEntry(domain=DOMAIN, entry_id="01ENTRY")
 KEY = "enphase_envoy.01ENTRY.documents"
@@ -140,22 +143,65 @@ async def test_a_removed_file_is_not_written_again(hass: HomeAssistant, store: E
     await store.async_remove()
 
 
-@pytest.mark.parametrize(
+DAMAGED = pytest.mark.parametrize(
     "content",
     [
         b"",
         b'{"version": 1, "key": "x", "da',
         b"\x00" * 4096,
         b'{"version": 2, "data": {"a": 1}}',
+        b'{"version": 0, "data": {"a": 1}}',
+        b'{"version": "1", "data": {"a": 1}}',
+        b'{"data": {"a": 1}}',
+        b'{"version": 1, "key": "x"}',
+        b'{"version": 1, "data": [1]}',
+        b'{"version": 1, "data": "text"}',
+        b'{"version": 1, "minor_version": 2, "data": [1]}',
+        b"[]",
+        b"null",
+        b'"text"',
     ],
-    ids=["empty", "truncated", "zeros", "of a newer version"],
+    ids=[
+        *("empty", "truncated", "zeros", "of a newer version", "of version 0", "of a text as version", "no version"),
+        *("no data", "a list as data", "a text as data", "a list of a newer minor version"),
+        *("a list", "null", "a text"),
+    ],
 )
+
+
+@DAMAGED
 async def test_a_damaged_file_is_ignored_and_replaced(
     store: EntryStore, disk: Disk, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     disk.write(content)
     assert await store.async_load() is None
     assert not [record for record in caplog.records if record.exc_info]
+    assert f"{KEY} cannot be read" in caplog.text
     await store.async_save_now({"made": 1})
     assert await store.async_load() == {"made": 1}
     assert disk.is_private()
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"version": 1, "data": {}}', b'{"version": 1, "data": {"a": 1}}'])
+async def test_a_file_without_damage_is_no_reason_for_a_warning(
+    store: EntryStore, disk: Disk, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    disk.write(content)
+    assert await store.async_load() == json.loads(content).get("data")
+    assert "cannot be read" not in caplog.text
+
+
+@DAMAGED
+async def test_damaged_files_do_not_prevent_the_set_up(
+    hass: HomeAssistant, set_up: SetUp, disk: Disk, content: bytes
+) -> None:
+    """All files of an entry."""
+    house = await set_up("metered_1phase")
+    assert await hass.config_entries.async_unload(house.entry.entry_id)
+    await hass.async_block_till_done()
+    for subject in STORES:
+        (disk.path.parent / f"{DOMAIN}.{house.entry.entry_id}.{subject}").write_bytes(content)
+    assert await hass.config_entries.async_setup(house.entry.entry_id)
+    await hass.async_block_till_done()
+    assert house.entry.state is ConfigEntryState.LOADED
+    assert house.coordinator.last_update_success
