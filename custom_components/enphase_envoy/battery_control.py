@@ -29,6 +29,7 @@ from .cloud.client import CloudClient
 from .cloud.errors import CloudError, CloudReason
 from .cloud.models import Profile, Setting
 from .const import CONF_USE_MANUAL_TOKEN, DOMAIN, LOGGER, OPTION_CLOUD_CODE, OPTION_CLOUD_SITE
+from .model.json_data import is_deep
 from .model.snapshot import Address, Freshness, Snapshot, TimedValue
 from .session import closer, own_session
 
@@ -183,12 +184,13 @@ class BatteryControl:
     @property
     def report(self) -> dict[str, object]:
         """What diagnostics contain: the types of the cloud's values, and none of them."""
+        answers = self.cloud.answers.items()
         return {
             "session": self.cloud.client.is_logged_in,
             "needs_code": self.cloud.client.needs_code,
             "failing": self._is_failing,
             "pending": [str(setting) for setting in self._pending],
-            "answers": _types(self.cloud.answers),
+            "answers": {name: "too deep" if is_deep(answer) else _types(answer) for name, answer in answers},
         }
 
     async def async_read(self) -> None:

@@ -42,12 +42,11 @@ async def async_get_device_diagnostics(hass: HomeAssistant, entry: EnvoyConfigEn
     report = await _collect(entry)
     raw = report.pop("raw_data")
     if coordinator := _coordinator(entry):
-        by_device = {other.id: _addresses(coordinator, other) for other in _devices(hass, entry)}
-        objects = coordinator.data.objects
+        objects, devices = coordinator.data.objects, _devices(hass, entry)
         if (DOMAIN, coordinator.data.serial) in device.identifiers:
-            addresses = objects.keys() - set().union(*by_device.values())
+            addresses = objects.keys() - _addresses(coordinator, devices)
         else:
-            addresses = by_device.get(device.id, set())
+            addresses = _addresses(coordinator, [other for other in devices if other.id == device.id])
         report["envoy_model_data"] = _model(coordinator, [address for address in objects if address in addresses])
     return await _redacted(hass, entry, report, [device], raw)
 
@@ -167,9 +166,10 @@ def _model(coordinator: EnvoyCoordinator, addresses: Iterable[tuple[str, ...]]) 
 
 
 def _fields(value: object) -> Report:
+    """Return the fields of an object, without those that its `repr` leaves out: the cloud's documents, and secrets."""
     if not is_dataclass(value):
         return {"value": _plain(value)}
-    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.repr}
 
 
 def _plain(value: object) -> object:
@@ -194,10 +194,14 @@ def _devices(hass: HomeAssistant, entry: EnvoyConfigEntry) -> list[dr.DeviceEntr
     return dr.async_entries_for_config_entry(dr.async_get(hass), entry.entry_id)
 
 
-def _addresses(coordinator: EnvoyCoordinator, device: dr.DeviceEntry) -> set[tuple[str, ...]]:
-    """Return the addresses of the objects of a device; none for the gateway."""
+def _addresses(coordinator: EnvoyCoordinator, devices: Iterable[dr.DeviceEntry]) -> set[tuple[str, ...]]:
+    """Return the addresses of the objects of some devices; none for the gateway.
+
+    In one pass for all of them: a system may have hundreds of devices, each with objects.
+    """
     serial = coordinator.data.serial
-    names = {name for domain, name in device.identifiers if domain == DOMAIN and name != serial}
+    identifiers = {identifier for device in devices for identifier in device.identifiers}
+    names = {name for domain, name in identifiers if domain == DOMAIN and name != serial}
     # `<serial>_acb` and `<serial>_generator` are devices without a serial number of their own.
     kinds = tuple(name.removeprefix(f"{serial}_") for name in names if name.startswith(f"{serial}_"))
 

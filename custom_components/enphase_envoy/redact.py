@@ -34,6 +34,8 @@ _SECRETS: Final = _keys(
 )
 _SERIALS: Final = _keys(
     "sn serial serials devicesn devsn parentsn envoysn envoyserial gatewaysn gatewayserial generatorid siteid systemid"
+    # The site in the entry's options.
+    " batterycloudsite"
     # In `/ivp/ensemble/status`, the same as the serial number; in `/inv`.
     " deviceid s"
 )

@@ -350,6 +350,40 @@ async def test_diagnostics_contain_shapes_alone(start: StartHouse, caplog: pytes
     assert [record.getMessage().count("another shape") for record in caplog.records if record.levelno > 20] == [1]
 
 
+async def test_diagnostics_leave_out_the_documents_of_settings_and_schedules(start: StartHouse) -> None:
+    """Not what was read of them."""
+    house = await start()
+    service, entry = house.cloud.batteries, house.installation.entry
+    service.settings["ownerNote"] = "private text"
+    service.settings["dtgControl"]["note"] = "private control"
+    schedule = {"scheduleType": "CFG", "scheduleId": "one", "startTime": "01:00", "endTime": "02:00", "days": [1]}
+    service.schedules["one"] = {**schedule, "note": "private schedule"}
+    await house.installation.pass_time(901)
+    report: Any = await async_get_config_entry_diagnostics(house.hass, entry)
+    battery = report["envoy_model_data"]["cloud_battery"]
+    assert battery["settings"]["reserve"] == 20
+    assert battery["settings"]["discharge_to_grid"]["is_offered"] is True
+    assert (battery["schedules"][0]["start"], battery["schedules"][0]["days"]) == ("01:00:00", [1])
+    assert json.dumps(report).count("private") == 0
+
+
+@pytest.mark.parametrize("levels", [1, 90, 300, 1_000])
+async def test_diagnostics_of_an_answer_of_many_levels(start: StartHouse, levels: int) -> None:
+    house = await start()
+    service, entry = house.cloud.batteries, house.installation.entry
+    nested: Any = "private text"
+    for _ in range(levels):
+        nested = [nested]
+    service.settings["nested"] = nested
+    await house.installation.pass_time(901)
+    report: Any = await async_get_config_entry_diagnostics(house.hass, entry)
+    answers = report["envoy_properties"]["battery_cloud"]["answers"]
+    assert (answers["batterySettings"] == "too deep") is (levels > 100)
+    assert levels > 100 or answers["batterySettings"]["data"]["batteryBackupPercentage"] == "int"
+    assert answers["siteSettings"]["data"]["timezone"] == "str"
+    assert json.dumps(report).count("private text") == 0
+
+
 async def test_schedules_by_actions_and_in_the_calendar(start: StartHouse) -> None:
     house = await start()
     hass, entry = house.hass, house.installation.entry

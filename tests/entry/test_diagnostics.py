@@ -17,12 +17,15 @@ from pytest_homeassistant_custom_component.components.diagnostics import (
 )
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
-from custom_components.enphase_envoy.const import DOMAIN, OPTION_FIXTURES
+from custom_components.enphase_envoy.const import DOMAIN, OPTION_CLOUD_SITE, OPTION_FIXTURES
+from custom_components.enphase_envoy.diagnostics import async_get_device_diagnostics
 from custom_components.enphase_envoy.model.panels import ROOF, RoofState
+from custom_components.enphase_envoy.model.snapshot import Address, TimedValue
 from custom_components.enphase_envoy.redact import REDACTED
 from scripts.replay import main as replay
 from tests.helpers.integration import SetUp, Simulate, entry_for
 from tests.simulator import PROFILES, Body, Drop, Simulator, Status, Truncated
+from tests.simulator.battery_service import SITE
 from tests.simulator.documents import ENDPOINTS
 from tests.simulator.recording import Recording
 from tests.tools.test_recordings import COMPAT, RECORDINGS
@@ -260,6 +263,42 @@ async def test_the_report_of_a_device(hass: HomeAssistant, hass_client: ClientSe
         elif device.model == "Enpower":
             assert list(report["envoy_model_data"]) == ["enpower"]
     assert len(held) > 20
+
+
+class Objects(dict[Address, TimedValue]):
+    """Objects of a snapshot that count how often one of them is read."""
+
+    reads = 0
+
+    def __getitem__(self, address: Address) -> TimedValue:
+        """Count, and return an object."""
+        self.reads += 1
+        return super().__getitem__(address)
+
+
+@pytest.mark.parametrize("model", ["Inverter", "Envoy"])
+async def test_the_report_of_a_device_reads_each_object_once(
+    hass: HomeAssistant, set_up: SetUp, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for each device of the system: one may have hundreds of inverters. Those it contains are read again."""
+    house = await set_up()
+    devices = dr.async_entries_for_config_entry(dr.async_get(hass), house.entry.entry_id)
+    device = next(device for device in devices if (device.model or "").startswith(model))
+    objects = Objects(house.coordinator.data.objects)
+    monkeypatch.setattr(house.coordinator, "data", replace(house.coordinator.data, objects=objects))
+    report = await async_get_device_diagnostics(hass, house.entry, device)
+    assert report["envoy_model_data"]
+    assert len(devices) > 20
+    assert len(objects) <= objects.reads <= 2 * len(objects)
+
+
+async def test_the_site_in_the_options_is_redacted(
+    hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp
+) -> None:
+    house = await set_up(options={OPTION_CLOUD_SITE: SITE})
+    report: Report = await get_diagnostics_for_config_entry(hass, hass_client, house.entry)
+    assert not contains(SITE, json.dumps(report))
+    assert re.fullmatch(r"9\d{6}", report["config_entry"]["options"][OPTION_CLOUD_SITE])
 
 
 async def test_names_are_left_out(hass: HomeAssistant, hass_client: ClientSessionGenerator, set_up: SetUp) -> None:
