@@ -51,7 +51,7 @@ class RoofManager:
         if not self._is_loaded:
             self._is_loaded = True
             stored = await self._store.async_load() or {}
-            self.monitor.load(stored, self._wall(), dt_util.get_default_time_zone())
+            self.monitor.load(stored)
 
     @callback
     def process(self, snapshot: Snapshot, addresses: Collection[Address] | None = None) -> Snapshot:

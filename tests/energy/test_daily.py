@@ -243,7 +243,7 @@ def test_no_day_exceeds_what_was_counted_or_falls(polls: list[tuple[int, str]], 
 
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize("minutes", [1, 60, 24 * 60])
-@pytest.mark.parametrize("days", [1, 2, 3, 40])
+@pytest.mark.parametrize("days", [1, 2, 3, 40, 365])
 def test_a_clock_that_was_ahead_for_a_poll_changes_nothing(
     bench: Bench, days: int, minutes: int, restarts: bool
 ) -> None:
@@ -259,13 +259,42 @@ def test_a_clock_that_was_ahead_for_a_poll_changes_nothing(
     for minute in range(1, 200):
         shown = bench.read(600 + minute * MINUTE)
         assert shown.watt_hours_lifetime == bench.lifetime
-        if days < 7:
-            assert shown.watt_hours_today == pytest.approx(before + (minute + 1) * MINUTE)
+        assert shown.watt_hours_today == pytest.approx(before + (minute + 1) * MINUTE)
     for _ in range(4 * 24 * 60 // minutes):
         shown = bench.read(0, minutes=minutes)
         since_midnight = ((bench.now - EVENING) / 60 - 10) % (24 * 60)
         assert shown.watt_hours_today <= since_midnight * MINUTE
     assert minutes > 1 or shown.watt_hours_today == pytest.approx(since_midnight * MINUTE, abs=MINUTE)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("days", [1, 3, 40, 365])
+def test_a_week_goes_on_after_a_clock_was_ahead_for_a_poll(bench: Bench, days: int, restarts: bool) -> None:
+    week = 7 * 1440 * MINUTE
+    for _ in range(9 * 24 + 12):
+        bench.read(0, week=week, minutes=60)
+    for hour in range(10 * 24):
+        bench.ahead = days * 86_400 if hour % 24 == 5 else 0
+        shown = bench.read(0, week=5.0, minutes=60)
+        if restarts:
+            bench.restart()
+        if not bench.ahead:
+            assert shown.watt_hours_last_7_days == pytest.approx(week, rel=0.01)
+            assert bench.read(0, week=1.2 * week, minutes=0.1).watt_hours_last_7_days == pytest.approx(week, rel=0.01)
+    # What is stored does not grow.
+    stored: Any = bench.pipeline.dump()
+    assert len(stored["days"]["system_production"][-1]) <= 9
+
+
+def test_a_week_does_not_reach_back_to_a_midnight_of_a_clock_that_was_behind(bench: Bench) -> None:
+    week = 7 * 1440 * MINUTE
+    bench.ahead = -20 * 365 * 86_400
+    for _ in range(20 * 24):
+        bench.read(0, week=week, minutes=60)
+    bench.ahead = 0
+    for _ in range(3 * 24):
+        shown = bench.read(0, week=week, minutes=60)
+        assert shown.watt_hours_last_7_days == pytest.approx(week, rel=0.01)
 
 
 @pytest.mark.parametrize("invalid", ["NaN", float("nan"), 1e18, True, "7"])

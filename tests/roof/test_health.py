@@ -146,10 +146,11 @@ def test_state_survives_storage() -> None:
     year.run(40)
     restored = RoofHealth()
     stored = json.loads(json.dumps(year.health.dump()))
-    restored.load(stored, 41 * 86400.0, 41)
+    restored.load(stored)
+    restored.check(41 * 86400.0, 41)
     assert json.loads(json.dumps(restored.dump())) == stored
     assert len(json.dumps(stored)) < 700 * len(restored.panels)
-    restored.load({"day": 1, "totals": [], "panels": {"x": [1, 2], "y": None}}, 41 * 86400.0, 41)
+    restored.load({"day": 1, "totals": [], "panels": {"x": [1, 2], "y": None}})
     assert restored.panels.keys() == year.health.panels.keys()
 
 
@@ -163,7 +164,8 @@ def stored() -> Any:
 
 def test_restart_in_the_evening_leaves_the_interval_of_reports(stored: Any) -> None:
     health = RoofHealth()
-    health.load(stored, 14.9 * 86400.0, 14)
+    health.load(stored)
+    health.check(14.9 * 86400.0, 14)
     for serial in range(3):
         health.add(str(serial), 15, 0.0, 15.0 * 86400.0, 0.0, FULL)
     assert (health.day, health.report_interval) == (15, STEP)
@@ -176,7 +178,8 @@ def test_any_stored_state_is_restored_as_far_as_it_is_valid(stored: Any, mutatio
     except ValueError:
         return
     health = RoofHealth()
-    health.load(mutated if isinstance(mutated, dict) else {}, 14 * 86400.0, 14)
+    health.load(mutated if isinstance(mutated, dict) else {})
+    health.check(14 * 86400.0, 14)
     assert all(panel.reported_at <= 14 * 86400.0 and panel.since <= 14 for panel in health.panels.values())
     for serial in range(3):
         health.add(str(serial), 15, 12.0, 15.5 * 86400.0, 100.0, FULL)

@@ -66,6 +66,62 @@ def test_removed_panel(listed: str, age: float, is_removed: bool) -> None:
     assert dict(monitor.process(objects_of(ages, dict.fromkeys(listed, OK)), None)).keys() == shown.keys()
 
 
+@pytest.mark.parametrize("behind", [3, 100, 20 * 365])
+@pytest.mark.parametrize("listed", ["", "123"])
+def test_removed_panel_stays_removed_while_the_clock_is_behind(listed: str, behind: int) -> None:
+    """Also if it is behind by less than the age of the removed panel's last report."""
+    monitor, statuses = RoofMonitor(), dict.fromkeys(listed, OK)
+    objects = objects_of({"1": 0, "2": 0, "3": 0, "4": 120 * DAY}, statuses)
+    assert serials(dict(monitor.process(objects, NOON))) == set("123")
+    objects = objects_of({"1": -60, "2": 0, "3": 0, "4": 120 * DAY}, statuses)
+    shown = dict(monitor.process(objects, NOON._replace(now=NOW - behind * DAY)))
+    assert serials(shown) == serials(shown, "panel_health") == set("123")
+
+
+def test_a_date_of_the_future_does_not_keep_a_panel_from_being_removed() -> None:
+    """A microinverter may report a wrong date, and others that they never reported."""
+    objects = objects_of({"1": -900 * DAY, "2": 0, "3": 0, "4": 40 * DAY, "5": NOW, "6": NOW, "7": NOW, "8": NOW})
+    assert serials(dict(RoofMonitor().process(objects, NOON))) == set("1235678")
+
+
+def restored_after(days: float) -> RoofMonitor:
+    """Return what is restored with a right clock, with the state of one that was so many days ahead."""
+    monitor = RoofMonitor()
+    ages = dict.fromkeys("123", -days * DAY)
+    monitor.process(objects_of(ages), NOON._replace(now=NOW + days * DAY))
+    monitor.health.panels["2"].set(Problem.DEGRADED, monitor.health.day)
+    stored = json.loads(json.dumps(monitor.dump()))
+    restored = RoofMonitor()
+    restored.load(stored)
+    return restored
+
+
+@pytest.mark.parametrize("behind", [0.6, 3, 20 * 365])
+def test_a_clock_that_is_behind_at_the_start_leaves_the_day_and_the_problems(behind: float) -> None:
+    """Also where it is behind by hours, so that the reports seem to be right."""
+    today = datetime.fromtimestamp(NOW, UTC).toordinal()
+    monitor = restored_after(0)
+    monitor.health.panels["1"].today[0] = 500.0
+    for now, age in ((NOW - behind * DAY, 0), (NOW, 0), (NOW + 900, -900)):
+        monitor.process(objects_of(dict.fromkeys("123", age)), NOON._replace(now=now))
+        assert monitor.health.day == today
+        assert monitor.health.panels["2"].since == today
+        assert monitor.health.panels["1"].today[0] == 500.0
+        assert not any(panel.snow_days for panel in monitor.health.panels.values())
+    # The reports of the quarter of an hour count, and none that did before.
+    assert sum(monitor.health.panels["3"].today) == 50.0
+
+
+def test_a_state_of_a_clock_that_was_ahead_holds_nothing_back() -> None:
+    monitor = restored_after(365)
+    for seconds in (0, 900, 1800):
+        objects = objects_of(dict.fromkeys("123", -seconds))
+        monitor.process(objects, NOON._replace(now=NOW + seconds))
+    today = datetime.fromtimestamp(NOW, UTC).toordinal()
+    assert (monitor.health.day, monitor.health.panels["2"].since) == (today, today)
+    assert [sum(panel.today) for panel in monitor.health.panels.values()] == [100.0] * 3
+
+
 def test_old_dates_of_most_panels_remove_none() -> None:
     shown = dict(RoofMonitor().process(objects_of({"1": 0, "2": 40 * DAY, "3": 40 * DAY}), NOON))
     assert serials(shown) == set("123")
@@ -79,7 +135,7 @@ def test_ac_battery_among_the_inverters_is_no_panel() -> None:
     assert serials(shown, "panel_health") == {"1"}
     # Also after a restart while the documents that list it fail.
     restored = RoofMonitor()
-    restored.load(json.loads(json.dumps(monitor.dump())), NOW, UTC)
+    restored.load(json.loads(json.dumps(monitor.dump())))
     assert serials(dict(restored.process(objects, NOON)), "panel_health") == {"1"}
 
 
@@ -121,7 +177,7 @@ def test_problem_of_a_panel_is_one_of_the_roof() -> None:
     assert shown["panel_health", "1"].value == PanelHealth(None)
     assert shown[ROOF].value == RoofState(3, {"2": "degraded"})
     restored = RoofMonitor()
-    restored.load(monitor.dump(), NOW, UTC)
+    restored.load(monitor.dump())
     assert restored.process(objects_of({"1": 0, "2": 0, "3": 0}), NOON)[ROOF].value == shown[ROOF].value
 
 

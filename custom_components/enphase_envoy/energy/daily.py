@@ -37,6 +37,8 @@ _FIELDS: Final[Mapping[type, _Fields]] = {
 }
 #: Days that a week has.
 _WEEK: Final = 7
+#: Midnights that are kept: those of a week, of today, and one that a wrong clock may have passed.
+_MIDNIGHTS: Final = _WEEK + 2
 #: Wh below which the lifetime's value is not distinguished from the day's: a new system may have counted one day only.
 _YOUNG: Final = 200_000.0
 #: Part of an energy, and Wh, by which the gateway's count of some days may be below our own.
@@ -209,8 +211,9 @@ def _turn(day: _Day, today: date, context: ProcessingContext) -> bool:
         day.day, day.began, day.fresh, day.midnights = left.day, left.began, False, left.midnights
         return True
     day.day, day.began, day.fresh = today, day.lifetime, True
-    day.midnights = {when: value for when, value in day.midnights.items() if (today - when).days <= _WEEK}
-    day.midnights[today] = day.lifetime
+    # By their number, not their age: if the clock is ahead, they are needed once it is right again.
+    newest = sorted((day.midnights | {today: day.lifetime}).items())[-_MIDNIGHTS:]
+    day.midnights = dict(newest)
     return False
 
 
@@ -274,7 +277,8 @@ def _week(day: _Day, reported: float, limit: float) -> float | None:
     """
     today, last = day.gained or 0.0, day.midnights.get(day.day)
     first = day.midnights.get(day.day - timedelta(days=_WEEK))
-    counted = 0.0 if last is None else last - min(day.midnights.values())
+    counts = [value for when, value in day.midnights.items() if (day.day - when).days <= _WEEK]
+    counted = 0.0 if last is None else last - min(counts)
     part, wh = _ALIKE
     least = max(today, counted - max(part * counted, wh))
     if first is not None:

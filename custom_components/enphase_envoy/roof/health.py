@@ -136,6 +136,8 @@ class RoofHealth:
         self.report_interval = 0.0
         #: The first day of which no part was before the start, as an ordinal: the intervals of reports are not stored.
         self._whole_from = 0
+        #: The state is restored, and its times were not compared with the clock yet.
+        self._is_unchecked = False
 
     def add(self, serial: str, day: int, hour: float, at: float, watts: float, full_watts: float) -> bool:
         """Add a report: the local day and hour of its time, its time in seconds, the mean power until then.
@@ -318,16 +320,13 @@ class RoofHealth:
         totals: list[Json] = [[round(energy) for energy in medians] for medians in self._totals]
         return {"day": self.day, "interval": self.report_interval, "totals": totals, "panels": panels}
 
-    def load(self, data: Mapping[str, object], now: float, today: int) -> None:
-        """Restore the state; panels that are not valid are left out. What is of the future becomes of now.
-
-        `now` is the time of the reports in seconds, `today` its day as an ordinal.
-        """
+    def load(self, data: Mapping[str, object]) -> None:
+        """Restore the state; panels that are not valid are left out."""
         day, interval, totals, panels = (data.get(key) for key in ("day", "interval", "totals", "panels"))
         if not is_number(day) or not isinstance(totals, list) or not isinstance(panels, dict):
             return
-        self.day, self.report_interval = min(int(day), today), float(interval) if is_number(interval) else 0.0
-        self._whole_from = self.day + 1
+        self.day, self.report_interval = int(day), float(interval) if is_number(interval) else 0.0
+        self._whole_from, self._is_unchecked = self.day + 1, True
         self._totals.extend(
             [float(energy) for energy in medians]
             for medians in totals
@@ -335,8 +334,20 @@ class RoofHealth:
         )
         for serial, stored in panels.items():
             if panel := _restored(stored):
-                panel.reported_at, panel.since = min(panel.reported_at, now), min(panel.since, self.day)
                 self.panels[str(serial)] = panel
+
+    def check(self, now: float, today: int) -> None:
+        """Make what is of the future in a restored state of now: it would hold back the reports.
+
+        `now` is the time of the reports in seconds, `today` its day as an ordinal. The clock must be right: one that is
+        behind would make everything of then.
+        """
+        if not self._is_unchecked:
+            return
+        self._is_unchecked, self.day = False, min(self.day, today)
+        self._whole_from = self.day + 1
+        for panel in self.panels.values():
+            panel.reported_at, panel.since = min(panel.reported_at, now), min(panel.since, self.day)
 
 
 def _alike(known: list[tuple[list[float], Panel]], index: int) -> list[int]:

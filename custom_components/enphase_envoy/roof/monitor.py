@@ -120,8 +120,13 @@ class RoofMonitor:
 
     def _add_reports(self, before: Mapping[str, TimedValue], moment: Moment) -> None:
         """Add new reports to the health of the panels that are part of the roof."""
-        reports = {serial: at for serial, timed in self._inverters.items() if (at := _reported_at(timed, moment))}
-        self._find_removed(reports)
+        dated = {serial: at for serial, timed in self._inverters.items() if (at := _reported_at(timed))}
+        reports = {serial: at for serial, at in dated.items() if at <= moment.now + _REMOVED_UNLISTED}
+        # If most reports seem to be of the future, the clock is behind: no panel was removed, and the state is right.
+        if reports and 2 * len(reports) >= len(dated):
+            self._find_removed(reports)
+            now = max(moment.now, *reports.values())
+            self.health.check(now, datetime.fromtimestamp(now, moment.zone).toordinal())
         hours: dict[float, datetime] = {}
         for serial, at in reports.items():
             timed = self._inverters[serial]
@@ -170,9 +175,9 @@ class RoofMonitor:
         """Return the state to store."""
         return {**self.health.dump(), "batteries": [*sorted(self._batteries)]}
 
-    def load(self, data: Mapping[str, object], now: float, zone: tzinfo) -> None:
-        """Restore the state; `now` is in seconds since the epoch."""
-        self.health.load(data, now, datetime.fromtimestamp(now, zone).toordinal())
+    def load(self, data: Mapping[str, object]) -> None:
+        """Restore the state. The clock may not be right yet: times are compared with it at the first reports."""
+        self.health.load(data)
         if isinstance(batteries := data.get("batteries"), list):
             self._batteries.update(serial for serial in batteries if isinstance(serial, str))
 
@@ -195,7 +200,7 @@ def _codes(timed: TimedValue) -> tuple[str, ...]:
     return (isinstance(timed.value, PanelStatus) and timed.value.codes) or ()
 
 
-def _reported_at(timed: TimedValue, moment: Moment) -> float:
+def _reported_at(timed: TimedValue) -> float:
     """Return when a microinverter reported last, in seconds since the epoch; 0 if never, or for an invalid time."""
     at = timed.value.last_report_date if isinstance(timed.value, EnvoyInverter) else 0
-    return float(at) if is_number(at) and 0 < at <= moment.now + _REMOVED_UNLISTED else 0.0
+    return float(at) if is_number(at) and at > 0 else 0.0
