@@ -82,13 +82,17 @@ def test_a_deep_document_is_read(levels: int) -> None:
     assert read(INVENTORY, [{"type": "ENCHARGE", "devices": innermost}])
 
 
-@pytest.mark.parametrize("key", ["devices", "tariff"])
-def test_containers_within_containers_without_end_are_no_document(key: str) -> None:
-    innermost: object = {}
+@pytest.mark.parametrize("path", ["/admin/lib/tariff", "/ivp/pdm/device_data", INVENTORY])
+@pytest.mark.parametrize("key", ["devices", "tariff", "watts"])
+def test_containers_within_containers_without_end_are_no_document(key: str, path: str) -> None:
+    innermost: dict[str, object] = {}
     for _ in range(1000):
         innermost = {key: [innermost] if key == "devices" else innermost}
+    content: object = [{"type": "ENPOWER", **innermost}] if path == INVENTORY else {"1": innermost}
+    if path == "/admin/lib/tariff":
+        content = innermost
     with pytest.raises(TypeError):
-        read("/admin/lib/tariff", innermost)
+        read(path, content)
 
 
 async def test_batteries_without_a_key_keep_everything_else(set_up: SetUp) -> None:

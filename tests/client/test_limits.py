@@ -6,11 +6,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 import gzip
 import logging
+import traceback
 from typing import Any
+from unittest.mock import Mock, patch
 
-from aiohttp import web
+from aiohttp import ClientResponseError, web
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from pyenphase.auth import EnvoyTokenAuth
@@ -22,6 +25,7 @@ from custom_components.enphase_envoy.client.limits import is_too_complex
 from custom_components.enphase_envoy.client.timeouts import Timeouts
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.live_flow import async_source_text
+from tests.entities.test_controls import CONTROLS, use
 from tests.helpers.flows import fill_in
 from tests.helpers.integration import LONG, Installation, SetUp, Simulate
 from tests.simulator import Body, Cloud, access
@@ -262,6 +266,29 @@ async def test_a_compressed_stream_is_not_read(live_envoy: LibraryEnvoy, encodin
             async with live_envoy.stream("/stream/meter"):
                 pass
     assert requested == ["identity"]
+
+
+async def test_a_token_in_an_invalid_header_after_a_write_is_not_logged(
+    hass: HomeAssistant, set_up: SetUp, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor is it in the exception, which Home Assistant logs with its causes where the caller does not wait."""
+    house = await set_up("full_battery")
+    token: str = house.entry.data["token"]
+    request = LibraryEnvoy._request
+
+    async def answer(envoy: LibraryEnvoy, path: str, data: Any = None, method: str | None = None) -> Any:
+        if data:
+            raise ClientResponseError(Mock(), (), status=400, message=f"X [here](https://example.com) {token}")
+        return await request(envoy, path, data, method)
+
+    reserve = next(each for each in CONTROLS if each.unique_id.endswith("_reserve_soc"))
+    with patch.object(LibraryEnvoy, "_request", answer), pytest.raises(HomeAssistantError) as raised:
+        await use(hass, reserve)
+    assert "failed: /admin/lib/tariff: ClientResponseError" in caplog.text
+    shown = "".join(traceback.format_exception(raised.value))
+    assert token[:40] not in caplog.text + shown
+    logged = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "[here]" not in shown + "".join(logged)
 
 
 @pytest.mark.parametrize("level", [logging.WARNING, logging.DEBUG])

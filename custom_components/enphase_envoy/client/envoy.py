@@ -19,7 +19,7 @@ from orjson import dumps as json_dumps
 from pyenphase import Envoy
 from pyenphase.const import AUTH_TOKEN_MIN_VERSION, ENDPOINT_URL_METERS, URL_ENSEMBLE_INVENTORY, SupportedFeatures
 from pyenphase.envoy import DEFAULT_HEADERS, get_updaters
-from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyError, EnvoyProbeFailed
+from pyenphase.exceptions import EnvoyAuthenticationRequired, EnvoyCommunicationError, EnvoyError, EnvoyProbeFailed
 from pyenphase.models.common import CommonProperties
 from pyenphase.updaters.base import EnvoyUpdater
 from pyenphase.updaters.production import EnvoyProductionUpdater
@@ -343,7 +343,11 @@ class LibraryEnvoy(Envoy):
     async def _json_request(self, end_point: str, data: dict[str, Any] | None, method: str | None = None) -> Any:
         """Write, or request what is not polled. Raises GatewayBusyError, or what the library raises."""
         async with self.slot(end_point):
-            return await super()._json_request(end_point, data, method)
+            try:
+                return await super()._json_request(end_point, data, method)
+            except EnvoyCommunicationError as err:
+                # Its text, and that of its cause, may quote what was received.
+                raise EnvoyCommunicationError(f"{end_point}: {description(err.__cause__ or err)}") from None
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

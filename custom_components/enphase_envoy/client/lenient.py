@@ -140,11 +140,15 @@ _KINDS: Final[dict[str, Callable[[object], object]]] = {
 
 def read(path: str, content: object) -> Any:  # noqa: ANN401  (a Record or Records)
     """Return what a document of an endpoint contains, or an empty one. Raises TypeError for one of another kind."""
-    kind = Records if path in _LISTS else Record
     try:
-        result: Any = kind(content)
+        return _read(path, content)
     except RecursionError:
         raise TypeError("nested too deeply") from None
+
+
+def _read(path: str, content: object) -> Any:  # noqa: ANN401
+    kind = Records if path in _LISTS else Record
+    result: Any = kind(content)
     if kind is Record and not result.get("error"):
         # The library takes a document with this key for an error, whatever its value is.
         result.pop("error", None)
