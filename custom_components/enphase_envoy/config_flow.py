@@ -108,17 +108,20 @@ async def validate(
     credentials: Credentials | None,
     entry: ConfigEntry | None = None,
     fingerprint: str | None = None,
+    *,
+    tokens_only: bool = False,
 ) -> tuple[Validated, Reason | None]:
     """Identify the gateway at an address, and log in with credentials. Return the result and the obstacle.
 
     `entry` is the entry to be changed. If it pins the gateway's certificate, nothing is sent to a host with another
-    than its own, or the one of `fingerprint`; if it uses tokens, no account is sent to a host with firmware before 7.
+    than its own, or the one of `fingerprint`. If it uses tokens, or with `tokens_only`, no account is sent to a host
+    with firmware before 7.
     """
     async with async_session_to_try(hass, entry, fingerprint) as session:
         pinned = bool(entry and entry.options.get(OPTION_PIN_CERTIFICATE))
         gateway = Gateway(host, session, pinned=pinned)
         try:
-            await gateway.identify(tokens_only=uses_tokens(entry))
+            await gateway.identify(tokens_only=tokens_only or uses_tokens(entry))
         except GatewayError as err:
             return Validated(), err.reason
         found = Validated(gateway.serial, gateway.uses_tokens, gateway.firmware)
@@ -330,7 +333,10 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
 
     async def _async_validate(self, step: str, credentials: Credentials, entry: ConfigEntry | None) -> ConfigFlowResult:
         """Log in, and finish or show the error."""
-        found, reason = await validate(self.hass, self._host, credentials, entry, self._fingerprint)
+        # The device may report other firmware than it did when the user chose how to log in.
+        found, reason = await validate(
+            self.hass, self._host, credentials, entry, self._fingerprint, tokens_only=step != "local"
+        )
         if reason is Reason.CERTIFICATE_CHANGED or self._is_removed(entry):
             # That step aborts the flow of an entry that was removed.
             return await self.async_step_trust()
@@ -421,11 +427,12 @@ class EnvoyConfigFlow(LivePowerSteps[ConfigFlowResult], ConfigFlow, domain=DOMAI
         if self._is_removed(entry):
             return self.async_abort(reason="removed")
         name = entry.data.get(CONF_NAME, entry.title).replace(old, new)
+        trusted = {CONF_FINGERPRINT: self._fingerprint} if self._fingerprint else {}
         return self.async_update_reload_and_abort(
             entry,
             unique_id=new,
             title=entry.title.replace(old, new),
-            data={**(self._replacement.data or {}), CONF_NAME: name},
+            data={**(self._replacement.data or {}), CONF_NAME: name, **trusted},
         )
 
     def _entry_to_change(self) -> ConfigEntry | None:

@@ -17,6 +17,7 @@ from homeassistant.helpers.selector import (
 )
 import voluptuous as vol
 
+from .authentication import uses_tokens
 from .battery_control import has_account, is_enabled
 from .battery_flow import BatteryCloudSteps
 from .const import (
@@ -99,6 +100,11 @@ class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], StatisticsSteps[Conf
     def _is_loaded(self) -> bool:
         return self.config_entry.state is ConfigEntryState.LOADED
 
+    @property
+    def _may_pin(self) -> bool:
+        entry = self.config_entry
+        return uses_tokens(entry) or bool(entry.options.get(OPTION_PIN_CERTIFICATE))
+
     async def async_step_options(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show the form and save the options."""
         if user_input is not None:
@@ -119,7 +125,8 @@ class EnvoyOptionsFlow(BatteryCloudSteps[ConfigFlowResult], StatisticsSteps[Conf
                 vol.Required(OPTION_POLL_INTERVAL, default=DEFAULT_POLL_INTERVAL): NumberSelector(seconds),
                 vol.Required(OPTION_LIVE_POWER, default="0"): SelectSelector(choices),
                 vol.Required(OPTION_DISABLE_KEEP_ALIVE, default=False): bool,
-                vol.Required(OPTION_PIN_CERTIFICATE, default=False): bool,
+                # Firmware before 7 has no certificate.
+                **({vol.Required(OPTION_PIN_CERTIFICATE, default=False): bool} if self._may_pin else {}),
                 vol.Required(OPTION_FIXTURES, default=False): bool,
             }
         )

@@ -113,6 +113,8 @@ class _TrustFlow(_EntryRepairFlow):
     """A flow that shows the certificate of a host, and trusts it if the user confirms."""
 
     _step: str
+    #: Whether a host without a certificate, with firmware before 7, is refused also where the entry has no token.
+    _certificate_only = False
     #: The certificate that is shown.
     _shown: str | None = None
 
@@ -127,7 +129,7 @@ class _TrustFlow(_EntryRepairFlow):
 
     async def _async_show(self, user_input: dict[str, Any] | None) -> RepairsFlowResult:
         """Show host and certificate for confirmation. No credentials are sent to read them."""
-        host, tokens_only = self._host, uses_tokens(self._entry)
+        host, tokens_only = self._host, self._certificate_only or uses_tokens(self._entry)
         try:
             current, gateway = await async_certificate(self.hass, host, self._entry.unique_id, tokens_only=tokens_only)
         except GatewayError as err:
@@ -158,6 +160,7 @@ class NewCertificate(_TrustFlow):
     """Trust another certificate of the gateway at its address."""
 
     _step = "trust"
+    _certificate_only = True
 
     @property
     @override

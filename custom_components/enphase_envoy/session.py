@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 import hashlib
+from socket import AddressFamily
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -13,13 +14,16 @@ from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import CONF_HOST, EVENT_HOMEASSISTANT_CLOSE
 from homeassistant.core import Event, HomeAssistant
 from homeassistant.helpers.aiohttp_client import DATA_RESOLVER, async_get_clientsession
+from homeassistant.util.network import is_ip_address
 from homeassistant.util.ssl import get_default_no_verify_context
 from yarl import URL
 
 from .client.errors import GatewayError, Reason
 from .const import CONF_FINGERPRINT, OPTION_DISABLE_KEEP_ALIVE, OPTION_PIN_CERTIFICATE
 
+#: Seconds to connect to an address, and how many addresses of a name are tried.
 _FINGERPRINT_TIMEOUT: Final = 10
+_ADDRESSES: Final = 4
 #: Seconds to close that connection.
 _CLOSE_TIMEOUT: Final = 2
 
@@ -105,14 +109,9 @@ def store_fingerprint(hass: HomeAssistant, entry: ConfigEntry[Any], fingerprint:
 
 async def async_fingerprint(hass: HomeAssistant, host: str) -> str:
     """Return the SHA-256 of a host's certificate, in hexadecimal. Raises GatewayError if it cannot be read."""
-    url = URL(f"https://{host}")
     try:
-        async with asyncio.timeout(_FINGERPRINT_TIMEOUT):
-            addresses = await _resolver(hass).resolve(url.host or host, url.port or 443)
-            _, writer = await asyncio.open_connection(
-                addresses[0]["host"], addresses[0]["port"], ssl=get_default_no_verify_context(), server_hostname=""
-            )
-    except (OSError, IndexError, TimeoutError) as err:
+        writer = await _connect(hass, URL(f"https://{host}"))
+    except OSError as err:
         raise GatewayError(Reason.CANNOT_CONNECT, type(err).__name__) from err
     try:
         certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
@@ -124,6 +123,28 @@ async def async_fingerprint(hass: HomeAssistant, host: str) -> str:
                 await writer.wait_closed()
         writer.transport.abort()
     return hashlib.sha256(certificate).hexdigest()
+
+
+async def _connect(hass: HomeAssistant, url: URL) -> asyncio.StreamWriter:
+    """Connect to the first address of a host that answers. Raises OSError."""
+    host, port = url.host or "", url.port or 443
+    addresses = [host]
+    if not is_ip_address(host):
+        async with asyncio.timeout(_FINGERPRINT_TIMEOUT):
+            resolved = await _resolver(hass).resolve(host, port, AddressFamily.AF_UNSPEC)
+        addresses = [address["host"] for address in resolved[:_ADDRESSES]]
+    failure = OSError(f"no address of {host}")
+    for address in addresses:
+        try:
+            async with asyncio.timeout(_FINGERPRINT_TIMEOUT):
+                _, writer = await asyncio.open_connection(
+                    address, port, ssl=get_default_no_verify_context(), server_hostname=""
+                )
+        except OSError as err:
+            failure = err
+        else:
+            return writer
+    raise failure
 
 
 def _resolver(hass: HomeAssistant) -> aiohttp.abc.AbstractResolver:

@@ -179,6 +179,22 @@ async def test_another_gateway_that_announces_the_serial_number_is_ignored(
     assert not question(hass, house)
 
 
+@PINNED
+async def test_an_announcement_moves_nothing_while_the_gateway_answers_at_its_address(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate, pinned: bool
+) -> None:
+    """The last poll failed, and a device that forwards the answers of the gateway would have its certificate."""
+    house = await away(hass, set_up, pinned=pinned)
+    first = house.entry.data["host"]
+    other = await same_gateway(simulate, house)
+    await house.gateway.come_back()
+    headers = secrets(other)
+    await announce(hass, other)
+    assert house.entry.data["host"] == first
+    assert not headers
+    assert not question(hass, house)
+
+
 async def test_an_announced_address_where_nothing_answers_is_ignored(
     hass: HomeAssistant, set_up: SetUp, simulate: Simulate
 ) -> None:

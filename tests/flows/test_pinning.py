@@ -1,8 +1,11 @@
 """Certificate pinning: nothing is sent to a host with another certificate."""
 
-from typing import Any
+import asyncio
+from socket import AddressFamily
+from typing import Any, override
 from unittest.mock import patch
 
+from aiohttp.abc import AbstractResolver, ResolveResult
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
@@ -10,7 +13,8 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
 
-from custom_components.enphase_envoy import config_flow, issues, maintenance
+from custom_components.enphase_envoy import config_flow, issues, maintenance, session
+from custom_components.enphase_envoy.client.errors import GatewayError, Reason
 from custom_components.enphase_envoy.const import DOMAIN
 from tests.helpers.flows import fill_in
 from tests.helpers.integration import Installation, SetUp, Simulate
@@ -206,6 +210,92 @@ async def test_the_certificate_of_another_device_is_not_stored(
     await house.gateway.upgrade("D8.3.5433")
     assert await maintenance._store_certificate(hass, house.entry)
     assert house.entry.data["certificate_fingerprint"] != fingerprint
+
+
+async def test_a_certificate_is_trusted_where_there_is_one_only(
+    hass: HomeAssistant, set_up: SetUp, hass_client: Any
+) -> None:
+    """An entry without a token, whose gateway was upgraded before it was logged in with one."""
+    house = await set_up(PROFILE)
+    fingerprint = await pin(hass, house)
+    await house.gateway.upgrade("D8.3.5433")
+    await house.poll()
+    data = {key: value for key, value in house.entry.data.items() if "token" not in key}
+    hass.config_entries.async_update_entry(house.entry, data=data)
+    assert await async_setup_component(hass, "repairs", {})
+    client = await hass_client()
+    issue = {"handler": DOMAIN, "issue_id": f"certificate_changed_{house.entry.entry_id}"}
+    flow = await (await client.post("/api/repairs/issues/fix", json=issue)).json()
+    new = flow["description_placeholders"]["new"]
+    assert len(new) == len(fingerprint)
+    assert new != fingerprint
+    await house.gateway.upgrade("D5.0.62")
+    flow = await (await client.post("/api/repairs/issues/fix", json=issue)).json()
+    assert (flow["type"], flow["reason"]) == ("abort", "cannot_connect")
+    assert house.entry.data["certificate_fingerprint"] == fingerprint
+
+
+async def test_firmware_before_7_has_no_certificate_to_pin(hass: HomeAssistant, set_up: SetUp) -> None:
+    house = await set_up("legacy_5")
+    flows = hass.config_entries.options
+    flow = await flows.async_init(house.entry.entry_id)
+    assert flow["data_schema"]
+    assert "pin_certificate" not in flow["data_schema"].schema
+    # Where it was chosen nevertheless it can be cleared.
+    hass.config_entries.async_update_entry(house.entry, options={"pin_certificate": True})
+    flow = await flows.async_init(house.entry.entry_id)
+    assert flow["data_schema"]
+    assert "pin_certificate" in flow["data_schema"].schema
+
+
+class _Names(AbstractResolver):
+    """A resolver that has several addresses for each name."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+        self.families: list[int] = []
+
+    @override
+    async def resolve(self, host: str, port: int = 0, family: int = AddressFamily.AF_INET) -> list[ResolveResult]:
+        self.families.append(family)
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
+            for address in self.addresses
+        ]
+
+    @override
+    async def close(self) -> None:
+        """Close nothing."""
+
+
+@pytest.mark.parametrize(
+    ("addresses", "is_read"),
+    [(("127.0.0.1",), True), (("127.0.0.9", "127.0.0.1"), True), (("127.0.0.9",), False), ((), False)],
+)
+async def test_the_certificate_is_read_at_the_first_address_that_answers(
+    hass: HomeAssistant, simulate: Simulate, addresses: tuple[str, ...], is_read: bool
+) -> None:
+    gateway = await simulate(PROFILE)
+    expected = await session.async_fingerprint(hass, gateway.host)
+    names, connect = _Names(*addresses), asyncio.open_connection
+
+    def open_connection(address: str, *args: Any, **options: Any) -> Any:
+        if address != "127.0.0.1":
+            raise OSError(address)
+        return connect(address, *args, **options)
+
+    with (
+        patch.object(session, "_resolver", return_value=names),
+        patch.object(asyncio, "open_connection", open_connection),
+    ):
+        name = gateway.host.replace("127.0.0.1", "envoy.local")
+        if is_read:
+            assert await session.async_fingerprint(hass, name) == expected
+        else:
+            with pytest.raises(GatewayError) as caught:
+                await session.async_fingerprint(hass, name)
+            assert caught.value.reason is Reason.CANNOT_CONNECT
+    assert names.families == [AddressFamily.AF_UNSPEC], "also those of IPv6"
 
 
 async def test_the_dialog_offers_no_device_with_another_serial_number(

@@ -106,6 +106,28 @@ async def test_the_certificate_of_the_new_gateway_is_pinned(
     assert house.coordinator.last_update_success
 
 
+async def test_another_certificate_than_the_confirmed_one_is_not_pinned(
+    hass: HomeAssistant, set_up: SetUp, simulate: Simulate
+) -> None:
+    """It changes between the last step and the reload."""
+    house = await set_up(PROFILE)
+    await pin(hass, house)
+    gateway = await simulate(NEW)
+    trust = await reconfigure(hass, house, gateway)
+    shown = trust["description_placeholders"]
+    assert shown
+    login = await hass.config_entries.flow.async_configure(trust["flow_id"], {})
+    form = await fill_in(hass, login, token=gateway.token(LONG))
+    assert form["step_id"] == "take_over"
+    await gateway.upgrade("D8.3.5433")
+    gateway.requests.clear()
+    await hass.config_entries.flow.async_configure(form["flow_id"], {})
+    await hass.async_block_till_done()
+    assert house.entry.data["certificate_fingerprint"] == shown["new"]
+    assert house.entry.state is ConfigEntryState.SETUP_RETRY
+    assert not gateway.requests
+
+
 @pytest.mark.parametrize("profile", ["full_battery", "battery_total", "three_phase"])
 async def test_virtual_meters_and_days_have_no_step(
     hass: HomeAssistant, set_up: SetUp, simulate: Simulate, profile: str
