@@ -74,6 +74,9 @@ class _PeriodicTask:
     @callback
     def _start(self, _now: datetime) -> None:
         self._cancel = None
+        if self._entry.runtime_data.is_closed:
+            # Nothing stops the task of an entry that could not be unloaded and was removed.
+            return
         self._entry.async_create_background_task(self._hass, self._run(), f"{self._entry.title} maintenance")
 
     async def _run(self) -> None:

@@ -153,6 +153,46 @@ async def test_the_account_is_not_sent_to_a_device_with_firmware_before_7(
     assert not ir.async_get(hass).async_get_issue(DOMAIN, issue.issue_id)
 
 
+async def test_an_account_is_not_sent_to_a_device_that_reports_firmware_before_7_later(
+    hass: HomeAssistant, simulate: Simulate, cloud: Cloud
+) -> None:
+    """It reported firmware 8 when the user chose how to log in. Not each user name is an email address."""
+    gateway = await simulate(PROFILE)
+    flow = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+    menu = await fill_in(hass, flow, host=gateway.host)
+    form = await hass.config_entries.flow.async_configure(menu["flow_id"], {"next_step_id": "account"})
+    await gateway.upgrade("D5.0.62")
+    headers = authorizations(gateway)
+    form = await fill_in(hass, form, username="owner", password="sunshine")
+    assert form["errors"] == {"base": "firmware_before_tokens"}
+    assert not any(headers)
+    assert not cloud.requests
+
+
+async def test_a_clock_that_is_ahead_after_a_start_does_not_end_the_entry(
+    hass: HomeAssistant, set_up: SetUp, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For five minutes the pasted token seems to have expired; the stored values are shown."""
+    pasted = token(iat=time.time(), exp=time.time() + 300 * DAY)
+    house = await set_up(PROFILE, use_manual_token=True, token=pasted)
+    await house.pass_time(60)
+    assert await hass.config_entries.async_unload(house.entry.entry_id)
+    real = time.time
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: real() + 365 * DAY)
+        await hass.config_entries.async_setup(house.entry.entry_id)
+        await hass.async_block_till_done()
+        for _ in range(5):
+            await house.pass_time(60)
+        assert house.entry.state is ConfigEntryState.LOADED
+        assert len(hass.config_entries.flow.async_progress()) == 1
+    for _ in range(2):
+        await house.pass_time(60)
+    assert house.coordinator.last_update_success
+    assert STATE_UNAVAILABLE not in house.states().values()
+    assert not hass.config_entries.flow.async_progress()
+
+
 async def test_an_email_address_is_not_used_for_digest(hass: HomeAssistant, simulate: Simulate) -> None:
     gateway = await simulate("legacy_5")
     headers = authorizations(gateway)

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 import time
 from typing import Any
+from unittest.mock import patch
 
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
@@ -138,6 +139,27 @@ async def test_a_pasted_token_about_to_expire_is_one_issue_that_accepts_a_new_on
     assert token_issue(hass, house) is None
     await house.poll()
     assert coordinator.last_update_success
+
+
+async def test_maintenance_ends_with_an_entry_that_could_not_be_unloaded(
+    hass: HomeAssistant, set_up: SetUp, cloud: Cloud
+) -> None:
+    """Home Assistant removes it nevertheless, and does not end its timers."""
+    house = await with_token(set_up, 20, use_manual_token=True)
+    await house.pass_time(1)
+    assert token_issue(hass, house)
+    with patch.object(hass.config_entries, "async_unload_platforms", return_value=False):
+        await hass.config_entries.async_remove(house.entry.entry_id)
+    assert hass.config_entries.async_get_entry(house.entry.entry_id) is None
+    assert not token_issue(hass, house)
+    house.gateway.requests.clear()
+    for _ in range(5):
+        await house.pass_time(DAY)
+    assert not token_issue(hass, house)
+    assert not house.gateway.requests
+    assert not cloud.requests
+    # The timers that Home Assistant leaves.
+    await house.entry._async_process_on_unload(hass)
 
 
 async def test_an_entry_that_is_removed_while_its_new_token_is_tried_is_not_reloaded(
