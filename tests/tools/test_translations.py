@@ -133,7 +133,7 @@ def test_every_reason_has_a_text_wherever_it_is_shown() -> None:
 
 
 async def test_every_field_of_the_dialogs_has_a_text(hass: HomeAssistant) -> None:
-    entry = MockConfigEntry(domain=DOMAIN)
+    entry = MockConfigEntry(domain=DOMAIN, data={"token": "x"})
     entry.add_to_hass(hass)
     texts = tree("en")
     connect = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
