@@ -88,11 +88,9 @@ def test_containers_within_containers_without_end_are_no_document(key: str, path
     innermost: dict[str, object] = {}
     for _ in range(1000):
         innermost = {key: [innermost] if key == "devices" else innermost}
-    content: object = [{"type": "ENPOWER", **innermost}] if path == INVENTORY else {"1": innermost}
-    if path == "/admin/lib/tariff":
-        content = innermost
+    devices = {INVENTORY: [{"type": "ENPOWER", **innermost}], "/ivp/pdm/device_data": {"1": innermost}}
     with pytest.raises(TypeError):
-        read(path, content)
+        read(path, devices.get(path, innermost))
 
 
 async def test_batteries_without_a_key_keep_everything_else(set_up: SetUp) -> None:

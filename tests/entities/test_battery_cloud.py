@@ -15,7 +15,6 @@ from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import entity_registry as er, issue_registry as ir
 from homeassistant.helpers.translation import async_get_translations
-from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
@@ -27,6 +26,7 @@ from custom_components.enphase_envoy.calendar import _events as calendar_events
 from custom_components.enphase_envoy.cloud.models import Schedule, ScheduleKind
 from custom_components.enphase_envoy.const import DOMAIN, OPTION_CLOUD_CODE, OPTION_CLOUD_SITE
 from custom_components.enphase_envoy.diagnostics import async_get_config_entry_diagnostics
+from tests.helpers.flows import repair_dialog
 from tests.helpers.integration import SetUp, entity_id
 from tests.simulator.battery_service import SITE, ServiceTrouble
 
@@ -214,10 +214,7 @@ async def test_code_is_entered_in_the_repair_issue(start: StartHouse, hass_clien
     house = await start(needs_code=True)
     house.cloud.login_trouble = "mfa"
     entry = house.installation.entry
-    assert await async_setup_component(house.hass, "repairs", {})
-    client = await hass_client()
-    issue = {"handler": DOMAIN, "issue_id": f"cloud_code_{entry.entry_id}"}
-    form = await (await client.post("/api/repairs/issues/fix", json=issue)).json()
+    client, form = await repair_dialog(house.hass, hass_client, f"cloud_code_{entry.entry_id}")
     assert house.cloud.codes_sent == 0
     url = f"/api/repairs/issues/fix/{form['flow_id']}"
     assert (await (await client.post(url, json={})).json())["step_id"] == "cloud_code"
@@ -236,10 +233,7 @@ async def test_code_is_not_sent_for_a_removed_entry(start: StartHouse, hass_clie
     house = await start(needs_code=True)
     house.cloud.login_trouble = "mfa"
     hass, entry = house.hass, house.installation.entry
-    assert await async_setup_component(hass, "repairs", {})
-    client = await hass_client()
-    issue = {"handler": DOMAIN, "issue_id": f"cloud_code_{entry.entry_id}"}
-    form = await (await client.post("/api/repairs/issues/fix", json=issue)).json()
+    client, form = await repair_dialog(hass, hass_client, f"cloud_code_{entry.entry_id}")
     url = f"/api/repairs/issues/fix/{form['flow_id']}"
     assert (await (await client.post(url, json={})).json())["step_id"] == "cloud_code"
     await hass.config_entries.async_remove(entry.entry_id)
@@ -534,10 +528,7 @@ async def test_setting_that_is_not_kept_offers_the_cloud(
         await house.installation.poll_all()
     assert "cloud_offer" in house.issues()
     assert not house.cloud.requests
-    assert await async_setup_component(hass, "repairs", {})
-    client = await hass_client()
-    issue = {"handler": DOMAIN, "issue_id": f"cloud_offer_{entry.entry_id}"}
-    form = await (await client.post("/api/repairs/issues/fix", json=issue)).json()
+    client, form = await repair_dialog(hass, hass_client, f"cloud_offer_{entry.entry_id}")
     assert form["step_id"] == "battery_cloud"
     data = await (await client.post(f"/api/repairs/issues/fix/{form['flow_id']}", json={})).json()
     assert data["type"] == "create_entry"

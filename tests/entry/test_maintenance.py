@@ -8,14 +8,13 @@ from unittest.mock import patch
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import device_registry as dr, issue_registry as ir
-from homeassistant.setup import async_setup_component
 import jwt
 import pytest
 
 from custom_components.enphase_envoy.client.auth import RENEW_AHEAD, TokenValidity
 from custom_components.enphase_envoy.client.errors import GatewayError, Reason
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.helpers.flows import fill_in
+from tests.helpers.flows import fill_in, repair_dialog
 from tests.helpers.integration import Installation, SetUp, Simulate
 from tests.simulator import Cloud
 
@@ -123,10 +122,7 @@ async def test_a_pasted_token_about_to_expire_is_one_issue_that_accepts_a_new_on
     assert found.dismissed_version, "an ignored issue is not created again every day"
 
     coordinator = house.coordinator
-    assert await async_setup_component(hass, "repairs", {})
-    client = await hass_client()
-    opened = await client.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": found.issue_id})
-    flow = await opened.json()
+    client, flow = await repair_dialog(hass, hass_client, found.issue_id)
     assert flow["type"] == FlowResultType.FORM
     wrong = await client.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={"token": token("999999999999", 300)})
     assert (await wrong.json())["errors"] == {"token": "token_other_gateway"}
@@ -175,10 +171,7 @@ async def test_an_entry_that_is_removed_while_its_new_token_is_tried_is_not_relo
         raise GatewayError(Reason.CANNOT_CONNECT)
 
     monkeypatch.setattr(house.coordinator.authentication, "async_log_in", remove_entry)
-    assert await async_setup_component(hass, "repairs", {})
-    client = await hass_client()
-    opened = await client.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": found.issue_id})
-    flow = await opened.json()
+    client, flow = await repair_dialog(hass, hass_client, found.issue_id)
     done = await client.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={"token": token(SERIAL, 365)})
     assert done.status == HTTPStatus.OK
 

@@ -9,10 +9,10 @@ from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
-from homeassistant.setup import async_setup_component
 import pytest
 
 from custom_components.enphase_envoy.const import DOMAIN
+from tests.helpers.flows import repair_dialog
 from tests.helpers.integration import Installation, SetUp, Simulate
 from tests.simulator import Held, Simulator
 
@@ -137,10 +137,7 @@ async def test_a_device_with_another_certificate_is_sent_nothing_until_the_user_
     assert issue
     assert issue.translation_placeholders == {"name": house.entry.title, "old_host": first, "host": impostor.host}
 
-    assert await async_setup_component(hass, "repairs", {})
-    client = await hass_client()
-    opened = await client.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": issue.issue_id})
-    flow = await opened.json()
+    client, flow = await repair_dialog(hass, hass_client, issue.issue_id)
     shown = flow["description_placeholders"]
     assert (shown["old"], shown["serial"]) == (fingerprint, house.gateway.serial)
     assert shown["new"] != fingerprint
@@ -218,10 +215,7 @@ async def test_firmware_without_certificates_moves_only_if_the_user_agrees(
     issue = question(hass, house)
     assert issue
     assert not headers
-    assert await async_setup_component(hass, "repairs", {})
-    client = await hass_client()
-    opened = await client.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": issue.issue_id})
-    flow = await opened.json()
+    client, flow = await repair_dialog(hass, hass_client, issue.issue_id)
     assert not headers
     await client.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={})
     await hass.async_block_till_done()

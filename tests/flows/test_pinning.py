@@ -10,13 +10,12 @@ from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import issue_registry as ir
-from homeassistant.setup import async_setup_component
 import pytest
 
 from custom_components.enphase_envoy import config_flow, issues, maintenance, session
 from custom_components.enphase_envoy.client.errors import GatewayError, Reason
 from custom_components.enphase_envoy.const import DOMAIN
-from tests.helpers.flows import fill_in
+from tests.helpers.flows import fill_in, repair_dialog
 from tests.helpers.integration import Installation, SetUp, Simulate
 from tests.simulator import Simulator
 
@@ -73,10 +72,7 @@ async def test_nothing_is_sent_to_another_certificate_until_the_user_trusts_it(
     issue = ir.async_get(hass).async_get_issue(DOMAIN, f"certificate_changed_{house.entry.entry_id}")
     assert issue
 
-    assert await async_setup_component(hass, "repairs", {})
-    client = await hass_client()
-    opened = await client.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": issue.issue_id})
-    flow = await opened.json()
+    client, flow = await repair_dialog(hass, hass_client, issue.issue_id)
     shown = flow["description_placeholders"]
     assert shown["old"] == old
     assert shown["new"] != old
@@ -222,15 +218,13 @@ async def test_a_certificate_is_trusted_where_there_is_one_only(
     await house.poll()
     data = {key: value for key, value in house.entry.data.items() if "token" not in key}
     hass.config_entries.async_update_entry(house.entry, data=data)
-    assert await async_setup_component(hass, "repairs", {})
-    client = await hass_client()
-    issue = {"handler": DOMAIN, "issue_id": f"certificate_changed_{house.entry.entry_id}"}
-    flow = await (await client.post("/api/repairs/issues/fix", json=issue)).json()
+    issue_id = f"certificate_changed_{house.entry.entry_id}"
+    _, flow = await repair_dialog(hass, hass_client, issue_id)
     new = flow["description_placeholders"]["new"]
     assert len(new) == len(fingerprint)
     assert new != fingerprint
     await house.gateway.upgrade("D5.0.62")
-    flow = await (await client.post("/api/repairs/issues/fix", json=issue)).json()
+    _, flow = await repair_dialog(hass, hass_client, issue_id)
     assert (flow["type"], flow["reason"]) == ("abort", "cannot_connect")
     assert house.entry.data["certificate_fingerprint"] == fingerprint
 
@@ -305,13 +299,7 @@ async def test_the_dialog_offers_no_device_with_another_serial_number(
     await pin(hass, house)
     await house.gateway.upgrade("D8.3.5433")
     await house.poll()
-    assert await async_setup_component(hass, "repairs", {})
-    client = await hass_client()
     other = await simulate("three_phase")
     hass.config_entries.async_update_entry(house.entry, data={**house.entry.data, "host": other.host})
-    opened = await client.post(
-        "/api/repairs/issues/fix",
-        json={"handler": DOMAIN, "issue_id": f"certificate_changed_{house.entry.entry_id}"},
-    )
-    flow = await opened.json()
+    _, flow = await repair_dialog(hass, hass_client, f"certificate_changed_{house.entry.entry_id}")
     assert (flow["type"], flow["reason"]) == ("abort", "other_gateway")

@@ -1,10 +1,13 @@
-"""Filling in the config flow: address, choice of the login, credentials."""
+"""Filling in the config flow: address, choice of the login, credentials. Opening the dialog of a repair issue."""
 
 from typing import Any
 
 from homeassistant.config_entries import ConfigFlowResult
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.setup import async_setup_component
+
+from custom_components.enphase_envoy.const import DOMAIN
 
 
 async def fill_in(hass: HomeAssistant, shown: ConfigFlowResult, **form: Any) -> ConfigFlowResult:
@@ -29,3 +32,11 @@ async def fill_in(hass: HomeAssistant, shown: ConfigFlowResult, **form: Any) -> 
             return shown
         is_first = False
         shown = await hass.config_entries.flow.async_configure(shown["flow_id"], values)
+
+
+async def repair_dialog(hass: HomeAssistant, hass_client: Any, issue_id: str) -> tuple[Any, dict[str, Any]]:
+    """Open the dialog of a repair issue as the frontend does; return the client, and the first step."""
+    assert await async_setup_component(hass, "repairs", {})
+    client = await hass_client()
+    opened = await client.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": issue_id})
+    return client, await opened.json()

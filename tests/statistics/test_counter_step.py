@@ -16,6 +16,7 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from custom_components.enphase_envoy import issues
 from custom_components.enphase_envoy.const import DOMAIN
 from custom_components.enphase_envoy.statistics.recorder import Correction, async_correct, async_recorder
+from tests.helpers.flows import repair_dialog
 from tests.helpers.integration import SetUp
 from tests.helpers.statistics import START, Statistics
 
@@ -32,11 +33,9 @@ def message(hass: HomeAssistant) -> ir.IssueEntry | None:
 
 async def answer(hass: HomeAssistant, client: ClientSessionGenerator, choice: str) -> tuple[dict[str, Any], str]:
     """Start the repair flow and choose; return its first step and its result."""
-    assert await async_setup_component(hass, "repairs", {})
-    http, shown = await client(), message(hass)
+    shown = message(hass)
     assert shown
-    opened = await http.post("/api/repairs/issues/fix", json={"handler": DOMAIN, "issue_id": shown.issue_id})
-    flow = await opened.json()
+    http, flow = await repair_dialog(hass, client, shown.issue_id)
     done = await http.post(f"/api/repairs/issues/fix/{flow['flow_id']}", json={"next_step_id": choice})
     return flow, (await done.json())["type"]
 
