@@ -21,8 +21,8 @@ from .session import async_pinned_session
 async def async_follow(hass: HomeAssistant, entry: ConfigEntry[Any], host: str) -> bool:
     """Use a host that announces the serial number of an entry, and return whether it is the gateway.
 
-    A host with the same serial number and another certificate is not used: an issue lets the user decide. Nor is any
-    while the gateway answers at its address: what identifies itself as the gateway may also forward its answers.
+    A host with the same serial number and another certificate is not used: an issue lets the user decide. No host is
+    used while the gateway still answers at its address: a host may forward connections to it to seem to be it.
     """
     fingerprint = entry.data.get(CONF_FINGERPRINT)
     if await async_is_gateway(hass, entry, entry.data[CONF_HOST], fingerprint):

@@ -42,11 +42,11 @@ async def async_get_device_diagnostics(hass: HomeAssistant, entry: EnvoyConfigEn
     report = await _collect(entry)
     raw = report.pop("raw_data")
     if coordinator := _coordinator(entry):
-        objects, devices = coordinator.data.objects, _devices(hass, entry)
+        objects = coordinator.data.objects
         if (DOMAIN, coordinator.data.serial) in device.identifiers:
-            addresses = objects.keys() - _addresses(coordinator, devices)
+            addresses = objects.keys() - _addresses(coordinator, _devices(hass, entry))
         else:
-            addresses = _addresses(coordinator, [other for other in devices if other.id == device.id])
+            addresses = _addresses(coordinator, [device])
         report["envoy_model_data"] = _model(coordinator, [address for address in objects if address in addresses])
     return await _redacted(hass, entry, report, [device], raw)
 

@@ -337,10 +337,10 @@ class RoofHealth:
                 self.panels[str(serial)] = panel
 
     def check(self, now: float, today: int) -> None:
-        """Make what is of the future in a restored state of now: it would hold back the reports.
+        """Replace times of a restored state that are in the future by the present ones; they would hold back reports.
 
-        `now` is the time of the reports in seconds, `today` its day as an ordinal. The clock must be right: one that is
-        behind would make everything of then.
+        `now` is the time of the reports in seconds, `today` its day as an ordinal. The clock must not be behind: all
+        times would be in the future.
         """
         if not self._is_unchecked:
             return

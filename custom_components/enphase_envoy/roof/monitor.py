@@ -122,7 +122,7 @@ class RoofMonitor:
         """Add new reports to the health of the panels that are part of the roof."""
         dated = {serial: at for serial, timed in self._inverters.items() if (at := _reported_at(timed))}
         reports = {serial: at for serial, at in dated.items() if at <= moment.now + _REMOVED_UNLISTED}
-        # If most reports seem to be of the future, the clock is behind: no panel was removed, and the state is right.
+        # If most reports seem to be in the future, the clock is behind: nothing is concluded from the age of anything.
         if reports and 2 * len(reports) >= len(dated):
             self._find_removed(reports)
             now = max(moment.now, *reports.values())
