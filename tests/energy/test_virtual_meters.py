@@ -187,6 +187,42 @@ def test_alternating_import_and_export_are_separated(bench: Bench) -> None:
     assert found.power == -1000
 
 
+@pytest.mark.parametrize("restored_snapshot", [False, True])
+@pytest.mark.parametrize("behind", [0, 600, 86_400, 20 * 365 * 86_400])
+def test_energy_of_an_outage_is_counted_with_a_clock_that_is_behind(
+    bench: Bench, behind: int, restored_snapshot: bool
+) -> None:
+    """The gateway may not answer at once: then the documents of the last session come first, again and again."""
+    bench.read({PRODUCTION: meter(5000, 500), TOTAL: meter(9000, 700)})
+    before = bench.read({PRODUCTION: meter(5010, 500), TOTAL: meter(9030, 700)})[GRID]
+    bench.restart()
+    bench.now -= behind
+    if restored_snapshot:
+        bench.read({PRODUCTION: meter(5000, 500), TOTAL: meter(9000, 700)}, -60)
+        bench.again()
+        bench.now += 60
+    # A day without polls, and another restart before the clock is right.
+    bench.read({PRODUCTION: meter(15_000, 500), TOTAL: meter(39_000, 700)}, 86_400)
+    bench.restart()
+    bench.read({PRODUCTION: meter(15_000, 500), TOTAL: meter(39_000, 700)})
+    bench.again()
+    after = bench.read({PRODUCTION: meter(15_010, 500), TOTAL: meter(39_030, 700)})[GRID]
+    assert after.imported - before.imported - (after.exported - before.exported) == 20_000
+    # From then on the power of a meter limits what it counts.
+    assert bench.read({PRODUCTION: meter(15_010), TOTAL: meter(9_039_030)})[GRID].imported == after.imported
+
+
+def test_a_meter_that_was_replaced_while_the_clock_is_behind_adds_no_energy(bench: Bench) -> None:
+    bench.read({PRODUCTION: meter(5000, 500), TOTAL: meter(9000, 700)})
+    before = bench.read({PRODUCTION: meter(5010, 500), TOTAL: meter(9030, 700)})[GRID]
+    bench.restart()
+    bench.now -= 20 * 365 * 86_400
+    for _ in range(3):
+        after = bench.read({PRODUCTION: meter(5010), TOTAL: meter(4000)})[GRID]
+    assert (after.imported, after.exported) == (before.imported, before.exported)
+    assert bench.read({PRODUCTION: meter(5010), TOTAL: meter(4020)})[GRID].imported == before.imported + 20
+
+
 def test_energy_of_an_outage_is_counted_in_the_direction_of_its_net(bench: Bench) -> None:
     """The directions of the energy during the outage are unknown."""
     bench.read({TOTAL: meter(0, 2000), PRODUCTION: meter(0)})

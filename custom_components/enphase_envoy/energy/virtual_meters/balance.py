@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+import math
 from typing import Final, NamedTuple
 
 from pyenphase.models.meters import EnvoyMeterData
@@ -140,6 +141,10 @@ class BalanceMeter(ABC):
         self._gap = gap
         self._terms: dict[Address, _Term] = {}
         self._span = _Span(0.0, 0.0, 0.0, 0.0)
+        #: Whether the interval was restored: when it began is unknown then if the clock was wrong, or is.
+        self._is_restored = False
+        #: When the terms were first read since then; None once a newer reading was taken.
+        self._first: float | None = None
         #: The power that is shown.
         self._power: _Power | None = None
 
@@ -174,11 +179,23 @@ class BalanceMeter(ABC):
     def _net(self, reads: Sequence[_Reading], limit: Callable[[Address], float]) -> float | None:
         """Take a reading and return the net Wh since the interval began, None while it can't end."""
         at = max(read.updated_at for read in reads)
-        if [read.address for read in reads] != list(self._terms) or at < self._span.read_at - ANEW:
+        if [read.address for read in reads] != list(self._terms):
+            self._begin(reads)
+            return None
+        oldest_at = min(read.updated_at for read in reads)
+        if self._first is not None and oldest_at <= self._span.read_at + ANEW:
+            if oldest_at <= self._first + ANEW:
+                # The same again, or a restored snapshot, which may be older than the state of this meter.
+                self._first = min(self._first, at)
+                return None
+            # A reading after the restart: the clock is behind, or was ahead before it.
+            self._move_to(self._first, reads)
+        if at < self._span.read_at - ANEW:
             self._begin(reads)
             return None
         measured_at = min(read.measured.updated_at for read in reads)
-        if min(read.updated_at for read in reads) > self._span.read_at + ANEW:
+        if oldest_at > self._span.read_at + ANEW:
+            self._first = None
             return self._take(reads, at, max(at, measured_at), limit)
         if measured_at > self._span.at + ANEW and measured_at > at:
             # Live power between two polls.
@@ -194,7 +211,8 @@ class BalanceMeter(ABC):
         for read, term in zip(reads, self._terms.values(), strict=True):
             delivered, received = read.delivered - term.delivered, read.received - term.received
             most = limit(read.address) * (at - self._span.since + _LATE) / 3600
-            if delivered < 0 or received < 0 or delivered + received > most:
+            is_too_much = delivered + received > most and not self._is_restored
+            if delivered < 0 or received < 0 or is_too_much:
                 self._begin(reads)
                 return None
             net += read.sign * (delivered - received)
@@ -227,8 +245,16 @@ class BalanceMeter(ABC):
                 self._span.outward += max(0.0, -watt_hours)
         self._span.watts, self._span.at = watts, max(at, self._span.at)
 
+    def _move_to(self, at: float, reads: Sequence[_Reading]) -> None:
+        """Let the restored interval go on from a time, with the power of these readings."""
+        self._span.since = self._span.at = self._span.read_at = at
+        self._span.watts = _watts(reads)
+        for read, term in zip(reads, self._terms.values(), strict=True):
+            term.watts = read.watts
+
     def _begin(self, reads: Sequence[_Reading]) -> None:
         """Begin an interval with these readings."""
+        self._is_restored, self._first = False, None
         self._terms = {read.address: _Term(read.delivered, read.received, read.watts) for read in reads}
         at = max(read.updated_at for read in reads)
         self._span = _Span(at, at, at, _watts(reads))
@@ -274,4 +300,4 @@ class BalanceMeter(ABC):
         span = restored(_Span, stored)
         known = {from_key(key): term for key, value in terms.items() if (term := restored(_Term, value))}
         if span and len(known) == len(terms):
-            self._span, self._terms = span, known
+            self._span, self._terms, self._is_restored, self._first = span, known, True, math.inf
