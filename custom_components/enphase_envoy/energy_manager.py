@@ -25,6 +25,7 @@ from .energy.virtual_meters import VirtualMeters
 from .issues import (
     CLOUD_OFFER,
     async_clear,
+    async_clear_answered,
     async_clear_steps,
     async_report_cloud,
     async_report_setting,
@@ -59,6 +60,9 @@ _OUTDATED_AFTER: Final = 3600
 #: Keys of storage, beside those of the processors.
 _CORRECTIONS: Final = "corrections"
 _REPORTS: Final = "reports"
+_REVERTED: Final = "reverted"
+#: Issues whose reversals are stored, at most.
+_MOST_REVERTED: Final = 100
 
 
 @dataclass(slots=True)
@@ -98,6 +102,8 @@ class EnergyManager:
         self._corrections = PendingCorrections(hass, self._corrected, self._save_corrections)
         #: Steps to be reported to the user, by entity.
         self._reports: dict[str, _Report] = {}
+        #: Ids of the issues whose corrections were reverted, the newest last.
+        self._reverted: list[str] = []
         self._reported_at = dt_util.utcnow().timestamp()
         self._stop: CALLBACK_TYPE | None = None
         #: Whether readings are held back.
@@ -120,6 +126,8 @@ class EnergyManager:
         self._pipeline.load(stored)
         self._corrections.load(stored.get(_CORRECTIONS))
         self._reports = _reports(stored.get(_REPORTS))
+        self._reverted = _texts(stored.get(_REVERTED))
+        async_clear_answered(self._hass, self._reverted)
         since = dt_util.utcnow().timestamp() - _OUTDATED_AFTER
         unread = {address for address, _ in self._counters.unread(snapshot.objects, since)}
         for counter, (watt_hours, at) in (await self._recorded(snapshot, unread)).items():
@@ -201,7 +209,12 @@ class EnergyManager:
 
     def _dump(self) -> dict[str, Json]:
         reports: dict[str, Json] = {entity_id: report.dump() for entity_id, report in self._reports.items()}
-        return self._pipeline.dump() | {_CORRECTIONS: self._corrections.dump(), _REPORTS: reports}
+        reverted: list[Json] = [*self._reverted]
+        return self._pipeline.dump() | {
+            _CORRECTIONS: self._corrections.dump(),
+            _REPORTS: reports,
+            _REVERTED: reverted,
+        }
 
     @callback
     def _correct(self, counter: CounterKey, step: Step, entity_id: str | None, now: float) -> None:
@@ -228,9 +241,20 @@ class EnergyManager:
         if step.cause is StepCause.LASTING and step.since:
             self._reports[entity_id] = _Report(step.before, step.after, _TAKEN_BACK_WITHIN, to_key((*address, field)))
 
-    async def _save_corrections(self) -> None:
-        """Save the state of the corrections before one is sent to the recorder."""
-        await self._store.async_save_now(self._dump())
+    async def _save_corrections(self) -> bool:
+        """Save the state of the corrections before one is sent to the recorder; return whether it could be saved."""
+        return await self._store.async_save_now(self._dump())
+
+    @callback
+    def async_revert(self, issue_id: str, correction: Correction) -> None:
+        """Revert the correction that a repair issue is about, once for each issue.
+
+        The issue registry is saved later than this, so that a power failure may bring the issue back.
+        """
+        if issue_id not in self._reverted:
+            self._reverted = [*self._reverted, issue_id][-_MOST_REVERTED:]
+            self._corrections.async_revert(correction)
+        self._store.keep(self._dump, 0)
 
     @callback
     def _corrected(self, correction: Correction) -> None:
@@ -281,3 +305,8 @@ def _reports(data: object) -> dict[str, _Report]:
                 corrections = restore_corrections([correction])
                 reports[str(entity_id)] = _Report(before, after, wait, counter, next(iter(corrections), None))
     return reports
+
+
+def _texts(data: object) -> list[str]:
+    """Return the texts of a stored list."""
+    return [text for text in data if isinstance(text, str)] if isinstance(data, list) else []

@@ -1,6 +1,6 @@
 """Repair issues: each is created once and deleted when its cause is resolved."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -245,6 +245,13 @@ def async_clear_steps(hass: HomeAssistant, entry: ConfigEntry[Any], entity_id: s
             at = data.get("at")
             if data.get("entity_id") == entity_id and isinstance(at, int | float) and at >= since:
                 ir.async_delete_issue(hass, domain, issue_id)
+
+
+@callback
+def async_clear_answered(hass: HomeAssistant, issue_ids: Iterable[str]) -> None:
+    """Delete issues that were answered: the registry may have been restored from before that."""
+    for issue_id in issue_ids:
+        ir.async_delete_issue(hass, DOMAIN, issue_id)
 
 
 def _energy(watt_hours: float) -> str:

@@ -1,7 +1,6 @@
 """Repair flows: the dialogs that fix the cause of an issue."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, override
 
 from homeassistant.components.repairs import RepairsFlow, RepairsFlowResult
@@ -27,7 +26,7 @@ from .config_flow import (
 )
 from .const import CONF_FINGERPRINT, CONF_USE_MANUAL_TOKEN
 from .coordinator import EnvoyConfigEntry
-from .statistics.recorder import Correction, async_correct, async_recorder, restore_corrections
+from .statistics.recorder import Correction, async_recorder, restore_corrections
 
 
 async def async_create_fix_flow(
@@ -267,12 +266,12 @@ class CounterStep(_EntryRepairFlow):
 
     async def async_step_book(self, _user_input: dict[str, Any] | None = None) -> RepairsFlowResult:
         """Revert the correction, so that the step counts as energy."""
-        if (recorder := async_recorder(self.hass)) is None:
+        if async_recorder(self.hass) is None:
             return self.async_abort(reason="no_recorder")
         if self._is_removed or not ir.async_get(self.hass).async_get_issue(self.handler, self.issue_id):
             # Another dialog may have reverted it already.
             return self.async_abort(reason="removed")
         if self._entry.state is not ConfigEntryState.LOADED:
             return self.async_abort(reason="not_loaded", description_placeholders={"name": self._entry.title})
-        async_correct(recorder, replace(self._correction, watt_hours=-self._correction.watt_hours))
+        self._entry.runtime_data.energy_manager.async_revert(self.issue_id, self._correction)
         return self.async_create_entry(data={})

@@ -128,6 +128,8 @@ async def async_repair(
     coordinator, end = entry.runtime_data, end or dt_util.utcnow()
     # What is found is corrected before another call, or a correction of the entry's own, can find it again.
     async with coordinator.energy_manager.correcting:
+        # A correction that was sent to the recorder may still be in its queue.
+        await recorder.async_block_till_done()
         try:
             spikes = {
                 entity_id: await async_spikes(hass, recorder, entity_id, watts, start, end)

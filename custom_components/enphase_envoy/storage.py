@@ -9,6 +9,7 @@ from typing import Any, Final
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
+from homeassistant.helpers.json import json_bytes
 from homeassistant.helpers.storage import Store
 from homeassistant.util.json import json_loads
 
@@ -37,13 +38,15 @@ class EntryStore:
     def __init__(self, hass: HomeAssistant, entry: ConfigEntry[Any], subject: str) -> None:
         """Initialize for one of STORES; nothing is read or written yet."""
         self._hass, self._entry_id = hass, entry.entry_id
-        self._store: Store[dict[str, object]] = Store(
-            hass, _VERSION, f"{DOMAIN}.{entry.entry_id}.{subject}", private=True, atomic_writes=True
-        )
+        self._key = f"{DOMAIN}.{entry.entry_id}.{subject}"
+        self._store = self._new_store()
         #: Time of the next save, in seconds of the event loop's clock.
         self._due = _NOT_SCHEDULED
         #: The entry was unloaded or removed: nothing more is saved.
         self.is_closed = False
+
+    def _new_store(self) -> Store[dict[str, object]]:
+        return Store(self._hass, _VERSION, self._key, private=True, atomic_writes=True)
 
     async def async_load(self) -> dict[str, object] | None:
         """Return the saved data, None if there is none or it cannot be read."""
@@ -69,15 +72,24 @@ class EntryStore:
         self._due = _NOT_SCHEDULED
         return dict(make())
 
-    async def async_save_now(self, data: Mapping[str, object]) -> None:
-        """Save immediately, instead of a scheduled save."""
+    async def async_save_now(self, data: Mapping[str, object]) -> bool:
+        """Save immediately, instead of a scheduled save; return whether the file has the data."""
         if self.is_closed:
-            return
+            return False
         self._due = _NOT_SCHEDULED
         await self._store.async_save(dict(data))
         if self._hass.config_entries.async_get_entry(self._entry_id) is None:
             # The entry was removed meanwhile, maybe before the file was written.
             await self.async_remove()
+        return await self._is_saved(data)
+
+    async def _is_saved(self, data: Mapping[str, object]) -> bool:
+        """Return whether the file has the data. Home Assistant's store only logs that it could not write it."""
+        try:
+            saved = await self._new_store().async_load()
+        except _READ_ERRORS:
+            return False
+        return await self._hass.async_add_executor_job(lambda: saved == json_loads(json_bytes(data)))
 
     async def async_close(self, data: Mapping[str, object] | None) -> None:
         """Save for the last time, or with None leave the file as it is; a scheduled save is cancelled.

@@ -13,6 +13,7 @@ from homeassistant.const import EVENT_HOMEASSISTANT_FINAL_WRITE
 from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.helpers.storage import STORAGE_DIR, Store
 from homeassistant.util import dt as dt_util
+from homeassistant.util.file import WriteError
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
@@ -129,6 +130,25 @@ async def test_a_closed_store_saves_nothing_that_was_scheduled(
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=20))
     await hass.async_block_till_done()
     assert hass_storage[KEY]["data"] == (data or {"made": 1})
+
+
+async def test_whether_a_file_could_be_written_is_known(
+    hass: HomeAssistant, store: EntryStore, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Home Assistant's store only logs it."""
+    data = {"made": 1, "times": (1.5, 1e12), "all": [{"a": None}]}
+    assert await store.async_save_now(data)
+    full = WriteError("No space left on device")
+    with patch("homeassistant.helpers.storage.write_utf8_file_atomic", side_effect=full):
+        assert not await store.async_save_now(data | {"made": 2})
+    assert "No space left" in caplog.text
+    assert (await store.async_load() or {})["made"] == 1
+    assert await store.async_save_now(data | {"made": 3})
+    # While Home Assistant stops, it writes all files later.
+    hass.set_state(CoreState.stopping)
+    assert not await store.async_save_now(data | {"made": 4})
+    await store.async_close(None)
+    assert not await store.async_save_now(data | {"made": 5})
 
 
 async def test_a_removed_file_is_not_written_again(hass: HomeAssistant, store: EntryStore, disk: Disk) -> None:

@@ -2,14 +2,18 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+import json
 from unittest.mock import AsyncMock, patch
 
-from homeassistant.components.recorder import Recorder
+from homeassistant.components.recorder import Recorder, get_instance
 from homeassistant.components.recorder.const import EVENT_RECORDER_5MIN_STATISTICS_GENERATED
+from homeassistant.components.recorder.db_schema import StatisticsShortTerm
+from homeassistant.components.recorder.util import session_scope
 from homeassistant.core import HomeAssistant
 from homeassistant.util import dt as dt_util
 from hypothesis import given, strategies as st
 import pytest
+from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 from sqlalchemy.exc import OperationalError
 
 from custom_components.enphase_envoy.model.json_data import Json
@@ -17,6 +21,7 @@ from custom_components.enphase_envoy.statistics import recorder as module
 from custom_components.enphase_envoy.statistics.recorder import (
     Correction,
     PendingCorrections,
+    Period,
     async_correct,
     async_last_recorded,
     recorded_change,
@@ -25,6 +30,7 @@ from custom_components.enphase_envoy.statistics.recorder import (
 from tests.helpers.statistics import START, Statistics
 
 SOLAR, GRID = "sensor.solar", "sensor.grid"
+PERIODS: tuple[Period, ...] = ("5minute", "hour")
 UNITS = pytest.mark.parametrize("unit", ["Wh", "kWh", "MWh"])
 WRONG_CLOCKS = pytest.mark.parametrize(
     "wrong_by",
@@ -41,12 +47,17 @@ class Pending:
         self.done: list[Correction] = []
         #: What was saved before a correction was sent to the recorder.
         self.saved: list[list[Json]] = []
+        #: Whether nothing can be saved.
+        self.is_full = False
         self.corrections = PendingCorrections(statistics.hass, self.done.append, self._save)
         self.corrections.load(stored)
         self.stop = self.corrections.async_start()
 
-    async def _save(self) -> None:
+    async def _save(self) -> bool:
+        if self.is_full:
+            return False
         self.saved.append(self.corrections.dump())
+        return True
 
 
 @pytest.fixture
@@ -352,10 +363,10 @@ async def test_a_correction_is_not_kept_back_by_one_of_another_entity(statistics
 async def test_a_correction_whose_row_was_purged_meanwhile_is_not_applied_again(
     statistics: Statistics, hass: HomeAssistant
 ) -> None:
-    stored: Json = {"entity_id": SOLAR, "at": START.timestamp(), "watt_hours": -19e6, "recorded": 19_000_050.0}
+    stored: dict[str, Json] = {"entity_id": SOLAR, "at": START.timestamp(), "watt_hours": -19e6, "recorded": 19e6}
     pending = Pending(statistics, [stored])
     await statistics.apply_corrections()
-    assert pending.corrections.dump() == [stored], "the database may be readable later"
+    assert pending.corrections.dump() == [stored | {"period": "5minute"}], "the database may be readable later"
     statistics.freezer.tick(2 * 3600)
     hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
     await hass.async_block_till_done()
@@ -363,3 +374,114 @@ async def test_a_correction_whose_row_was_purged_meanwhile_is_not_applied_again(
     assert pending.corrections.dump() == []
     assert pending.done == []
     pending.stop()
+
+
+def delete_short_rows(statistics: Statistics) -> None:
+    """Delete all rows of five minutes, as the recorder does after some days."""
+    with session_scope(session=get_instance(statistics.hass).get_session()) as session:
+        session.query(StatisticsShortTerm).delete()
+
+
+@pytest.mark.parametrize("watt_hours", [-19e6, -400.0])
+@pytest.mark.parametrize("is_applied", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("period", PERIODS)
+async def test_a_correction_is_reverted_once_also_after_a_power_failure(
+    statistics: Statistics, pending: Pending, period: Period, watt_hours: float, is_applied: bool
+) -> None:
+    """Immediately or after days, when only the hours are left; the power fails before or after it was applied."""
+    correction = Correction(SOLAR, START.timestamp() + 300, watt_hours)
+    for step in (0.0, *[-watt_hours] * 12):
+        await statistics.row({SOLAR: 65_000_000 + step})
+    async_correct(get_instance(statistics.hass), correction)
+    await async_wait_recording_done(statistics.hass)
+    if period == "hour":
+        delete_short_rows(statistics)
+    assert (await statistics.changes(SOLAR, period))[:2] == [0, 0][: 1 if period == "hour" else 2]
+    pending.corrections.async_revert(correction)
+    if is_applied:
+        await statistics.apply_corrections()
+    else:
+        with patch.object(module, "async_correct"):
+            await statistics.apply_corrections()
+    pending.stop()
+    assert len(pending.saved) == 1
+    for _ in range(3):
+        afterwards = Pending(statistics, json.loads(json.dumps(pending.saved[-1])))
+        for _ in range(2):
+            await statistics.apply_corrections()
+        changes = await statistics.changes(SOLAR, period)
+        assert changes == ([-watt_hours] if period == "hour" else [0, -watt_hours, *[0] * 11])
+        assert afterwards.corrections.dump() == []
+        assert afterwards.done == [], "a reversal is not reported"
+        afterwards.stop()
+
+
+async def test_a_reversal_that_waits_is_stored(statistics: Statistics, pending: Pending) -> None:
+    correction = Correction(SOLAR, START.timestamp() + 300, -19e6)
+    for step in (0.0, 19e6):
+        await statistics.row({SOLAR: 65_000_000 + step})
+    async_correct(get_instance(statistics.hass), correction)
+    await async_wait_recording_done(statistics.hass)
+    pending.corrections.async_revert(correction)
+    pending.stop()
+    afterwards = Pending(statistics, json.loads(json.dumps(pending.corrections.dump())))
+    await statistics.apply_corrections()
+    assert await statistics.changes(SOLAR) == [0, 19_000_000]
+    afterwards.stop()
+
+
+@pytest.mark.parametrize("watt_hours", [-19e6, -400.0])
+async def test_a_full_disk_delays_what_could_be_applied_twice(
+    statistics: Statistics, pending: Pending, watt_hours: float
+) -> None:
+    """A large correction is not applied again after a restart, a small one might be: it waits for an hour at most."""
+    pending.is_full = True
+    pending.corrections.async_add(Correction(SOLAR, START.timestamp() + 310, watt_hours))
+    await statistics.row({SOLAR: 65_000_000})
+    await statistics.row({SOLAR: 65_000_050 - watt_hours}, announce=True)
+    await statistics.apply_corrections()
+    is_large = watt_hours == -19e6
+    assert await statistics.changes(SOLAR) == [0, 50 if is_large else 50 - watt_hours]
+    for _ in range(13):
+        await statistics.row({SOLAR: 65_000_050 - watt_hours}, announce=True)
+        await statistics.apply_corrections()
+    assert await statistics.changes(SOLAR) == [0, 50, *[0] * 13]
+    assert [done.watt_hours for done in pending.done] == [watt_hours]
+
+
+async def test_a_correction_waits_until_a_full_disk_has_room(statistics: Statistics, pending: Pending) -> None:
+    """After a restart it is found again, and applied once."""
+    pending.is_full = True
+    pending.corrections.async_add(Correction(SOLAR, START.timestamp() + 310, -400.0))
+    await statistics.row({SOLAR: 65_000_000})
+    await statistics.row({SOLAR: 65_000_450}, announce=True)
+    await statistics.apply_corrections()
+    assert pending.corrections.dump() == [{"entity_id": SOLAR, "at": START.timestamp() + 310, "watt_hours": -400.0}], (
+        "it was not applied"
+    )
+    pending.is_full = False
+    await statistics.row({SOLAR: 65_000_500}, announce=True)
+    await statistics.apply_corrections()
+    assert await statistics.changes(SOLAR) == [0, 50, 50]
+    assert len(pending.saved) == 1
+
+
+async def test_a_correction_waits_for_a_database_that_cannot_be_read(
+    statistics: Statistics, pending: Pending, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its server may be down for hours."""
+    pending.corrections.async_add(Correction(SOLAR, START.timestamp() + 310, -19e6))
+    await statistics.row({SOLAR: 65_000_000})
+    await statistics.row({SOLAR: 84_000_050})
+    error = OperationalError("select", {}, Exception("gone"))
+    with patch.object(module, "statistics_during_period", side_effect=error):
+        for _ in range(3):
+            statistics.freezer.tick(2 * 3600)
+            statistics.hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
+            await statistics.hass.async_block_till_done()
+            await statistics.apply_corrections()
+    assert "cannot be read (OperationalError)" in caplog.text
+    statistics.hass.bus.async_fire(EVENT_RECORDER_5MIN_STATISTICS_GENERATED)
+    await statistics.hass.async_block_till_done()
+    await statistics.apply_corrections()
+    assert await statistics.changes(SOLAR) == [0, 50]

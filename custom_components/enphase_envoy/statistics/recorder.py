@@ -57,8 +57,16 @@ _MIN_SHARE: Final = 0.5
 _QUEUE_TIMEOUT: Final = 60
 #: The year 9999 in seconds since the epoch: later times cannot be represented, nor the rows that follow them.
 _TIMES_END: Final = 253_370_764_800.0
-#: Key under which a correction that is being applied is stored with the energy of its row before.
+#: Seconds of an hour's row.
+_HOUR: Final = 3600
+#: Keys under which a correction is stored: the energy of its row before it was sent to the recorder, the kind of that
+#: row, and whether it reverts another one.
 _ROW_BEFORE: Final = "recorded"
+_PERIOD: Final = "period"
+_IS_REVERSAL: Final = "reverts"
+
+#: The kinds of rows that the recorder keeps.
+type Period = Literal["5minute", "hour"]
 
 
 @callback
@@ -127,7 +135,7 @@ def _rows(hass: HomeAssistant, entity_id: str, end: datetime) -> tuple[list[Stat
     if not any(is_energy(metadata) for _, metadata in get_metadata(hass, statistic_ids={entity_id}).values()):
         return [], []
 
-    def rows(period: Literal["hour", "5minute"]) -> list[StatisticsRow]:
+    def rows(period: Period) -> list[StatisticsRow]:
         read = statistics_during_period(hass, _BEGINNING, end, {entity_id}, period, _IN_WATT_HOURS, {"state", "sum"})
         return [
             StatisticsRow(row["start"], row["end"], row.get("state"), total)
@@ -183,23 +191,35 @@ class _Pending:
     due: float
     #: Energy of its row before it was sent to the recorder; None until then. After that, `correction` has its row.
     before: float | None = None
+    #: Kind of that row: the recorder deletes rows of five minutes after some days.
+    period: Period = "5minute"
+    #: It reverts a correction of the row that starts `at`.
+    is_reversal: bool = False
+
+    def dump(self) -> Json:
+        """Return it for storage."""
+        stored = asdict(self.correction)
+        if self.before is not None:
+            stored |= {_ROW_BEFORE: self.before, _PERIOD: self.period}
+        return stored | ({_IS_REVERSAL: True} if self.is_reversal else {})
 
 
 class PendingCorrections:
     """Corrections that wait until the recorder has written the row with the energy to correct.
 
     Each is applied exactly once, also if the power fails meanwhile: that it is being applied is stored, with the energy
-    of its row before, before it is sent to the recorder. The energy of the row then shows whether it was applied.
+    of its row before, before it is sent to the recorder. The energy of the row then shows whether it was applied. Where
+    it can't be stored, the disk being full, it waits for an hour if it could be applied again after a restart.
 
     A correction may have been dated by a wrong clock, so it waits for a period rather than until a time of day.
     """
 
     def __init__(
-        self, hass: HomeAssistant, on_done: Callable[[Correction], None], save: Callable[[], Awaitable[None]]
+        self, hass: HomeAssistant, on_done: Callable[[Correction], None], save: Callable[[], Awaitable[bool]]
     ) -> None:
         """Initialize; `on_done` is called with each finished correction, its `at` set to the start of the row.
 
-        `save` stores the result of `dump` at once.
+        It is not called with reversals. `save` stores the result of `dump` at once, and returns whether it could.
         """
         self._hass = hass
         self._on_done = on_done
@@ -215,10 +235,7 @@ class PendingCorrections:
 
     def dump(self) -> list[Json]:
         """Return the corrections that are pending or being applied, for storage."""
-        return [
-            asdict(pending.correction) | ({} if pending.before is None else {_ROW_BEFORE: pending.before})
-            for pending in self._pending
-        ]
+        return [pending.dump() for pending in self._pending]
 
     def load(self, stored: object) -> None:
         """Add stored corrections; invalid ones are left out.
@@ -227,14 +244,23 @@ class PendingCorrections:
         """
         for item in stored if isinstance(stored, list) else []:
             for correction in restore_corrections([item]):
-                before = item.get(_ROW_BEFORE)
-                self._pending.append(_Pending(correction, monotonic(), float(before) if is_number(before) else None))
+                before = float(it) if is_number(it := item.get(_ROW_BEFORE)) else None
+                period: Period = "hour" if item.get(_PERIOD) == "hour" else "5minute"
+                is_reversal = item.get(_IS_REVERSAL) is True
+                self._pending.append(_Pending(correction, monotonic(), before, period, is_reversal))
 
     @callback
     def async_add(self, *corrections: Correction) -> None:
         """Add corrections."""
         offset = _clock_offset()
         self._pending.extend(_Pending(correction, correction.at - offset) for correction in corrections)
+
+    @callback
+    def async_revert(self, correction: Correction) -> None:
+        """Add the reversal of a finished correction."""
+        reversal = replace(correction, watt_hours=-correction.watt_hours)
+        self._pending.append(_Pending(reversal, monotonic(), is_reversal=True))
+        self._schedule_check()
 
     @callback
     def async_start(self) -> CALLBACK_TYPE:
@@ -284,39 +310,56 @@ class PendingCorrections:
             pending.before is not None and pending.correction.entity_id == entity_id for pending in self._pending
         )
 
-    async def _read_changes(self, recorder: Recorder, correction: Correction, *times: float) -> dict[float, float]:
-        """Return the recorded energy of the rows from some times on; none if they cannot be read."""
+    async def _read_changes(
+        self, recorder: Recorder, entity_id: str, period: Period, *times: float
+    ) -> dict[float, float] | None:
+        """Return the recorded energy of the rows from some times on; None if it can't be read or is not needed now."""
         try:
-            return await recorder.async_add_executor_job(_changes, self._hass, correction.entity_id, times)
+            changes = await recorder.async_add_executor_job(_changes, self._hass, entity_id, period, times)
         except DATABASE_ERRORS as err:
-            LOGGER.warning("Statistics of %s cannot be read (%s)", correction.entity_id, type(err).__name__)
-            return {}
+            LOGGER.warning("Statistics of %s cannot be read (%s)", entity_id, type(err).__name__)
+            return None
+        # It may have been stopped while the database was read.
+        return None if self._is_stopped else changes
 
     async def _find(self, recorder: Recorder, pending: _Pending) -> None:
         """Apply a correction if its row exists; discard it if the row is overdue."""
-        correction = pending.correction
-        due = round(pending.due + _clock_offset())  # The clocks are not read at exactly the same time.
-        changes = await self._read_changes(recorder, correction, correction.at, due)
-        # It may have been stopped while the database was read.
+        wanted, period = pending.correction, pending.period
+        # The clocks are not read at exactly the same time.
+        times = [wanted.at] if pending.is_reversal else [wanted.at, round(pending.due + _clock_offset())]
+        changes = await self._read_changes(recorder, wanted.entity_id, period, *times)
+        if pending.is_reversal and changes is not None and wanted.at not in changes:
+            period = "hour"
+            changes = await self._read_changes(recorder, wanted.entity_id, period, *times)
+        if changes is None:
+            return
+        is_overdue = self._is_overdue(pending)
+        start = wanted.at if pending.is_reversal else _matching_row(wanted, changes)
+        if start is None or start not in changes:
+            if is_overdue:
+                self._pending.remove(pending)
+                LOGGER.debug("%s was not recorded: nothing to correct", wanted.entity_id)
+            return
+        before = changes[start]
+        pending.correction, pending.before, pending.period = replace(wanted, at=start), before, period
+        is_stored = await self._save()
         if self._is_stopped:
             return
-        if (start := _matching_row(correction, changes)) is not None:
-            pending.correction, pending.before = replace(correction, at=start), changes[start]
-            await self._save()
-            if not self._is_stopped:
-                async_correct(recorder, pending.correction)
-                await self._verify(recorder, pending, pending.before)
-        elif self._is_overdue(pending):
-            self._pending.remove(pending)
-            LOGGER.debug("%s was not recorded: nothing to correct", correction.entity_id)
+        # Not stored, a large one is not applied again after a restart, since no row contains its energy any more.
+        is_identifiable = abs(wanted.watt_hours) >= _IDENTIFIABLE and not pending.is_reversal
+        if is_stored or is_identifiable or is_overdue:
+            async_correct(recorder, pending.correction)
+            await self._verify(recorder, pending, before)
+        else:
+            pending.correction, pending.before, pending.period = wanted, None, "5minute"
 
     async def _verify(self, recorder: Recorder, pending: _Pending, before: float) -> None:
         """Check whether the recorder has applied a correction, and send it again if it has not."""
         if not await _async_queue_done(self._hass, recorder) or self._is_stopped:
             return
         correction = pending.correction
-        changes = await self._read_changes(recorder, correction, correction.at)
-        if self._is_stopped:
+        changes = await self._read_changes(recorder, correction.entity_id, pending.period, correction.at)
+        if changes is None:
             return
         if (change := changes.get(correction.at)) is None:
             if self._is_overdue(pending):
@@ -328,7 +371,8 @@ class PendingCorrections:
             self._schedule_check()
         else:
             self._pending.remove(pending)
-            self._on_done(correction)
+            if not pending.is_reversal:
+                self._on_done(correction)
 
     def _is_overdue(self, pending: _Pending) -> bool:
         return monotonic() > max(pending.due, self._since) + _ROW_TIMEOUT + ROW
@@ -350,14 +394,18 @@ async def _async_queue_done(hass: HomeAssistant, recorder: Recorder) -> bool:
     return False
 
 
-def _changes(hass: HomeAssistant, entity_id: str, times: Sequence[float]) -> dict[float, float]:
-    """Return the recorded energy by start of row, of the rows in which a state of one of these times may be."""
+def _changes(hass: HomeAssistant, entity_id: str, period: Period, times: Sequence[float]) -> dict[float, float]:
+    """Return the recorded energy of the rows in which a state of one of these times may be, by start of row.
+
+    The energy of an hour is returned for the time itself.
+    """
     changes: dict[float, float] = {}
     for at in sorted({at - at % ROW for at in times}):
-        start = dt_util.utc_from_timestamp(at)
-        end = start + timedelta(seconds=_ROW_TIMEOUT)
-        rows = statistics_during_period(hass, start, end, {entity_id}, "5minute", _IN_WATT_HOURS, {"change"})
-        changes |= {row["start"]: row.get("change") or 0.0 for row in rows.get(entity_id, [])}
+        start = dt_util.utc_from_timestamp(at - at % _HOUR if period == "hour" else at)
+        end = start + timedelta(seconds=_HOUR if period == "hour" else _ROW_TIMEOUT)
+        rows = statistics_during_period(hass, start, end, {entity_id}, period, _IN_WATT_HOURS, {"change"})
+        for row in rows.get(entity_id, []):
+            changes[at if period == "hour" else row["start"]] = row.get("change") or 0.0
     return changes
 
 
