@@ -225,20 +225,22 @@ class EnergyManager:
         if entity_id is None:
             return
         self._reports.pop(entity_id, None)
-        if step.cause is StepCause.TAKEN_BACK and step.since:
+        # The stored state of a counter may be damaged.
+        since = min(max(0.0, step.since), now) if step.since else None
+        if step.cause is StepCause.TAKEN_BACK and since:
             # A report contains the start of the row with the step.
-            async_clear_steps(self._hass, self._entry, entity_id, step.since - ROW)
+            async_clear_steps(self._hass, self._entry, entity_id, since - ROW)
         # A net counter may fall: its statistics record every change as it is.
         is_net = address[0].startswith("system_net")
         surplus = step.due - (step.after - step.before if is_net else recorded_change(step.before, step.after))
-        if step.cause is StepCause.TAKEN_BACK and step.since and step.due < 0:
+        if step.cause is StepCause.TAKEN_BACK and since and step.due < 0:
             # The wrong reading was recorded as energy: it is removed there, and so is the way back.
-            self._corrections.async_add(Correction(entity_id, step.since, step.due))
+            self._corrections.async_add(Correction(entity_id, since, step.due))
             surplus -= step.due
         if not surplus:
             return
         self._corrections.async_add(Correction(entity_id, now, surplus))
-        if step.cause is StepCause.LASTING and step.since:
+        if step.cause is StepCause.LASTING and since:
             self._reports[entity_id] = _Report(step.before, step.after, _TAKEN_BACK_WITHIN, to_key((*address, field)))
 
     async def _save_corrections(self) -> bool:

@@ -154,13 +154,32 @@ def test_an_exchanged_controller_is_shown_within_minutes_the_first_time() -> Non
     assert report_controller(system, third, 2, 3600.0) == third
 
 
+def test_what_the_first_answers_lack_needs_two_answers_in_the_first_session_too() -> None:
+    """Only the first answer of each endpoint is taken as it is: it may come late."""
+    system = System()
+    system.answer(TRUE, DAY)
+    assert report_controller(system, CONTROLLERS[0]) == CONTROLLERS[0], "the first answer of its endpoint"
+    system = System()
+    path = URL_ENSEMBLE_INVENTORY
+    system.answer([], field="enpower", path=path)
+    controller: dict[Address, object] = {("enpower",): EnvoyEnpower.from_api(Record({"serial_num": CONTROLLERS[0]}))}
+    first, second = Freshness(9e4), Freshness(9.1e4)
+    for freshness, count in ((first, 0), (first, 0), (second, 1)):
+        endpoint = Endpoint.of(path)
+        endpoint.freshness = freshness
+        system.cache.merge({"enpower": controller}, {path: endpoint}, {"enpower"}, {path})
+        assert [address[0] for address in system.cache.objects].count("enpower") == count
+        assert len(system.cache.known["enpower"]) == count
+
+
 def test_a_list_with_a_new_device_is_requested_again_although_two_updaters_read_it() -> None:
     system = System()
     system.answer([*TRUE, INVENTED[0]])
-    endpoint = Endpoint.of(PATH)
-    system.cache.merge({"panels": {("panels",): {}}}, {PATH: endpoint}, {"panels"}, {PATH})
+    system.answer([INVENTED[1]], field="panels")
     assert system.cache.with_new == {PATH}
     system.answer([*TRUE, INVENTED[0]])
+    assert system.cache.with_new == {PATH}
+    system.answer([INVENTED[1]], field="panels")
     assert not system.cache.with_new
 
 

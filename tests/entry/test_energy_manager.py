@@ -144,6 +144,19 @@ async def test_step_is_corrected_by_the_change_in_its_statistics(
     manager._corrections._pending.clear()
 
 
+@pytest.mark.parametrize("since", [-1e18, -1.0, 2.6e11, 1e18])
+async def test_a_step_since_an_impossible_time_is_corrected_now(set_up: SetUp, since: float) -> None:
+    """The stored state of the counter was damaged; such a time can't be read from the database."""
+    installation = await set_up("metered_1phase")
+    manager, now = installation.coordinator.energy_manager, 1_750_000_100.0
+    counter = (("system_production",), "watt_hours_lifetime")
+    entity = async_counter_entities(installation.hass, installation.coordinator.data)[counter]
+    manager._correct(counter, Step(StepCause.TAKEN_BACK, 10_000.0, 5_010.0, 0.0, -4_990.0, since), entity, now)
+    pending = restore_corrections(manager._corrections.dump())
+    assert {each.at for each in pending} == {now}
+    manager._corrections._pending.clear()
+
+
 async def test_the_issue_about_a_step_is_deleted_when_the_step_is_taken_back(
     hass: HomeAssistant, set_up: SetUp
 ) -> None:

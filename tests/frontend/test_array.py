@@ -9,6 +9,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr, entity_registry as er
 from homeassistant.helpers.storage import Store
 from homeassistant.setup import async_setup_component
+from homeassistant.util.file import WriteError
 import pytest
 from pytest_homeassistant_custom_component.typing import (
     ClientSessionGenerator,
@@ -179,6 +180,18 @@ async def test_invalid_arrangement_is_rejected_and_ignored_when_read(
     client = await hass_ws_client(hass)
     assert await error(client, SET, entry_id=entry.entry_id, arrangement=invalid) == "invalid_format"
     await EntryStore(hass, entry, ARRANGEMENT).async_save_now(invalid)
+    assert (await result(client, GET))["arrangement"] is None
+
+
+async def test_an_arrangement_that_cannot_be_stored_is_an_error(
+    hass: HomeAssistant, set_up: SetUp, hass_ws_client: WebSocketGenerator
+) -> None:
+    """The card shows it instead of closing the editor. Home Assistant's store only logs it."""
+    entry = (await set_up("standard_7_6")).entry
+    client = await hass_ws_client(hass)
+    with patch.object(Store, "_async_write_data", side_effect=WriteError("No space left on device")):
+        code = await error(client, SET, entry_id=entry.entry_id, arrangement=arrangement("1"))
+    assert code == "home_assistant_error"
     assert (await result(client, GET))["arrangement"] is None
 
 

@@ -24,7 +24,7 @@ from tests.helpers.integration import LONG, Installation
 from tests.simulator import Simulator
 from tests.simulator.mutations import BODIES, SHAPES, VALUES, Mutation
 
-#: Number of mutations per profile, drawn at random in each run; unset, a fixed choice of the usual number.
+#: Number of mutations per profile, drawn at random in each run; unset, the usual number with a seed for each profile.
 EXAMPLES: Final = os.environ.get("ENVOY_MUTATIONS")
 PROFILES: Final = (
     *("full_battery", "collar", "three_phase", "ac_batteries", "metered_1phase", "total_consumption"),

@@ -68,14 +68,18 @@ def test_removed_panel(listed: str, age: float, is_removed: bool) -> None:
 
 @pytest.mark.parametrize("behind", [3, 100, 20 * 365])
 @pytest.mark.parametrize("listed", ["", "123"])
-def test_removed_panel_stays_removed_while_the_clock_is_behind(listed: str, behind: int) -> None:
-    """Also if it is behind by less than the age of the removed panel's last report."""
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_removed_panel_stays_removed_while_the_clock_is_behind(listed: str, behind: int, *, is_restarted: bool) -> None:
+    """Also if it is behind by less than the age of the removed panel's last report; and after a start."""
     monitor, statuses = RoofMonitor(), dict.fromkeys(listed, OK)
-    objects = objects_of({"1": 0, "2": 0, "3": 0, "4": 120 * DAY}, statuses)
-    assert serials(dict(monitor.process(objects, NOON))) == set("123")
+    if not is_restarted:
+        objects = objects_of({"1": 0, "2": 0, "3": 0, "4": 120 * DAY}, statuses)
+        assert serials(dict(monitor.process(objects, NOON))) == set("123")
     objects = objects_of({"1": -60, "2": 0, "3": 0, "4": 120 * DAY}, statuses)
     shown = dict(monitor.process(objects, NOON._replace(now=NOW - behind * DAY)))
-    assert serials(shown) == serials(shown, "panel_health") == set("123")
+    assert serials(shown) == set("123")
+    # Nothing is concluded from reports of the future.
+    assert serials(shown, "panel_health") == (set() if is_restarted else set("123"))
 
 
 def test_a_date_of_the_future_does_not_keep_a_panel_from_being_removed() -> None:

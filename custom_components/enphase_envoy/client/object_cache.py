@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Set as AbstractSet
 from dataclasses import dataclass, replace
 import logging
+from math import isfinite
 from typing import Final
 
 from ..model.snapshot import Address, Freshness, TimedValue, oldest
@@ -81,7 +82,9 @@ class ObjectCache:
         self.absent: dict[Address, float] = {}
         #: Time of the last good answer, field by field.
         self._answered: dict[str, float] = {}
+        #: Whether there was no earlier session, and the freshness of the first answer of each endpoint in this one.
         self._is_first = True
+        self._first_answers: dict[str, Freshness] = {}
         self._new: Confirmation[Address] = Confirmation(_ADDED_AFTER)
         self._exchanged: Confirmation[Address] = Confirmation(_EXCHANGED_AFTER)
         #: When new objects were counted first, and the freshness of the answers in which they were counted last.
@@ -140,6 +143,9 @@ class ObjectCache:
         `needs` are the endpoints that the updater reads, `new` those with a document that was not parsed before.
         `fields` are those that it is known to fill, and are kept up to date.
         """
+        for path, endpoint in needs.items():
+            if isfinite(endpoint.freshness.updated_at):
+                self._first_answers.setdefault(path, endpoint.freshness)
         fields.update(parsed)
         merged: set[Address] = set()
         for field in fields:
@@ -163,13 +169,13 @@ class ObjectCache:
     def _accepted(
         self, field: str, objects: Mapping[Address, object], needs: Mapping[str, Endpoint]
     ) -> Mapping[Address, object]:
-        """Return the objects that are known, or confirmed; all of a field at the first set-up.
+        """Return the objects that are known, or confirmed; all of a first answer at the first set-up.
 
         New ones are accepted few at a time: all their entities are added without a pause of the event loop.
         """
         if field in _CONTROLLERS:
             return self._accepted_controllers(field, objects, needs)
-        known, is_first = self.known[field], self._is_first and not self.known[field]
+        known, is_first = self.known[field], self._is_set_up(field, needs) and not self.known[field]
         most = len(objects) if is_first else len(known) + limits.ADDED
         return {
             address: value
@@ -222,10 +228,16 @@ class ObjectCache:
                 return False
             self.absent.pop(identity, None)
             self.absent[current] = max(lasting, 1.0)
-        elif not self._is_first and not self._is_confirmed(identity, self._new, needs):
+        elif not self._is_set_up(identity[0], needs) and not self._is_confirmed(identity, self._new, needs):
             return False
         known.add(identity)
         return True
+
+    def _is_set_up(self, field: str, needs: Mapping[str, Endpoint]) -> bool:
+        """Return whether this is the first session, and a document that may contain the field the first of its kind."""
+        return self._is_first and any(
+            needs[path].freshness is self._first_answers.get(path) for path in _feeding(field, needs)
+        )
 
     def _is_confirmed(
         self,

@@ -87,8 +87,9 @@ async def set_array(hass: HomeAssistant, connection: websocket_api.ActiveConnect
     store = EntryStore(hass, entry, SUBJECT)
     if message["arrangement"] is None:
         await store.async_remove()
-    else:
-        await store.async_save_now(message["arrangement"])
+    elif not await store.async_save_now(message["arrangement"]):
+        connection.send_error(message["id"], websocket_api.ERR_HOME_ASSISTANT_ERROR, "The file could not be written")
+        return
     async_dispatcher_send(hass, _signal(entry.entry_id), message["arrangement"])
     connection.send_result(message["id"])
 

@@ -122,9 +122,11 @@ class RoofMonitor:
         """Add new reports to the health of the panels that are part of the roof."""
         dated = {serial: at for serial, timed in self._inverters.items() if (at := _reported_at(timed))}
         reports = {serial: at for serial, at in dated.items() if at <= moment.now + _REMOVED_UNLISTED}
-        # If most reports seem to be in the future, the clock is behind: nothing is concluded from the age of anything.
-        if reports and 2 * len(reports) >= len(dated):
-            self._find_removed(reports)
+        # If most reports seem to be in the future, the clock is behind: their ages are compared with each other alone.
+        is_behind = 2 * len(reports) < len(dated)
+        if dated:
+            self._find_removed(dated if is_behind else reports)
+        if reports and not is_behind:
             now = max(moment.now, *reports.values())
             self.health.check(now, datetime.fromtimestamp(now, moment.zone).toordinal())
         hours: dict[float, datetime] = {}
