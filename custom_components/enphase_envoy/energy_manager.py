@@ -259,9 +259,11 @@ class EnergyManager:
         self._store.keep(self._dump, 0)
 
     @callback
-    def _corrected(self, correction: Correction) -> None:
+    def _corrected(self, correction: Correction, is_reversal: bool) -> None:
         """Report the correction of a step to the user, if it is to be reported."""
         self._store.keep(self._dump, _SAVE_DELAY_AFTER_CORRECTION)
+        if is_reversal:
+            return
         if report := self._reports.get(correction.entity_id):
             report.correction = correction
             self._report_steps()

@@ -22,7 +22,14 @@ from .const import DOMAIN, LOGGER
 from .coordinator import EnvoyConfigEntry
 from .statistics.entities import async_energy_sensors, async_panel_sensors
 from .statistics.panels import async_panel_energies
-from .statistics.recorder import DATABASE_ERRORS, Correction, async_correct, async_recorder, async_spikes
+from .statistics.recorder import (
+    DATABASE_ERRORS,
+    Correction,
+    async_correct,
+    async_queue_done,
+    async_recorder,
+    async_spikes,
+)
 from .statistics.spikes import Spike
 
 REPAIR_STATISTICS: Final = "repair_statistics"
@@ -128,9 +135,10 @@ async def async_repair(
     coordinator, end = entry.runtime_data, end or dt_util.utcnow()
     # What is found is corrected before another call, or a correction of the entry's own, can find it again.
     async with coordinator.energy_manager.correcting:
-        # A correction that was sent to the recorder may still be in its queue.
-        await recorder.async_block_till_done()
         try:
+            # A correction that was sent to the recorder may still be in its queue.
+            if not await async_queue_done(hass, recorder):
+                raise TimeoutError
             spikes = {
                 entity_id: await async_spikes(hass, recorder, entity_id, watts, start, end)
                 for entity_id, watts in counters.items()

@@ -51,11 +51,15 @@ class EntryStore:
     async def async_load(self) -> dict[str, object] | None:
         """Return the saved data, None if there is none or it cannot be read."""
         try:
-            await self._hass.async_add_executor_job(_check_json, self._store.path)
-            return _checked(await self._store.async_load())
+            return await self._read(self._store)
         except _READ_ERRORS as err:
             LOGGER.warning("%s cannot be read (%s) and will be replaced", self._store.key, type(err).__name__)
             return None
+
+    async def _read(self, store: Store[dict[str, object]]) -> dict[str, object] | None:
+        """Return the data in the file. Raises one of _READ_ERRORS."""
+        await self._hass.async_add_executor_job(_check_json, store.path)
+        return _checked(await store.async_load())
 
     @callback
     def keep(self, make: Callable[[], Mapping[str, object]], within: float) -> None:
@@ -86,7 +90,7 @@ class EntryStore:
     async def _is_saved(self, data: Mapping[str, object]) -> bool:
         """Return whether the file has the data. Home Assistant's store only logs that it could not write it."""
         try:
-            saved = await self._new_store().async_load()
+            saved = await self._read(self._new_store())
         except _READ_ERRORS:
             return False
         return await self._hass.async_add_executor_job(lambda: saved == json_loads(json_bytes(data)))

@@ -212,6 +212,61 @@ def test_energy_of_an_outage_is_counted_with_a_clock_that_is_behind(
     assert bench.read({PRODUCTION: meter(15_010), TOTAL: meter(9_039_030)})[GRID].imported == after.imported
 
 
+@pytest.mark.parametrize("behind", [0, 86_400, 20 * 365 * 86_400])
+@pytest.mark.parametrize("restored_snapshot", [False, True])
+def test_energy_that_was_recorded_after_the_last_save_is_counted_once(
+    bench: Bench, behind: int, restored_snapshot: bool
+) -> None:
+    """The power fails before the next save, and the statistics have what was shown until then."""
+
+    def readings(minute: int) -> Objects:
+        discharged = 20 * minute
+        return {
+            TOTAL: meter(9000 + 50 * minute, 3000),
+            PRODUCTION: meter(5000 + 10 * minute, 600),
+            IQ: battery(1200),
+            TOGETHER: store(9000 - discharged),
+        }
+
+    bench.read(readings(0))
+    first = bench.read(readings(1))
+    stored = json.loads(json.dumps(bench.meters.dump()))
+    for minute in range(2, 10):
+        last = bench.read(readings(minute))
+    bench.restart()
+    bench.meters = VirtualMeters(bench.filter)
+    bench.meters.load(stored)
+    bench.now -= behind
+    if restored_snapshot:
+        bench.read(readings(0), -600)
+        bench.now += 600
+    else:
+        bench.read(readings(20), 600)
+    for name in ("imported", "exported"):
+        bench.meters.resume((GRID, name), getattr(last[GRID], name))
+    for name in ("charged", "discharged"):
+        bench.meters.resume((BATTERY, name), getattr(last[BATTERY], name))
+    if restored_snapshot:
+        bench.read(readings(20), 660)
+    after = bench.read(readings(21))
+    discharged = after[BATTERY].discharged - first[BATTERY].discharged
+    assert discharged == pytest.approx(20 * 20, abs=40)
+    assert after[BATTERY].charged == 0
+    imported = after[GRID].imported - first[GRID].imported
+    assert imported + discharged == pytest.approx(40 * 20, abs=2)
+
+
+@pytest.mark.parametrize("behind", [0, 60, 600])
+def test_a_meter_that_was_replaced_by_a_higher_one_during_a_restart_adds_no_energy(bench: Bench, behind: int) -> None:
+    bench.read({PRODUCTION: meter(5000, 500), TOTAL: meter(9000, 700)})
+    before = bench.read({PRODUCTION: meter(5010, 500), TOTAL: meter(9030, 700)})[GRID]
+    bench.restart()
+    bench.now -= behind
+    for _ in range(3):
+        after = bench.read({PRODUCTION: meter(5010), TOTAL: meter(86_000_000)})[GRID]
+    assert (after.imported, after.exported) == (before.imported, before.exported)
+
+
 def test_a_meter_that_was_replaced_while_the_clock_is_behind_adds_no_energy(bench: Bench) -> None:
     bench.read({PRODUCTION: meter(5000, 500), TOTAL: meter(9000, 700)})
     before = bench.read({PRODUCTION: meter(5010, 500), TOTAL: meter(9030, 700)})[GRID]
@@ -369,8 +424,11 @@ def test_a_clock_that_was_set_back_loses_one_interval(bench: Bench) -> None:
 def test_a_clock_that_was_wrong_before_a_restart_loses_no_more_than_an_interval(
     bench: Bench, ahead: int, restored_snapshot: bool
 ) -> None:
-    """The gateway may not answer at once: then the documents of the last session come first, again and again."""
-    readings: Objects = {IQ: battery(3000), ACB: EnvoyACBPower(-1200, 0, 0, "charging", 1)}
+    """The gateway may not answer at once: then the documents of the last session come first, again and again.
+
+    Where the charge is known, its change during the restart counts instead.
+    """
+    readings: Objects = {IQ: battery(3000), ACB: EnvoyACBPower(-1200, 0, 0, "charging", 0)}
     bench.read(readings)
     bench.offset += ahead
     for _ in range(5):

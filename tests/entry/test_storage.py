@@ -11,6 +11,7 @@ from unittest.mock import patch
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import EVENT_HOMEASSISTANT_FINAL_WRITE
 from homeassistant.core import CoreState, HomeAssistant
+from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.storage import STORAGE_DIR, Store
 from homeassistant.util import dt as dt_util
 from homeassistant.util.file import WriteError
@@ -143,6 +144,13 @@ async def test_whether_a_file_could_be_written_is_known(
         assert not await store.async_save_now(data | {"made": 2})
     assert "No space left" in caplog.text
     assert (await store.async_load() or {})["made"] == 1
+    assert await store.async_save_now(data | {"made": 3})
+    # A damaged file is left as it is. If Home Assistant's store loaded it, it would be renamed, with a critical issue.
+    disk.write(b'{"version": 1, "da')
+    with patch("homeassistant.helpers.storage.write_utf8_file_atomic", side_effect=full):
+        assert not await store.async_save_now(data)
+    assert [*disk.path.parent.iterdir()] == [disk.path]
+    assert not ir.async_get(hass).issues
     assert await store.async_save_now(data | {"made": 3})
     # While Home Assistant stops, it writes all files later.
     hass.set_state(CoreState.stopping)

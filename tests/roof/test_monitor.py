@@ -82,6 +82,26 @@ def test_removed_panel_stays_removed_while_the_clock_is_behind(listed: str, behi
     assert serials(shown, "panel_health") == (set() if is_restarted else set("123"))
 
 
+@pytest.mark.parametrize("listed", ["", "012345"])
+def test_a_gateway_whose_clock_was_ahead_for_a_while_loses_no_panel(listed: str) -> None:
+    """Most panels have reported since, the others not yet; also after a start."""
+    before, panels = RoofMonitor(), "0123456789"
+    statuses = dict.fromkeys(listed, OK)
+    before.process(objects_of(dict.fromkeys(panels, 0.0), dict.fromkeys(panels, OK) if listed else None), NOON)
+    started = RoofMonitor()
+    started.load(json.loads(json.dumps(before.dump())))
+    for monitor in (before, started):
+        ages = {serial: -40.0 * DAY if int(serial) < 6 else 100.0 for serial in panels}
+        shown = dict(monitor.process(objects_of(ages, statuses), NOON._replace(now=NOW + 100)))
+        if monitor is before:
+            assert serials(shown) == set(panels)
+        ages = {serial: -40.0 * DAY - 900 if int(serial) < 6 else 100.0 for serial in panels}
+        monitor.process(objects_of(ages, statuses), NOON._replace(now=NOW + 900))
+        assert monitor.health.panels.keys() == set(panels)
+        shown = dict(monitor.process(objects_of(dict.fromkeys(panels, 0.0)), NOON._replace(now=NOW + 1800)))
+        assert serials(shown) == serials(shown, "panel_health") == set(panels)
+
+
 def test_a_date_of_the_future_does_not_keep_a_panel_from_being_removed() -> None:
     """A microinverter may report a wrong date, and others that they never reported."""
     objects = objects_of({"1": -900 * DAY, "2": 0, "3": 0, "4": 40 * DAY, "5": NOW, "6": NOW, "7": NOW, "8": NOW})

@@ -1,6 +1,7 @@
 """Reading and correcting statistics, with a real recorder on a real database."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 import json
 from unittest.mock import AsyncMock, patch
@@ -49,9 +50,13 @@ class Pending:
         self.saved: list[list[Json]] = []
         #: Whether nothing can be saved.
         self.is_full = False
-        self.corrections = PendingCorrections(statistics.hass, self.done.append, self._save)
+        self.reverted: list[Correction] = []
+        self.corrections = PendingCorrections(statistics.hass, self._finish, self._save)
         self.corrections.load(stored)
         self.stop = self.corrections.async_start()
+
+    def _finish(self, correction: Correction, is_reversal: bool) -> None:
+        (self.reverted if is_reversal else self.done).append(correction)
 
     async def _save(self) -> bool:
         if self.is_full:
@@ -333,7 +338,7 @@ async def test_a_power_failure_after_the_first_of_two_corrections_of_a_row(
 
     with (
         patch.object(module, "async_correct", only_first),
-        patch.object(module, "_async_queue_done", AsyncMock(return_value=False)),
+        patch.object(module, "async_queue_done", AsyncMock(return_value=False)),
     ):
         await statistics.apply_corrections()
     pending.stop()
@@ -412,6 +417,7 @@ async def test_a_correction_is_reverted_once_also_after_a_power_failure(
         changes = await statistics.changes(SOLAR, period)
         assert changes == ([-watt_hours] if period == "hour" else [0, -watt_hours, *[0] * 11])
         assert afterwards.corrections.dump() == []
+        assert afterwards.reverted == [replace(correction, watt_hours=-watt_hours)]
         assert afterwards.done == [], "a reversal is not reported"
         afterwards.stop()
 
@@ -434,18 +440,21 @@ async def test_a_reversal_that_waits_is_stored(statistics: Statistics, pending: 
 async def test_a_full_disk_delays_what_could_be_applied_twice(
     statistics: Statistics, pending: Pending, watt_hours: float
 ) -> None:
-    """A large correction is not applied again after a restart, a small one might be: it waits for an hour at most."""
+    """A large correction is not applied again after a restart, a small one might be: it waits."""
     pending.is_full = True
     pending.corrections.async_add(Correction(SOLAR, START.timestamp() + 310, watt_hours))
     await statistics.row({SOLAR: 65_000_000})
     await statistics.row({SOLAR: 65_000_050 - watt_hours}, announce=True)
     await statistics.apply_corrections()
     is_large = watt_hours == -19e6
-    assert await statistics.changes(SOLAR) == [0, 50 if is_large else 50 - watt_hours]
-    for _ in range(13):
+    for _ in range(14):
+        assert (await statistics.changes(SOLAR))[:2] == [0, 50 if is_large else 50 - watt_hours]
         await statistics.row({SOLAR: 65_000_050 - watt_hours}, announce=True)
         await statistics.apply_corrections()
-    assert await statistics.changes(SOLAR) == [0, 50, *[0] * 13]
+    pending.is_full = False
+    await statistics.row({SOLAR: 65_000_050 - watt_hours}, announce=True)
+    await statistics.apply_corrections()
+    assert await statistics.changes(SOLAR) == [0, 50, *[0] * 15]
     assert [done.watt_hours for done in pending.done] == [watt_hours]
 
 

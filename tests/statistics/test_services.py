@@ -2,13 +2,16 @@
 
 from asyncio import Event, gather
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 import re
+from threading import Event as ThreadEvent
 from typing import Any
 from unittest.mock import patch
 
-from homeassistant.components.recorder import get_instance
+from homeassistant.components.recorder import Recorder, get_instance
 from homeassistant.components.recorder.statistics import async_import_statistics
+from homeassistant.components.recorder.tasks import RecorderTask
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import Context, HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError, Unauthorized
@@ -20,7 +23,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import asy
 from sqlalchemy.exc import OperationalError
 
 from custom_components.enphase_envoy.const import DOMAIN
-from custom_components.enphase_envoy.statistics.recorder import async_spikes
+from custom_components.enphase_envoy.statistics.recorder import Correction, async_correct, async_spikes
 from custom_components.enphase_envoy.statistics.spikes import Spike
 from tests.helpers.integration import Installation, SetUp, Simulate, entry_for
 from tests.helpers.statistics import START, Statistics
@@ -303,6 +306,42 @@ async def test_unreadable_statistics_are_an_error(installation: RecordedSystem) 
     broken = OperationalError("SELECT", {}, OSError("disk image is malformed"))
     with (
         patch("custom_components.enphase_envoy.statistics.recorder.statistics_during_period", side_effect=broken),
+        pytest.raises(HomeAssistantError) as raised,
+    ):
+        await installation.repair()
+    assert raised.value.translation_key == "statistics_unreadable"
+
+
+async def test_a_correction_in_the_queue_of_the_recorder_is_not_found_again(installation: RecordedSystem) -> None:
+    hass, recorder, is_released = installation.hass, get_instance(installation.hass), ThreadEvent()
+    await installation.record({installation.solar: faulty(counter(), MINUTES["for rows"], FAULTS["wrap"])})
+    found = await installation.repair()
+    assert found["found"] > 0
+
+    @dataclass(slots=True)
+    class Wait(RecorderTask):
+        commit_before = False
+
+        def run(self, instance: Recorder) -> None:  # noqa: ARG002
+            is_released.wait(60)
+
+    recorder.queue_task(Wait())
+    for jump in found["jumps"]:
+        at = dt_util.as_utc(datetime.fromisoformat(jump["when"])).timestamp()
+        async_correct(recorder, Correction(installation.solar, at, jump["correction"]))
+    repair = hass.async_create_task(installation.repair(apply=True))
+    for _ in range(5):
+        await hass.async_add_executor_job(int)
+    is_released.set()
+    assert (await repair)["found"] == 0
+
+
+async def test_a_recorder_that_does_not_process_its_queue_is_an_error(installation: RecordedSystem) -> None:
+    """As while its database is being migrated or backed up."""
+    await installation.record({installation.solar: [LIFETIME] * 5})
+    with (
+        patch("custom_components.enphase_envoy.statistics.recorder._QUEUE_TIMEOUT", 0),
+        patch.object(get_instance(installation.hass), "queue_task"),
         pytest.raises(HomeAssistantError) as raised,
     ):
         await installation.repair()

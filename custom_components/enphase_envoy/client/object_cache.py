@@ -234,10 +234,9 @@ class ObjectCache:
         return True
 
     def _is_set_up(self, field: str, needs: Mapping[str, Endpoint]) -> bool:
-        """Return whether this is the first session, and a document that may contain the field the first of its kind."""
-        return self._is_first and any(
-            needs[path].freshness is self._first_answers.get(path) for path in _feeding(field, needs)
-        )
+        """Return whether this is the first session, and each document that may contain the field a first answer."""
+        feeding = _feeding(field, needs) & self._first_answers.keys()
+        return self._is_first and all(needs[path].freshness is self._first_answers[path] for path in feeding)
 
     def _is_confirmed(
         self,

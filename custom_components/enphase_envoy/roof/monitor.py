@@ -48,6 +48,8 @@ class RoofMonitor:
         #: The objects that this adds or replaces, and the addresses of removed panels.
         self._objects: dict[Address, TimedValue] = {}
         self._removed: frozenset[Address] = frozenset()
+        #: Whether removed ones were looked for.
+        self._is_searched = False
         #: Serial numbers of AC batteries so far: what lists them may fail, also after a restart.
         self._batteries: set[str] = set()
         #: The reports and statuses as processed last.
@@ -123,8 +125,9 @@ class RoofMonitor:
         dated = {serial: at for serial, timed in self._inverters.items() if (at := _reported_at(timed))}
         reports = {serial: at for serial, at in dated.items() if at <= moment.now + _REMOVED_UNLISTED}
         # If most reports seem to be in the future, the clock is behind: their ages are compared with each other alone.
+        # Or that of the gateway is ahead, and may be right again: what is known of the panels stays.
         is_behind = 2 * len(reports) < len(dated)
-        if dated:
+        if dated and not (is_behind and self._is_searched):
             self._find_removed(dated if is_behind else reports)
         if reports and not is_behind:
             now = max(moment.now, *reports.values())
@@ -141,7 +144,8 @@ class RoofMonitor:
                     local = hours[quarter] = datetime.fromtimestamp(quarter * _QUARTER, moment.zone)
                 full = value.max_report_watts if is_number(value.max_report_watts) else 0.0
                 self.health.add(serial, local.toordinal(), local.hour, at, value.last_report_watts, full)
-        self.health.keep({serial for serial in self._inverters if (HEALTH, serial) not in self._removed})
+        if not is_behind:
+            self.health.keep({serial for serial in self._inverters if (HEALTH, serial) not in self._removed})
         self._show_health()
 
     def _find_removed(self, reports: Mapping[str, float]) -> None:
@@ -154,6 +158,7 @@ class RoofMonitor:
         if 2 * len(removed) > len(reports):
             # The clock of the gateway may have been set: the dates of most panels are no sign of anything.
             removed = []
+        self._is_searched = True
         self._removed = frozenset((field, serial) for serial in removed for field in (_INVERTERS, HEALTH))
 
     def _show_health(self) -> None:

@@ -209,17 +209,17 @@ class PendingCorrections:
 
     Each is applied exactly once, also if the power fails meanwhile: that it is being applied is stored, with the energy
     of its row before, before it is sent to the recorder. The energy of the row then shows whether it was applied. Where
-    it can't be stored, the disk being full, it waits for an hour if it could be applied again after a restart.
+    it can't be stored, since the disk is full, it waits if it could be applied again after a restart.
 
     A correction may have been dated by a wrong clock, so it waits for a period rather than until a time of day.
     """
 
     def __init__(
-        self, hass: HomeAssistant, on_done: Callable[[Correction], None], save: Callable[[], Awaitable[bool]]
+        self, hass: HomeAssistant, on_done: Callable[[Correction, bool], None], save: Callable[[], Awaitable[bool]]
     ) -> None:
         """Initialize; `on_done` is called with each finished correction, its `at` set to the start of the row.
 
-        It is not called with reversals. `save` stores the result of `dump` at once, and returns whether it could.
+        With it, whether it is a reversal. `save` stores the result of `dump` at once, and returns whether it could.
         """
         self._hass = hass
         self._on_done = on_done
@@ -333,12 +333,14 @@ class PendingCorrections:
             changes = await self._read_changes(recorder, wanted.entity_id, period, *times)
         if changes is None:
             return
-        is_overdue = self._is_overdue(pending)
         start = wanted.at if pending.is_reversal else _matching_row(wanted, changes)
         if start is None or start not in changes:
-            if is_overdue:
+            if self._is_overdue(pending):
                 self._pending.remove(pending)
-                LOGGER.debug("%s was not recorded: nothing to correct", wanted.entity_id)
+                if pending.is_reversal:
+                    LOGGER.warning("%s has no statistics in which a correction can be reverted", wanted.entity_id)
+                else:
+                    LOGGER.debug("%s was not recorded: nothing to correct", wanted.entity_id)
             return
         before = changes[start]
         pending.correction, pending.before, pending.period = replace(wanted, at=start), before, period
@@ -347,7 +349,7 @@ class PendingCorrections:
             return
         # Not stored, a large one is not applied again after a restart, since no row contains its energy any more.
         is_identifiable = abs(wanted.watt_hours) >= _IDENTIFIABLE and not pending.is_reversal
-        if is_stored or is_identifiable or is_overdue:
+        if is_stored or is_identifiable:
             async_correct(recorder, pending.correction)
             await self._verify(recorder, pending, before)
         else:
@@ -355,7 +357,7 @@ class PendingCorrections:
 
     async def _verify(self, recorder: Recorder, pending: _Pending, before: float) -> None:
         """Check whether the recorder has applied a correction, and send it again if it has not."""
-        if not await _async_queue_done(self._hass, recorder) or self._is_stopped:
+        if not await async_queue_done(self._hass, recorder) or self._is_stopped:
             return
         correction = pending.correction
         changes = await self._read_changes(recorder, correction.entity_id, pending.period, correction.at)
@@ -363,7 +365,7 @@ class PendingCorrections:
             return
         if (change := changes.get(correction.at)) is None:
             if self._is_overdue(pending):
-                # The recorder keeps rows of five minutes for days: the state is older than that.
+                # The recorder keeps rows of five minutes for days, those of hours until the user deletes them.
                 self._pending.remove(pending)
                 LOGGER.warning("Whether the statistics of %s were corrected is unknown", correction.entity_id)
         elif abs(gained := change - before) < abs(gained - correction.watt_hours):
@@ -371,8 +373,7 @@ class PendingCorrections:
             self._schedule_check()
         else:
             self._pending.remove(pending)
-            if not pending.is_reversal:
-                self._on_done(correction)
+            self._on_done(correction, pending.is_reversal)
 
     def _is_overdue(self, pending: _Pending) -> bool:
         return monotonic() > max(pending.due, self._since) + _ROW_TIMEOUT + ROW
@@ -383,7 +384,7 @@ def _clock_offset() -> float:
     return dt_util.utcnow().timestamp() - monotonic()
 
 
-async def _async_queue_done(hass: HomeAssistant, recorder: Recorder) -> bool:
+async def async_queue_done(hass: HomeAssistant, recorder: Recorder) -> bool:
     """Wait until the recorder has processed what is in its queue now; return whether it did so in time."""
     done: asyncio.Future[None] = hass.loop.create_future()
     recorder.queue_task(SynchronizeTask(done))

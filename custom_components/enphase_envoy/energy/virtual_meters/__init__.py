@@ -94,7 +94,7 @@ class VirtualMeters:
             totals = self._meters[address].totals
             if not totals and watt_hours > 0:
                 self._since[address] = None
-            totals.raise_to(name, watt_hours)
+            self._meters[address].resume(name, watt_hours)
 
     def dump(self) -> dict[str, Json]:
         """Return the state to store."""

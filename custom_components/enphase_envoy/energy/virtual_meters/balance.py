@@ -23,6 +23,8 @@ _LATE: Final = 300.0
 _MOVING: Final = 3.0
 #: Seconds after which its reading is accepted.
 _HELD_AT_MOST: Final = 7200.0
+#: Seconds of an absence whose energy is accepted whatever the clock says; the counter filter accepts as much.
+_ABSENT_AT_LEAST: Final = 7200.0
 #: Wh that come from rounding alone: the library rounds every counter to whole ones.
 _ROUNDING: Final = 2.0
 
@@ -125,6 +127,8 @@ class _Span:
     outward: float = 0.0
     #: Wh by which the net itself may be off.
     uncertainty: float = _ROUNDING
+    #: Wh of the net that the totals contain already.
+    counted: float = 0.0
 
 
 class BalanceMeter(ABC):
@@ -207,12 +211,12 @@ class BalanceMeter(ABC):
         self, reads: Sequence[_Reading], at: float, measured_at: float, limit: Callable[[Address], float]
     ) -> float | None:
         """Take the readings of all terms, of counters and of power."""
-        net = 0.0
+        net, seconds = -self._span.counted, at - self._span.since
+        # The time of an absence is unknown if the clock was wrong.
+        hours = ((max(seconds, _ABSENT_AT_LEAST) if self._is_restored else seconds) + _LATE) / 3600
         for read, term in zip(reads, self._terms.values(), strict=True):
             delivered, received = read.delivered - term.delivered, read.received - term.received
-            most = limit(read.address) * (at - self._span.since + _LATE) / 3600
-            is_too_much = delivered + received > most and not self._is_restored
-            if delivered < 0 or received < 0 or is_too_much:
+            if delivered < 0 or received < 0 or delivered + received > limit(read.address) * hours:
                 self._begin(reads)
                 return None
             net += read.sign * (delivered - received)
@@ -247,7 +251,8 @@ class BalanceMeter(ABC):
 
     def _move_to(self, at: float, reads: Sequence[_Reading]) -> None:
         """Let the restored interval go on from a time, with the power of these readings."""
-        self._span.since = self._span.at = self._span.read_at = at
+        self._span.since = max(read.updated_at for read in reads)
+        self._span.at = self._span.read_at = at
         self._span.watts = _watts(reads)
         for read, term in zip(reads, self._terms.values(), strict=True):
             term.watts = read.watts
@@ -258,6 +263,12 @@ class BalanceMeter(ABC):
         self._terms = {read.address: _Term(read.delivered, read.received, read.watts) for read in reads}
         at = max(read.updated_at for read in reads)
         self._span = _Span(at, at, at, _watts(reads))
+
+    def resume(self, name: str, watt_hours: float) -> None:
+        """Raise a total to what was recorded: energy that a restored interval contains as well, which ends later."""
+        gained = self.totals.raise_to(name, watt_hours)
+        if self._is_restored:
+            self._span.counted += -gained if name == "exported" else gained
 
     def follow(self, counter: CounterKey, step: Step) -> None:
         """Leave the step of a counter out of the interval: only what flowed meanwhile counts."""
@@ -295,8 +306,8 @@ class BalanceMeter(ABC):
             # The name of the field in versions before.
             stored = stored | {"uncertainty": stored["doubt"]}
         if isinstance(stored, dict):
-            # Versions before read power together with the counters.
-            stored = {"read_at": stored.get("at"), **stored}
+            # Versions before read power together with the counters, and did not store what was counted.
+            stored = {"read_at": stored.get("at"), "counted": 0.0, **stored}
         span = restored(_Span, stored)
         known = {from_key(key): term for key, value in terms.items() if (term := restored(_Term, value))}
         if span and len(known) == len(terms):

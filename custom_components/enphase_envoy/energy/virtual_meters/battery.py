@@ -70,6 +70,8 @@ class BatteryMeter:
         self._last: dict[str, _Charge] = {}
         #: Kinds whose last reading is restored, and when they were first read since then.
         self._first: dict[str, float] = {}
+        #: Wh discharged less charged since the last reading that the totals contain already.
+        self._counted = 0.0
 
     def update(self, objects: Objects, _limit: Callable[[Address], float]) -> Update | None:
         """Add new energy; return it, None where there is nothing to calculate."""
@@ -96,22 +98,31 @@ class BatteryMeter:
                 # The same again, or a restored snapshot, which may be older than the state of this meter.
                 self._first[kind] = new.at
                 return
-            # A reading after the restart: the clock was ahead before it.
-            last = replace(last, at=first)
+            # A reading after the restart: the clock is behind, or was ahead before it. The length of the absence is
+            # unknown: its energy follows from the charge, or else what follows from the power since the first reading.
+            is_charge_known = last.size and last.size == new.size
+            last = replace(last, at=-math.inf if is_charge_known else first)
         self._first.pop(kind, None)
         self._last[kind] = new
         if last is None:
             return
+        counted, self._counted = self._counted, 0.0
         if (seconds := new.at - last.at) <= self._gap:
-            for watts in (last.watts, new.watts):
-                self._add(watts * seconds / 2 / 3600)
+            self._add(last.watts * seconds / 2 / 3600 - counted)
+            self._add(new.watts * seconds / 2 / 3600)
         elif last.size and last.size == new.size:
             gained = new.stored - last.stored
-            self._add(-gained / _EFFICIENCY if gained > 0 else -gained * _EFFICIENCY)
+            self._add((-gained / _EFFICIENCY if gained > 0 else -gained * _EFFICIENCY) - counted)
 
     def _add(self, discharged: float) -> None:
         self.totals.add("discharged", discharged)
         self.totals.add("charged", -discharged)
+
+    def resume(self, name: str, watt_hours: float) -> None:
+        """Raise a total to what was recorded, which the next reading contains as well if the last one is restored."""
+        gained = self.totals.raise_to(name, watt_hours)
+        if self._first:
+            self._counted += gained if name == "discharged" else -gained
 
     def shift(self, seconds: float) -> None:
         """Move on to another clock."""
@@ -120,7 +131,7 @@ class BatteryMeter:
     def dump(self, offset: float) -> dict[str, Json]:
         """Return the state to store, in seconds since the epoch."""
         last: dict[str, Json] = {kind: asdict(last) | {"at": last.at + offset} for kind, last in self._last.items()}
-        return {"totals": self.totals.dump(), "last": last}
+        return {"totals": self.totals.dump(), "last": last, "counted": self._counted}
 
     def load(self, data: Mapping[str, Json]) -> None:
         """Restore the state; what is not valid is left out."""
@@ -129,6 +140,7 @@ class BatteryMeter:
         found = last.items() if isinstance(last, dict) else ()
         self._last = {kind: charge for kind, value in found if (charge := restored(_Charge, value))}
         self._first = dict.fromkeys(self._last, math.inf)
+        self._counted = float(counted) if is_number(counted := data.get("counted")) else 0.0
 
 
 def _iq_batteries(objects: Objects) -> tuple[list[TimedValue], _Charge | None]:

@@ -44,10 +44,13 @@ class Totals:
         """Add energy, unless it is negative."""
         self._watt_hours[name] += max(0.0, exact(watt_hours))
 
-    def raise_to(self, name: str, watt_hours: float) -> None:
-        """Go on from a value that was reached before; unknown names are left out."""
-        if name in self._watt_hours and is_number(watt_hours):
-            self._watt_hours[name] = max(self._watt_hours[name], exact(watt_hours))
+    def raise_to(self, name: str, watt_hours: float) -> float:
+        """Go on from a value that was reached before, and return what is added; unknown names are left out."""
+        if name not in self._watt_hours or not is_number(watt_hours):
+            return 0.0
+        before = self._watt_hours[name]
+        self._watt_hours[name] = max(before, exact(watt_hours))
+        return self._watt_hours[name] - before
 
     def __bool__(self) -> bool:
         """Return whether anything was counted."""
