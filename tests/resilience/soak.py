@@ -318,7 +318,7 @@ class Soak:
                 soak._corrections.append(correction)
                 # The energy manager notes what to report only after it.
                 start = replace(correction, at=correction.at - correction.at % ROW)
-                soak.installation.hass.loop.call_soon(pending._on_done, start)
+                soak.installation.hass.loop.call_soon(pending._on_done, start, False)
 
         try:
             with patch.object(PendingCorrections, "async_add", add):

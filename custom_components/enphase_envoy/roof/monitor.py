@@ -48,7 +48,7 @@ class RoofMonitor:
         #: The objects that this adds or replaces, and the addresses of removed panels.
         self._objects: dict[Address, TimedValue] = {}
         self._removed: frozenset[Address] = frozenset()
-        #: Whether removed ones were looked for.
+        #: Whether removed ones were searched.
         self._is_searched = False
         #: Serial numbers of AC batteries so far: what lists them may fail, also after a restart.
         self._batteries: set[str] = set()

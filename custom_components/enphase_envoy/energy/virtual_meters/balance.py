@@ -23,7 +23,7 @@ _LATE: Final = 300.0
 _MOVING: Final = 3.0
 #: Seconds after which its reading is accepted.
 _HELD_AT_MOST: Final = 7200.0
-#: Seconds of an absence whose energy is accepted whatever the clock says; the counter filter accepts as much.
+#: Seconds of an absence whose energy is accepted with any clock; the counter filter accepts as much.
 _ABSENT_AT_LEAST: Final = 7200.0
 #: Wh that come from rounding alone: the library rounds every counter to whole ones.
 _ROUNDING: Final = 2.0
