@@ -99,9 +99,11 @@ class BatteryMeter:
                 self._first[kind] = new.at
                 return
             # A reading after the restart: the clock is behind, or was ahead before it. The length of the absence is
-            # unknown: its energy follows from the charge, or else what follows from the power since the first reading.
-            is_charge_known = last.size and last.size == new.size
-            last = replace(last, at=-math.inf if is_charge_known else first)
+            # unknown: its energy follows from the charge, or else only that since the first reading is known.
+            if last.size and last.size == new.size:
+                last = replace(last, at=-math.inf)
+            else:
+                last, self._counted = replace(last, at=first), 0.0
         self._first.pop(kind, None)
         self._last[kind] = new
         if last is None:
