@@ -246,6 +246,8 @@ class Soak:
         self._random = Random(seed)
         self._incident: Incident | None = None
         self._incident_begin = 0.0
+        #: Whether its faults are active.
+        self._is_failing = False
         #: Entities that showed a wrong value in this incident.
         self._wrong: set[str] = set()
         #: Seconds for which the wrong values are held back at least, and steps that were shown, in Wh.
@@ -473,9 +475,12 @@ class Soak:
         if incident.new_meter:
             await self._replace_meter()
         active = [faults.add(path, fault) for path, fault in incident.faults]
+        self._is_failing = True
         await self._pass_time(incident.minutes * 60)
         for each in active:
             each.remove()
+        # If that was at night, the gateway may answer before the night is over.
+        self._is_failing = False
         while self._night:
             await self._step()
         await self._wait_for(incident)
@@ -698,7 +703,9 @@ class Soak:
         self._require(age >= AVAILABLE or not unavailable or missing, f"unavailable after {age:.0f} s: {unavailable}")
         since = self._now - self._last_possible_success
         # The gateway may answer between two restarts.
-        is_lost = self._incident and self._incident.whole and age != float("inf") and not self._night
+        is_lost = (
+            self._is_failing and self._incident and self._incident.whole and age != float("inf") and not self._night
+        )
         if is_lost and since >= UNAVAILABLE:
             power = next(name for name in self._names if name.endswith("current_power_production"))
             self._require(power in unavailable, f"{power} is available after {since:.0f} s")
