@@ -256,7 +256,7 @@ class EnergyManager:
         if issue_id not in self._reverted:
             self._reverted = [*self._reverted, issue_id][-_MOST_REVERTED:]
             self._corrections.async_revert(correction)
-        self._store.keep(self._dump, 0)
+        self._store.keep(self._dump, _SAVE_DELAY_AFTER_STEP)
 
     @callback
     def _corrected(self, correction: Correction, is_reversal: bool) -> None:

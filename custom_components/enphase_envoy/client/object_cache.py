@@ -143,9 +143,10 @@ class ObjectCache:
         `needs` are the endpoints that the updater reads, `new` those with a document that was not parsed before.
         `fields` are those that it is known to fill, and are kept up to date.
         """
-        for path, endpoint in needs.items():
-            if isfinite(endpoint.freshness.updated_at):
-                self._first_answers.setdefault(path, endpoint.freshness)
+        if self._is_first:
+            for path, endpoint in needs.items():
+                if isfinite(endpoint.freshness.updated_at):
+                    self._first_answers.setdefault(path, endpoint.freshness)
         fields.update(parsed)
         merged: set[Address] = set()
         for field in fields:
@@ -175,7 +176,7 @@ class ObjectCache:
         """
         if field in _CONTROLLERS:
             return self._accepted_controllers(field, objects, needs)
-        known, is_first = self.known[field], self._is_set_up(field, needs) and not self.known[field]
+        known, is_first = self.known[field], not self.known[field] and self._is_set_up(field, needs)
         most = len(objects) if is_first else len(known) + limits.ADDED
         return {
             address: value
@@ -235,8 +236,10 @@ class ObjectCache:
 
     def _is_set_up(self, field: str, needs: Mapping[str, Endpoint]) -> bool:
         """Return whether this is the first session, and each document that may contain the field a first answer."""
-        feeding = _feeding(field, needs) & self._first_answers.keys()
-        return self._is_first and all(needs[path].freshness is self._first_answers[path] for path in feeding)
+        return self._is_first and all(
+            needs[path].freshness is self._first_answers[path]
+            for path in _feeding(field, needs) & self._first_answers.keys()
+        )
 
     def _is_confirmed(
         self,

@@ -48,7 +48,7 @@ class RoofMonitor:
         #: The objects that this adds or replaces, and the addresses of removed panels.
         self._objects: dict[Address, TimedValue] = {}
         self._removed: frozenset[Address] = frozenset()
-        #: Whether removed ones were searched.
+        #: Whether the removed panels were determined since the start.
         self._is_searched = False
         #: Serial numbers of AC batteries so far: what lists them may fail, also after a restart.
         self._batteries: set[str] = set()
@@ -124,8 +124,8 @@ class RoofMonitor:
         """Add new reports to the health of the panels that are part of the roof."""
         dated = {serial: at for serial, timed in self._inverters.items() if (at := _reported_at(timed))}
         reports = {serial: at for serial, at in dated.items() if at <= moment.now + _REMOVED_UNLISTED}
-        # If most reports seem to be in the future, the clock is behind: their ages are compared with each other alone.
-        # Or that of the gateway is ahead, and may be right again: what is known of the panels stays.
+        # If most reports seem to be in the future, the clock is behind, or that of the gateway is ahead. Then reports
+        # are compared only with each other, once after a start; after that, what is known of the panels stays.
         is_behind = 2 * len(reports) < len(dated)
         if dated and not (is_behind and self._is_searched):
             self._find_removed(dated if is_behind else reports)

@@ -91,10 +91,10 @@ class VirtualMeters:
         """Go on from what a counter was recorded with, where its stored value was lost."""
         address, name = counter
         if address in self._meters:
-            totals = self._meters[address].totals
-            if not totals and watt_hours > 0:
+            meter = self._meters[address]
+            if not meter.totals and watt_hours > 0:
                 self._since[address] = None
-            self._meters[address].resume(name, watt_hours)
+            meter.resume(name, watt_hours)
 
     def dump(self) -> dict[str, Json]:
         """Return the state to store."""

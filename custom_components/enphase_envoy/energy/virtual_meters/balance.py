@@ -23,7 +23,7 @@ _LATE: Final = 300.0
 _MOVING: Final = 3.0
 #: Seconds after which its reading is accepted.
 _HELD_AT_MOST: Final = 7200.0
-#: Seconds of an absence whose energy is accepted with any clock; the counter filter accepts as much.
+#: Seconds that an absence is assumed to last at least, since the clock may be wrong; also by the counter filter.
 _ABSENT_AT_LEAST: Final = 7200.0
 #: Wh that come from rounding alone: the library rounds every counter to whole ones.
 _ROUNDING: Final = 2.0
@@ -145,7 +145,7 @@ class BalanceMeter(ABC):
         self._gap = gap
         self._terms: dict[Address, _Term] = {}
         self._span = _Span(0.0, 0.0, 0.0, 0.0)
-        #: Whether the interval was restored: when it began is unknown then if the clock was wrong, or is.
+        #: Whether the interval was restored: if the clock was or is wrong, its length is unknown.
         self._is_restored = False
         #: When the terms were first read since then; None once a newer reading was taken.
         self._first: float | None = None
@@ -265,7 +265,10 @@ class BalanceMeter(ABC):
         self._span = _Span(at, at, at, _watts(reads))
 
     def resume(self, name: str, watt_hours: float) -> None:
-        """Raise a total to what was recorded: energy that a restored interval contains as well, which ends later."""
+        """Raise a total to its last recorded value.
+
+        If a restored interval is still open, its net contains this energy too, and must not add it again.
+        """
         gained = self.totals.raise_to(name, watt_hours)
         if self._is_restored:
             self._span.counted += -gained if name == "exported" else gained

@@ -121,7 +121,10 @@ class BatteryMeter:
         self.totals.add("charged", -discharged)
 
     def resume(self, name: str, watt_hours: float) -> None:
-        """Raise a total to what was recorded, which the next reading contains as well if the last one is restored."""
+        """Raise a total to its last recorded value.
+
+        If the last reading is a restored one, the next reading contains this energy too, and must not add it again.
+        """
         gained = self.totals.raise_to(name, watt_hours)
         if self._first:
             self._counted += gained if name == "discharged" else -gained
